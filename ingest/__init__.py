@@ -1,0 +1,1 @@
+"""Keeps a folder of images and a Qdrant collection in step."""

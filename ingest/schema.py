@@ -1,0 +1,180 @@
+"""What a collection looks like: settings, payload, point ids, and the model it belongs to.
+
+Owns the data that both backends store and return. Knows neither Qdrant Edge nor qdrant-client.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import ModelMismatchError
+
+VECTOR_SIZE = 32
+"""Width of the embedding, and of every vector in a collection."""
+
+KEYWORD_FIELDS = ("class", "path", "dataset", "sha256")
+"""Payload fields with a keyword index: the ones that filters use."""
+
+ID_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "geosim:stored-path")
+"""Namespace of the point ids; changing it orphans every existing point."""
+
+
+def point_id(path: str) -> str:
+    """Return the id of the point that holds the image stored as ``path``.
+
+    Deterministic, so that a second ingest overwrites instead of duplicating. The whole stored path
+    is hashed: bare file names repeat between classes.
+    """
+    return str(uuid.uuid5(ID_NAMESPACE, path))
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What is known of one indexed image.
+
+    Attributes:
+        path: stored path, POSIX, relative to the parent of the data set's root
+            (``geological_similarity/marble/MGN0Z.jpg``).
+        label: class name (payload field ``class``).
+        sha256: hex digest of the file's bytes.
+        width: pixels, after EXIF orientation.
+        height: pixels, after EXIF orientation.
+        dataset: name of the data set's root folder (``geological_similarity``).
+    """
+
+    path: str
+    label: str
+    sha256: str
+    width: int
+    height: int
+    dataset: str
+
+    @property
+    def id(self) -> str:
+        """The point's id, a UUID as text."""
+        return point_id(self.path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the payload as Qdrant stores it."""
+        return {
+            "path": self.path,
+            "class": self.label,
+            "sha256": self.sha256,
+            "width": self.width,
+            "height": self.height,
+            "dataset": self.dataset,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Payload:
+        """Read a payload back from what Qdrant returns.
+
+        Raises:
+            KeyError: a field is missing, so another program wrote the point.
+        """
+        return cls(
+            path=stored["path"],
+            label=stored["class"],
+            sha256=stored["sha256"],
+            width=stored["width"],
+            height=stored["height"],
+            dataset=stored["dataset"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One stored image; ``vector`` is ``(32,) float32``, L2 norm 1, or None if not asked for."""
+
+    payload: Payload
+    vector: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One answer of a nearest-neighbour query; ``score`` is the cosine, -1 to 1."""
+
+    payload: Payload
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A filter: every field that is set must hold; ids in ``exclude`` never match."""
+
+    label: str | None = None
+    dataset: str | None = None
+    sha256: str | None = None
+    exclude: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """One nearest-neighbour query: ``vector`` is ``(32,) float32``, not zero, any norm."""
+
+    vector: NDArray[np.float32]
+    where: Where = field(default_factory=Where)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """The model that made a collection: hex fingerprint and backbone name."""
+
+    fingerprint: str
+    backbone: str
+
+    def __str__(self) -> str:
+        return f"{self.backbone} {self.fingerprint[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection's own facts: its model, its number of points and the engine that holds it."""
+
+    model: ModelRef
+    points: int
+    engine: str
+
+
+def require_same_model(info: CollectionInfo, model: ModelRef, *, name: str) -> None:
+    """Refuse a collection whose vectors another model made.
+
+    Raises:
+        ModelMismatchError: the fingerprints differ; both models are named.
+    """
+    if info.model.fingerprint != model.fingerprint:
+        raise ModelMismatchError(
+            f"collection {name!r} was made by the model {info.model}, but the model at hand is "
+            f"{model}; rebuild it with `geosim ingest DATA --recreate`, or name another "
+            "--collection or --working"
+        )
+
+
+def check_vectors(payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
+    """Refuse what no store may hold: the engines take zero and NaN vectors without a word.
+
+    Raises:
+        ValueError: ``vectors`` is not ``(len(payloads), 32) float32`` with finite non-zero rows.
+    """
+    if vectors.shape != (len(payloads), VECTOR_SIZE) or vectors.dtype != np.float32:
+        raise ValueError(
+            f"expected vectors of shape ({len(payloads)}, {VECTOR_SIZE}) and dtype float32, "
+            f"received {vectors.shape} {vectors.dtype}"
+        )
+    norms = np.linalg.norm(vectors, axis=1)
+    for payload, norm in zip(payloads, norms, strict=True):
+        if not np.isfinite(norm) or norm == 0:
+            raise ValueError(
+                f"vector of {payload.path} has norm {norm}; a cosine needs a direction"
+            )
+
+
+def ranked(matches: Iterable[Match], k: int) -> list[Match]:
+    """Return the ``k`` best matches, highest score first, equal scores ordered by path."""
+    return sorted(matches, key=lambda match: (-match.score, match.payload.path))[:k]

@@ -1,0 +1,1 @@
+"""Answers what looks like what: queries, the neighbour graph, contact sheets, the command line."""

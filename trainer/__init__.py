@@ -1,0 +1,1 @@
+"""Learns the embedding: data sets, frozen backbones, the feature cache, the head, the saved model."""
