@@ -1,16 +1,17 @@
 """The one interface to a vector store, and the one place that chooses a backend.
 
 Backends: Qdrant Edge in process (``ingest/edge.py``) and a Qdrant server
-(``ingest/server.py``). No other file knows which one it talks to.
+(``ingest/server.py``). No other file knows which one it talks to. Each library is imported only
+when its backend is chosen.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,13 @@ class VectorStore(Protocol):
         """Return the collection's facts, or None if there is no such collection."""
 
     def create(self, model: ModelRef) -> None:
-        """Create the empty collection for ``model``: cosine, size 32, keyword indexes."""
+        """Create the empty collection for ``model``: cosine, size 32, keyword indexes.
+
+        Clears what an interrupted `create` or `drop` left behind.
+
+        Raises:
+            StoreError: the collection exists already.
+        """
 
     def drop(self) -> None:
         """Delete the collection and all its points; nothing happens if there is none."""
@@ -77,6 +84,9 @@ class VectorStore(Protocol):
         """Return for each query its k nearest points, best first, equal scores by path.
 
         Exact cosine. Fewer than k come back where fewer match.
+
+        Raises:
+            ValueError: k is below 1, or a query vector is zero, not finite or of another shape.
         """
 
     def close(self) -> None:
@@ -92,3 +102,37 @@ class VectorStore(Protocol):
         traceback: TracebackType | None,
     ) -> None:
         """Close the store at the end of a ``with`` block."""
+
+
+def open_store(
+    target: str | None, collection: str, *, working: Path, api_key: str | None = None
+) -> VectorStore:
+    """Choose the backend; nothing is created, opened or asked before the first use.
+
+    Args:
+        target: None for the embedded engine in ``<working>/qdrant``, an ``http://`` or
+            ``https://`` URL of a Qdrant server, or a folder for the embedded engine.
+        collection: name of the collection.
+        working: the working folder.
+        api_key: key of the server; unused by the embedded engine.
+
+    Raises:
+        StoreError: ``target`` looks like a URL of another kind, or the name cannot be used.
+    """
+    if target is not None and re.match(r"https?://", target, re.IGNORECASE):
+        from ingest.server import connect
+
+        return connect(target, api_key, collection)
+    if target is not None and re.search(r"^[A-Za-z][\w+.-]*://|^[\w.-]+:\d+(/|$)", target):
+        raise StoreError(
+            f"--qdrant {without_userinfo(target)!r} is neither a server's URL nor a folder; "
+            "expected http://HOST:6333, https://HOST:6333 or the path of a folder"
+        )
+    from ingest.edge import EdgeStore
+
+    return EdgeStore(working / "qdrant" if target is None else Path(target), collection)
+
+
+def without_userinfo(url: str) -> str:
+    """Return ``url`` without user name and password, even badly quoted ones, for messages."""
+    return re.sub(r"(?<=://).*@", "", url)

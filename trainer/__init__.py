@@ -1,1 +1,1 @@
-"""Learns the embedding: data sets, frozen backbones, the feature cache, the head, the saved model."""
+"""Learns the embedding: data sets, backbones, the feature cache, the head, the saved model."""

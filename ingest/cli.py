@@ -1,0 +1,61 @@
+"""``geosim-ingest``: parse, call one function, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ingest.commands import opened, store_options
+from trainer.commands import Command, data_argument, strict_option, tell_rejected, working_option
+from trainer.working import Working
+
+if TYPE_CHECKING:
+    from ingest.store import VectorStore
+    from ingest.sync import SyncReport
+
+
+@click.command(cls=Command)
+@data_argument
+@click.option("--recreate", is_flag=True, help="Drop the collection and build it anew.")
+@strict_option
+@store_options
+@working_option
+def ingest(
+    data: Path, recreate: bool, strict: bool, qdrant: str | None, collection: str, working: Working
+) -> None:
+    """Make the collection equal to DATA, a folder of class folders or a .zip of one.
+
+    New and changed images are embedded and stored, vanished ones deleted, unchanged ones left
+    alone. Points of other data sets in the collection stay. Killed and run again, it goes on where
+    it stopped.
+
+    \b
+    Examples:
+      geosim ingest photos
+      geosim ingest photos --qdrant http://localhost:6333
+      geosim ingest photos --recreate
+    """  # noqa: D301 - click's mark for text that keeps its lines
+    from ingest.sync import sync
+    from trainer.dataset import open_dataset
+    from trainer.model import load_model
+
+    model = load_model(working.model)
+    dataset = open_dataset(data)
+    with opened(qdrant, collection, working) as store:
+        report = sync(dataset, model, store, working, recreate=recreate)
+        tell_ingest(report, store, err=False)
+    tell_rejected(report.rejected, strict=strict)
+
+
+def tell_ingest(report: SyncReport, store: VectorStore, *, err: bool) -> None:
+    """Say what an ingest did, on stderr or stdout."""
+    click.echo(f"collection {store.name} at {store.location}: {report.points:,} points", err=err)
+    click.echo(
+        f"added {report.added:,}, changed {report.changed:,}, deleted {report.deleted:,}, "
+        f"unchanged {report.unchanged:,}, rejected {len(report.rejected):,}; "
+        f"{report.computed:,} embedded by the backbone; "
+        f"{report.seconds:.1f} s, {report.images_per_second:,.0f} images/s",
+        err=err,
+    )

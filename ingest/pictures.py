@@ -1,0 +1,68 @@
+"""Where this machine keeps the pictures behind stored paths.
+
+A collection may be shared by machines that keep their pictures in different places, so the places
+are remembered beside the collection's user, in ``<working>/datasets.json``, not in the collection.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+
+from trainer.dataset import Archive, Dataset, Files, Record
+from trainer.errors import GeosimError, ImageError
+from trainer.files import replacing
+
+
+def remember(catalog: Path, dataset: Dataset) -> None:
+    """Note where a data set's pictures are."""
+    known = _read(catalog)
+    first = dataset.records[0]
+    if isinstance(dataset.source, Files):
+        depth = first.path.count("/")
+        place = {"folder": str(Path(first.source).parents[depth - 1])}
+    else:
+        inside = first.source[: len(first.source) - len(first.path.partition("/")[2])]
+        place = {"archive": str(dataset.location), "inside": inside}
+    if known.get(dataset.name) != place:
+        with replacing(catalog) as temporary:
+            temporary.write_bytes(
+                orjson.dumps({**known, dataset.name: place}, option=orjson.OPT_INDENT_2)
+            )
+
+
+class Pictures:
+    """Reads the bytes of indexed images on this machine."""
+
+    def __init__(self, catalog: Path) -> None:
+        self._places = _read(catalog)
+        self._archives: dict[str, Archive] = {}
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of the image stored as ``path``.
+
+        Raises:
+            ImageError: its data set, or the image itself, is not on this machine.
+        """
+        name, _, rest = path.partition("/")
+        place = self._places.get(name)
+        if place is None or ".." in rest.split("/"):
+            raise ImageError("not on this machine")
+        try:
+            if "folder" in place:
+                return Files().read(Record(path, "", str(Path(place["folder"], rest))))
+            archive = place["archive"]
+            if archive not in self._archives:
+                self._archives[archive] = Archive(Path(archive))
+            return self._archives[archive].read(Record(path, "", place["inside"] + rest))
+        except GeosimError as error:
+            raise ImageError(f"not on this machine any more: {error}") from error
+
+
+def _read(catalog: Path) -> dict[str, dict[str, str]]:
+    try:
+        places = orjson.loads(catalog.read_bytes())
+    except (OSError, ValueError):  # none yet, or damaged: the next ingest writes it anew
+        return {}
+    return places if isinstance(places, dict) else {}

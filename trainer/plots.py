@@ -1,0 +1,31 @@
+"""Pictures of a training, drawn without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainer.files import replacing
+
+
+def save_loss_curve(
+    loss: Sequence[float], validation_loss: Sequence[float], best_epoch: int, path: Path
+) -> None:
+    """Draw losses over epochs, the kept epoch marked, and write the picture to ``path``."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.add_subplot(
+        xlabel="epoch", ylabel="cross-entropy", yscale="log", title="Training of the head"
+    )
+    epochs = range(1, len(loss) + 1)
+    axes.plot(epochs, loss, marker="o", markersize=3, label="training")
+    if validation_loss:
+        axes.plot(epochs, validation_loss, marker="s", markersize=3, label="validation")
+    axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)

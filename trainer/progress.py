@@ -1,0 +1,31 @@
+"""Progress bars: on stderr, with rate and time left, and gone when stderr is no terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from tqdm import tqdm
+
+
+class Progress:
+    """A bar that advances by the number of things just done."""
+
+    def __init__(self, what: str, total: int, *, unit: str = "image") -> None:
+        self._bar = tqdm(
+            total=total, desc=what, unit=f" {unit}", disable=None, smoothing=0.1, dynamic_ncols=True
+        )
+
+    def update(self, done: int) -> None:
+        """Advance by ``done``."""
+        self._bar.update(done)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.close()
