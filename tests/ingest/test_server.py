@@ -27,7 +27,6 @@ SECRET = "s3cret-key"
 ABSENT = (200, {"result": {"exists": False}, "status": "ok", "time": 0.0})
 
 # The in-memory mode of qdrant-client says that it has no indexes.
-pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 
 
 class Stub(http.server.ThreadingHTTPServer):

@@ -16,10 +16,8 @@ from trainer.errors import StoreError
 MODEL = ModelRef("0123456789abcdef" * 4, "efficientnet-lite0")
 LABELS = ("andesite", "gneiss", "marble")
 
-# The in-memory mode of qdrant-client says that it has no indexes and always searches exactly.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Payload indexes have no effect", "ignore:Local mode performs exact"
-)
+# The in-memory mode of qdrant-client says that it always searches exactly.
+pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
 
 
 def payloads(count: int, *, dataset: str = "rocks", start: int = 0) -> list[Payload]:

@@ -1,0 +1,71 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ingest.pictures import Pictures, remember
+from trainer.dataset import open_dataset
+from trainer.errors import ImageError
+
+
+@pytest.fixture(params=["folder", "archive", "nested archive", "bare archive"])
+def data(request: pytest.FixtureRequest, rocks: Path, tmp_path: Path) -> Path:
+    if request.param == "folder":
+        return rocks
+    if request.param == "bare archive":
+        return Path(shutil.make_archive(str(tmp_path / "rocks"), "zip", rocks))
+    base = tmp_path / "pack" / ("outer" if request.param == "nested archive" else "")
+    base.mkdir(parents=True)
+    shutil.move(rocks, base / "rocks")
+    return Path(shutil.make_archive(str(tmp_path / "any"), "zip", tmp_path / "pack"))
+
+
+def test_a_stored_path_leads_to_the_picture(data: Path, sample: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "datasets.json"
+    remember(catalog, open_dataset(data))
+    found = Pictures(catalog).read("rocks/marble/marble-0002.jpg")
+    assert found == (sample / "marble" / "marble-0002.jpg").read_bytes()
+
+
+def test_pictures_of_several_data_sets_are_found(rocks: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "datasets.json"
+    remember(catalog, open_dataset(rocks))
+    other = Path(shutil.copytree(rocks, tmp_path / "elsewhere" / "others"))
+    remember(catalog, open_dataset(other))
+    pictures = Pictures(catalog)
+    for name in ("rocks", "others"):
+        assert pictures.read(f"{name}/schist/schist-0000.jpg")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "unknown/marble/marble-0000.jpg",
+        "rocks/marble/absent.jpg",
+        "rocks/../secret.jpg",
+        "rocks/marble/../../secret.jpg",
+        "rocks",
+        "",
+        "/etc/passwd",
+    ],
+)
+def test_what_is_not_there_or_outside_is_refused(path: str, rocks: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    catalog = tmp_path / "datasets.json"
+    remember(catalog, open_dataset(rocks))
+    with pytest.raises(ImageError, match="not on this machine"):
+        Pictures(catalog).read(path)
+
+
+def test_a_moved_folder_is_missing_until_the_next_ingest(rocks: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "datasets.json"
+    remember(catalog, open_dataset(rocks))
+    moved = rocks.rename(tmp_path / "away")
+    with pytest.raises(ImageError):
+        Pictures(catalog).read("rocks/marble/marble-0000.jpg")
+    moved.rename(rocks)
+    catalog.write_bytes(b"{damaged")
+    with pytest.raises(ImageError):
+        Pictures(catalog).read("rocks/marble/marble-0000.jpg")
+    remember(catalog, open_dataset(rocks))
+    assert Pictures(catalog).read("rocks/marble/marble-0000.jpg")
