@@ -160,10 +160,12 @@ def demo(working: Working, **options: Any) -> None:
       geosim demo
       geosim search working/geosim-sample/granite/*.jpg -k 5
     """  # noqa: D301
-    from trainer.sample import write_sample
+    from trainer.progress import Progress
+    from trainer.sample import PER_CLASS, write_sample
+    from trainer.textures import SAMPLE_CLASSES
 
-    click.echo("generating the sample set", err=True)
-    data = write_sample(working.sample_set)
+    with Progress("generating", PER_CLASS * len(SAMPLE_CLASSES)) as bar:
+        data = write_sample(working.sample_set, progress=bar.update)
     _run(data, "efficientnet-lite0", None, strict=False, working=working, **options)
 
 

@@ -45,7 +45,8 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
 
     ``index`` holds ``{path: [[path, score], ...]}``, one image per line, sorted by path; each list
     sorted by score, highest first, equal scores by path, the image itself left out.
-    ``embeddings`` holds ``{path: [32 floats]}``, L2 norm 1.
+    ``embeddings`` holds ``{path: [32 floats]}``, L2 norm 1, each float32 in its shortest decimal
+    form; read as float32, they give the index exactly.
 
     Raises:
         QueryError: ``k`` is not positive.

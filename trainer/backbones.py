@@ -116,7 +116,7 @@ class Pretrained:
         """
         if self.file is None:
             return build(self.spec)
-        from trainer import lite0, resnet50
+        from trainer import lite0, resnet50, torch_file
         from trainer.keras_backbone import KerasBackbone
 
         backbone = build(self.spec)
@@ -125,7 +125,8 @@ class Pretrained:
         if self.spec.name == "resnet50":
             resnet50.load_pretrained(backbone.model, self.file)
         else:
-            lite0.load_pretrained(backbone.model, lite0.read_state_dict(self.file))
+            state = torch_file.read_state_dict(self.file, sha256=lite0.SHA256)
+            lite0.load_pretrained(backbone.model, state)
         return backbone
 
 
@@ -173,18 +174,20 @@ def choose(name: str, weights: Path | None = None) -> tuple[Pretrained, str]:
     """
     from trainer import lite0, resnet50
 
+    if name != "auto":
+        spec_of(name)
     if weights is not None:
         if name not in ("auto", "resnet50"):
-            raise WeightsError(f"--weights is for resnet50; {name} brings its own, leave it out")
+            raise WeightsError(f"--weights is for resnet50; {name} takes none, leave it out")
         return _pretrained("resnet50", weights), f"backbone resnet50: weights of {weights}"
     if name == "auto":
         try:
             file = resnet50.pretrained_file(timeout=DOWNLOAD_TIMEOUT)
-        except WeightsError:
+        except WeightsError as error:
             chosen = _pretrained("efficientnet-lite0", lite0.weights_file())
             return chosen, (
-                "backbone efficientnet-lite0: its weights are installed, those of resnet50 are "
-                "neither cached nor in reach"
+                "backbone efficientnet-lite0: its weights are installed, those of resnet50 cannot "
+                f"be had ({str(error).split('; ')[0]})"
             )
         return _pretrained("resnet50", file), "backbone resnet50: its ImageNet weights are cached"
     spec = spec_of(name)

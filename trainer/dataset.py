@@ -35,7 +35,7 @@ class Record:
         path: stored path, POSIX: the root folder's name, the class, the rest
             (``geological_similarity/marble/MGN0Z.jpg``).
         label: class name, the folder right below the root.
-        source: where the bytes are: a file system path, or an entry's name in the archive.
+        source: where the bytes are: a file system path, or an entry's POSIX path in the archive.
     """
 
     path: str
@@ -99,13 +99,17 @@ class Files:
         Raises:
             ImageError: it cannot be read, is no regular file or is too large.
         """
+        path = Path(record.source)
         try:
-            with Path(record.source).open("rb") as file:
-                status = os.fstat(file.fileno())
-                _check_size(status.st_size)
-                return file.read()
-        except OSError as error:
-            raise ImageError(f"cannot be read: {error.strerror or error}") from error
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its other end
+                raise ImageError("not a regular file")
+            _check_size(status.st_size)
+            return path.read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: a name no file can have
+            raise ImageError(
+                f"cannot be read: {getattr(error, 'strerror', None) or error}"
+            ) from error
 
 
 class Archive:
@@ -114,26 +118,31 @@ class Archive:
     def __init__(self, path: Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # a damaged directory makes zipfile raise nearly anything
             raise DatasetError(
                 f"{path} is no readable .zip archive ({error}); download or pack it again"
             ) from error
+        entries = {"/".join(self._parts(entry)): entry for entry in self._zip.infolist()}
+        self._entries = {name: entry for name, entry in entries.items() if not entry.is_dir()}
 
-    def entries(self) -> Iterator[zipfile.ZipInfo]:
-        """Yield the entries that are files.
+    def names(self) -> Iterator[str]:
+        """Yield the relative POSIX paths of the entries that are files."""
+        yield from self._entries
+
+    def _parts(self, entry: zipfile.ZipInfo) -> tuple[str, ...]:
+        """Return an entry's folders and name; some packers on Windows write backslashes only.
 
         Raises:
-            DatasetError: an entry's name would lead outside the archive's own folder.
+            DatasetError: the name would lead outside the archive's own folder.
         """
-        for entry in self._zip.infolist():
-            parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
-            if ".." in parts or _ABSOLUTE.match(entry.filename):
-                raise DatasetError(
-                    f"{self._zip.filename} holds the unsafe path {entry.filename!r}; refused as a "
-                    "whole, pack it again with relative paths"
-                )
-            if not entry.is_dir():
-                yield entry
+        name = entry.filename
+        slashed = name.replace("\\", "/")
+        if ".." in PurePosixPath(slashed).parts or _ABSOLUTE.match(name):
+            raise DatasetError(
+                f"{self._zip.filename} holds the unsafe path {name!r}; refused as a "
+                "whole, pack it again with relative paths"
+            )
+        return PurePosixPath(name if "/" in name else slashed).parts
 
     def read(self, record: Record) -> bytes:
         """Return the entry's bytes.
@@ -141,9 +150,12 @@ class Archive:
         Raises:
             ImageError: it is damaged, encrypted or too large.
         """
+        entry = self._entries.get(record.source)
+        if entry is None:
+            raise ImageError("not in the archive")
+        _check_size(entry.file_size)
         try:
-            _check_size(self._zip.getinfo(record.source).file_size)
-            return self._zip.read(record.source)
+            return self._zip.read(entry)
         except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
             raise ImageError(f"cannot be read from the archive: {error}") from error
         except Exception as error:  # zlib.error and other decompressors' own
@@ -174,9 +186,7 @@ def open_dataset(location: Path) -> Dataset:
         return _assemble(location, location.name, found, Files())
     if location.is_file():
         archive = Archive(location)
-        entries = [
-            (PurePosixPath(entry.filename).parts, entry.filename) for entry in archive.entries()
-        ]
+        entries = [(tuple(name.split("/")), name) for name in archive.names()]
         return _assemble(location, location.stem, entries, archive)
     raise DatasetError(
         f"{location} does not exist; expected a folder of class folders or a .zip of one. "
@@ -200,7 +210,11 @@ def _walk(root: Path) -> Iterator[tuple[str, ...]]:
             subfolders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        subfolders[:] = [name for name in subfolders if not _ignored(name)]
+        # Of two names of one folder the real one is met first, where they stand side by side.
+        subfolders[:] = sorted(
+            (name for name in subfolders if not _ignored(name)),
+            key=lambda name: (os.path.islink(os.path.join(folder, name)), name),  # noqa: PTH114, PTH118
+        )
         parts = Path(folder).relative_to(root).parts
         yield from ((*parts, name) for name in files)
 
@@ -236,8 +250,9 @@ def _assemble(
         else:
             records.append(Record(path, parts[len(prefix)], where))
     if not records:
+        why = f" ({len(rejected)} rejected: {rejected[0].reason})" if rejected else ""
         raise DatasetError(
-            f"{location} holds no images in class folders; expected "
+            f"{location} holds no images in class folders{why}; expected "
             f"{name}/<class>/<image> with one of {', '.join(sorted(ENDINGS))}"
         )
     records.sort(key=lambda record: record.path)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from trainer.backbones import Backbone, BackboneSpec
@@ -69,12 +70,18 @@ class FeatureCache:
         with self._translated():
             folder.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.path, timeout=60.0)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS features (sha256 BLOB PRIMARY KEY, "
-                "width INTEGER NOT NULL, height INTEGER NOT NULL, vector BLOB NOT NULL)"
-            )
+            try:
+                # SQLite does not wait for its lock when two processes turn on the log at once.
+                with FileLock(self.path.with_suffix(".lock")):
+                    self._database.execute("PRAGMA journal_mode=WAL")
+                self._database.execute("PRAGMA synchronous=NORMAL")
+                self._database.execute(
+                    "CREATE TABLE IF NOT EXISTS features (sha256 BLOB PRIMARY KEY, "
+                    "width INTEGER NOT NULL, height INTEGER NOT NULL, vector BLOB NOT NULL)"
+                )
+            except BaseException:
+                self._database.close()
+                raise
 
     def get(self, digests: Iterable[str]) -> dict[str, Features]:
         """Return what is cached of ``digests`` (hex SHA-256 of the images' bytes)."""
@@ -208,9 +215,13 @@ class FeatureExtractor:
                 digest, future = waiting.popleft()
                 try:
                     batch[digest] = future.result()
-                except ImageError as error:
-                    for item in missing[digest]:
-                        reject(Rejected(item.record.path, str(error)))
+                except ImageError as error:  # a file of the same content may still be good
+                    item, *others = missing[digest]
+                    missing[digest] = others
+                    reject(Rejected(item.record.path, str(error)))
+                    if others:
+                        again = pool.submit(self._prepare, source, others[0])
+                        waiting.append((digest, again))
                 if len(batch) == BATCH:
                     yield batch
                     batch = {}

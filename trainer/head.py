@@ -53,7 +53,7 @@ class Head:
             ModelError: missing, damaged or of another size.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 head = cls(stored["kernel"], stored["bias"])
         except Exception as error:  # zipfile, numpy and the file system each raise their own
             raise ModelError(

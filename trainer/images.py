@@ -18,7 +18,6 @@ from PIL import (
     ExifTags,
     GifImagePlugin,
     Image,
-    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -53,11 +52,23 @@ MAX_PIXELS = 178_956_970
 MAX_BYTES = 512 * 2**20
 """Largest file that is read: above an uncompressed RGB picture of nearly `MAX_PIXELS`."""
 
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation (CIPA DC-008, tag 274); from 5 on sides are swapped."""
+
 BACKGROUND = (255, 255, 255)
 """What shows through transparent pixels: the white of a cut-out on a page."""
 
-# Pillow warns at half of MAX_PIXELS and refuses above it; the refusal is enough.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Pillow warns at half of MAX_PIXELS and refuses above it, and warns of metadata that is not used;
+# the refusal is enough.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +129,10 @@ def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, i
             original = image.size
             if hint is not None:
                 image.draft(None, (hint, hint))
-            sideways = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            upright = ImageOps.exif_transpose(image)
-            return _to_rgb(upright), original[::-1] if sideways else original
+            image.load()  # before asking for EXIF: a PNG may have it last, a TIFF turns itself
+            orientation = _orientation(image)
+            upright = image.transpose(TURNS[orientation]) if orientation in TURNS else image
+            return _to_rgb(upright), original[::-1] if orientation >= 5 else original
     except UnidentifiedImageError as error:
         raise ImageError("not a JPEG, PNG, WebP, BMP, TIFF or GIF picture") from error
     except Image.DecompressionBombError as error:
@@ -135,19 +147,32 @@ def _too_large(received: str) -> str:
     return f"{received}; at most {MAX_PIXELS:,} are decoded, so make it smaller"
 
 
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 (upright) where it is absent, invalid or unreadable."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # damaged metadata is no reason to refuse good pixels
+        return 1
+    return orientation if orientation in TURNS else 1
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to RGB: deep greys are scaled, transparency shows `BACKGROUND`."""
     if image.mode.startswith("I"):  # 16 bits, or 16 bits held in 32
         grey = np.clip(np.asarray(image, dtype=np.float32) / 257.0, 0, 255)
         return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
     if image.mode == "F":  # no agreed range: stretch what is there
-        values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        low, span = float(values.min()), float(np.ptp(values)) or 1.0
-        return Image.fromarray(np.rint((values - low) * (255 / span)).astype(np.uint8)).convert(
-            "RGB"
-        )
+        return Image.fromarray(_stretched(np.asarray(image, dtype=np.float64))).convert("RGB")
     if image.has_transparency_data:
         layered = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         layered.alpha_composite(image.convert("RGBA"))
         return layered.convert("RGB")
     return image.convert("RGB")
+
+
+def _stretched(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Map the lowest finite value to 0 and the highest to 255; NaN to 0, infinities to the ends."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    filled = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    return np.rint((filled - low) * (255 / ((high - low) or 1.0))).astype(np.uint8)

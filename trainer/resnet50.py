@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from trainer.errors import DownloadError, WeightsError
 from trainer.fetch import fetch
+from trainer.keras_backbone import import_keras
 
 if TYPE_CHECKING:
     import keras
@@ -59,8 +60,7 @@ def build() -> keras.Model:
     Returns:
         A model with output ``(n, 2048)`` float32, globally averaged features, not negative.
     """
-    import keras
-
+    keras = import_keras()
     shape = (INPUT_SIZE, INPUT_SIZE, 3)
     backbone = keras.applications.ResNet50(
         include_top=False, pooling="avg", weights=None, input_shape=shape, name=_BACKBONE

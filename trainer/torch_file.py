@@ -27,6 +27,8 @@ from trainer.errors import WeightsError
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
+_REMEDY = "install or download the file again"
+
 
 class _Storage(NamedTuple):
     """A run of values further down in the file."""
@@ -45,11 +47,11 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-def read_state_dict(path: Path, *, sha256: str = SHA256) -> dict[str, np.ndarray]:
-    """Reads the weights file without PyTorch and without running what a pickle may ask for.
+def read_state_dict(path: Path, *, sha256: str) -> dict[str, np.ndarray]:
+    """Reads a weights file without PyTorch and without running what a pickle may ask for.
 
     Args:
-        path: The file, see `weights_file`.
+        path: The file.
         sha256: The only content that is accepted, as a hexadecimal digest.
 
     Returns:
@@ -62,16 +64,16 @@ def read_state_dict(path: Path, *, sha256: str = SHA256) -> dict[str, np.ndarray
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise WeightsError(f"cannot read weights {path}: {error.strerror}: {REMEDY}") from error
+        raise WeightsError(f"cannot read weights {path}: {error.strerror}; {_REMEDY}") from error
     received = hashlib.sha256(content).hexdigest()
     if received != sha256:
-        raise WeightsError(f"weights {path} have SHA-256 {received}, expected {sha256}: {REMEDY}")
+        raise WeightsError(f"weights {path} have SHA-256 {received}, expected {sha256}; {_REMEDY}")
     try:
         return _parse(io.BytesIO(content))
     # A pickle can fail in any way its opcodes can be misused: all of them mean the same here.
     except Exception as error:
         raise WeightsError(
-            f"weights {path} are no legacy state dict ({error}): {REMEDY}"
+            f"weights {path} are no legacy state dict ({error}); {_REMEDY}"
         ) from error
 
 
@@ -125,7 +127,7 @@ def _rebuild_tensor(
 
 
 class _Unpickler(pickle.Unpickler):
-    """Admits the four names that the weights file uses, and no other."""
+    """Admits the four names that a state dict uses, and no other."""
 
     _ADMITTED: Mapping[tuple[str, str], Any] = {
         ("collections", "OrderedDict"): OrderedDict,

@@ -24,7 +24,7 @@ from trainer.errors import DatasetError, ModelError
 from trainer.features import FeatureExtractor
 from trainer.head import EMBEDDING_WIDTH, Head
 from trainer.keras_backbone import import_keras
-from trainer.model import Model, fingerprint_of, load_model, read_card, save_model
+from trainer.model import Model, fingerprint_of, load_model, save_model
 from trainer.progress import Progress
 from trainer.split import stratified_split
 from trainer.working import Working
@@ -167,8 +167,10 @@ def fit_head(
         progress: called with 1 after each epoch.
 
     Raises:
-        ModelError: no epoch had a finite loss.
+        ModelError: features that are no finite numbers, or no epoch with a finite loss.
     """
+    if not np.isfinite(features).all():
+        raise ModelError("there are features that are no finite numbers; delete the feature cache")
     keras = import_keras()
     keras.utils.set_random_seed(options.seed)
     network = keras.Sequential(
@@ -242,9 +244,11 @@ def _recipe(pretrained: Pretrained, options: TrainOptions, images: Sequence[Hash
 
 
 def _card_or_none(folder: Path) -> dict[str, Any] | None:
+    """Return the card of a model that is whole; a damaged one is made again."""
     try:
-        load_model(folder)
-        return read_card(folder)
+        model = load_model(folder)
+        model.check()
+        return dict(model.card)
     except ModelError:
         return None
 
@@ -263,8 +267,9 @@ def _save(
         previous is not None and previous["backbone"]["fingerprint"] == pretrained.fingerprint
     ) or not pretrained.spec.keras
     backbone = None if same else extractor.backbone
-    save_model(folder, fit.head, backbone, card, previous if same else None)
+    # The card goes last: once it is there, the same training does not draw the curve again.
     save_loss_curve(fit.loss, fit.validation_loss, fit.best_epoch, folder / "loss.png")
+    save_model(folder, fit.head, backbone, card, previous if same else None)
 
 
 def _card(

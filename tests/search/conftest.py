@@ -1,0 +1,43 @@
+"""An ingested collection for the search tests, made once and copied for each test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingest.edge import EdgeStore
+from ingest.sync import sync
+from search.query import Searcher
+from trainer.dataset import open_dataset
+from trainer.model import load_model
+from trainer.working import Working
+
+
+@pytest.fixture(scope="session")
+def ingested(trained: Working, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Working:
+    """A working folder whose embedded collection holds `sample`; read only."""
+    root = tmp_path_factory.mktemp("ingested") / "working"
+    working = Working(Path(shutil.copytree(trained.root, root)))
+    with EdgeStore(working.qdrant, "geosim") as store:
+        sync(open_dataset(sample), load_model(working.model), store, working)
+    return working
+
+
+@pytest.fixture
+def indexed(ingested: Working, tmp_path: Path) -> Working:
+    """A copy of `ingested` of the test's own."""
+    return Working(Path(shutil.copytree(ingested.root, tmp_path / "indexed")))
+
+
+@pytest.fixture
+def store(indexed: Working) -> Iterator[EdgeStore]:
+    with EdgeStore(indexed.qdrant, "geosim") as opened:
+        yield opened
+
+
+@pytest.fixture
+def searcher(store: EdgeStore, indexed: Working) -> Searcher:
+    return Searcher(store, indexed)

@@ -1,0 +1,246 @@
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ingest.edge import EdgeStore
+from ingest.schema import point_id
+from ingest.sync import sync
+from search.query import Result, Searcher, expand
+from trainer.dataset import open_dataset
+from trainer.errors import ModelError, ModelMismatchError, QueryError, StoreError
+from trainer.images import prepare
+from trainer.model import load_model
+from trainer.working import Working
+
+STORED = "rocks/marble/marble-0002.jpg"
+
+
+def one(searcher: Searcher, path: object, k: int = 10, **options: str) -> Result:
+    (result,) = searcher.search([str(path)], k, **options)
+    return result
+
+
+def cosines(store: EdgeStore, path: str) -> dict[str, float]:
+    """Brute force: cosine of one stored vector with every other."""
+    points = {p.payload.path: p.vector for batch in store.scan(vectors=True) for p in batch}
+    own = points.pop(path).astype(np.float64)
+    return {
+        other: float(own @ vector) / float(np.linalg.norm(own) * np.linalg.norm(vector))
+        for other, vector in points.items()
+    }
+
+
+def test_an_indexed_file_is_answered_from_its_stored_vector_and_never_lists_itself(
+    searcher: Searcher, store: EdgeStore, sample: Path, indexed: Working
+) -> None:
+    shutil.rmtree(indexed.features)  # nothing may be embedded
+    result = one(searcher, sample / "marble" / "marble-0002.jpg")
+    assert result.indexed is not None
+    assert result.indexed.path == STORED
+    truth = cosines(store, STORED)
+    assert STORED not in [hit.path for hit in result.hits]
+    best = sorted(truth, key=lambda path: (-round(truth[path], 6), path))[:10]
+    assert [hit.score for hit in result.hits] == pytest.approx([truth[path] for path in best])
+    assert [hit.rank for hit in result.hits] == list(range(1, 11))
+    assert all(hit.id == point_id(hit.path) for hit in result.hits)
+    assert not indexed.features.exists()
+
+
+def test_a_stored_path_that_is_not_on_disk_works_too(searcher: Searcher, sample: Path) -> None:
+    by_path = one(searcher, STORED)
+    by_file = one(searcher, sample / "marble" / "marble-0002.jpg")
+    assert by_path.hits == by_file.hits
+    assert one(searcher, f"./{STORED}").hits == by_file.hits
+
+
+def test_a_copy_stored_elsewhere_finds_its_original_first_and_marks_it(
+    searcher: Searcher, sample: Path, tmp_path: Path, indexed: Working
+) -> None:
+    shutil.rmtree(indexed.features)
+    copy = tmp_path / "photo.jpg"
+    shutil.copy(sample / "marble" / "marble-0002.jpg", copy)
+    result = one(searcher, copy, 3)
+    assert result.indexed is None
+    assert (result.hits[0].path, result.hits[0].identical) == (STORED, True)
+    assert result.hits[0].score == pytest.approx(1.0)
+    assert not any(hit.identical for hit in result.hits[1:])
+
+
+def test_a_twin_inside_the_collection_comes_first_even_for_k_1(
+    rocks: Path, working: Working
+) -> None:
+    # Many exact ties: ten copies that differ in bytes, not in pixels, sort before the twin by path.
+    source = rocks / "marble" / "marble-0002.jpg"
+    for number in range(10):
+        (rocks / "basalt" / f"aa-{number}.jpg").write_bytes(source.read_bytes() + b"\0" * number)
+    (rocks / "basalt" / "aa-0.jpg").unlink()
+    shutil.copy(source, rocks / "schist" / "zz.jpg")
+    with EdgeStore(working.qdrant, "geosim") as store:
+        sync(open_dataset(rocks), load_model(working.model), store, working)
+        searcher = Searcher(store, working)
+        (hit,) = one(searcher, source, 1).hits
+        assert (hit.path, hit.identical) == ("rocks/schist/zz.jpg", True)
+        second = one(searcher, source, 3).hits[1:]
+        assert [hit.path for hit in second] == ["rocks/basalt/aa-1.jpg", "rocks/basalt/aa-2.jpg"]
+
+
+def test_a_new_file_is_embedded_and_finds_what_looks_like_it(
+    searcher: Searcher, sample: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new.png"
+    with Image.open(sample / "marble" / "marble-0002.jpg") as image:
+        image.resize((70, 70), Image.Resampling.BICUBIC).save(new)
+    result = one(searcher, new, 5)
+    assert result.indexed is None
+    assert result.hits[0].path == STORED
+    assert not result.hits[0].identical
+    assert 0.99 < result.hits[0].score <= 1.0
+
+
+def test_a_file_changed_since_the_ingest_is_embedded_anew(
+    store: EdgeStore, indexed: Working, rocks: Path
+) -> None:
+    changed = rocks / "marble" / "marble-0002.jpg"
+    shutil.copy(rocks / "schist" / "schist-0001.jpg", changed)
+    result = one(Searcher(store, indexed), changed, 3)
+    assert result.indexed is None
+    assert result.hits[0].path == "rocks/schist/schist-0001.jpg"
+    assert result.hits[0].identical
+
+
+def test_training_ingest_and_search_see_the_same_vector(sample: Path, tmp_path: Path) -> None:
+    """One preprocessing: the real CNN, cold each time, on the same picture."""
+    from trainer.backbones import choose
+    from trainer.features import FeatureCache
+    from trainer.train import TrainOptions, train
+
+    path = "rocks/granite/granite-0005.jpg"
+    data = (sample / "granite" / "granite-0005.jpg").read_bytes()
+    working = Working(tmp_path / "working")
+    chosen, _ = choose("efficientnet-lite0")
+    model = train(open_dataset(sample), chosen, working, TrainOptions(epochs=2)).model
+    extractor = model.extractor(working.features)
+    record = next(r for r in open_dataset(sample).records if r.path == path)
+    digest = hashlib.sha256(data).hexdigest()
+    cache = FeatureCache(working.features, chosen.spec, chosen.fingerprint)
+    trained = model.head(cache.get([digest])[digest].vector[None])[0]
+    cache.close()
+
+    shutil.rmtree(working.features)
+    with EdgeStore(working.qdrant, "geosim") as store:
+        sync(open_dataset(sample), model, store, working)
+        (point,) = store.fetch([point_id(path)])
+        shutil.rmtree(working.features)
+        pixels = prepare(data, extractor.spec.input_size).pixels[None]
+        searched = model.head(extractor.backbone(pixels))[0]
+        copy = tmp_path / "other-bytes.jpg"
+        copy.write_bytes(data + b"\0")  # same pixels, unknown content
+        hit = one(Searcher(store, working), copy, 1).hits[0]
+    assert record.label == "granite"
+    np.testing.assert_allclose(point.vector, trained, atol=1e-5)
+    np.testing.assert_allclose(searched, trained, atol=1e-5)
+    assert (hit.path, hit.identical) == (path, False)
+    assert hit.score == pytest.approx(1.0, abs=1e-6)
+
+
+def test_k_larger_than_the_collection_gives_what_there_is(searcher: Searcher) -> None:
+    assert len(one(searcher, STORED, 500).hits) == 95
+
+
+def test_a_class_filter_keeps_other_classes_out(searcher: Searcher) -> None:
+    hits = one(searcher, STORED, 50, label="granite").hits
+    assert len(hits) == 12
+    assert {hit.label for hit in hits} == {"granite"}
+
+
+def test_an_unknown_class_names_the_known_ones(searcher: Searcher) -> None:
+    with pytest.raises(QueryError, match=r"'lava'.*basalt.*schist"):
+        one(searcher, STORED, label="lava")
+
+
+def test_one_bad_query_does_not_cost_the_others_their_answer(
+    searcher: Searcher, sample: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    empty = tmp_path / "empty.jpg"
+    empty.touch()
+    good = tmp_path / "good.jpg"
+    good.write_bytes((sample / "oolite" / "oolite-0001.jpg").read_bytes() + b"\0")
+    queries = [str(good), str(text), "no/such/path.jpg", STORED, str(empty), str(good)]
+    results = list(searcher.search(queries, 2))
+    assert [result.query for result in results] == queries
+    assert [len(result.hits) for result in results] == [2, 0, 0, 2, 0, 2]
+    assert results[0].hits == results[5].hits
+    assert "not a JPEG" in str(results[1].error)
+    assert "rocks/" in str(results[2].error), "an example shows what a stored path looks like"
+    assert "empty" in str(results[4].error)
+
+
+def test_more_queries_than_a_batch_are_answered_in_order(
+    searcher: Searcher, store: EdgeStore
+) -> None:
+    paths = [p.payload.path for batch in store.scan(vectors=False) for p in batch] * 4
+    results = list(searcher.search(paths, 1))
+    assert [result.query for result in results] == paths
+    assert all(len(result.hits) == 1 for result in results)
+
+
+def test_without_a_model_indexed_images_are_still_answered(
+    store: EdgeStore, indexed: Working, tmp_path: Path
+) -> None:
+    shutil.rmtree(indexed.model)
+    searcher = Searcher(store, indexed)
+    assert len(one(searcher, STORED, 3).hits) == 3
+    new = tmp_path / "new.png"
+    Image.new("RGB", (40, 40), "red").save(new)
+    with pytest.raises(ModelError, match="geosim train"):
+        one(searcher, new)
+
+
+def test_another_model_is_refused_with_both_named(
+    store: EdgeStore, indexed: Working, sample: Path
+) -> None:
+    from trainer.backbones import choose
+    from trainer.train import TrainOptions, train
+
+    old = load_model(indexed.model).fingerprint[:12]
+    chosen, _ = choose("colour-grid")
+    new = train(open_dataset(sample), chosen, indexed, TrainOptions(epochs=1)).model
+    with pytest.raises(ModelMismatchError, match=f"{old}.*{new.fingerprint[:12]}"):
+        Searcher(store, indexed)
+
+
+def test_a_missing_collection_names_the_remedy(indexed: Working) -> None:
+    with EdgeStore(indexed.qdrant, "other") as store, pytest.raises(StoreError, match="ingest"):
+        Searcher(store, indexed)
+
+
+def test_a_zero_embedding_is_an_error_not_a_hit(
+    searcher: Searcher, indexed: Working, tmp_path: Path
+) -> None:
+    head = load_model(indexed.model).head
+    searcher._model = type(searcher._model)(  # a head whose units are all off
+        indexed.model,
+        load_model(indexed.model).spec,
+        type(head)(head.kernel * 0, head.bias * 0 - 1),
+        load_model(indexed.model).card,
+    )
+    new = tmp_path / "new.png"
+    Image.new("RGB", (40, 40), "red").save(new)
+    assert "zero vector" in str(one(searcher, new).error)
+
+
+def test_folders_are_expanded_to_their_images(rocks: Path, tmp_path: Path) -> None:
+    (rocks / "marble" / "notes.txt").touch()
+    (rocks / "marble" / ".hidden.jpg").touch()
+    found = list(expand(["a.jpg", str(rocks / "marble")]))
+    assert found[0] == "a.jpg"
+    assert found[1:] == [str(rocks / "marble" / f"marble-{i:04d}.jpg") for i in range(12)]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(QueryError, match="without images"):
+        list(expand([str(tmp_path / "none")]))
