@@ -10,9 +10,10 @@ from pathlib import Path
 
 import orjson
 
-from trainer.dataset import Archive, Dataset, Files, Record
+from trainer.dataset import Dataset
 from trainer.errors import GeosimError, ImageError
 from trainer.files import replacing
+from trainer.sources import Archive, Files, Record
 
 
 def remember(catalog: Path, dataset: Dataset) -> None:

@@ -9,6 +9,7 @@ import click
 
 from ingest.cli import ingest, tell_ingest
 from ingest.commands import opened, store_options
+from search.evaluate_cli import evaluate
 from trainer.cli import download, train
 from trainer.commands import (
     Command,
@@ -186,7 +187,7 @@ def _run(
     from search.table import render
     from trainer.backbones import choose
     from trainer.dataset import open_dataset
-    from trainer.train import TrainOptions
+    from trainer.fit import TrainOptions
 
     dataset = open_dataset(data)
     pretrained, why = choose(backbone, weights)
@@ -202,7 +203,7 @@ def _run(
             pretrained,
             store,
             working,
-            options=TrainOptions(**training),
+            options=TrainOptions.of(pretrained.spec, **training),
             k=k,
             rebuild=qdrant is None,
             told=told,
@@ -240,5 +241,5 @@ def geosim() -> None:
     """  # noqa: D301
 
 
-for command in (run, demo, download, train, ingest, search, export):
+for command in (run, demo, download, train, ingest, search, export, evaluate):
     geosim.add_command(command)

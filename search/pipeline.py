@@ -13,7 +13,8 @@ from search.query import Result, Searcher
 from search.results import save_results
 from trainer.backbones import Pretrained
 from trainer.dataset import Dataset
-from trainer.train import TrainOptions, TrainReport, train
+from trainer.fit import TrainOptions
+from trainer.train import TrainReport, train
 from trainer.working import Working
 
 OWNER_QUERIES = tuple(

@@ -27,11 +27,12 @@ from ingest.schema import (
 )
 from ingest.store import VectorStore
 from search.neighbours import SCORE_DIGITS
-from trainer.dataset import Files, Hashed, Record, Rejected
+from trainer.dataset import Hashed, Rejected
 from trainer.errors import ImageError, ModelError, QueryError, StoreError
 from trainer.features import FeatureExtractor
 from trainer.images import ENDINGS
 from trainer.model import Model, load_model
+from trainer.sources import Files, Record
 from trainer.working import Working
 
 QUERY_BATCH = 256

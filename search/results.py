@@ -10,9 +10,9 @@ from PIL import Image
 from ingest.pictures import Pictures
 from search.query import Result
 from search.sheet import SheetHit, SheetQuery, SheetRow, save_sheet
-from trainer.dataset import Files, Record
 from trainer.errors import ImageError
 from trainer.images import open_rgb
+from trainer.sources import Files, Record
 from trainer.working import Working
 
 PICTURE_HINT = 512

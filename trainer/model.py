@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,8 @@ class Model:
 def fingerprint_of(backbone_fingerprint: str, head: Head) -> str:
     """Return the fingerprint of a backbone and a head together, as hex SHA-256."""
     digest = hashlib.sha256(backbone_fingerprint.encode())
-    digest.update(head.kernel.astype("<f4").tobytes())
-    digest.update(head.bias.astype("<f4").tobytes())
+    for array in head.arrays().values():
+        digest.update(array.astype("<f4").tobytes())
     return digest.hexdigest()
 
 
@@ -115,13 +115,15 @@ def load_model(folder: Path) -> Model:
     card = read_card(folder)
     try:
         spec = spec_of(card["backbone"]["name"])
+        if spec.trained:
+            spec = replace(spec, input_size=int(card["input_size"]))
         if spec.keras:
             str(card["files"]["backbone"]["sha256"])
         if not isinstance(card["classes"], list) or not card["classes"]:
             raise TypeError("no list of classes")
         backbone_fingerprint = str(card["backbone"]["fingerprint"])
         path = _checked(folder, card["files"]["head"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the model card in {folder} is incomplete; {_REMEDY}") from error
     head = Head.load(path, feature_width=spec.feature_width)
     if fingerprint_of(backbone_fingerprint, head) != card["fingerprint"]:

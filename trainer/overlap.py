@@ -1,5 +1,6 @@
-"""Which images of a set show the same pixels: copies, re-encoded or resized ones, and tiles that
-were cut from one larger picture. A split that parts them leaks.
+"""Which images of a set show the same pixels, so that a split which parts them leaks.
+
+Such are copies, also re-encoded or resized ones, and tiles that were cut from one larger picture.
 
 Owns the reduced pictures that are compared, finding copies and joining all pairs to groups. The
 comparison of shifted tiles is `trainer/shifts.py`; a split by groups is in `trainer/split.py`.
@@ -16,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainer.dataset import Hashed, Rejected, Source
+from trainer.dataset import Hashed, Rejected
 from trainer.errors import ImageError
 from trainer.images import open_rgb
 from trainer.shifts import Shift, find_shifts, pairs_at
+from trainer.sources import Source
 
 TILE_SIDE = 64
 """Longest side in pixels at which pictures are compared at shifts; bounds memory and time.
@@ -162,13 +164,13 @@ def find_overlaps(
     found = [np.stack([originals[copies], copies], axis=1)]
     unique = np.flatnonzero(originals == rows)
     if len(unique):
-        thumbnails = np.stack([pictures[row].thumbnail for row in unique])
+        thumbnails = np.stack([pictures[row].thumbnail for row in unique.tolist()])
         found.append(unique[pairs_at(thumbnails, (0, 0))])
 
     shifts: set[Shift] = set()
-    for size, sets in _sets(pictures, labels, digests).items():
+    for sets in _sets(pictures, labels, digests):
         factor = pictures[sets[0][0]].factor
-        tiles = [np.stack([pictures[row].tile for row in one]) for one in sets]
+        tiles = [np.stack([pictures[row].tile for row in one.tolist()]) for one in sets]
         for down, right in find_shifts(tiles, seed, progress=progress):
             shifts.add((down * factor, right * factor))
             for one, stack in zip(sets, tiles, strict=True):
@@ -179,16 +181,16 @@ def find_overlaps(
 
 def _sets(
     pictures: Sequence[Picture], labels: Sequence[Hashable], digests: Sequence[Hashable]
-) -> dict[tuple[int, int], list[NDArray[np.intp]]]:
-    """Return the rows of each class by native size, identical files once."""
+) -> list[list[NDArray[np.intp]]]:
+    """Return, for each native size, the rows of each class; of identical files the first one."""
     members: dict[tuple[int, int], dict[Hashable, dict[Hashable, int]]] = {}
     for row, picture in enumerate(pictures):
         of_size = members.setdefault(picture.size, {})
         of_size.setdefault(labels[row], {}).setdefault(digests[row], row)
-    return {
-        size: [np.fromiter(one.values(), dtype=np.intp) for one in classes.values()]
-        for size, classes in members.items()
-    }
+    return [
+        [np.fromiter(one.values(), dtype=np.intp) for one in classes.values()]
+        for classes in members.values()
+    ]
 
 
 def _components(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:

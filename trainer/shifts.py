@@ -1,5 +1,4 @@
-"""Tiles cut from one larger picture: at which shifts a set of equally sized tiles overlaps, and
-which pairs overlap there.
+"""Tiles cut from one larger picture: the shifts at which they overlap, and the pairs that do.
 
 Owns the comparison of overlap strips and the search for shifts. Which images are compared, and
 what becomes of the pairs, is `trainer/overlap.py`.
@@ -42,19 +41,23 @@ MIN_SIDE = 12
 """Smaller tiles are not compared at shifts: too few pixels to tell overlap from likeness."""
 
 _PATCH = 3 / 8  # of a side: the smallest overlap, so the largest shift is 5/8 of a side
+_MIN_PATCH = 8  # pixels a side, where 3/8 are fewer
 _SAMPLE = 10  # tiles sampled per square root of a set: expected votes then grow with its size
 _MIN_VOTES = 5  # sampled pairs that a shift needs
 _ABOVE_CHANCE = 5  # times the median of all shifts that its votes need
 _MAX_SHIFTS = 64  # searched at most: more add nothing that is not linked already, only time
 _WIDTH = 32  # principal components a strip is screened by
 _CHUNK = 1024  # strips held as floats at once
-_SCORES = 2**19  # inner products held at once
+_SCORES = 2**23  # inner products held at once
 
 
 def strip_windows(shape: tuple[int, int], shift: Shift) -> tuple[tuple[slice, slice], ...]:
     """Return the overlap strip's rows and columns in the first and in the second tile."""
     (height, width), (down, right) = shape, shift
-    first = (slice(max(down, 0), height + min(down, 0)), slice(max(right, 0), width + min(right, 0)))
+    first = (
+        slice(max(down, 0), height + min(down, 0)),
+        slice(max(right, 0), width + min(right, 0)),
+    )
     second = (
         slice(max(-down, 0), height - max(down, 0)),
         slice(max(-right, 0), width - max(right, 0)),
@@ -73,16 +76,18 @@ def _unit(strips: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _basis(units: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return an orthonormal ``(pixels, width) float32`` basis of the rows' main directions.
+    """Return an orthonormal ``(pixels, width) float32`` basis, the rows' main directions first.
 
-    All of space, where the main directions carry less than a third of the rows: noise has none.
+    All of space, where `_WIDTH` of them carry less than a third of the rows: noise has none.
     """
     values, vectors = np.linalg.eigh((units @ units.T).astype(np.float64))
     keep = values > 1e-3 * max(values[-1], 1e-9)
     keep[:-_WIDTH] = False
     if values[keep].sum() < values.sum() / 3:
         return np.eye(units.shape[1], dtype=np.float32)
-    return (units.T @ (vectors[:, keep] / np.sqrt(values[keep]))).astype(np.float32)
+    main = (vectors[:, keep] / np.sqrt(values[keep]))[:, ::-1]
+    basis: NDArray[np.float32] = (units.T @ main).astype(np.float32)
+    return basis
 
 
 def _bounding(units: NDArray[np.float32], basis: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -97,13 +102,25 @@ def _bounding(units: NDArray[np.float32], basis: NDArray[np.float32]) -> NDArray
 
 
 def _above(first: NDArray[np.float32], second: NDArray[np.float32]) -> Iterator[NDArray[np.intp]]:
-    """Yield ``(p, 2)`` rows of ``first`` and ``second`` with inner products above `MIN_NCC`."""
-    block = max(1, _SCORES // max(1, len(second)))
+    """Yield ``(p, 2)`` rows of ``first`` and ``second`` with inner products above `MIN_NCC`.
+
+    Both are rows of `_bounding`. Unit vectors with that inner product are close in every
+    coordinate; sorted by the first one, most rows need no comparison.
+    """
+    close = np.sqrt(2 - 2 * MIN_NCC) + 1e-3
+    by_first, by_second = np.argsort(first[:, 0]), np.argsort(second[:, 0])
+    first, second = first[by_first], second[by_second]
+    block = min(_CHUNK, max(1, _SCORES // max(1, len(second))))
     for start in range(0, len(first), block):
-        scores = first[start : start + block] @ second.T
-        flat = np.flatnonzero(scores > MIN_NCC)
+        rows = first[start : start + block]
+        ends = (rows[0, 0] - close, rows[-1, 0] + close)
+        low, high = np.searchsorted(second[:, 0], ends).tolist()
+        if low == high:
+            continue
+        flat = np.flatnonzero(rows @ second[low:high].T > MIN_NCC)
         if len(flat):
-            yield np.stack([flat // len(second) + start, flat % len(second)], axis=1)
+            one, other = np.divmod(flat, high - low)
+            yield np.stack([by_first[start + one], by_second[low + other]], axis=1)
 
 
 def _ncc(tiles: NDArray[np.uint8], pairs: NDArray[np.intp], shift: Shift) -> NDArray[np.float32]:
@@ -111,7 +128,8 @@ def _ncc(tiles: NDArray[np.uint8], pairs: NDArray[np.intp], shift: Shift) -> NDA
     (rows, columns), (other_rows, other_columns) = strip_windows(tiles.shape[1:], shift)
     first = _unit(tiles[pairs[:, 0], rows, columns])
     second = _unit(tiles[pairs[:, 1], other_rows, other_columns])
-    return np.einsum("ij,ij->i", first, second)
+    ncc: NDArray[np.float32] = np.einsum("ij,ij->i", first, second)
+    return ncc
 
 
 def agree(tiles: NDArray[np.uint8], pairs: NDArray[np.intp], shift: Shift) -> NDArray[np.bool_]:
@@ -171,8 +189,8 @@ def pairs_at(tiles: NDArray[np.uint8], shift: Shift) -> NDArray[np.intp]:
     found = [np.empty((0, 2), dtype=np.intp)]
     for pairs in _above(first, second):
         unlike = pairs[:, 0] < pairs[:, 1] if shift == (0, 0) else pairs[:, 0] != pairs[:, 1]
-        pairs = pairs[unlike]
-        found.append(pairs[agree(tiles, pairs, shift)])
+        candidates = pairs[unlike]
+        found.append(candidates[agree(tiles, candidates, shift)])
     return np.concatenate(found)
 
 
@@ -199,7 +217,7 @@ def find_shifts(
     if not sets or min(sets[0].shape[1:]) < MIN_SIDE:
         return ()
     height, width = sets[0].shape[1:]
-    tall, wide = int(height * _PATCH), int(width * _PATCH)
+    tall, wide = (max(_MIN_PATCH, int(side * _PATCH)) for side in (height, width))
     votes = np.zeros((height - tall + 1, 2 * (width - wide) + 1), dtype=np.int64)
     generator = np.random.default_rng(seed)
     for tiles in sets:
@@ -236,15 +254,20 @@ def _vote(tiles: NDArray[np.uint8], patch: tuple[int, int], votes: NDArray[np.in
     lower_right = _bounding(_unit(tiles[:, down:, right:]), basis)
     lower_left = _bounding(_unit(tiles[:, down:, :wide]), basis)
     both = np.concatenate([lower_right, lower_left])
+    count = len(tiles)
     for y in range(down + 1):
-        for x in range(right + 1):
-            patches = _bounding(_unit(tiles[:, y : y + tall, x : x + wide]), basis)
-            for pairs in _above(both, patches):
-                pairs, of_left = pairs % len(tiles), pairs[:, 0] >= len(tiles)
-                other = pairs[:, 0] != pairs[:, 1]
-                if (y, x) != (down, right):
-                    shift = (down - y, right - x)
-                    votes[shift[0], 2 * right - x] += agree(tiles, pairs[other & ~of_left], shift).sum()
-                if y < down and x > 0:  # straight down the other patch has told already
-                    shift = (down - y, -x)
-                    votes[shift[0], right - x] += agree(tiles, pairs[other & of_left], shift).sum()
+        row = [_unit(tiles[:, y : y + tall, x : x + wide]) for x in range(right + 1)]
+        for pairs in _above(both, _bounding(np.concatenate(row), basis)):
+            first, of_left = pairs[:, 0] % count, pairs[:, 0] >= count
+            second, xs = pairs[:, 1] % count, pairs[:, 1] // count
+            rights = np.where(of_left, -xs, right - xs)
+            # At 0 the right patch tells what the left one does, and on the first row each pair
+            # comes again, the other way round.
+            useful = (first != second) & (~of_left | (rights < 0))
+            useful &= (rights > 0) | (y < down)
+            order = np.flatnonzero(useful)[np.argsort(rights[useful], kind="stable")]
+            for same in np.split(order, np.flatnonzero(np.diff(rights[order])) + 1):
+                if len(same):
+                    shift = (down - y, int(rights[same[0]]))
+                    agreed = agree(tiles, np.stack([first[same], second[same]], axis=1), shift)
+                    votes[shift[0], shift[1] + right] += agreed.sum()

@@ -1,7 +1,8 @@
-"""Learns the head on frozen features and writes the model.
+"""Trains a model on a data set and writes it.
 
-Owns the recipe: the split, the head and its loss, the fit and which epoch is kept. Features come
-from `trainer/features.py`; what the head computes afterwards is `trainer/head.py`.
+Owns what a training is from end to end: the inputs, the fit, the card, and that nothing is done
+twice. The fits themselves are `trainer/fit.py` (a head on frozen features) and
+`trainer/tile_resnet.py` (a small network end to end).
 """
 
 from __future__ import annotations
@@ -9,56 +10,24 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
-from trainer.backbones import Pretrained
-from trainer.dataset import Dataset, Hashed, Rejected, hash_records
-from trainer.errors import DatasetError, ModelError
-from trainer.features import FeatureExtractor
-from trainer.head import EMBEDDING_WIDTH, Head
-from trainer.keras_backbone import import_keras
+from trainer.backbones import Backbone, Pretrained
+from trainer.dataset import Dataset, Rejected
+from trainer.errors import ModelError
+from trainer.fit import LEARNING_RATE, Fit, TrainOptions, fit_head
+from trainer.inputs import Inputs, read_inputs
 from trainer.model import Model, fingerprint_of, load_model, save_model
 from trainer.progress import Progress
-from trainer.split import stratified_split
 from trainer.working import Working
-
-LEARNING_RATE = 1e-3
-"""Adam's usual rate, Keras' default."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainOptions:
-    """What a training can be told.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch_size: images per step.
-        validation_split: share of each class held out to choose the best epoch by; 0 trains on
-            all images and chooses by training loss.
-        seed: of the split, the initial weights and the order.
-    """
-
-    epochs: int = 20
-    batch_size: int = 64
-    validation_split: float = 0.0
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """A fitted head and how it got there: losses per epoch, and the epoch kept (from 1)."""
-
-    head: Head
-    loss: list[float]
-    validation_loss: list[float]
-    best_epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +53,52 @@ class TrainReport:
     reused: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Learned:
+    """A fit, and the backbone that it trained, if it trained one."""
+
+    fit: Fit
+    backbone: Backbone | None
+
+    def embed(self, array: NDArray[Any]) -> NDArray[np.float32]:
+        """Map rows of `Inputs.array` to embeddings ``(n, 32) float32``, L2 norm 1 or zero."""
+        if self.backbone is None:
+            return self.fit.head(array)
+        blocks = [array[start : start + 1024] for start in range(0, len(array), 1024)]
+        return self.fit.head(np.concatenate([self.backbone(block) for block in blocks]))
+
+
+def learn(
+    inputs: Inputs,
+    rows: NDArray[np.intp],
+    options: TrainOptions,
+    *,
+    progress: Callable[[int], object] = lambda _: None,
+) -> Learned:
+    """Learn the embedding from some of the images.
+
+    Args:
+        inputs: the data set.
+        rows: which of its images may be seen.
+        options: see `TrainOptions`.
+        progress: called with 1 after each epoch.
+    """
+    array, labels, classes = inputs.array[rows], inputs.labels[rows], len(inputs.classes)
+    if inputs.pretrained.spec.trained:
+        from trainer import tile_resnet
+
+        backbone, fit = tile_resnet.fit(array, labels, classes, options, progress=progress)
+        return Learned(fit, backbone)
+    return Learned(fit_head(array, labels, classes, options, progress=progress), None)
+
+
 def train(
     dataset: Dataset,
     pretrained: Pretrained,
     working: Working,
-    options: TrainOptions = TrainOptions(),
+    options: TrainOptions,
 ) -> TrainReport:
-    """Train a head on a data set and write the model to ``<working>/model``.
+    """Train a model on a data set and write it to ``<working>/model``.
 
     A model that is there already and was made from the same images, backbone and options is kept:
     its fingerprint, and with it every collection, stays valid.
@@ -100,212 +108,141 @@ def train(
         ModelError: the features cannot be cached or the fit gave no finite loss.
     """
     started = time.perf_counter()
-    if len(dataset.classes) < 2:
-        raise DatasetError(
-            f"{dataset.location} holds one class only ({dataset.classes[0]}); training needs at "
-            "least two class folders side by side"
-        )
-    with Progress("reading", len(dataset.records)) as bar:
-        hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
-    rejected = [*dataset.rejected, *unreadable]
-    extractor = FeatureExtractor(
-        pretrained.spec, pretrained.fingerprint, pretrained.load, working.features
-    )
-    images, features = _features(dataset, hashed, extractor, rejected)
-    labels = [image.record.label for image in images]
-    classes = sorted(set(labels))
-    if len(classes) < 2:
-        raise DatasetError(
-            f"{dataset.location}: images of fewer than two classes can be decoded "
-            f"({len(rejected)} rejected, the first: {rejected[0].path}: {rejected[0].reason})"
-        )
-    folder = working.model
-    recipe = _recipe(pretrained, options, images)
-    previous = _card_or_none(folder)
-    if previous is not None and previous.get("recipe") == recipe:
-        model, reused = load_model(folder), True
-    else:
-        numbers = np.array([classes.index(label) for label in labels], dtype=np.int32)
-        with Progress("training", options.epochs, unit="epoch") as bar:
-            fit = fit_head(features, numbers, len(classes), options, progress=bar.update)
-        zero = int((~fit.head(features).any(axis=1)).sum())
-        card = _card(pretrained, options, dataset, classes, labels, fit, zero, recipe)
-        _save(folder, fit, extractor, pretrained, card, previous)
-        model, reused = load_model(folder), False
-    embedded = model.head(features)
-    zero_paths = tuple(
-        image.record.path for image, row in zip(images, embedded, strict=True) if not row.any()
-    )
+    inputs = read_inputs(dataset, pretrained, working.features)
+    recipe = _recipe(inputs, options)
+    with FileLock(_lock(working.model)):  # two trainings would remove each other's files
+        previous = _model_or_none(working.model)
+        reused = previous is not None and previous.card.get("recipe") == recipe
+        if previous is not None and reused:
+            model, zero = previous, tuple(previous.card["training"]["zero_embeddings"])
+        else:
+            with Progress("training", options.epochs, unit="epoch") as bar:
+                everything = np.arange(len(inputs.items))
+                learned = learn(inputs, everything, options, progress=bar.update)
+            zero = _zero(inputs, learned)
+            _save(working.model, dataset, inputs, learned, options, zero, recipe, previous)
+            model = load_model(working.model)
     return TrainReport(
         model=model,
-        images=len(images),
-        computed=extractor.computed,
-        rejected=tuple(rejected),
-        zero=zero_paths,
+        images=len(inputs.items),
+        computed=inputs.computed,
+        rejected=inputs.rejected,
+        zero=zero,
         seconds=time.perf_counter() - started,
         reused=reused,
     )
 
 
-def fit_head(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int32],
-    classes: int,
-    options: TrainOptions,
-    *,
-    progress: Callable[[int], object] = lambda _: None,
-) -> Fit:
-    """Fit ``Dense(32, relu, name="embedding")`` and a softmax; keep the best epoch.
-
-    Best is the lowest validation loss, or the lowest training loss where nothing is held out.
-
-    Args:
-        features: ``(n, width) float32``.
-        labels: ``(n,) int32``, 0 to ``classes - 1``.
-        classes: number of classes.
-        options: see `TrainOptions`.
-        progress: called with 1 after each epoch.
-
-    Raises:
-        ModelError: features that are no finite numbers, or no epoch with a finite loss.
-    """
-    if not np.isfinite(features).all():
-        raise ModelError("there are features that are no finite numbers; delete the feature cache")
-    keras = import_keras()
-    keras.utils.set_random_seed(options.seed)
-    network = keras.Sequential(
-        [
-            keras.Input((features.shape[1],)),
-            keras.layers.Dense(EMBEDDING_WIDTH, activation="relu", name="embedding"),
-            keras.layers.Dense(classes, activation="softmax", name="classes"),
-        ]
-    )
-    network.compile(
-        optimizer=keras.optimizers.Adam(LEARNING_RATE), loss="sparse_categorical_crossentropy"
-    )
-    kept, held = stratified_split(labels, options.validation_split, options.seed)
-    monitor = "val_loss" if len(held) else "loss"
-    best = keras.callbacks.EarlyStopping(
-        monitor=monitor, mode="min", patience=options.epochs, restore_best_weights=True
-    )
-    tick = keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: progress(1))
-    history = network.fit(
-        features[kept],
-        labels[kept],
-        validation_data=(features[held], labels[held]) if len(held) else None,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        callbacks=[best, tick],
-        verbose=0,
-    ).history
-    losses = np.array(history[monitor], dtype=np.float64)
-    if not np.isfinite(losses).any():
-        raise ModelError("training gave no finite loss; the features are damaged, delete the cache")
-    kernel, bias = network.get_layer("embedding").get_weights()
-    return Fit(
-        head=Head(np.ascontiguousarray(kernel), np.ascontiguousarray(bias)),
-        loss=[float(value) for value in history["loss"]],
-        validation_loss=[float(value) for value in history.get("val_loss", [])],
-        best_epoch=int(np.nanargmin(losses)) + 1,
-    )
+def _lock(folder: Path) -> Path:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return folder.with_name(f".{folder.name}.lock")
 
 
-def _features(
-    dataset: Dataset,
-    hashed: Sequence[Hashed],
-    extractor: FeatureExtractor,
-    rejected: list[Rejected],
-) -> tuple[list[Hashed], NDArray[np.float32]]:
-    """Return the decodable images, sorted by path, and their features in the same order."""
-    rows: dict[str, int] = {item.record.path: row for row, item in enumerate(hashed)}
-    features = np.zeros((len(hashed), extractor.spec.feature_width), dtype=np.float32)
-    done = np.zeros(len(hashed), dtype=bool)
-    with Progress("features", len(hashed)) as bar:
-
-        def reject(one: Rejected) -> None:
-            rejected.append(one)
-            bar.update(1)
-
-        for batch in extractor.extract(dataset.source, hashed, reject=reject):
-            for extracted in batch:
-                row = rows[extracted.item.record.path]
-                features[row] = extracted.features.vector
-                done[row] = True
-            bar.update(len(batch))
-    return [item for item, good in zip(hashed, done, strict=True) if good], features[done]
+def _zero(inputs: Inputs, learned: Learned) -> tuple[str, ...]:
+    """Return the stored paths of images without an embedding; a ReLU head alone can have any."""
+    if not learned.fit.head.relu:
+        return ()
+    embedded = learned.embed(inputs.array)
+    rows = np.flatnonzero(~np.any(embedded != 0, axis=1))
+    return tuple(inputs.items[row].record.path for row in rows)
 
 
-def _recipe(pretrained: Pretrained, options: TrainOptions, images: Sequence[Hashed]) -> str:
+def _recipe(inputs: Inputs, options: TrainOptions) -> str:
     """Return a digest of everything that decides the outcome of a training."""
-    digest = hashlib.sha256(f"{pretrained.fingerprint}|{asdict(options)}".encode())
-    for image in images:
-        digest.update(f"{image.record.path}\0{image.sha256}\n".encode())
+    digest = hashlib.sha256(f"{inputs.pretrained.fingerprint}|{asdict(options)}".encode())
+    for item in inputs.items:
+        digest.update(f"{item.record.path}\0{item.sha256}\n".encode())
     return digest.hexdigest()
 
 
-def _card_or_none(folder: Path) -> dict[str, Any] | None:
-    """Return the card of a model that is whole; a damaged one is made again."""
+def _model_or_none(folder: Path) -> Model | None:
+    """Return a model that is whole; a damaged one is made again."""
     try:
         model = load_model(folder)
         model.check()
-        return dict(model.card)
     except ModelError:
         return None
+    return model
 
 
 def _save(
     folder: Path,
-    fit: Fit,
-    extractor: FeatureExtractor,
-    pretrained: Pretrained,
-    card: dict[str, Any],
-    previous: dict[str, Any] | None,
+    dataset: Dataset,
+    inputs: Inputs,
+    learned: Learned,
+    options: TrainOptions,
+    zero: tuple[str, ...],
+    recipe: str,
+    previous: Model | None,
 ) -> None:
+    """Write the curve, the weights and, last, the card that makes them the model."""
     from trainer.plots import save_loss_curve
 
-    same = (
-        previous is not None and previous["backbone"]["fingerprint"] == pretrained.fingerprint
-    ) or not pretrained.spec.keras
-    backbone = None if same else extractor.backbone
-    # The card goes last: once it is there, the same training does not draw the curve again.
-    save_loss_curve(fit.loss, fit.validation_loss, fit.best_epoch, folder / "loss.png")
-    save_model(folder, fit.head, backbone, card, previous if same else None)
-
-
-def _card(
-    pretrained: Pretrained,
-    options: TrainOptions,
-    dataset: Dataset,
-    classes: Sequence[str],
-    labels: Sequence[str],
-    fit: Fit,
-    zero: int,
-    recipe: str,
-) -> dict[str, Any]:
-    spec = pretrained.spec
-    return {
-        "fingerprint": fingerprint_of(pretrained.fingerprint, fit.head),
+    pretrained, fit = inputs.pretrained, learned.fit
+    fingerprint, sha256 = pretrained.fingerprint, pretrained.sha256
+    if learned.backbone is not None:
+        sha256 = _weights_digest(learned.backbone)
+        fingerprint = replace(pretrained, sha256=sha256).fingerprint
+    old = None if previous is None else previous.card
+    same = old is not None and old["backbone"]["fingerprint"] == fingerprint
+    backbone = learned.backbone
+    if backbone is None and pretrained.spec.keras and not same and inputs.extractor is not None:
+        backbone = inputs.extractor.backbone
+    card = {
+        "fingerprint": fingerprint_of(fingerprint, fit.head),
         "recipe": recipe,
         "backbone": {
-            "name": spec.name,
-            "fingerprint": pretrained.fingerprint,
-            "weights_sha256": pretrained.sha256,
-            "licence": spec.licence,
+            "name": pretrained.spec.name,
+            "fingerprint": fingerprint,
+            "weights_sha256": sha256,
+            "licence": pretrained.spec.licence,
         },
-        "input_size": spec.input_size,
+        **_facts(dataset, inputs, fit, options, zero),
+    }
+    save_loss_curve(fit.loss, fit.validation_loss, fit.best_epoch, folder / "loss.png")
+    save_model(folder, fit.head, backbone, card, old if same else None)
+
+
+def _weights_digest(backbone: Backbone) -> str:
+    """Return a digest of a trained backbone's weights: it has no publisher's file to hash."""
+    from trainer.keras_backbone import KerasBackbone
+
+    digest = hashlib.sha256()
+    if isinstance(backbone, KerasBackbone):
+        for array in backbone.model.get_weights():
+            digest.update(array.astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _optimizer(inputs: Inputs) -> str:
+    if inputs.pretrained.spec.trained:
+        from trainer.tile_resnet import OPTIMIZER
+
+        return OPTIMIZER
+    return f"Adam, rate {LEARNING_RATE}"
+
+
+def _facts(
+    dataset: Dataset, inputs: Inputs, fit: Fit, options: TrainOptions, zero: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return what the card tells a reader."""
+    size = inputs.pretrained.spec.input_size
+    counts = np.bincount(inputs.labels, minlength=len(inputs.classes)).tolist()
+    return {
+        "input_size": size,
         "preprocessing": (
-            f"RGB, EXIF orientation applied, whole picture resized to {spec.input_size} x "
-            f"{spec.input_size} (bilinear, antialiased), the backbone's own scaling in its graph"
+            f"RGB, EXIF orientation applied, whole picture resized to {size} x {size} (bilinear, "
+            "antialiased), the backbone's own scaling in its graph"
         ),
-        "head": f"Dense({EMBEDDING_WIDTH}, relu), L2 norm 1",
-        "classes": list(classes),
+        "head": options.head,
+        "classes": list(inputs.classes),
         "training": {
             "dataset": dataset.name,
-            "images": len(labels),
-            "images_per_class": {name: labels.count(name) for name in classes},
-            "images_with_zero_embedding": zero,
+            "images": len(inputs.items),
+            "images_per_class": dict(zip(inputs.classes, counts, strict=True)),
+            "zero_embeddings": list(zero),
             **asdict(options),
-            "optimizer": f"Adam, learning rate {LEARNING_RATE}",
+            "optimizer": _optimizer(inputs),
             "loss": fit.loss,
             "validation_loss": fit.validation_loss,
             "best_epoch": fit.best_epoch,

@@ -48,6 +48,11 @@ class Working:
         return self.root / "samples.png"
 
     @property
+    def report(self) -> Path:
+        """Runs and report of ``geosim evaluate``."""
+        return self.root / "report"
+
+    @property
     def sample_set(self) -> Path:
         """The generated data set of ``geosim demo``."""
         return self.root / "geosim-sample"

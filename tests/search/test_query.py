@@ -116,7 +116,8 @@ def test_training_ingest_and_search_see_the_same_vector(sample: Path, tmp_path: 
     """One preprocessing: the real CNN, cold each time, on the same picture."""
     from trainer.backbones import choose
     from trainer.features import FeatureCache
-    from trainer.train import TrainOptions, train
+    from trainer.fit import TrainOptions
+    from trainer.train import train
 
     path = "rocks/granite/granite-0005.jpg"
     data = (sample / "granite" / "granite-0005.jpg").read_bytes()
@@ -206,7 +207,8 @@ def test_another_model_is_refused_with_both_named(
     store: EdgeStore, indexed: Working, sample: Path
 ) -> None:
     from trainer.backbones import choose
-    from trainer.train import TrainOptions, train
+    from trainer.fit import TrainOptions
+    from trainer.train import train
 
     old = load_model(indexed.model).fingerprint[:12]
     chosen, _ = choose("colour-grid")

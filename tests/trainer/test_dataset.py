@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.dataset import Files, Record, hash_records, open_dataset
+from trainer.dataset import hash_records, open_dataset
 from trainer.errors import DatasetError, ImageError
+from trainer.sources import Files, Record
 
 ONE, TWO = b"picture one", b"picture two"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="such names exist on Linux only")

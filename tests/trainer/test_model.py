@@ -14,9 +14,10 @@ import pytest
 from trainer.backbones import choose
 from trainer.dataset import open_dataset
 from trainer.errors import ModelError
+from trainer.fit import TrainOptions
 from trainer.head import Head
 from trainer.model import CARD, Model, fingerprint_of, load_model, read_card, save_model
-from trainer.train import TrainOptions, train
+from trainer.train import train
 from trainer.working import Working
 
 REMEDY = "geosim train DATA"

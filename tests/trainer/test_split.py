@@ -1,60 +1,98 @@
-"""Stratified splits, worked by hand."""
+"""Splits: shares per class, whole groups, equal seeds, and what cannot be split."""
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from trainer.split import stratified_split
-
-
-def labels(*counts: int) -> np.ndarray:
-    """``counts[i]`` times class i, interleaved by a fixed shuffle."""
-    row = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-    return np.random.default_rng(0).permutation(row)
+from trainer.errors import DatasetError
+from trainer.split import overlap_free_split, stratified_split
 
 
-@pytest.mark.parametrize(
-    ("counts", "share", "held_per_class"),
-    [
-        ((10, 20, 5), 0.2, [2, 4, 1]),
-        ((10, 20, 5), 0.0, [0, 0, 0]),
-        ((4, 4), 0.1, [0, 0]),  # 0.4 of an image rounds to none
-        ((6, 6), 0.1, [1, 1]),  # 0.6 rounds to one
-        ((3, 1), 0.99, [2, 0]),  # never a whole class
-        ((1, 2, 3), 0.5, [0, 1, 2]),  # 0.5 and 1.5 round to even: 0 and 2
-    ],
-)
-def test_every_class_gives_the_same_share(
-    counts: tuple[int, ...], share: float, held_per_class: list[int]
-) -> None:
-    of = labels(*counts)
-    kept, held = stratified_split(of, share, seed=3)
-    assert np.bincount(of[held], minlength=len(counts)).tolist() == held_per_class
-    together = np.concatenate([kept, held])
-    assert sorted(together.tolist()) == list(range(len(of)))
-    for rows in (kept, held):
-        assert (np.diff(rows) > 0).all()
+def crowded(seed: int = 0) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Six classes of 500 images, nearly all in groups of 1 to 60, shuffled."""
+    generator = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(6, dtype=np.int32), 500)
+    groups = np.empty(3000, dtype=np.int64)
+    number = row = 0
+    while row < 3000:
+        size = min(int(generator.integers(1, 61)), 500 - row % 500)
+        groups[row : row + size] = number
+        number, row = number + 1, row + size
+    order = generator.permutation(3000)
+    return labels[order], groups[order]
 
 
-def test_a_seed_repeats_its_split_and_another_gives_another() -> None:
-    of = labels(50, 50)
-    first, again, other = (stratified_split(of, 0.3, seed)[1].tolist() for seed in (1, 1, 2))
-    assert first == again
-    assert first != other
+def test_a_stratified_split_holds_out_the_share_of_each_class() -> None:
+    labels = np.array([0] * 10 + [1] * 20 + [2], dtype=np.int32)
+    kept, held = stratified_split(labels, 0.2, seed=3)
+    assert np.bincount(labels[held], minlength=3).tolist() == [2, 4, 0]
+    assert sorted([*kept, *held]) == list(range(31))
 
 
-def test_the_labels_are_not_changed() -> None:
-    of = labels(5, 5)
-    before = of.copy()
-    stratified_split(of, 0.4, seed=0)
-    np.testing.assert_array_equal(of, before)
-
-
-def test_nothing_splits_into_nothing() -> None:
-    kept, held = stratified_split(np.array([], np.int32), 0.5, seed=0)
-    assert len(kept) == len(held) == 0
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.0, 1.5, float("nan")])
+@pytest.mark.parametrize("share", [-0.1, 1.0])
 def test_a_share_out_of_range_is_refused(share: float) -> None:
-    with pytest.raises(ValueError, match="from 0 to below 1"):
-        stratified_split(labels(2, 2), share, seed=0)
+    labels = np.zeros(4, dtype=np.int32)
+    with pytest.raises(ValueError, match="received"):
+        stratified_split(labels, share, seed=0)
+    with pytest.raises(ValueError, match="received"):
+        overlap_free_split(labels, np.arange(4), share, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_group_is_torn_and_every_class_reaches_its_share(seed: int) -> None:
+    labels, groups = crowded()
+    kept, held = overlap_free_split(labels, groups, 0.2, seed)
+    assert not set(groups[kept]) & set(groups[held])
+    assert sorted([*kept, *held]) == list(range(3000))
+    assert (np.diff(kept) > 0).all()
+    assert (np.diff(held) > 0).all()
+    assert np.bincount(labels[held]) == pytest.approx(np.full(6, 100), abs=12)  # groups of 30
+
+
+def test_equal_seeds_give_equal_splits_and_others_do_not() -> None:
+    labels, groups = crowded()
+    held = [overlap_free_split(labels, groups, 0.2, seed)[1].tolist() for seed in (1, 1, 2)]
+    assert held[0] == held[1] != held[2]
+
+
+def test_images_on_their_own_split_like_a_stratified_split() -> None:
+    labels = np.repeat(np.arange(3, dtype=np.int32), [10, 21, 2])
+    held = overlap_free_split(labels, np.arange(33), 0.2, seed=0)[1]
+    assert np.bincount(labels[held], minlength=3).tolist() == [2, 4, 0]
+
+
+def test_one_giant_group_stays_on_one_side() -> None:
+    labels = np.zeros(100, dtype=np.int32)
+    groups = np.maximum(np.arange(100) - 89, 0)  # 90 images, then ten on their own
+    held = overlap_free_split(labels, groups, 0.2, seed=0)[1]
+    assert held.tolist() == list(range(90, 100))
+
+
+def test_two_large_groups_are_parted_although_the_share_is_missed() -> None:
+    labels = np.array([0] * 10 + [1] * 10, dtype=np.int32)
+    groups = np.array([0] * 5 + [1] * 5 + list(range(2, 12)))
+    kept, held = overlap_free_split(labels, groups, 0.2, seed=0)
+    assert np.bincount(labels[held]).tolist() == [5, 2]
+    assert np.bincount(labels[kept]).tolist() == [5, 8]
+
+
+def test_a_group_across_classes_stays_whole() -> None:
+    labels = np.tile(np.arange(2, dtype=np.int32), 20)
+    groups = np.arange(40) // 4
+    kept, held = overlap_free_split(labels, groups, 0.2, seed=0)
+    assert not set(groups[kept]) & set(groups[held])
+    assert np.bincount(labels[held]).tolist() == [4, 4]
+
+
+def test_a_class_in_one_group_cannot_be_split() -> None:
+    labels = np.array([0] * 10 + [1] * 10, dtype=np.int32)
+    groups = np.array([0] * 10 + list(range(1, 11)))
+    with pytest.raises(DatasetError, match=r"class 0: its 10 images .* split at random"):
+        overlap_free_split(labels, groups, 0.2, seed=0)
+
+
+def test_no_share_holds_nothing_out() -> None:
+    labels, groups = crowded()
+    kept, held = overlap_free_split(labels, groups, 0.0, seed=0)
+    assert len(kept) == 3000
+    assert len(held) == 0

@@ -16,10 +16,11 @@ from trainer.backbones import choose
 from trainer.dataset import hash_records, open_dataset
 from trainer.errors import DatasetError, ModelError
 from trainer.features import FeatureExtractor
+from trainer.fit import Fit, TrainOptions, fit_head
 from trainer.head import EMBEDDING_WIDTH, Head
 from trainer.model import fingerprint_of, load_model, read_card
 from trainer.plots import save_loss_curve
-from trainer.train import Fit, TrainOptions, TrainReport, fit_head, train
+from trainer.train import TrainReport, train
 from trainer.working import Working
 
 FEW = TrainOptions(epochs=2)
@@ -138,7 +139,7 @@ def test_a_training_leaves_a_complete_card_and_a_picture(sample: Path, empty: Wo
     assert training["dataset"] == "rocks"
     assert training["images"] == 96
     assert training["images_per_class"] == dict.fromkeys(names, 12)
-    assert training["images_with_zero_embedding"] == len(report.zero)
+    assert training["zero_embeddings"] == list(report.zero)
     for name, value in (("epochs", 3), ("batch_size", 10), ("validation_split", 0.25), ("seed", 5)):
         assert training[name] == value
     assert len(training["loss"]) == len(training["validation_loss"]) == 3
@@ -241,7 +242,7 @@ def test_zero_vectors_are_reported(
     report = colour_grid(data, empty)
     black = tuple(f"rocks/basalt/{name}.png" for name in (10, 8, 9))
     assert report.zero == black
-    assert report.model.card["training"]["images_with_zero_embedding"] == 3
+    assert report.model.card["training"]["zero_embeddings"] == list(black)
     again = colour_grid(data, empty)
     assert again.reused
     assert again.zero == black

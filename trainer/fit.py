@@ -1,0 +1,156 @@
+"""Fits a head on frozen features.
+
+Owns the loss, the optimiser and which epoch is kept. What the head computes afterwards is
+`trainer/head.py`; where features come from is `trainer/features.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.backbones import BackboneSpec
+from trainer.errors import ModelError
+from trainer.head import EMBEDDING_WIDTH, HEADS, Head, Hidden
+from trainer.keras_backbone import import_keras
+from trainer.split import stratified_split
+
+LEARNING_RATE = 1e-3
+"""Adam's usual rate, Keras' default."""
+
+HIDDEN_WIDTH = 512
+"""Width of the cosine head's hidden layer."""
+
+COSINE_SCALE = 16.0
+"""What cosines are multiplied by before the softmax, which could not be sure of -1 to 1 alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What a training can be told.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images per step.
+        validation_split: share of each class held out to choose the best epoch by; 0 trains on
+            all images and chooses by training loss.
+        seed: of the split, the initial weights and the order.
+        head: a name in `HEADS`; a backbone that is trained end to end has a head of its own.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    validation_split: float = 0.0
+    seed: int = 0
+    head: str = HEADS[0]
+
+    @classmethod
+    def of(cls, spec: BackboneSpec, **given: Any) -> TrainOptions:
+        """Return what was given, and a backbone's own numbers for what is None or absent."""
+        own = {"epochs": spec.epochs, "batch_size": spec.batch_size}
+        if spec.trained:
+            given["head"] = "cosine"
+        return cls(**own | {name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A fitted head and how it got there: losses per epoch, and the epoch kept (from 1)."""
+
+    head: Head
+    loss: list[float]
+    validation_loss: list[float]
+    best_epoch: int
+
+
+def fit_head(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    classes: int,
+    options: TrainOptions,
+    *,
+    progress: Callable[[int], object] = lambda _: None,
+) -> Fit:
+    """Fit a head and a softmax over the classes; keep the best epoch.
+
+    ``dense-relu``: ``Dense(32, relu, name="embedding")`` and a softmax. ``cosine``: a hidden layer,
+    a linear embedding of unit norm, and a softmax over its scaled cosines with one learned
+    direction per class.
+
+    Best is the lowest validation loss, or the lowest training loss where nothing is held out.
+
+    Args:
+        features: ``(n, width) float32``.
+        labels: ``(n,) int32``, 0 to ``classes - 1``.
+        classes: number of classes.
+        options: see `TrainOptions`.
+        progress: called with 1 after each epoch.
+
+    Raises:
+        ModelError: an unknown head, features that are no finite numbers, or no epoch with a finite
+            loss.
+    """
+    if options.head not in HEADS:
+        raise ModelError(f"unknown head {options.head!r}; expected one of {', '.join(HEADS)}")
+    if not np.isfinite(features).all():
+        raise ModelError("there are features that are no finite numbers; delete the feature cache")
+    keras = import_keras()
+    keras.utils.set_random_seed(options.seed)
+    network = _network(keras, features.shape[1], classes, options.head)
+    network.compile(
+        optimizer=keras.optimizers.Adam(LEARNING_RATE),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=options.head == "cosine"),
+    )
+    kept, held = stratified_split(labels, options.validation_split, options.seed)
+    monitor = "val_loss" if len(held) else "loss"
+    best = keras.callbacks.EarlyStopping(
+        monitor=monitor, mode="min", patience=options.epochs, restore_best_weights=True
+    )
+    tick = keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: progress(1))
+    history = network.fit(
+        features[kept],
+        labels[kept],
+        validation_data=(features[held], labels[held]) if len(held) else None,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        callbacks=[best, tick],
+        verbose=0,
+    ).history
+    losses = np.array(history[monitor], dtype=np.float64)
+    if not np.isfinite(losses).any():
+        raise ModelError("training gave no finite loss; the features are damaged, delete the cache")
+    return Fit(
+        head=_head(network, options.head),
+        loss=[float(value) for value in history["loss"]],
+        validation_loss=[float(value) for value in history.get("val_loss", [])],
+        best_epoch=int(np.nanargmin(losses)) + 1,
+    )
+
+
+def _network(keras: Any, width: int, classes: int, head: str) -> Any:
+    """Return the Keras model whose weights become a head."""
+    layers = keras.layers
+    features = keras.Input((width,))
+    if head == "dense-relu":
+        x = layers.Dense(EMBEDDING_WIDTH, activation="relu", name="embedding")(features)
+        return keras.Model(features, layers.Dense(classes, activation="softmax")(x))
+    x = layers.Dense(HIDDEN_WIDTH, activation="relu", name="hidden")(features)
+    x = layers.UnitNormalization()(layers.Dense(EMBEDDING_WIDTH, name="embedding")(x))
+    directions = layers.Dense(classes, use_bias=False, kernel_constraint="unit_norm")
+    return keras.Model(features, layers.Rescaling(COSINE_SCALE)(directions(x)))
+
+
+def _head(network: Any, head: str) -> Head:
+    kernel, bias = _weights(network, "embedding")
+    if head == "dense-relu":
+        return Head(kernel, bias)
+    return Head(kernel, bias, relu=False, hidden=Hidden(*_weights(network, "hidden")))
+
+
+def _weights(network: Any, layer: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    kernel, bias = network.get_layer(layer).get_weights()
+    return np.ascontiguousarray(kernel), np.ascontiguousarray(bias)

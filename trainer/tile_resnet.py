@@ -1,0 +1,193 @@
+"""The backbone for small tiles: a compact residual network, trained from scratch end to end.
+
+Owns its graph, its augmentation and its fit. A tile of 28 x 28 pixels enlarged to 224 x 224 for an
+ImageNet network holds no more than it did; this network reads it as it is, at a hundredth of the
+arithmetic, and has never seen anything but rock.
+
+Rock has no up: training turns and mirrors every tile at random, and an embedding is the mean over
+all eight turns and mirror images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import ModelError
+from trainer.fit import COSINE_SCALE, Fit, TrainOptions
+from trainer.head import EMBEDDING_WIDTH, Head
+from trainer.keras_backbone import KerasBackbone, import_keras
+from trainer.split import stratified_split
+
+STEM = 32
+"""Filters of the first convolution, which halves the sides."""
+
+WIDTHS = (64, 128)
+"""Filters of each stage of residual blocks; every stage but the first halves the sides."""
+
+BLOCKS = (1, 1)
+"""Residual blocks per stage."""
+
+PIXEL_MEAN, PIXEL_SPREAD = 127.0, 64.0
+"""What pixels are centred and scaled by: about zero mean and unit variance on rock."""
+
+LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 0.05
+WARM_UP = 0.15
+"""Share of the steps over which the learning rate rises, before it falls as a cosine to zero."""
+
+OPTIMIZER = f"AdamW, rate {LEARNING_RATE}, decay {WEIGHT_DECAY}, warm-up and cosine to zero"
+
+VIEWS = 8
+"""Turns by right angles and their mirror images."""
+
+
+def build(size: int, *, policy: str = "float32") -> Any:
+    """Build the network: ``(n, size, size, 3)`` pixels 0..255 to ``(n, 32)`` of L2 norm 1.
+
+    Args:
+        size: side of the tiles in pixels.
+        policy: Keras' precision policy; weights are float32 under any.
+    """
+    keras = import_keras()
+    layers = keras.layers
+
+    def convolve(x: Any, width: int, kernel: int, stride: int = 1) -> Any:
+        x = layers.Conv2D(
+            width,
+            kernel,
+            stride,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            dtype=policy,
+        )(x)
+        return layers.BatchNormalization(momentum=0.95, dtype=policy)(x)
+
+    def relu(x: Any) -> Any:
+        return layers.ReLU(dtype=policy)(x)
+
+    def block(x: Any, width: int, stride: int) -> Any:
+        y = convolve(relu(convolve(x, width, 3, stride)), width, 3)
+        if stride > 1:
+            x = layers.AveragePooling2D(stride, padding="same", dtype=policy)(x)
+        if x.shape[-1] != width:
+            x = convolve(x, width, 1)
+        return relu(layers.Add(dtype=policy)([x, y]))
+
+    image = keras.Input((size, size, 3), name="image")
+    x = layers.Rescaling(1 / PIXEL_SPREAD, -PIXEL_MEAN / PIXEL_SPREAD, dtype=policy)(image)
+    x = relu(convolve(x, STEM, 3, 2))
+    for stage, (width, count) in enumerate(zip(WIDTHS, BLOCKS, strict=True)):
+        for number in range(count):
+            x = block(x, width, 2 if stage and not number else 1)
+    x = layers.GlobalAveragePooling2D(dtype="float32")(x)
+    x = layers.Dense(EMBEDDING_WIDTH, use_bias=False)(x)
+    x = layers.UnitNormalization()(layers.BatchNormalization(momentum=0.95)(x))
+    return keras.Model(image, x, name="tile_resnet")
+
+
+def turned(images: NDArray[Any], view: int) -> NDArray[Any]:
+    """Return ``(n, s, s, c)`` images turned and mirrored: view 0 is as they are, up to 7."""
+    if view & 1:
+        images = images[:, ::-1]
+    if view & 2:
+        images = images[:, :, ::-1]
+    if view & 4:
+        images = images.swapaxes(1, 2)
+    return images
+
+
+class TurnAveraged(KerasBackbone):
+    """Averages the embedding over all turns and mirror images."""
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Map ``(n, size, size, 3) uint8`` RGB to ``(n, 32) float32``, L2 norm at most 1."""
+        views = [super(TurnAveraged, self).__call__(turned(images, view)) for view in range(VIEWS)]
+        return np.asarray(np.mean(views, axis=0), dtype=np.float32)
+
+
+def fit(
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    classes: int,
+    options: TrainOptions,
+    *,
+    progress: Callable[[int], object] = lambda _: None,
+) -> tuple[TurnAveraged, Fit]:
+    """Train the network under a cosine softmax; keep the best epoch.
+
+    Args:
+        pixels: ``(n, size, size, 3) uint8`` RGB.
+        labels: ``(n,) int32``, 0 to ``classes - 1``.
+        classes: number of classes.
+        options: see `TrainOptions`.
+        progress: called with 1 after each epoch.
+
+    Raises:
+        ModelError: no epoch had a finite loss.
+    """
+    keras = import_keras()
+    keras.utils.set_random_seed(options.seed)
+    kept, held = stratified_split(labels, options.validation_split, options.seed)
+    epochs, batch = options.epochs, min(options.batch_size, len(kept))
+    steps = len(kept) // batch
+    trained = build(pixels.shape[1], policy="mixed_bfloat16")
+    directions = keras.layers.Dense(classes, use_bias=False, kernel_constraint="unit_norm")
+    logits = keras.layers.Rescaling(COSINE_SCALE)(directions(trained.output))
+    network = keras.Model(trained.input, logits)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        decay_steps=max(1, round(epochs * steps * (1 - WARM_UP))),
+        warmup_target=LEARNING_RATE,
+        warmup_steps=max(1, round(epochs * steps * WARM_UP)),
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, beta_2=0.99)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta"])
+    network.compile(
+        optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    monitor = "val_loss" if len(held) else "loss"
+    best = keras.callbacks.EarlyStopping(
+        monitor=monitor, mode="min", patience=epochs, restore_best_weights=True
+    )
+    tick = keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: progress(1))
+    history = network.fit(
+        _batches(pixels[kept], labels[kept], batch, options.seed),
+        validation_data=(pixels[held], labels[held]) if len(held) else None,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        callbacks=[best, tick],
+        verbose=0,
+    ).history
+    losses = np.array(history[monitor], dtype=np.float64)
+    if not np.isfinite(losses).any():
+        raise ModelError("training gave no finite loss; try another --seed or --batch-size")
+    exact = build(pixels.shape[1])
+    exact.set_weights(trained.get_weights())
+    return TurnAveraged(exact), Fit(
+        head=Head.identity(),
+        loss=[float(value) for value in history["loss"]],
+        validation_loss=[float(value) for value in history.get("val_loss", [])],
+        best_epoch=int(np.nanargmin(losses)) + 1,
+    )
+
+
+def _batches(
+    pixels: NDArray[np.uint8], labels: NDArray[np.int32], size: int, seed: int
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+    """Yield shuffled batches without end, every tile turned and mirrored at random."""
+    generator = np.random.default_rng(seed)
+    while True:
+        order = generator.permutation(len(pixels))
+        for start in range(0, len(order) - size + 1, size):
+            rows = order[start : start + size]
+            images, views = pixels[rows], generator.integers(0, VIEWS, size)
+            for view in range(1, VIEWS):
+                images[views == view] = turned(images[views == view], view)
+            yield images, labels[rows]
