@@ -162,6 +162,7 @@ def fit(
         validation_data=(pixels[held], labels[held]) if len(held) else None,
         epochs=epochs,
         steps_per_epoch=steps,
+        shuffle=False,  # the batches are
         callbacks=[best, tick],
         verbose=0,
     ).history

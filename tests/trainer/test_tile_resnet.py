@@ -1,0 +1,137 @@
+"""The network for small tiles: what it is blind to, that it learns, and that it comes back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest.edge import EdgeStore
+from ingest.sync import sync
+from trainer.backbones import choose
+from trainer.dataset import open_dataset
+from trainer.errors import WeightsError
+from trainer.fit import TrainOptions
+from trainer.inputs import TILE_SIZES, read_inputs, tile_size
+from trainer.model import load_model
+from trainer.textures import draw
+from trainer.tile_resnet import VIEWS, fit, turned
+from trainer.train import train
+from trainer.working import Working
+
+LABELS = ("granite", "schist")
+
+
+@pytest.fixture(scope="module")
+def tiles() -> tuple[np.ndarray, np.ndarray]:
+    """48 tiles of 28 x 28, two classes, and another 16 at the end to test with."""
+    pixels = [draw(label, number, size=28) for number in range(32) for label in LABELS]
+    return np.stack(pixels), np.arange(64, dtype=np.int32) % 2
+
+
+@pytest.fixture(scope="module")
+def fitted(tiles: tuple[np.ndarray, np.ndarray]):
+    pixels, labels = tiles
+    options = TrainOptions(epochs=8, batch_size=16, seed=3)
+    return fit(pixels[:48], labels[:48], 2, options)
+
+
+def test_views_are_the_eight_symmetries_of_a_square() -> None:
+    image = np.arange(9).reshape(1, 3, 3, 1)
+    views = {turned(image, view).tobytes() for view in range(VIEWS)}
+    expected = {
+        np.ascontiguousarray(np.rot90(flipped, turns, axes=(1, 2))).tobytes()
+        for flipped in (image, image[:, ::-1])
+        for turns in range(4)
+    }
+    assert views == expected
+    assert len(views) == 8
+
+
+def test_an_embedding_does_not_change_when_the_tile_is_turned_or_mirrored(fitted, tiles) -> None:
+    backbone, result = fitted
+    pixels = tiles[0][48:]
+    plain = result.head(backbone(pixels))
+    assert plain.shape == (16, 32)
+    assert plain.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(plain, axis=1), 1, atol=1e-6)
+    for view in range(1, VIEWS):
+        again = result.head(backbone(turned(pixels, view)))
+        np.testing.assert_allclose(again, plain, atol=1e-5)
+
+
+def test_it_tells_textures_apart_that_it_has_not_seen(fitted, tiles) -> None:
+    backbone, result = fitted
+    pixels, labels = tiles
+    embedded = result.head(backbone(pixels))
+    cosines = embedded[48:] @ embedded[:48].T
+    assert (labels[:48][cosines.argmax(axis=1)] == labels[48:]).mean() >= 0.9
+    assert len(result.loss) == 8
+    assert result.loss[-1] < 0.5 * result.loss[0]
+    assert result.best_epoch == int(np.argmin(result.loss)) + 1
+
+
+def test_a_seed_repeats_the_fit_and_callers_arrays_stay(tiles) -> None:
+    pixels, labels = tiles
+    before = pixels.copy()
+    options = TrainOptions(epochs=1, batch_size=16, validation_split=0.25, seed=5)
+    runs = [fit(pixels, labels, 2, options) for _ in range(2)]
+    assert runs[0][1].loss == pytest.approx(runs[1][1].loss, rel=1e-3)
+    assert len(runs[0][1].validation_loss) == 1
+    np.testing.assert_array_equal(pixels, before)
+
+
+def test_it_is_trained_saved_ingested_and_trained_no_second_time(
+    sample: Path, tmp_path: Path
+) -> None:
+    working = Working(tmp_path / "working")
+    dataset, (pretrained, _) = open_dataset(sample), choose("tile-resnet")
+    options = TrainOptions.of(pretrained.spec, epochs=2, batch_size=32)
+    report = train(dataset, pretrained, working, options)
+    assert not report.reused
+    card = report.model.card
+    assert card["input_size"] == 64, "the size of the sample's images"
+    assert card["head"] == "cosine"
+    assert len(card["backbone"]["weights_sha256"]) == 64
+    model = load_model(working.model)
+    with EdgeStore(working.qdrant, "geosim") as store:
+        first = sync(dataset, model, store, working)
+        assert (first.added, first.computed) == (96, 96)
+        assert sync(dataset, model, store, working).unchanged == 96
+    inputs = read_inputs(dataset, pretrained, working.features)
+    backbone = model.extractor(working.features).backbone
+    with EdgeStore(working.qdrant, "geosim") as store:
+        points = {p.payload.path: p.vector for b in store.scan(vectors=True) for p in b}
+    embedded = model.head(backbone(inputs.array[:8]))
+    for item, vector in zip(inputs.items, embedded, strict=False):
+        np.testing.assert_allclose(points[item.record.path], vector, atol=1e-5)
+    again = train(dataset, pretrained, working, options)
+    assert again.reused
+    assert again.model.fingerprint == report.model.fingerprint
+
+
+def test_it_has_no_weights_before_it_is_trained() -> None:
+    with pytest.raises(WeightsError, match="before it is trained"):
+        choose("tile-resnet")[0].load()
+    with pytest.raises(WeightsError, match="takes none"):
+        choose("tile-resnet", Path("weights.h5"))
+
+
+@pytest.mark.parametrize(("side", "expected"), [(28, 28), (8, 16), (30, 32), (300, 64)])
+def test_tiles_are_learned_at_their_own_size(tmp_path: Path, side: int, expected: int) -> None:
+    from PIL import Image
+
+    from trainer.dataset import hash_records
+
+    (tmp_path / "rocks" / "marble").mkdir(parents=True)
+    for number in range(3):
+        picture = Image.new("RGB", (side + 9, side), (number, 0, 0))
+        picture.save(tmp_path / "rocks" / "marble" / f"{number}.png")
+    (tmp_path / "rocks" / "marble" / "broken.png").touch()
+    dataset = open_dataset(tmp_path / "rocks")
+    hashed, _ = hash_records(dataset.source, dataset.records)
+    assert tile_size(dataset.source, hashed) == expected
+    assert TILE_SIZES[0] <= expected <= TILE_SIZES[1]
+    shutil.rmtree(tmp_path / "rocks")
