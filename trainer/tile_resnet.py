@@ -41,6 +41,12 @@ WARM_UP = 0.15
 
 OPTIMIZER = f"AdamW, rate {LEARNING_RATE}, decay {WEIGHT_DECAY}, warm-up and cosine to zero"
 
+MIXED = 0.5
+"""Share of the tiles that another tile covers in part, as in CutMix (Yun et al. 2019)."""
+
+MIXED_WIDTH = 0.5
+"""Largest share of a tile's width that the other one covers; the labels are mixed alike."""
+
 VIEWS = 8
 """Turns by right angles and their mirror images."""
 
@@ -55,7 +61,7 @@ def build(size: int, *, policy: str = "float32") -> Any:
     keras = import_keras()
     layers = keras.layers
 
-    def convolve(x: Any, width: int, kernel: int, stride: int = 1) -> Any:
+    def convolve(x: Any, width: int, kernel: int, stride: int = 1, gamma: str = "ones") -> Any:
         x = layers.Conv2D(
             width,
             kernel,
@@ -65,13 +71,14 @@ def build(size: int, *, policy: str = "float32") -> Any:
             kernel_initializer="he_normal",
             dtype=policy,
         )(x)
-        return layers.BatchNormalization(momentum=0.95, dtype=policy)(x)
+        return layers.BatchNormalization(momentum=0.95, gamma_initializer=gamma, dtype=policy)(x)
 
     def relu(x: Any) -> Any:
         return layers.ReLU(dtype=policy)(x)
 
     def block(x: Any, width: int, stride: int) -> Any:
-        y = convolve(relu(convolve(x, width, 3, stride)), width, 3)
+        # Scaled by zero at first, a block starts as its shortcut (Goyal et al. 2017, 5.1).
+        y = convolve(relu(convolve(x, width, 3, stride)), width, 3, gamma="zeros")
         if stride > 1:
             x = layers.AveragePooling2D(stride, padding="same", dtype=policy)(x)
         if x.shape[-1] != width:
@@ -135,8 +142,11 @@ def fit(
     kept, held = stratified_split(labels, options.validation_split, options.seed)
     epochs, batch = options.epochs, min(options.batch_size, len(kept))
     steps = len(kept) // batch
+    truth = np.eye(classes, dtype=np.float32)[labels]
     trained = build(pixels.shape[1], policy="mixed_bfloat16")
-    directions = keras.layers.Dense(classes, use_bias=False, kernel_constraint="unit_norm")
+    directions = keras.layers.Dense(
+        classes, use_bias=False, kernel_initializer="orthogonal", kernel_constraint="unit_norm"
+    )
     logits = keras.layers.Rescaling(COSINE_SCALE)(directions(trained.output))
     network = keras.Model(trained.input, logits)
     rate = keras.optimizers.schedules.CosineDecay(
@@ -149,7 +159,7 @@ def fit(
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta"])
     network.compile(
         optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
     monitor = "val_loss" if len(held) else "loss"
@@ -158,8 +168,8 @@ def fit(
     )
     tick = keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: progress(1))
     history = network.fit(
-        _batches(pixels[kept], labels[kept], batch, options.seed),
-        validation_data=(pixels[held], labels[held]) if len(held) else None,
+        _batches(pixels[kept], truth[kept], batch, options.seed),
+        validation_data=(pixels[held], truth[held]) if len(held) else None,
         epochs=epochs,
         steps_per_epoch=steps,
         shuffle=False,  # the batches are
@@ -180,9 +190,9 @@ def fit(
 
 
 def _batches(
-    pixels: NDArray[np.uint8], labels: NDArray[np.int32], size: int, seed: int
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
-    """Yield shuffled batches without end, every tile turned and mirrored at random."""
+    pixels: NDArray[np.uint8], truth: NDArray[np.float32], size: int, seed: int
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    """Yield shuffled batches without end, tiles turned, mirrored and mixed at random."""
     generator = np.random.default_rng(seed)
     while True:
         order = generator.permutation(len(pixels))
@@ -191,4 +201,19 @@ def _batches(
             images, views = pixels[rows], generator.integers(0, VIEWS, size)
             for view in range(1, VIEWS):
                 images[views == view] = turned(images[views == view], view)
-            yield images, labels[rows]
+            yield _mixed(images, truth[rows], generator)
+
+
+def _mixed(
+    images: NDArray[np.uint8], truth: NDArray[np.float32], generator: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Cover a strip of some tiles with that of another tile of the batch."""
+    count, side = len(images), images.shape[2]
+    covered = generator.uniform(0, MIXED_WIDTH, count) * (generator.random(count) < MIXED)
+    columns = np.rint(covered * side).astype(np.int64)
+    strip = (np.arange(side) < columns[:, None])[:, None, :, None]
+    share = (columns / side).astype(np.float32)[:, None]
+    return (
+        np.where(strip, images[::-1], images),
+        (truth * (1 - share) + truth[::-1] * share).astype(np.float32),
+    )
