@@ -106,29 +106,60 @@ def fit_head(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=options.head == "cosine"),
     )
     kept, held = stratified_split(labels, options.validation_split, options.seed)
-    monitor = "val_loss" if len(held) else "loss"
+    history = keep_best(
+        network,
+        features[kept],
+        labels[kept],
+        validation=(features[held], labels[held]) if len(held) else None,
+        epochs=options.epochs,
+        progress=progress,
+        batch_size=options.batch_size,
+    )
+    return Fit(_head(network, options.head), *history)
+
+
+def keep_best(
+    network: Any,
+    *data: Any,
+    validation: tuple[Any, Any] | None,
+    epochs: int,
+    progress: Callable[[int], object],
+    **how: Any,
+) -> tuple[list[float], list[float], int]:
+    """Fit a compiled Keras model and leave it with the weights of its best epoch.
+
+    Best is the lowest validation loss, or the lowest training loss where nothing is held out.
+
+    Args:
+        network: the model.
+        data: its inputs and targets, or one iterator of batches.
+        validation: inputs and targets held out.
+        epochs: passes over the data.
+        progress: called with 1 after each epoch.
+        how: passed on to Keras' ``fit``.
+
+    Returns:
+        Training losses, validation losses (empty without any) and the best epoch, from 1.
+
+    Raises:
+        ModelError: no epoch had a finite loss.
+    """
+    keras = import_keras()
+    monitor = "loss" if validation is None else "val_loss"
     best = keras.callbacks.EarlyStopping(
-        monitor=monitor, mode="min", patience=options.epochs, restore_best_weights=True
+        monitor=monitor, mode="min", patience=epochs, restore_best_weights=True
     )
     tick = keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: progress(1))
     history = network.fit(
-        features[kept],
-        labels[kept],
-        validation_data=(features[held], labels[held]) if len(held) else None,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        callbacks=[best, tick],
-        verbose=0,
+        *data, validation_data=validation, epochs=epochs, callbacks=[best, tick], verbose=0, **how
     ).history
     losses = np.array(history[monitor], dtype=np.float64)
     if not np.isfinite(losses).any():
-        raise ModelError("training gave no finite loss; the features are damaged, delete the cache")
-    return Fit(
-        head=_head(network, options.head),
-        loss=[float(value) for value in history["loss"]],
-        validation_loss=[float(value) for value in history.get("val_loss", [])],
-        best_epoch=int(np.nanargmin(losses)) + 1,
-    )
+        raise ModelError(
+            "training gave no finite loss; delete the feature cache, or try another --seed"
+        )
+    loss, held = ([float(one) for one in history.get(key, [])] for key in ("loss", "val_loss"))
+    return loss, held, int(np.nanargmin(losses)) + 1
 
 
 def _network(keras: Any, width: int, classes: int, head: str) -> Any:

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.errors import ModelError
-from trainer.fit import COSINE_SCALE, Fit, TrainOptions
+from trainer.fit import COSINE_SCALE, Fit, TrainOptions, keep_best
 from trainer.head import EMBEDDING_WIDTH, Head
 from trainer.keras_backbone import KerasBackbone, import_keras
 from trainer.split import stratified_split
@@ -162,31 +161,18 @@ def fit(
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    monitor = "val_loss" if len(held) else "loss"
-    best = keras.callbacks.EarlyStopping(
-        monitor=monitor, mode="min", patience=epochs, restore_best_weights=True
-    )
-    tick = keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: progress(1))
-    history = network.fit(
+    history = keep_best(
+        network,
         _batches(pixels[kept], truth[kept], batch, options.seed),
-        validation_data=(pixels[held], truth[held]) if len(held) else None,
+        validation=(pixels[held], truth[held]) if len(held) else None,
         epochs=epochs,
+        progress=progress,
         steps_per_epoch=steps,
         shuffle=False,  # the batches are
-        callbacks=[best, tick],
-        verbose=0,
-    ).history
-    losses = np.array(history[monitor], dtype=np.float64)
-    if not np.isfinite(losses).any():
-        raise ModelError("training gave no finite loss; try another --seed or --batch-size")
+    )
     exact = build(pixels.shape[1])
     exact.set_weights(trained.get_weights())
-    return TurnAveraged(exact), Fit(
-        head=Head.identity(),
-        loss=[float(value) for value in history["loss"]],
-        validation_loss=[float(value) for value in history.get("val_loss", [])],
-        best_epoch=int(np.nanargmin(losses)) + 1,
-    )
+    return TurnAveraged(exact), Fit(Head.identity(), *history)
 
 
 def _batches(

@@ -3,10 +3,11 @@
 import functools
 import hashlib
 import http.server
+import json
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from click.testing import Result
 
 from trainer import resnet50
 from trainer.errors import WeightsError
@@ -35,8 +37,8 @@ def batch() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
 
 
-def write_published(path: Path, backbone: Any) -> dict[str, list[np.ndarray]]:
-    """Writes random weights as Keras publishes them; returns them by layer.
+def write_published(path: Path, backbone: Any, *, own: bool = False) -> dict[str, list[np.ndarray]]:
+    """Writes random weights, or the backbone's own, as Keras publishes them; returns them by layer.
 
     The layout: attribute "layer_names" in the graph's order, a group per layer with the attribute
     "weight_names" and a data set "<layer>/<weight>:0" each.
@@ -49,7 +51,9 @@ def write_published(path: Path, backbone: Any) -> dict[str, list[np.ndarray]]:
             group = file.create_group(layer.name)
             names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
             values = [
-                generator.random(tuple(weight.shape), dtype=np.float32) * np.float32(0.05)
+                weight.numpy()
+                if own
+                else generator.random(tuple(weight.shape), dtype=np.float32) * np.float32(0.05)
                 for weight in layer.weights
             ]
             group.attrs["weight_names"] = np.array(names, "S")
@@ -272,3 +276,25 @@ def test_a_cache_that_cannot_be_made_is_refused(
     (tmp_path / "keras").write_text("in the way")
     with pytest.raises(WeightsError, match=REMEDIES):
         resnet50.pretrained_file(timeout=5, published=published)
+
+
+def test_the_whole_job_on_given_weights(
+    sample: Path, geosim: Callable[..., Result], tmp_path: Path
+) -> None:
+    fresh = resnet50.build().get_layer("resnet50")
+    write_published(tmp_path / "weights.h5", fresh, own=True)
+    for folder in ("granite", "schist"):
+        (tmp_path / "few" / folder).mkdir(parents=True)
+        for path in sorted((sample / folder).glob("*.jpg"))[:3]:
+            shutil.copy(path, tmp_path / "few" / folder)
+    options = ("--working", tmp_path / "working")
+    trained = geosim("train", tmp_path / "few", "--weights", tmp_path / "weights.h5", *options)
+    assert trained.exit_code == 0, trained.output
+    (tmp_path / "weights.h5").unlink()  # the model stands alone
+    shutil.rmtree(tmp_path / "working" / "features")
+    ingested = geosim("ingest", tmp_path / "few", *options)
+    assert "added 6" in ingested.stdout
+    assert "6 embedded by the backbone" in ingested.stdout
+    card = json.loads((tmp_path / "working" / "model" / "model.json").read_bytes())
+    assert card["backbone"]["name"] == "resnet50"
+    assert card["files"]["backbone"]["file"].endswith(".weights.h5")
