@@ -82,7 +82,7 @@ BACKBONES = {
             licence="Apache-2.0",
             keras=True,
             trained=True,
-            epochs=24,
+            epochs=30,
             batch_size=128,
         ),
         BackboneSpec(
