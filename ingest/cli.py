@@ -16,9 +16,16 @@ if TYPE_CHECKING:
     from ingest.sync import SyncReport
 
 
+recreate_option = click.option(
+    "--recreate",
+    is_flag=True,
+    help="Drop the collection first, with all its data sets, and build it anew.",
+)
+
+
 @click.command(cls=Command)
 @data_argument
-@click.option("--recreate", is_flag=True, help="Drop the collection and build it anew.")
+@recreate_option
 @strict_option
 @store_options
 @working_option

@@ -127,7 +127,18 @@ class EdgeFiles:
             self._write_metadata(model, ready=True)
 
     def remove(self) -> None:
-        """Delete the shard and its metadata, the last trace going last; needs the lock."""
+        """Delete the shard and its metadata, the last trace going last; needs the lock.
+
+        Raises:
+            StoreError: the metadata is not ours, so neither is what it stands beside.
+        """
+        try:
+            stored = json.loads(self._metadata.read_bytes())
+            ours = {"ready", "vector_size", "fingerprint", "backbone"} <= set(stored)
+        except (OSError, ValueError, TypeError) as error:
+            raise self.damaged(error) from error
+        if not ours:
+            raise self.damaged(ValueError(f"geosim did not write {self._metadata.name}"))
         with self._writing():
             self._write_metadata(ModelRef("", ""), ready=False)
             if self.shard.exists():

@@ -6,6 +6,7 @@ are remembered beside the collection's user, in ``<working>/datasets.json``, not
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import orjson
@@ -48,7 +49,7 @@ class Pictures:
         """
         name, _, rest = path.partition("/")
         place = self._places.get(name)
-        if place is None or ".." in rest.split("/"):
+        if place is None or not _inside(rest):
             raise ImageError("not on this machine")
         try:
             if "folder" in place:
@@ -59,6 +60,16 @@ class Pictures:
             return self._archives[archive].read(Record(path, "", place["inside"] + rest))
         except GeosimError as error:
             raise ImageError(f"not on this machine any more: {error}") from error
+
+
+def _inside(rest: str) -> bool:
+    """Tell whether a stored path's rest stays in its folder on every system.
+
+    Stored paths come from a collection that others may write to.
+    """
+    parts = rest.split("/")
+    plain = all(part not in ("", ".", "..") for part in parts)
+    return plain and not re.search(r"\\|\0|^[A-Za-z]:", rest)
 
 
 def _read(catalog: Path) -> dict[str, dict[str, str]]:

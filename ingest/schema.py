@@ -19,6 +19,9 @@ from trainer.errors import ModelMismatchError, StoreError
 VECTOR_SIZE = 32
 """Width of the embedding, and of every vector in a collection."""
 
+SCORE_DIGITS = 6
+"""Scores are compared and shown at this many decimals; float32 products differ in the seventh."""
+
 KEYWORD_FIELDS = ("class", "path", "dataset", "sha256")
 """Payload fields with a keyword index: the ones that filters use."""
 
@@ -235,8 +238,15 @@ def check_queries(queries: Sequence[Nearest], k: int) -> None:
 
 
 def ranked(matches: Iterable[Match], k: int) -> list[Match]:
-    """Return the ``k`` best matches, highest score first, equal scores ordered by path."""
-    return sorted(matches, key=lambda match: (-match.score, match.payload.path))[:k]
+    """Return the ``k`` best matches, highest score first, ties ordered by path.
+
+    Scores tie that are equal at `SCORE_DIGITS` decimals.
+    """
+    return sorted(matches, key=lambda match: (-_shown(match.score), match.payload.path))[:k]
+
+
+def _shown(score: float) -> float:
+    return round(score, SCORE_DIGITS)
 
 
 def exact_top(
@@ -267,7 +277,8 @@ def exact_top(
             answers = ask([queries[index] for index in batch], limit)
             for index, found in zip(batch, answers, strict=True):
                 best[index] = ranked(found, k)
-                if len(found) >= limit and ranked(found, limit)[-1].score == best[index][-1].score:
+                lowest = min((match.score for match in found), default=0.0)
+                if len(found) >= limit and _shown(lowest) >= _shown(best[index][-1].score):
                     cut_in_tie.append(index)
         pending, limit = cut_in_tie, limit * 4
     return best

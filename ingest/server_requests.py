@@ -45,9 +45,16 @@ def open_client(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
     """Return a client for the server at ``url`` and that URL without secrets; sends no request.
 
     Raises:
-        StoreError: the URL has no host or no valid port.
+        StoreDeniedError: the key cannot be one.
+        StoreError: the URL has no valid host or port.
     """
     shown = without_userinfo(url)
+    api_key = (api_key or "").strip()
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise StoreDeniedError(
+            "GEOSIM_QDRANT_API_KEY holds characters that no key has; set it to the server's key, "
+            "printable ASCII"
+        )
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or 6333
@@ -68,14 +75,19 @@ def open_client(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
         )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
-        client = QdrantClient(
-            url=location,
-            api_key=api_key or None,
-            timeout=TIMEOUT_S,
-            prefer_grpc=False,
-            check_compatibility=False,
-            **basic,
-        )
+        try:
+            client = QdrantClient(
+                url=location,
+                api_key=api_key or None,
+                timeout=TIMEOUT_S,
+                prefer_grpc=False,
+                check_compatibility=False,
+                **basic,
+            )
+        except ValueError as error:  # urllib3's and httpx's own, on a host no server has
+            raise StoreError(
+                f"--qdrant {shown!r} is no usable URL; expected http://HOST:6333"
+            ) from error
     return client, location
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ingest.cli import ingest, tell_ingest
+from ingest.cli import ingest, recreate_option, tell_ingest
 from ingest.commands import opened, store_options
 from search.evaluate_cli import evaluate
 from trainer.cli import download, train
@@ -23,6 +24,7 @@ from trainer.working import Working
 
 if TYPE_CHECKING:
     from search.export import ExportReport
+    from search.query import Result
 
 DATASET = Path("data", "geological_similarity")
 """Where ``geosim run`` without DATA looks for the data set, and downloads it to."""
@@ -74,16 +76,11 @@ def search(
       geosim search field-day/ --class marble --format jsonl
     """  # noqa: D301 - click's mark for text that keeps its lines
     from search.query import Searcher, expand
-    from search.table import printable, render
 
     with opened(qdrant, collection, working) as store:
         results = list(Searcher(store, working).search(expand(paths), k, label=label))
-    for text in render(results, form):
-        click.echo(text)
-    failed = [one for one in results if one.error is not None]
-    for one in failed:
-        click.echo(f"Error: {printable(one.query)}: {printable(one.error or '')}", err=True)
-    if sheet is not None and len(failed) < len(results):
+    failed = _tell_results(results, form)
+    if sheet is not None and failed < len(results):
         from search.results import save_results
 
         save_results(results, sheet, working)
@@ -125,6 +122,7 @@ def export(
 @train_options
 @k_option
 @form_option
+@recreate_option
 @strict_option
 @store_options
 @working_option
@@ -151,6 +149,7 @@ def run(data: Path | None, backbone: str, weights: Path | None, **options: Any) 
 @click.command(cls=Command)
 @k_option
 @form_option
+@recreate_option
 @store_options
 @working_option
 def demo(working: Working, **options: Any) -> None:
@@ -177,6 +176,7 @@ def _run(
     *,
     k: int,
     form: str,
+    recreate: bool,
     strict: bool,
     qdrant: str | None,
     collection: str,
@@ -184,7 +184,6 @@ def _run(
     **training: Any,
 ) -> None:
     from search import pipeline
-    from search.table import render
     from trainer.backbones import choose
     from trainer.dataset import open_dataset
     from trainer.fit import TrainOptions
@@ -205,12 +204,23 @@ def _run(
             working,
             options=TrainOptions.of(pretrained.spec, **training),
             k=k,
-            rebuild=qdrant is None,
+            recreate=recreate,
             told=told,
         )
+    _tell_results(results, form)
+    click.echo(f"wrote {working.samples}", err=True)
+
+
+def _tell_results(results: Sequence[Result], form: str) -> int:
+    """Print answers to stdout and what has none to stderr; return the number of the latter."""
+    from search.table import printable, render
+
     for text in render(results, form):
         click.echo(text)
-    click.echo(f"wrote {working.samples}", err=True)
+    failed = [one for one in results if one.error is not None]
+    for one in failed:
+        click.echo(f"Error: {printable(one.query)}: {printable(one.error or '')}", err=True)
+    return len(failed)
 
 
 def _tell_step(report: Any, store: Any, *, strict: bool) -> None:

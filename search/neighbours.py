@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SCORE_DIGITS = 6
-"""Scores are compared and shown at this many decimals; float32 products differ in the seventh."""
+from ingest.schema import SCORE_DIGITS
 
 BLOCK = 1024
 """Queries at once: keeps the block's scores in the processor's cache."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ingest.schema import ModelRef
+from ingest.schema import CollectionInfo, ModelRef, Where, point_id
 from ingest.store import VectorStore
 from ingest.sync import SyncReport, sync
 from search.export import ExportReport, export
@@ -40,7 +40,7 @@ def run(
     *,
     options: TrainOptions,
     k: int,
-    rebuild: bool,
+    recreate: bool,
     told: Told,
 ) -> list[Result]:
     """Do the whole job and return the answers to the sample queries.
@@ -52,26 +52,53 @@ def run(
         working: everything is written below it.
         options: of the training.
         k: neighbours per image and hits per query.
-        rebuild: replace a collection that another model made, instead of refusing it.
+        recreate: drop the collection first, with all its data sets.
         told: called with each step's report.
+
+    Raises:
+        ModelError: a new model is needed, and the collection holds what only the old one fits:
+            images of other data sets, or a collection outside the working folder.
     """
-    store.info()  # an unusable store shall fail now, not after the training
-    trained = train(dataset, pretrained, working, options)
+    before = store.info()  # an unusable store shall fail now, not after the training
+    keep = None if recreate else _reason_to_keep(before, dataset, store, working)
+    trained = train(dataset, pretrained, working, options, keep=keep)
     told.training(trained)
-    info = store.info()
     model = ModelRef(trained.model.fingerprint, trained.model.spec.name)
-    recreate = rebuild and info is not None and info.model != model
+    recreate |= keep is None and before is not None and before.model != model
     told.ingest(sync(dataset, trained.model, store, working, recreate=recreate))
     told.export(export(store, working.index, working.embeddings, k))
-    results = list(Searcher(store, working).search(sample_queries(dataset), k))
+    results = list(Searcher(store, working).search(sample_queries(dataset, store), k))
     save_results(results, working.samples, working)
     return results
 
 
-def sample_queries(dataset: Dataset) -> list[str]:
-    """Return the owner's four queries where the data set has them, else one image per class."""
-    paths = {record.path for record in dataset.records}
-    if paths.issuperset(OWNER_QUERIES):
+def _reason_to_keep(
+    info: CollectionInfo | None, dataset: Dataset, store: VectorStore, working: Working
+) -> str | None:
+    """Say why a new model would cost more than this data set's own, embedded points."""
+    if info is None or info.points == 0:
+        return None
+    others = info.points - store.count(Where(dataset=dataset.name))
+    embedded = store.location == str(working.qdrant)
+    if embedded and not others:
+        return None
+    return (
+        f"{dataset.location} with these options gives a new model, which does not fit collection "
+        f"{store.name!r} at {store.location}: it holds {info.points:,} images of the model "
+        f"{info.model}, {others:,} of them of other data sets. Name another --working or "
+        "--collection, add the images with `geosim ingest`, or drop the collection with --recreate"
+    )
+
+
+def sample_queries(dataset: Dataset, store: VectorStore) -> list[str]:
+    """Return the owner's four queries where they are indexed, else one indexed image per class."""
+    if len(store.fetch([point_id(path) for path in OWNER_QUERIES], vectors=False)) == len(
+        OWNER_QUERIES
+    ):
         return list(OWNER_QUERIES)
-    first = {record.label: record.path for record in reversed(dataset.records)}
-    return [first[label] for label in sorted(first)]
+    found: dict[str, str] = {}
+    for batch in store.scan(Where(dataset=dataset.name), vectors=False):
+        for point in batch:
+            label, path = point.payload.label, point.payload.path
+            found[label] = min(path, found.get(label, path))
+    return [found[label] for label in sorted(found)]

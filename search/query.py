@@ -7,6 +7,7 @@ equal scores are ordered by path; an image with the very same bytes comes first 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.schema import (
+    SCORE_DIGITS,
     Match,
     ModelRef,
     Nearest,
@@ -26,7 +28,6 @@ from ingest.schema import (
     require_same_model,
 )
 from ingest.store import VectorStore
-from search.neighbours import SCORE_DIGITS
 from trainer.dataset import Hashed, Rejected
 from trainer.errors import ImageError, ModelError, QueryError, StoreError
 from trainer.features import FeatureExtractor
@@ -152,15 +153,19 @@ class Searcher:
     def _identify(self, text: str) -> _Query:
         """Read the file, if there is one, and list the stored paths it may have."""
         path = Path(text)
-        if path.is_dir():
-            return _Query(text, error="is a folder; name the images in it")
-        if not path.exists():
-            return _Query(text, candidates=[Path(text).as_posix()])
         try:
+            text.encode("utf-8")
+            if path.is_dir():
+                return _Query(text, error="is a folder; name the images in it")
+            if not path.exists():
+                return _Query(text, candidates=[path.as_posix()])
             data = Files().read(Record(text, "", text))
-        except ImageError as error:
-            return _Query(text, error=str(error))
-        parts = path.absolute().parts
+        except UnicodeEncodeError:
+            shown = text.encode("utf-8", "replace").decode()
+            return _Query(shown, error="the file name is not valid UTF-8; rename it")
+        except (ImageError, OSError, ValueError) as error:
+            return _Query(text, error=str(getattr(error, "strerror", None) or error))
+        parts = Path(os.path.abspath(text)).parts  # noqa: PTH100 - resolves "..", not links
         suffixes = ["/".join(parts[start:]) for start in range(1, len(parts) - 2)]
         return _Query(text, hashlib.sha256(data).hexdigest(), suffixes)
 
@@ -279,7 +284,7 @@ def expand(paths: Iterable[str]) -> Iterator[str]:
     """Yield ``paths``, each folder replaced by the image files below it, sorted."""
     for text in paths:
         path = Path(text)
-        if not path.is_dir():
+        if not os.path.isdir(text):  # noqa: PTH112 - unlike Path's, never raises
             yield text
             continue
         inside = sorted(

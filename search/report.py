@@ -143,10 +143,11 @@ def write_report(
         name = "".join(c if c.isalnum() else "-" for c in f"{recipe}-{split}")
         _pictures(members, name, folder, records, source)
         sections.append(_section(recipe, split, members, name))
-    curves = {
-        f"{recipe}, {split}": np.mean([run.facts["precision_by_k"] for run in members], axis=0)
-        for (recipe, split), members in grouped(runs).items()
-    }
+    curves = {}
+    for (recipe, split), members in grouped(runs).items():
+        depth = min(len(run.facts["precision_by_k"]) for run in members)
+        values = [run.facts["precision_by_k"][:depth] for run in members]
+        curves[f"{recipe}, {split}"] = np.mean(values, axis=0)
     precision_plot(curves, folder / "precision.png")
     with replacing(folder / "report.html") as temporary:
         temporary.write_text(_page(rows, said, sections), encoding="utf-8")
@@ -162,8 +163,10 @@ def _pictures(
     confusion_plot(matrix, classes, folder / f"{name}-confusion.png")
     run = runs[0]
     labels = np.array([classes.index(record.label) for record in records])
-    same = labels[run.hits[:, :K]] == labels[run.queries][:, None]
-    score_plot(run.scores[:, :K][same], run.scores[:, :K][~same], folder / f"{name}-scores.png")
+    scores = run.scores[:, :K]
+    found = np.isfinite(scores)
+    same = (labels[run.hits[:, :K]] == labels[run.queries][:, None]) & found
+    score_plot(scores[same], scores[found & ~same], folder / f"{name}-scores.png")
     worst = np.argsort(same.mean(axis=1), kind="stable")[:WORST]
     sheet = contact_sheet([_row(run, int(query), records, source) for query in worst])
     with replacing(folder / f"{name}-worst.png") as temporary:
@@ -178,6 +181,7 @@ def _row(run: Run, query: int, records: Sequence[Record], source: Source) -> She
             return None
 
     own = records[run.queries[query]]
+    found = [row for row in run.hits[query, :K].tolist() if row >= 0]
     hits = [
         SheetHit(
             picture=picture(record),
@@ -187,7 +191,7 @@ def _row(run: Run, query: int, records: Sequence[Record], source: Source) -> She
             path=record.path,
             same_class=record.label == own.label,
         )
-        for rank, record in enumerate((records[row] for row in run.hits[query, :K]), start=1)
+        for rank, record in enumerate((records[row] for row in found), start=1)
     ]
     return SheetRow(SheetQuery(picture(own), own.path, own.label), hits)
 

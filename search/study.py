@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from search.neighbours import nearest
 from trainer.backbones import Pretrained
 from trainer.dataset import Dataset
-from trainer.errors import DatasetError, QueryError
+from trainer.errors import DatasetError, ModelError, QueryError
 from trainer.evaluate import (
     average_precision_at,
     confusion_matrix,
@@ -77,8 +77,8 @@ class Run:
     Attributes:
         facts: everything ``<name>.json`` holds: the recipe, the split, all figures.
         queries: ``(q,)`` rows of the queries among the images sorted by path.
-        hits: ``(q, DEPTH)`` rows of their hits, best first.
-        scores: ``(q, DEPTH)`` cosines.
+        hits: ``(q, DEPTH)`` rows of their hits, best first; -1 where a query's embedding is zero.
+        scores: ``(q, DEPTH)`` cosines; NaN there.
     """
 
     facts: dict[str, Any]
@@ -155,10 +155,10 @@ def _run(
     else:
         train, test = overlap_free_split(inputs.labels, overlaps.groups, study.test_share, seed)
     classes = len(inputs.classes)
-    if min(np.bincount(labels[test], minlength=classes)) == 0 or len(train) < DEPTH:
+    if min(np.bincount(labels[test], minlength=classes)) == 0 or len(train) < K:
         raise DatasetError(
-            f"{dataset.location} is too small to hold out {study.test_share:.0%} of each class; "
-            "add images, or raise --test-share"
+            f"{dataset.location} has {len(labels):,} images, too few to hold out "
+            f"{study.test_share:.0%} of each of {classes} classes and keep {K}; add images"
         )
     options = TrainOptions(**asdict(study.options) | {"seed": seed})
     started = time.perf_counter()
@@ -166,8 +166,14 @@ def _run(
         learned = learn(inputs, train, options, progress=bar.update)
     seconds = time.perf_counter() - started
     embedded = learned.embed(inputs.array)
-    rows, scores = nearest(embedded[train], embedded[test], DEPTH)
+    shown = np.any(embedded != 0, axis=1)  # what has no direction is not indexed and finds nothing
+    train, zero = train[shown[train]], test[~shown[test]]
+    if len(zero) == len(test) or len(train) < K:
+        raise DatasetError(f"{dataset.location}: nearly all embeddings are zero; try other --seeds")
+    embedded[zero] = 1.0  # any direction: what it finds is struck out
+    rows, scores = nearest(embedded[train], embedded[test], min(DEPTH, len(train)))
     hits = train[rows].astype(np.int64)
+    hits[~shown[test]], scores[~shown[test]] = -1, np.nan
     if not speed:
         speed.append(_images_per_second(dataset, inputs, learned))
     facts = facts | {
@@ -177,6 +183,7 @@ def _run(
         "sharing_pixels_per_class": per_class(overlaps.grouped, labels, classes).tolist(),
         "training_images": len(train),
         "queries": len(test),
+        "zero_queries": len(zero),
         "fit_seconds": seconds,
         "images_per_second": speed[0],
         **_metrics(labels, test, hits, scores, classes),
@@ -194,19 +201,22 @@ def _metrics(
 ) -> dict[str, Any]:
     """Return every figure of a run, overall and per class."""
     truth = labels[queries]
-    relevant = labels[hits] == truth[:, None]
+    relevant = (labels[hits] == truth[:, None]) & np.isfinite(scores)
     gallery = np.bincount(labels, minlength=classes) - np.bincount(truth, minlength=classes)
-    voted = knn_votes(labels[hits[:, :K]], scores[:, :K], classes)
+    answered = np.isfinite(scores[:, 0])
+    voted = knn_votes(labels[hits[:, :K]], np.nan_to_num(scores[:, :K]), classes)
     figures = {f"precision_at_{k}": precision_at(relevant, k) for k in (1, 5, K)}
     figures[f"map_at_{K}"] = average_precision_at(relevant, K, gallery[truth])
-    figures["knn_accuracy"] = (voted == truth).astype(np.float64)
+    figures["knn_accuracy"] = ((voted == truth) & answered).astype(np.float64)
     return {
         "metrics": {name: float(values.mean()) for name, values in figures.items()},
         "per_class": {
             name: per_class(values, truth, classes).tolist() for name, values in figures.items()
         },
-        "precision_by_k": [float(precision_at(relevant, k).mean()) for k in range(1, DEPTH + 1)],
-        "confusion": confusion_matrix(truth, voted, classes).tolist(),
+        "precision_by_k": [
+            float(precision_at(relevant, k).mean()) for k in range(1, hits.shape[1] + 1)
+        ],
+        "confusion": confusion_matrix(truth[answered], voted[answered], classes).tolist(),
     }
 
 
@@ -230,9 +240,11 @@ def _overlap_recall(
 
 def _images_per_second(dataset: Dataset, inputs: Inputs, learned: Learned) -> float:
     """Embed some images from their bytes, nothing cached, and return the rate."""
-    backbone = learned.backbone if inputs.extractor is None else inputs.extractor.backbone
+    extractor, backbone = inputs.extractor, learned.backbone
+    if backbone is None and extractor is not None:
+        backbone = extractor.backbone
     if backbone is None:
-        return float("nan")
+        raise ModelError("there is neither a trained backbone nor a frozen one")
     size = inputs.pretrained.spec.input_size
     items = inputs.items[:: -(-len(inputs.items) // TIMED)]
     data = [dataset.source.read(item.record) for item in items]
@@ -302,16 +314,32 @@ def _load(path: Path) -> Run | None:
 
 
 def grouped(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
-    """Return runs by recipe and split, those that differ in seed alone together.
+    """Return runs by recipe and split, those that differ in seed alone together, by seed.
 
-    Runs of one recipe with other numbers (epochs, batch size, test share, data) are told apart.
+    A recipe that was run with several settings is named with those that differ.
     """
-    same = ("recipe", "split", "epochs", "batch_size", "validation_split", "test_share", "data")
-    groups: dict[tuple[Any, ...], list[Run]] = {}
+    settings: dict[str, dict[str, set[str]]] = {}
     for run in runs:
-        groups.setdefault(tuple(run.facts[key] for key in same), []).append(run)
-    named: dict[tuple[str, str], list[Run]] = {}
-    for (recipe, split, epochs, *_), members in groups.items():
-        name = recipe if (recipe, split) not in named else f"{recipe}, {epochs} epochs"
-        named[name, split] = sorted(members, key=lambda run: int(run.facts["seed"]))
-    return named
+        of_recipe = settings.setdefault(run.facts["recipe"], {})
+        for key, write in _SETTINGS.items():
+            of_recipe.setdefault(key, set()).add(write(run.facts[key]))
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: int(run.facts["seed"])):
+        varied = [
+            write(run.facts[key])
+            for key, write in _SETTINGS.items()
+            if len(settings[run.facts["recipe"]][key]) > 1
+        ]
+        name = ", ".join([run.facts["recipe"], *varied])
+        groups.setdefault((name, run.facts["split"]), []).append(run)
+    return groups
+
+
+_SETTINGS: dict[str, Callable[[Any], str]] = {
+    "epochs": "{} epochs".format,
+    "batch_size": "batches of {}".format,
+    "validation_split": "{:g} held out".format,
+    "test_share": "{:g} queries".format,
+    "backbone": "weights {:.8}".format,
+}
+"""Facts that tell runs of one recipe apart, and how they are written in its name."""

@@ -137,6 +137,45 @@ def test_run_rebuilds_its_own_collection_for_a_new_model(
     assert "added 96" in again.stderr
 
 
+def test_run_does_not_cost_other_data_sets_their_points(
+    geosim: Run, filled: Working, rocks: Path, tmp_path: Path
+) -> None:
+    other = rocks.rename(tmp_path / "others")
+    command = ("run", other, "--backbone", "colour-grid", "--working", filled.root, "--epochs", 2)
+    model = (filled.model / "model.json").read_bytes()
+    message = failed(geosim(*command))
+    assert "96 of them of other data sets" in message
+    assert (filled.model / "model.json").read_bytes() == model
+    assert geosim("search", "rocks/marble/marble-0003.jpg", "--working", filled.root).exit_code == 0
+    assert geosim(*command, "--recreate").exit_code == 0
+    gone = geosim("search", "rocks/marble/marble-0003.jpg", "--working", filled.root)
+    assert "neither a file nor an indexed image" in failed(gone)
+
+
+def test_run_goes_on_with_a_collection_that_others_share(
+    geosim: Run, sample: Path, rocks: Path, tmp_path: Path
+) -> None:
+    options = ("--working", tmp_path / "working")
+    command = ("run", sample, "--backbone", "colour-grid", "--epochs", 2, *options)
+    assert geosim(*command).exit_code == 0
+    other = rocks.rename(tmp_path / "others")
+    assert geosim("ingest", other, *options).exit_code == 0
+    again = geosim(*command)
+    assert again.exit_code == 0, again.output
+    assert "192 points" in again.stderr
+
+
+def test_run_passes_over_a_broken_image_in_its_sample_queries(
+    geosim: Run, rocks: Path, tmp_path: Path
+) -> None:
+    (rocks / "basalt" / "basalt-0000.jpg").write_bytes(b"broken")
+    options = ("--backbone", "colour-grid", "--epochs", 2, "--working", tmp_path / "working")
+    result = geosim("run", rocks, *options, "--format", "jsonl")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 8
+    assert json.loads(result.stdout.splitlines()[0])["query"] == "rocks/basalt/basalt-0001.jpg"
+
+
 # What users do wrong
 
 

@@ -1,4 +1,4 @@
-"""``geosim-train`` and ``geosim-download``: parse, call one function, print."""
+"""``geosim train`` and ``geosim download``: parse, call one function, print."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The head: what turns a frozen backbone's features into the embedding.
 
 Owns the arithmetic of the embedding, in numpy, so that features from the cache become vectors
-without TensorFlow. How the weights are learned is in `trainer/train.py`.
+without TensorFlow. How the weights are learned is in `trainer/fit.py`.
 """
 
 from __future__ import annotations

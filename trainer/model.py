@@ -143,6 +143,8 @@ def save_model(
 ) -> None:
     """Write a model; the card goes last and replaces the old one in one step.
 
+    One process at a time: files that do not belong to the new model are removed.
+
     Args:
         folder: ``<working>/model``.
         head: its head.
@@ -166,7 +168,8 @@ def save_model(
             orjson.dumps({**card, "files": files}, option=orjson.OPT_INDENT_2) + b"\n"
         )
     kept = {entry["file"] for entry in files.values()}
-    for pattern in ("head-*.npz", "backbone-*.weights.h5"):
+    # Dotted names are what a killed training left half written.
+    for pattern in ("head-*.npz", "backbone-*.weights.h5", ".*-head-*", ".*-backbone-*"):
         for path in folder.glob(pattern):
             if path.name not in kept:
                 path.unlink()

@@ -97,15 +97,25 @@ def train(
     pretrained: Pretrained,
     working: Working,
     options: TrainOptions,
+    *,
+    keep: str | None = None,
 ) -> TrainReport:
     """Train a model on a data set and write it to ``<working>/model``.
 
     A model that is there already and was made from the same images, backbone and options is kept:
     its fingerprint, and with it every collection, stays valid.
 
+    Args:
+        dataset: what to learn from.
+        pretrained: the backbone.
+        working: where model and feature cache go.
+        options: see `TrainOptions`.
+        keep: why the model that is there must not be replaced by another one, if it must not.
+
     Raises:
         DatasetError: fewer than two classes, or no image that can be decoded.
-        ModelError: the features cannot be cached or the fit gave no finite loss.
+        ModelError: another model is to be kept, the features cannot be cached, or the fit gave no
+            finite loss.
     """
     started = time.perf_counter()
     inputs = read_inputs(dataset, pretrained, working.features)
@@ -116,6 +126,8 @@ def train(
         if previous is not None and reused:
             model, zero = previous, tuple(previous.card["training"]["zero_embeddings"])
         else:
+            if keep is not None:
+                raise ModelError(keep)
             with Progress("training", options.epochs, unit="epoch") as bar:
                 everything = np.arange(len(inputs.items))
                 learned = learn(inputs, everything, options, progress=bar.update)

@@ -242,15 +242,15 @@ def test_a_damaged_shard_is_named_with_the_remedy(tmp_path: Path, broken: str) -
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "null"])
-def test_damaged_metadata_is_an_error_and_can_be_dropped(tmp_path: Path, content: str) -> None:
+def test_damaged_metadata_is_an_error_and_costs_nothing(tmp_path: Path, content: str) -> None:
     make(tmp_path)
     (tmp_path / "rocks.json").write_text(content)
     with EdgeStore(tmp_path, "rocks") as store:
         with pytest.raises(StoreError, match="ingest again"):
             store.info()
-        store.drop()
-        assert store.info() is None
-        store.create(MODEL)
+        with pytest.raises(StoreError, match="move"):
+            store.drop()
+    assert any((tmp_path / "rocks").iterdir()), "it may be anybody's"
 
 
 def test_another_vector_size_is_an_error_and_can_be_dropped(tmp_path: Path) -> None:
@@ -270,3 +270,17 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     assert store.info() is None
     with pytest.raises(StoreError, match="writable folder"):
         store.create(MODEL)
+
+
+@pytest.mark.parametrize("content", ['{"mine": 1}', "[]", "no json", ""])
+def test_drop_never_deletes_what_stands_beside_a_strangers_json(
+    tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "photos").mkdir()
+    picture = tmp_path / "photos" / "a.jpg"
+    picture.write_bytes(b"picture")
+    (tmp_path / "photos.json").write_text(content)
+    with EdgeStore(tmp_path, "photos") as store, pytest.raises(StoreError, match="move"):
+        store.drop()
+    assert picture.read_bytes() == b"picture"
+    assert (tmp_path / "photos.json").read_text() == content

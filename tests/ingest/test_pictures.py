@@ -47,6 +47,10 @@ def test_pictures_of_several_data_sets_are_found(rocks: Path, tmp_path: Path) ->
         "rocks",
         "",
         "/etc/passwd",
+        "rocks//etc/passwd",
+        "rocks/./marble/marble-0000.jpg",
+        "rocks/C:/secret.jpg",
+        "rocks/marble\\..\\..\\secret.jpg",
     ],
 )
 def test_what_is_not_there_or_outside_is_refused(path: str, rocks: Path, tmp_path: Path) -> None:

@@ -290,3 +290,15 @@ def test_the_embedded_engine_does_not_import_qdrant_client(tmp_path: Path) -> No
     root = str(Path(ingest.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": root}
     subprocess.run([sys.executable, "-c", code, tmp_path], check=True, timeout=60, env=environment)
+
+
+@pytest.mark.parametrize("key", ["schl\u00fcssel", "top\rsecret", "a\0b"])
+def test_a_key_that_cannot_be_one_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(StoreDeniedError, match="GEOSIM_QDRANT_API_KEY") as refused:
+        connect("http://127.0.0.1:6333", key, "geosim")
+    assert key not in str(refused.value)
+
+
+def test_a_host_that_cannot_be_one_is_refused() -> None:
+    with pytest.raises(StoreError, match=r"expected http://HOST:6333"):
+        connect("http://exa mple:6333", None, "geosim")

@@ -278,3 +278,19 @@ def test_close_may_be_called_twice(store: VectorStore) -> None:
     store.drop()
     store.close()
     store.close()
+
+
+def test_ties_are_judged_on_the_scores_that_are_shown(store: VectorStore) -> None:
+    # Cosines that differ in the eighth decimal, the worse one first by path.
+    close = np.zeros((3, 32), np.float32)
+    close[:, 0] = 1
+    close[0, 1], close[1, 1], close[2, 1] = 0.50000006, 0.5, 5
+    store.create(MODEL)
+    store.upsert(payloads(3), close)
+    query = np.zeros(32, np.float32)
+    query[0] = 1
+    for k in (1, 2):
+        (found,) = store.query([Nearest(query)], k)
+        shown = [(round(match.score, 6), match.payload.path) for match in found]
+        assert shown == sorted(shown, key=lambda row: (-row[0], row[1]))
+        assert found[0].payload.path == min(one.path for one in payloads(2))

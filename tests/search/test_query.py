@@ -246,3 +246,21 @@ def test_folders_are_expanded_to_their_images(rocks: Path, tmp_path: Path) -> No
     (tmp_path / "none").mkdir()
     with pytest.raises(QueryError, match="without images"):
         list(expand([str(tmp_path / "none")]))
+
+
+def test_an_indexed_image_never_lists_itself_by_whatever_path(
+    searcher: Searcher, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = one(searcher, sample / "marble" / "marble-0002.jpg")
+    monkeypatch.chdir(sample / "schist")
+    for path in ("../marble/marble-0002.jpg", "../schist/../marble/./marble-0002.jpg"):
+        result = one(searcher, path)
+        assert result.indexed == plain.indexed
+        assert result.hits == plain.hits
+
+
+def test_names_that_are_none_fail_alone(searcher: Searcher) -> None:
+    results = list(searcher.search(["\udcff.jpg", "a" * 300 + ".jpg", "nul\0.jpg", STORED], 2))
+    assert [bool(result.error) for result in results] == [True, True, True, False]
+    assert "UTF-8" in str(results[0].error)
+    results[0].query.encode()

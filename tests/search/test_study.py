@@ -13,7 +13,7 @@ from click.testing import Result
 from PIL import Image
 
 from search.plots import confusion_plot, precision_plot, score_plot
-from search.report import summarise, text_table
+from search.report import summarise, text_table, write_report
 from search.study import Study, evaluate, read_runs
 from trainer.backbones import choose
 from trainer.dataset import open_dataset
@@ -21,6 +21,7 @@ from trainer.errors import DatasetError
 from trainer.fit import TrainOptions
 from trainer.inputs import Inputs
 from trainer.textures import draw
+from trainer.train import Learned
 
 OPTIONS = TrainOptions(epochs=10)
 
@@ -173,7 +174,7 @@ def test_a_set_too_small_to_split_is_refused(rocks: Path, tmp_path: Path) -> Non
         if not path.name.endswith("-0000.jpg"):
             path.unlink()
     dataset, (pretrained, _) = open_dataset(rocks), choose("colour-grid")
-    with pytest.raises(DatasetError, match="too small"):
+    with pytest.raises(DatasetError, match="too few"):
         evaluate(dataset, pretrained, tmp_path / "features", study(tmp_path))
 
 
@@ -184,3 +185,53 @@ def test_plots_of_little_are_drawn(tmp_path: Path) -> None:
     for path in tmp_path.glob("*.png"):
         with Image.open(path) as picture:
             assert picture.format == "PNG"
+
+
+def test_settings_that_differ_are_told_apart_and_nothing_is_lost(
+    done: tuple[Path, Inputs], tiles: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(done[0], tmp_path / "report"))
+    dataset, (pretrained, _) = open_dataset(tiles), choose("colour-grid")
+    for options in (TrainOptions(epochs=4), TrainOptions(epochs=4, batch_size=16)):
+        more = Study(options, ("random", "overlap-free"), (0,), 0.25, folder)
+        inputs = evaluate(dataset, pretrained, folder / "features", more)
+    rows = summarise(read_runs(folder, inputs))
+    names = {row.recipe for row in rows}
+    assert names == {
+        "colour-grid + dense-relu, 10 epochs, batches of 64",
+        "colour-grid + dense-relu, 4 epochs, batches of 64",
+        "colour-grid + dense-relu, 4 epochs, batches of 16",
+    }
+    assert {(row.recipe, row.split) for row in rows} == {
+        (name, split) for name in names for split in ("random", "overlap-free")
+    }
+    assert sum(len(row.seeds) for row in rows) == 8
+
+
+def test_queries_without_an_embedding_find_nothing(
+    tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Learned.embed
+
+    def some_zero(self: Learned, array: np.ndarray) -> np.ndarray:
+        embedded = original(self, array)
+        embedded[::4] = 0
+        return embedded
+
+    monkeypatch.setattr(Learned, "embed", some_zero)
+    dataset, (pretrained, _) = open_dataset(tiles), choose("colour-grid")
+    inputs = evaluate(dataset, pretrained, tmp_path / "features", study(tmp_path))
+    for run in read_runs(tmp_path, inputs):
+        zero = run.queries % 4 == 0
+        assert run.facts["zero_queries"] == zero.sum() > 0
+        assert (run.hits[zero] == -1).all()
+        assert not set(run.hits[~zero].ravel()) & set(range(0, 216, 4)), "nor are they indexed"
+        assert run.facts["metrics"]["precision_at_1"] <= 1 - zero.mean()
+        assert np.sum(run.facts["confusion"]) == (~zero).sum()
+    write_report(
+        read_runs(tmp_path, inputs),
+        [item.record for item in inputs.items],
+        dataset.source,
+        tmp_path,
+    )
+    assert "NaN" not in (tmp_path / "report.json").read_text()
