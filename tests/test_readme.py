@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from search.cli import geosim
 from trainer.working import Working
 
@@ -62,8 +60,3 @@ def test_the_library_example_runs(sample: Path, working: Working, tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 5
     assert "rocks/marble/marble-0001.jpg" in done.stdout.splitlines()[0]
-
-
-@pytest.mark.parametrize("word", ["session", "agent", "/work/"])
-def test_it_speaks_of_the_project_alone(word: str) -> None:
-    assert word not in README
