@@ -91,11 +91,10 @@ def _reason_to_keep(
 
 
 def sample_queries(dataset: Dataset, store: VectorStore) -> list[str]:
-    """Return the owner's four queries where they are indexed, else one indexed image per class."""
-    if len(store.fetch([point_id(path) for path in OWNER_QUERIES], vectors=False)) == len(
-        OWNER_QUERIES
-    ):
-        return list(OWNER_QUERIES)
+    """Return the owner's four queries where they are of this set, else one image per class."""
+    own = [path for path in OWNER_QUERIES if path.startswith(f"{dataset.name}/")]
+    if own and len(store.fetch([point_id(path) for path in own], vectors=False)) == len(own):
+        return own
     found: dict[str, str] = {}
     for batch in store.scan(Where(dataset=dataset.name), vectors=False):
         for point in batch:
