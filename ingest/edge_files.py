@@ -14,7 +14,6 @@ Owns these files. Knows nothing of the engine that fills the shard.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from ingest.schema import VECTOR_SIZE, ModelRef, check_name
 from trainer.errors import StoreBusyError, StoreError
+from trainer.files import replacing
 
 
 class EdgeFiles:
@@ -162,12 +162,8 @@ class EdgeFiles:
             "fingerprint": model.fingerprint,
             "backbone": model.backbone,
         }
-        beside = self.folder / f".{self.name}.json"
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(stored, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._metadata)
+        with replacing(self._metadata) as beside:
+            beside.write_text(json.dumps(stored, indent=2), encoding="utf-8")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

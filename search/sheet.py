@@ -6,7 +6,6 @@ caller brings pictures that are already decoded and turned upright.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from search.drawing import (
     write,
 )
 from trainer.errors import QueryError
+from trainer.files import replacing
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """Endings a sheet can be saved under, and Pillow's name of each format."""
@@ -144,10 +144,8 @@ def save_sheet(rows: Sequence[SheetRow], path: Path) -> Path:
         raise QueryError(f"the folder {path.parent} of the sheet does not exist; create it first")
     sheet = contact_sheet(rows)
     try:
-        with tempfile.TemporaryDirectory(prefix=".sheet-", dir=path.parent) as beside:
-            whole = Path(beside) / path.name
-            sheet.save(whole, kind, quality=92)
-            whole.replace(path)
+        with replacing(path) as beside:
+            sheet.save(beside, kind, quality=92)
     except OSError as error:
         raise QueryError(
             f"the sheet of {sheet.width} x {sheet.height} px cannot be written to {path}: {error}; "

@@ -257,10 +257,7 @@ def _images_per_second(dataset: Dataset, inputs: Inputs, learned: Learned) -> fl
 
 
 def _digest(inputs: Inputs) -> str:
-    digest = hashlib.sha256()
-    for item in inputs.items:
-        digest.update(f"{item.record.path}\0{item.sha256}\n".encode())
-    return digest.hexdigest()
+    return hashlib.sha256(inputs.listing).hexdigest()
 
 
 def _overlaps(dataset: Dataset, inputs: Inputs, digest: str, folder: Path) -> Overlaps:

@@ -53,6 +53,12 @@ class Inputs:
     extractor: FeatureExtractor | None
 
     @property
+    def listing(self) -> bytes:
+        """Path and content hash of every image: what tells one set of inputs from another."""
+        lines = (f"{item.record.path}\0{item.sha256}\n" for item in self.items)
+        return "".join(lines).encode()
+
+    @property
     def computed(self) -> int:
         """Images that went through the backbone; the others were cached."""
         return 0 if self.extractor is None else self.extractor.computed

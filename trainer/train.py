@@ -161,10 +161,8 @@ def _zero(inputs: Inputs, learned: Learned) -> tuple[str, ...]:
 
 def _recipe(inputs: Inputs, options: TrainOptions) -> str:
     """Return a digest of everything that decides the outcome of a training."""
-    digest = hashlib.sha256(f"{inputs.pretrained.fingerprint}|{asdict(options)}".encode())
-    for item in inputs.items:
-        digest.update(f"{item.record.path}\0{item.sha256}\n".encode())
-    return digest.hexdigest()
+    settings = f"{inputs.pretrained.fingerprint}|{asdict(options)}".encode()
+    return hashlib.sha256(settings + inputs.listing).hexdigest()
 
 
 def _model_or_none(folder: Path) -> Model | None:
