@@ -82,7 +82,7 @@ BACKBONES = {
             licence="Apache-2.0",
             keras=True,
             trained=True,
-            epochs=30,
+            epochs=80,
             batch_size=128,
         ),
         BackboneSpec(
