@@ -240,7 +240,7 @@ def _overlap_recall(
 
 def _images_per_second(dataset: Dataset, inputs: Inputs, learned: Learned) -> float:
     """Embed some images from their bytes, nothing cached, and return the rate."""
-    extractor, backbone = inputs.extractor, learned.backbone
+    extractor, backbone = inputs.extractor, learned.runtime
     if backbone is None and extractor is not None:
         backbone = extractor.backbone
     if backbone is None:

@@ -43,6 +43,25 @@ def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Working:
     return working
 
 
+@pytest.fixture(scope="session")
+def lite0_trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Working:
+    """A model on the bundled network, of two images of two classes each; read only."""
+    from trainer.backbones import choose
+    from trainer.dataset import open_dataset
+    from trainer.fit import TrainOptions
+    from trainer.train import train
+
+    root = tmp_path_factory.mktemp("lite0")
+    for folder in sorted(path for path in sample.iterdir() if path.is_dir())[:2]:
+        (root / "rocks" / folder.name).mkdir(parents=True)
+        for path in sorted(folder.glob("*.jpg"))[:2]:
+            shutil.copy(path, root / "rocks" / folder.name)
+    working = Working(root / "working")
+    options = TrainOptions(epochs=1)
+    train(open_dataset(root / "rocks"), choose("efficientnet-lite0")[0], working, options)
+    return working
+
+
 @pytest.fixture
 def working(trained: Working, tmp_path: Path) -> Working:
     """A working folder of the test's own, with the model and its warm features."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from trainer.working import Working
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("trainer", "ingest", "search")
@@ -57,7 +60,7 @@ def test_every_module_says_what_it_owns() -> None:
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path.name
 
 
-HEAVY = ("tensorflow", "keras", "qdrant_client", "faiss", "matplotlib")
+HEAVY = ("tensorflow", "keras", "qdrant_client", "faiss", "matplotlib", "openvino")
 
 
 def heavy_modules(code: str, *arguments: str) -> set[str]:
@@ -86,10 +89,18 @@ def test_help_imports_nothing_heavy(command: str) -> None:
 RUN = "import sys; from search.cli import geosim; geosim(sys.argv[1:], standalone_mode=False)"
 
 
-def test_a_search_of_an_indexed_image_imports_nothing_heavy(
-    sample: Path, working, tmp_path: Path
-) -> None:
+def test_a_search_of_an_indexed_image_imports_nothing_heavy(sample: Path, working: Working) -> None:
     data, folder = str(sample), str(working.root)
     assert heavy_modules(RUN, "ingest", data, "--working", folder) == set(), "features are cached"
     image = str(sample / "marble" / "marble-0003.jpg")
     assert heavy_modules(RUN, "search", image, "--working", folder) == set()
+
+
+def test_a_search_of_a_new_image_starts_neither_tensorflow_nor_qdrant_client(
+    lite0_trained: Working, sample: Path, tmp_path: Path
+) -> None:
+    folder = str(shutil.copytree(lite0_trained.root, tmp_path / "working"))
+    rocks = str(lite0_trained.root.parent / "rocks")
+    assert heavy_modules(RUN, "ingest", rocks, "--working", folder) == set(), "features are cached"
+    image = str(sample / "schist" / "schist-0003.jpg")
+    assert heavy_modules(RUN, "search", image, "--working", folder) == {"openvino"}

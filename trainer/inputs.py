@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache as cached
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.backbones import Pretrained
+from trainer.backbones import Backbone, Pretrained
 from trainer.dataset import Dataset, Hashed, Rejected, hash_records
 from trainer.errors import DatasetError, ImageError
 from trainer.features import FeatureExtractor
 from trainer.images import prepare
 from trainer.progress import Progress
+from trainer.serving import serve
 from trainer.sources import Source
 
 TILE_SIZES = (16, 64)
@@ -42,6 +44,7 @@ class Inputs:
         pretrained: the backbone they are for, its input size settled.
         rejected: images left out, with reasons.
         extractor: gave the features; None for pixels.
+        backbone: loads the frozen backbone, once.
     """
 
     items: tuple[Hashed, ...]
@@ -51,6 +54,7 @@ class Inputs:
     pretrained: Pretrained
     rejected: tuple[Rejected, ...]
     extractor: FeatureExtractor | None
+    backbone: Callable[[], Backbone]
 
     @property
     def listing(self) -> bytes:
@@ -84,14 +88,16 @@ def read_inputs(dataset: Dataset, pretrained: Pretrained, cache: Path) -> Inputs
         hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
     rejected = [*dataset.rejected, *unreadable]
     extractor: FeatureExtractor | None = None
+    backbone = cached(pretrained.load)
     array: NDArray[Any]
     if pretrained.spec.trained:
         size = tile_size(dataset.source, hashed)
         pretrained = replace(pretrained, spec=replace(pretrained.spec, input_size=size))
         array, done = _pixels(dataset.source, hashed, size, rejected)
     else:
+        spec = pretrained.spec
         extractor = FeatureExtractor(
-            pretrained.spec, pretrained.fingerprint, pretrained.load, cache
+            spec, pretrained.fingerprint, lambda: serve(spec, backbone()), cache
         )
         array, done = _features(dataset.source, hashed, extractor, rejected)
     items = tuple(item for item, good in zip(hashed, done, strict=True) if good)
@@ -110,6 +116,7 @@ def read_inputs(dataset: Dataset, pretrained: Pretrained, cache: Path) -> Inputs
         pretrained=pretrained,
         rejected=tuple(rejected),
         extractor=extractor,
+        backbone=backbone,
     )
 
 

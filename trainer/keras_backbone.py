@@ -1,4 +1,4 @@
-"""Runs a Keras graph as a backbone, and brings in Keras itself, quietly and on demand."""
+"""Runs a Keras graph as a backbone, exports it, and brings in Keras itself, quietly, on demand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import ModelError
+from trainer.openvino_backbone import Exported, import_openvino
 
 
 @cache
@@ -68,6 +69,15 @@ class KerasBackbone:
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Map ``(n, size, size, 3) uint8`` RGB to ``(n, width) float32``."""
         return np.asarray(self._run(images.astype(np.float32)), dtype=np.float32)
+
+    @cached_property
+    def exported(self) -> Exported:
+        """The graph in OpenVINO's format, as Keras exports it; takes some seconds."""
+        import_openvino()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "graph.xml")
+            self.model.export(str(path), format="openvino", verbose=False)
+            return Exported.read(path)
 
     def save(self, path: Path) -> None:
         """Write the weights as Keras' ``.weights.h5``."""

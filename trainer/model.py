@@ -19,8 +19,15 @@ from trainer.errors import ModelError
 from trainer.features import FeatureExtractor
 from trainer.files import replacing, sha256_of
 from trainer.head import Head
+from trainer.keras_backbone import KerasBackbone
+from trainer.openvino_backbone import Exported
+from trainer.serving import gpu_present, serve, serve_exported
 
 CARD = "model.json"
+BACKBONE_FILES = {"backbone": ".weights.h5", "graph": ".xml", "graph_weights": ".bin"}
+"""Entries of the card for a Keras backbone's files, and their endings: Keras' own weights, for a
+GPU, and the graph exported for a CPU."""
+
 _REMEDY = "train one with `geosim train DATA`, or try `geosim demo`"
 
 
@@ -69,15 +76,14 @@ class Model:
             _checked(self.folder, entry)
 
     def _load_backbone(self) -> Backbone:
-        from trainer.keras_backbone import KerasBackbone
-
-        if not self.spec.keras:
-            return build(self.spec)
-        path = _checked(self.folder, self.card["files"]["backbone"])
+        if self.spec.keras and not gpu_present():
+            files = self.card["files"]
+            _checked(self.folder, files["graph_weights"])
+            return serve_exported(self.spec, Exported.read(_checked(self.folder, files["graph"])))
         backbone = build(self.spec)
         if isinstance(backbone, KerasBackbone):
-            backbone.load(path)
-        return backbone
+            backbone.load(_checked(self.folder, self.card["files"]["backbone"]))
+        return serve(self.spec, backbone)
 
 
 def fingerprint_of(backbone_fingerprint: str, head: Head) -> str:
@@ -118,7 +124,8 @@ def load_model(folder: Path) -> Model:
         if spec.trained:
             spec = replace(spec, input_size=int(card["input_size"]))
         if spec.keras:
-            str(card["files"]["backbone"]["sha256"])
+            for name in BACKBONE_FILES:
+                str(card["files"][name]["sha256"])
         if not isinstance(card["classes"], list) or not card["classes"]:
             raise TypeError("no list of classes")
         backbone_fingerprint = str(card["backbone"]["fingerprint"])
@@ -148,28 +155,30 @@ def save_model(
     Args:
         folder: ``<working>/model``.
         head: its head.
-        backbone: its backbone, or None where ``previous`` has the same one on disk or it has no
-            weights.
+        backbone: its backbone, or None where ``previous`` has the same one on disk.
         card: the card, without ``files``.
         previous: the card of the model that is there now, if any.
     """
-    from trainer.keras_backbone import KerasBackbone
-
     folder.mkdir(parents=True, exist_ok=True)
     fingerprint = str(card["fingerprint"])
     files = {"head": _write(folder / f"head-{fingerprint[:12]}.npz", head.save)}
     if isinstance(backbone, KerasBackbone):
-        tag = str(card["backbone"]["fingerprint"])[:12]
-        files["backbone"] = _write(folder / f"backbone-{tag}.weights.h5", backbone.save)
-    elif previous is not None and "backbone" in previous["files"]:
-        files["backbone"] = previous["files"]["backbone"]
+        stem = f"backbone-{str(card['backbone']['fingerprint'])[:12]}"
+        exported = backbone.exported
+        contents = (backbone.save, exported.save_graph, exported.save_weights)
+        for name, save in zip(BACKBONE_FILES, contents, strict=True):
+            files[name] = _write(folder / (stem + BACKBONE_FILES[name]), save)
+    elif previous is not None:
+        files |= {
+            name: previous["files"][name] for name in BACKBONE_FILES & previous["files"].keys()
+        }
     with replacing(folder / CARD) as temporary:
         temporary.write_bytes(
             orjson.dumps({**card, "files": files}, option=orjson.OPT_INDENT_2) + b"\n"
         )
     kept = {entry["file"] for entry in files.values()}
     # Dotted names are what a killed training left half written.
-    for pattern in ("head-*.npz", "backbone-*.weights.h5", ".*-head-*", ".*-backbone-*"):
+    for pattern in ("head-*.npz", "backbone-*", ".*-head-*", ".*-backbone-*"):
         for path in folder.glob(pattern):
             if path.name not in kept:
                 path.unlink()

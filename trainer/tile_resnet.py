@@ -5,7 +5,7 @@ ImageNet network holds no more than it did; this network reads it as it is, at a
 arithmetic, and has never seen anything but rock.
 
 Rock has no up: training turns and mirrors every tile at random, and an embedding is the mean over
-all eight turns and mirror images.
+all eight turns and mirror images (`trainer/turns.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from trainer.fit import COSINE_SCALE, Fit, TrainOptions, keep_best
 from trainer.head import EMBEDDING_WIDTH, Head
 from trainer.keras_backbone import KerasBackbone, import_keras
 from trainer.split import stratified_split
+from trainer.turns import VIEWS, turned
 
 STEM = 32
 """Filters of the first convolution, which halves the sides."""
@@ -45,9 +46,6 @@ MIXED = 0.5
 
 MIXED_WIDTH = 0.5
 """Largest share of a tile's width that the other one covers; the labels are mixed alike."""
-
-VIEWS = 8
-"""Turns by right angles and their mirror images."""
 
 
 def build(size: int, *, policy: str = "float32") -> Any:
@@ -96,26 +94,6 @@ def build(size: int, *, policy: str = "float32") -> Any:
     return keras.Model(image, x, name="tile_resnet")
 
 
-def turned(images: NDArray[Any], view: int) -> NDArray[Any]:
-    """Return ``(n, s, s, c)`` images turned and mirrored: view 0 is as they are, up to 7."""
-    if view & 1:
-        images = images[:, ::-1]
-    if view & 2:
-        images = images[:, :, ::-1]
-    if view & 4:
-        images = images.swapaxes(1, 2)
-    return images
-
-
-class TurnAveraged(KerasBackbone):
-    """Averages the embedding over all turns and mirror images."""
-
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Map ``(n, size, size, 3) uint8`` RGB to ``(n, 32) float32``, L2 norm at most 1."""
-        views = [super(TurnAveraged, self).__call__(turned(images, view)) for view in range(VIEWS)]
-        return np.asarray(np.mean(views, axis=0), dtype=np.float32)
-
-
 def fit(
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int32],
@@ -123,7 +101,7 @@ def fit(
     options: TrainOptions,
     *,
     progress: Callable[[int], object] = lambda _: None,
-) -> tuple[TurnAveraged, Fit]:
+) -> tuple[KerasBackbone, Fit]:
     """Train the network under a cosine softmax; keep the best epoch.
 
     Args:
@@ -172,7 +150,7 @@ def fit(
     )
     exact = build(pixels.shape[1])
     exact.set_weights(trained.get_weights())
-    return TurnAveraged(exact), Fit(Head.identity(), *history)
+    return KerasBackbone(exact), Fit(Head.identity(), *history)
 
 
 def _batches(

@@ -25,8 +25,10 @@ from trainer.dataset import Dataset, Rejected
 from trainer.errors import ModelError
 from trainer.fit import LEARNING_RATE, Fit, TrainOptions, fit_head
 from trainer.inputs import Inputs, read_inputs
+from trainer.keras_backbone import KerasBackbone
 from trainer.model import Model, fingerprint_of, load_model, save_model
 from trainer.progress import Progress
+from trainer.serving import serve
 from trainer.working import Working
 
 
@@ -55,17 +57,18 @@ class TrainReport:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learned:
-    """A fit, and the backbone that it trained, if it trained one."""
+    """A fit, and the backbone that it trained, if it trained one, with what runs it."""
 
     fit: Fit
-    backbone: Backbone | None
+    backbone: KerasBackbone | None
+    runtime: Backbone | None
 
     def embed(self, array: NDArray[Any]) -> NDArray[np.float32]:
         """Map rows of `Inputs.array` to embeddings ``(n, 32) float32``, L2 norm 1 or zero."""
-        if self.backbone is None:
+        if self.runtime is None:
             return self.fit.head(array)
         blocks = [array[start : start + 1024] for start in range(0, len(array), 1024)]
-        return self.fit.head(np.concatenate([self.backbone(block) for block in blocks]))
+        return self.fit.head(np.concatenate([self.runtime(block) for block in blocks]))
 
 
 def learn(
@@ -88,8 +91,8 @@ def learn(
         from trainer import tile_resnet
 
         backbone, fit = tile_resnet.fit(array, labels, classes, options, progress=progress)
-        return Learned(fit, backbone)
-    return Learned(fit_head(array, labels, classes, options, progress=progress), None)
+        return Learned(fit, backbone, serve(inputs.pretrained.spec, backbone))
+    return Learned(fit_head(array, labels, classes, options, progress=progress), None, None)
 
 
 def train(
@@ -195,9 +198,9 @@ def _save(
         fingerprint = replace(pretrained, sha256=sha256).fingerprint
     old = None if previous is None else previous.card
     same = old is not None and old["backbone"]["fingerprint"] == fingerprint
-    backbone = learned.backbone
-    if backbone is None and pretrained.spec.keras and not same and inputs.extractor is not None:
-        backbone = inputs.extractor.backbone
+    backbone: Backbone | None = learned.backbone
+    if backbone is None and not same:
+        backbone = inputs.backbone()
     card = {
         "fingerprint": fingerprint_of(fingerprint, fit.head),
         "recipe": recipe,
@@ -213,14 +216,11 @@ def _save(
     save_model(folder, fit.head, backbone, card, old if same else None)
 
 
-def _weights_digest(backbone: Backbone) -> str:
+def _weights_digest(backbone: KerasBackbone) -> str:
     """Return a digest of a trained backbone's weights: it has no publisher's file to hash."""
-    from trainer.keras_backbone import KerasBackbone
-
     digest = hashlib.sha256()
-    if isinstance(backbone, KerasBackbone):
-        for array in backbone.model.get_weights():
-            digest.update(array.astype("<f4").tobytes())
+    for array in backbone.model.get_weights():
+        digest.update(array.astype("<f4").tobytes())
     return digest.hexdigest()
 
 
@@ -259,6 +259,9 @@ def _facts(
         },
         "versions": {
             "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("geosim", "tensorflow", "keras", "numpy")},
+            **{
+                name: metadata.version(name)
+                for name in ("geosim", "tensorflow", "keras", "openvino", "numpy")
+            },
         },
     }

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.backbones import choose
+from trainer.backbones import choose, spec_of
 from trainer.dataset import open_dataset
 from trainer.errors import ModelError
 from trainer.fit import TrainOptions
 from trainer.head import Head
 from trainer.model import CARD, Model, fingerprint_of, load_model, read_card, save_model
+from trainer.serving import serve
 from trainer.train import train
 from trainer.working import Working
 
@@ -178,20 +179,6 @@ def test_a_kill_leaves_the_old_model_or_the_new_one(
     assert len(list(working.model.glob("head-*"))) == 1
 
 
-@pytest.fixture(scope="module")
-def lite0_trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Working:
-    """A model on the bundled network, of two images of two classes each; read only."""
-    root = tmp_path_factory.mktemp("lite0")
-    for folder in sorted(path for path in sample.iterdir() if path.is_dir())[:2]:
-        (root / "rocks" / folder.name).mkdir(parents=True)
-        for path in sorted(folder.glob("*.jpg"))[:2]:
-            shutil.copy(path, root / "rocks" / folder.name)
-    working = Working(root / "working")
-    options = TrainOptions(epochs=1)
-    train(open_dataset(root / "rocks"), choose("efficientnet-lite0")[0], working, options)
-    return working
-
-
 def retrain(lite0_trained: Working, working: Working) -> Any:
     dataset = open_dataset(lite0_trained.root.parent / "rocks")
     return train(dataset, choose("efficientnet-lite0")[0], working, TrainOptions(epochs=1))
@@ -205,15 +192,16 @@ def lite0_working(lite0_trained: Working, tmp_path: Path) -> Working:
 def test_the_saved_backbone_gives_the_features_it_was_trained_on(lite0_working: Working) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
     saved = load_model(lite0_working.model).extractor(lite0_working.features).backbone
-    published = choose("efficientnet-lite0")[0].load()
+    spec = spec_of("efficientnet-lite0")
+    published = serve(spec, choose(spec.name)[0].load())
     np.testing.assert_array_equal(saved(images), published(images))
 
 
-@pytest.mark.parametrize("missing", [True, False])
-def test_damaged_backbone_weights_are_told_and_made_again(
-    lite0_trained: Working, lite0_working: Working, missing: bool
+@pytest.mark.parametrize(("ending", "missing"), [(".xml", False), (".bin", False), (".bin", True)])
+def test_a_damaged_backbone_is_told_and_made_again(
+    lite0_trained: Working, lite0_working: Working, ending: str, missing: bool
 ) -> None:
-    (path,) = lite0_working.model.glob("backbone-*.weights.h5")
+    (path,) = lite0_working.model.glob(f"backbone-*{ending}")
     if missing:
         path.unlink()
     else:

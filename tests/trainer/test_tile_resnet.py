@@ -17,8 +17,9 @@ from trainer.fit import TrainOptions
 from trainer.inputs import TILE_SIZES, read_inputs, tile_size
 from trainer.model import load_model
 from trainer.textures import draw
-from trainer.tile_resnet import VIEWS, fit, turned
+from trainer.tile_resnet import fit
 from trainer.train import train
+from trainer.turns import VIEWS, TurnAveraged, turned
 from trainer.working import Working
 
 LABELS = ("granite", "schist")
@@ -51,7 +52,7 @@ def test_views_are_the_eight_symmetries_of_a_square() -> None:
 
 
 def test_an_embedding_does_not_change_when_the_tile_is_turned_or_mirrored(fitted, tiles) -> None:
-    backbone, result = fitted
+    backbone, result = TurnAveraged(fitted[0]), fitted[1]
     pixels = tiles[0][48:]
     plain = result.head(backbone(pixels))
     assert plain.shape == (16, 32)
@@ -63,7 +64,7 @@ def test_an_embedding_does_not_change_when_the_tile_is_turned_or_mirrored(fitted
 
 
 def test_it_tells_textures_apart_that_it_has_not_seen(fitted, tiles) -> None:
-    backbone, result = fitted
+    backbone, result = TurnAveraged(fitted[0]), fitted[1]
     pixels, labels = tiles
     embedded = result.head(backbone(pixels))
     cosines = embedded[48:] @ embedded[:48].T

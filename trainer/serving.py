@@ -1,0 +1,55 @@
+"""Which runtime embeds: OpenVINO on a CPU, TensorFlow on a GPU.
+
+TensorFlow takes seconds to start, and a CPU's cores embed two to three times as fast under
+OpenVINO (`tests/benches`); so a model is exported once and TensorFlow is left to training.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer.backbones import Backbone, BackboneSpec
+from trainer.keras_backbone import KerasBackbone, import_keras
+from trainer.openvino_backbone import Exported, OpenVinoBackbone
+from trainer.turns import TurnAveraged
+
+
+def serve(spec: BackboneSpec, backbone: Backbone) -> Backbone:
+    """Return what embeds fastest here.
+
+    Args:
+        spec: the backbone's spec.
+        backbone: as it was loaded or trained; what is no Keras graph is returned as it is.
+    """
+    if not isinstance(backbone, KerasBackbone):
+        return backbone
+    if gpu_present():
+        return _averaged(spec, backbone)
+    return serve_exported(spec, backbone.exported)
+
+
+def serve_exported(spec: BackboneSpec, exported: Exported) -> Backbone:
+    """Return a CPU's runtime for a graph that was exported before.
+
+    Raises:
+        ModelError: the graph cannot be read.
+    """
+    return _averaged(spec, OpenVinoBackbone(exported, spec.precision))
+
+
+def _averaged(spec: BackboneSpec, backbone: Backbone) -> Backbone:
+    return TurnAveraged(backbone) if spec.turn_averaged else backbone
+
+
+def gpu_present(devices: Path = Path("/dev")) -> bool:
+    """Tell whether TensorFlow has a GPU; it is only asked, for seconds, where there may be one.
+
+    Args:
+        devices: where NVIDIA's driver puts its device files, ``nvidia0`` and so on.
+    """
+    if not any(devices.glob("nvidia[0-9]*")):
+        return False
+    import_keras()
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
