@@ -26,11 +26,23 @@ recreate_option = click.option(
 @click.command(cls=Command)
 @data_argument
 @recreate_option
+@click.option(
+    "--image-url",
+    metavar="BASE",
+    help="Address of `geosim serve`; points then carry that of their picture, and the Qdrant "
+    "dashboard shows it.",
+)
 @strict_option
 @store_options
 @working_option
 def ingest(
-    data: Path, recreate: bool, strict: bool, qdrant: str | None, collection: str, working: Working
+    data: Path,
+    recreate: bool,
+    image_url: str | None,
+    strict: bool,
+    qdrant: str | None,
+    collection: str,
+    working: Working,
 ) -> None:
     """Make the collection equal to DATA, a folder of class folders or a .zip of one.
 
@@ -43,6 +55,7 @@ def ingest(
       geosim ingest photos
       geosim ingest photos --qdrant http://localhost:6333
       geosim ingest photos --recreate
+      geosim ingest photos --qdrant http://localhost:6333 --image-url http://localhost:8000
     """  # noqa: D301 - click's mark for text that keeps its lines
     from ingest.sync import sync
     from trainer.dataset import open_dataset
@@ -51,7 +64,7 @@ def ingest(
     model = load_model(working.model)
     dataset = open_dataset(data)
     with opened(qdrant, collection, working) as store:
-        report = sync(dataset, model, store, working, recreate=recreate)
+        report = sync(dataset, model, store, working, recreate=recreate, image_url=image_url)
         tell_ingest(report, store, err=False)
     tell_rejected(report.rejected, strict=strict)
 

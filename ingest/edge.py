@@ -129,12 +129,12 @@ class EdgeStore:
         with self._translated():
             return shard.count(edge.CountRequest(exact=True, filter=_filter(where)))
 
-    def labels(self) -> dict[str, int]:
-        """Return the number of points per class, sorted by class name."""
+    def values(self, field: str) -> dict[str, int]:
+        """Return the number of points per value of a keyword field, sorted by value."""
         most = max(1, self.count())
         shard = self._open()
         with self._translated():
-            facet = shard.facet(edge.FacetRequest("class", limit=most, exact=True))
+            facet = shard.facet(edge.FacetRequest(field, limit=most, exact=True))
         return dict(sorted((str(hit.value), hit.count) for hit in facet.hits))
 
     def fetch(self, ids: Sequence[str], *, vectors: bool = True) -> list[Point]:
@@ -203,6 +203,7 @@ class EdgeStore:
                 limit=limit,
                 query=edge.Query.Nearest(query.vector.tolist()),
                 filter=_filter(query.where),
+                score_threshold=query.threshold,
                 with_payload=True,
                 params=edge.SearchParams(exact=True),
             )

@@ -34,6 +34,11 @@ def remember(catalog: Path, dataset: Dataset) -> None:
             )
 
 
+def places(catalog: Path) -> dict[str, str]:
+    """Return the folder or archive of each data set that this machine has seen."""
+    return {name: place.get("folder") or place["archive"] for name, place in _read(catalog).items()}
+
+
 class Pictures:
     """Reads the bytes of indexed images on this machine."""
 

@@ -31,6 +31,9 @@ TIE_MARGIN = 16
 QUERY_BATCH = 64
 """Queries per call of an engine: Qdrant Edge answers them in about 40 ms at 30,000 points."""
 
+MATCHES_PER_CALL = 20_000
+"""Matches that a call may ask for, at about half a kilobyte each; many mean fewer queries."""
+
 ID_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "geosim:stored-path")
 """Namespace of the point ids; changing it orphans every existing point."""
 
@@ -56,6 +59,7 @@ class Payload:
         width: pixels, after EXIF orientation.
         height: pixels, after EXIF orientation.
         dataset: name of the data set's root folder (``geological_similarity``).
+        image_url: where the picture is served, which the Qdrant dashboard shows; empty for nowhere.
     """
 
     path: str
@@ -64,6 +68,7 @@ class Payload:
     width: int
     height: int
     dataset: str
+    image_url: str = ""
 
     @property
     def id(self) -> str:
@@ -72,7 +77,7 @@ class Payload:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the payload as Qdrant stores it."""
-        return {
+        stored = {
             "path": self.path,
             "class": self.label,
             "sha256": self.sha256,
@@ -80,6 +85,7 @@ class Payload:
             "height": self.height,
             "dataset": self.dataset,
         }
+        return {**stored, "image_url": self.image_url} if self.image_url else stored
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any] | None) -> Payload:
@@ -97,6 +103,7 @@ class Payload:
                 width=fields["width"],
                 height=fields["height"],
                 dataset=fields["dataset"],
+                image_url=fields.get("image_url", ""),
             )
         except KeyError as error:
             raise StoreError(
@@ -142,10 +149,22 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """One nearest-neighbour query: ``vector`` is ``(32,) float32``, not zero, any norm."""
+    """One nearest-neighbour query.
+
+    Attributes:
+        vector: ``(32,) float32``, not zero, any norm.
+        where: only among these.
+        min_score: only with this cosine or a higher one, at `SCORE_DIGITS` decimals.
+    """
 
     vector: NDArray[np.float32]
     where: Where = field(default_factory=Where)
+    min_score: float | None = None
+
+    @property
+    def threshold(self) -> float | None:
+        """What an engine is asked for: a last digit below ``min_score``, as it has float32."""
+        return None if self.min_score is None else self.min_score - 10.0**-SCORE_DIGITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,13 +291,16 @@ def exact_top(
     pending, limit = list(range(len(queries))), k + TIE_MARGIN
     while pending:
         cut_in_tie = []
-        for start in range(0, len(pending), QUERY_BATCH):
-            batch = pending[start : start + QUERY_BATCH]
+        step = max(1, min(QUERY_BATCH, MATCHES_PER_CALL // limit))
+        for start in range(0, len(pending), step):
+            batch = pending[start : start + step]
             answers = ask([queries[index] for index in batch], limit)
             for index, found in zip(batch, answers, strict=True):
-                best[index] = ranked(found, k)
-                lowest = min((match.score for match in found), default=0.0)
-                if len(found) >= limit and _shown(lowest) >= _shown(best[index][-1].score):
+                least = queries[index].min_score
+                near = [m for m in found if least is None or _shown(m.score) >= least]
+                best[index] = ranked(near, k)
+                lowest = min((match.score for match in near), default=0.0)
+                if len(near) >= limit and _shown(lowest) >= _shown(best[index][-1].score):
                     cut_in_tie.append(index)
         pending, limit = cut_in_tie, limit * 4
     return best

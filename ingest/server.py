@@ -180,10 +180,10 @@ class ServerStore:
         condition = _filter(where)
         return self._call(self._client.count, self._name, count_filter=condition, exact=True).count
 
-    def labels(self) -> dict[str, int]:
-        """Return the number of points per class, sorted by class name."""
+    def values(self, field: str) -> dict[str, int]:
+        """Return the number of points per value of a keyword field, sorted by value."""
         most = max(1, self.count())
-        facet = self._call(self._client.facet, self._name, "class", limit=most, exact=True)
+        facet = self._call(self._client.facet, self._name, field, limit=most, exact=True)
         return dict(sorted((str(hit.value), hit.count) for hit in facet.hits))
 
     def fetch(self, ids: Sequence[str], *, vectors: bool = True) -> list[Point]:
@@ -242,6 +242,7 @@ class ServerStore:
                 query=query.vector.tolist(),
                 filter=_filter(query.where),
                 limit=limit,
+                score_threshold=query.threshold,
                 with_payload=True,
                 params=models.SearchParams(exact=True),
             )

@@ -71,8 +71,8 @@ class VectorStore(Protocol):
     def count(self, where: Where | None = None) -> int:
         """Return the exact number of points that match."""
 
-    def labels(self) -> dict[str, int]:
-        """Return the number of points per class, sorted by class name."""
+    def values(self, field: str) -> dict[str, int]:
+        """Return the number of points per value of a keyword field, sorted by value."""
 
     def fetch(self, ids: Sequence[str], *, vectors: bool = True) -> list[Point]:
         """Return the points with these ids, in the order asked for; unknown ids are left out."""
@@ -83,7 +83,7 @@ class VectorStore(Protocol):
     def query(self, queries: Sequence[Nearest], k: int) -> list[list[Match]]:
         """Return for each query its k nearest points, best first, equal scores by path.
 
-        Exact cosine. Fewer than k come back where fewer match.
+        Exact cosine. Fewer than k come back where fewer match, or fewer are near enough.
 
         Raises:
             ValueError: k is below 1, or a query vector is zero, not finite or of another shape.

@@ -6,8 +6,9 @@ and the feature cache, so a run that was killed is simply run again.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from ingest.pictures import remember
 from ingest.schema import ModelRef, Payload, Where, point_id, require_same_model
 from ingest.store import VectorStore
-from trainer.dataset import Dataset, Hashed, Rejected, hash_records
+from trainer.dataset import Dataset, Rejected, hash_records
 from trainer.errors import StoreError
 from trainer.features import Extracted
 from trainer.model import Model
@@ -24,6 +25,10 @@ from trainer.working import Working
 
 UPSERT_BATCH = 1024
 """Points per acknowledged write; what a kill can cost, and those features are cached."""
+
+IMAGES = "/api/images/"
+"""Where `geosim serve` has the picture of a point (`search/web.py`); its id and .jpg follow, an
+ending by which the Qdrant dashboard knows pictures."""
 
 ZERO_VECTOR = "the model embeds it to a zero vector, which has no cosine with anything"
 
@@ -66,6 +71,7 @@ def sync(
     working: Working,
     *,
     recreate: bool = False,
+    image_url: str | None = None,
 ) -> SyncReport:
     """Make the part of a collection that belongs to ``dataset`` equal to it.
 
@@ -77,23 +83,37 @@ def sync(
         store: the collection.
         working: for the feature cache and the note of where the pictures are.
         recreate: drop the collection first, with all its data sets.
+        image_url: address of `geosim serve` for this data set's points, so that the Qdrant
+            dashboard shows their pictures; None leaves the points' addresses as they are.
 
     Raises:
+        StoreError: ``image_url`` is none.
         ModelMismatchError: another model made the collection.
         StoreError: the store failed, or holds another number of points at the end than it should.
     """
     started = time.perf_counter()
+    served = None if image_url is None else _served(image_url)
     _prepare(store, ModelRef(model.fingerprint, model.spec.name), recreate=recreate)
     remember(working.datasets, dataset)
     with Progress("reading", len(dataset.records)) as bar:
         hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
     rejected = [*dataset.rejected, *unreadable]
     stored = {
-        point.payload.path: point.payload.sha256
+        point.payload.path: (point.payload.sha256, point.payload.image_url)
         for batch in store.scan(Where(dataset=dataset.name), vectors=False)
         for point in batch
     }
-    todo = [item for item in hashed if stored.get(item.record.path) != item.sha256]
+
+    def address(path: str) -> str:
+        if served is None:
+            return stored.get(path, ("", ""))[1]
+        return f"{served}{point_id(path)}.jpg"
+
+    todo = [
+        item
+        for item in hashed
+        if stored.get(item.record.path) != (item.sha256, address(item.record.path))
+    ]
     extractor = model.extractor(working.features)
     written: list[str] = []
     with Progress("embedding", len(todo)) as bar:
@@ -103,7 +123,7 @@ def sync(
             bar.update(1)
 
         for batch in _regrouped(extractor.extract(dataset.source, todo, reject=reject)):
-            written += _write(batch, model, store, dataset.name, rejected)
+            written += _write(batch, model, store, dataset.name, rejected, address)
             bar.update(len(batch))
     gone = _vanished(stored, dataset, rejected)
     store.delete([point_id(path) for path in gone])
@@ -160,6 +180,7 @@ def _write(
     store: VectorStore,
     dataset: str,
     rejected: list[Rejected],
+    address: Callable[[str], str],
 ) -> list[str]:
     """Embed and upsert a batch; return the stored paths that were written."""
     vectors = model.head(np.stack([one.features.vector for one in batch]))
@@ -170,7 +191,7 @@ def _write(
         if not fine
     ]
     payloads = [
-        _payload(one.item, one.features.width, one.features.height, dataset)
+        _payload(one, dataset, address(one.item.record.path))
         for one, fine in zip(batch, good, strict=True)
         if fine
     ]
@@ -179,15 +200,30 @@ def _write(
     return [payload.path for payload in payloads]
 
 
-def _payload(item: Hashed, width: int, height: int, dataset: str) -> Payload:
+def _payload(one: Extracted, dataset: str, image_url: str) -> Payload:
     return Payload(
-        path=item.record.path,
-        label=item.record.label,
-        sha256=item.sha256,
-        width=width,
-        height=height,
+        path=one.item.record.path,
+        label=one.item.record.label,
+        sha256=one.item.sha256,
+        width=one.features.width,
+        height=one.features.height,
         dataset=dataset,
+        image_url=image_url,
     )
+
+
+def _served(base: str) -> str:
+    """Return what comes before a point's id in the address of its picture.
+
+    Raises:
+        StoreError: ``base`` is no address of a page.
+    """
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", base):
+        raise StoreError(
+            f"--image-url {base!r} is no address of a page; expected http://HOST:8000, where "
+            "`geosim serve` answers"
+        )
+    return f"{base.rstrip('/')}{IMAGES}"
 
 
 def _vanished(stored: Iterable[str], dataset: Dataset, rejected: Iterable[Rejected]) -> list[str]:

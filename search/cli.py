@@ -24,7 +24,7 @@ from trainer.working import Working
 
 if TYPE_CHECKING:
     from search.export import ExportReport
-    from search.query import Result
+    from search.hits import Result
 
 DATASET = Path("data", "geological_similarity")
 """Where ``geosim run`` without DATA looks for the data set, and downloads it to."""
@@ -44,8 +44,31 @@ form_option = click.option(
 
 @click.command(cls=Command)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@k_option
+@click.option(
+    "-k",
+    type=click.IntRange(min=1),
+    help="Hits per query  [default: 10, or all that --min-score leaves]",
+)
 @click.option("--class", "label", metavar="C", help="Only hits of this class.")
+@click.option(
+    "--min-score",
+    type=click.FloatRange(-1, 1),
+    metavar="S",
+    help="Only hits with this cosine or a higher one.",
+)
+@click.option(
+    "--one-per",
+    type=click.Choice(["class", "dataset"]),
+    help="Only the best hit of each class or data set.",
+)
+@click.option("--together", is_flag=True, help="One search for what looks like all PATHs at once.")
+@click.option(
+    "--unlike",
+    "unlikes",
+    multiple=True,
+    metavar="PATH",
+    help="One search, away from this image; may be repeated.",
+)
 @form_option
 @click.option(
     "--sheet",
@@ -56,8 +79,12 @@ form_option = click.option(
 @working_option
 def search(
     paths: tuple[str, ...],
-    k: int,
+    k: int | None,
     label: str | None,
+    min_score: float | None,
+    one_per: str | None,
+    together: bool,
+    unlikes: tuple[str, ...],
     form: str,
     sheet: Path | None,
     qdrant: str | None,
@@ -74,11 +101,23 @@ def search(
       geosim search photo.jpg
       geosim search geological_similarity/marble/MGN0Z.jpg -k 5 --sheet hits.png
       geosim search field-day/ --class marble --format jsonl
+      geosim search photo.jpg --min-score 0.95
+      geosim search photo.jpg --one-per class
+      geosim search a.jpg b.jpg --together --unlike c.jpg
     """  # noqa: D301 - click's mark for text that keeps its lines
-    from search.query import Searcher, expand
+    from search.examples import expand
+    from search.hits import Wanted
+    from search.query import Searcher
+    from trainer.progress import Progress
 
+    wanted, examples = Wanted(k, label, min_score, one_per), list(expand(paths))
     with opened(qdrant, collection, working) as store:
-        results = list(Searcher(store, working).search(expand(paths), k, label=label))
+        searcher = Searcher(store, working)
+        if together or unlikes:
+            results = [searcher.together(examples, unlikes, wanted)]
+        else:
+            with Progress("searching", len(examples)) as bar:
+                results = list(bar.each(searcher.search(examples, wanted)))
     failed = _tell_results(results, form)
     if sheet is not None and failed < len(results):
         from search.results import save_results
@@ -96,10 +135,20 @@ def search(
     type=click.Path(dir_okay=False, path_type=Path),
     help="The neighbour graph's file  [default: WORKING/inverted-index.json]",
 )
+@click.option(
+    "--approximate",
+    is_flag=True,
+    help="For millions of images: miss about one neighbour in a hundred; the share is measured.",
+)
 @store_options
 @working_option
 def export(
-    k: int, output: Path | None, qdrant: str | None, collection: str, working: Working
+    k: int,
+    output: Path | None,
+    approximate: bool,
+    qdrant: str | None,
+    collection: str,
+    working: Working,
 ) -> None:
     """Write every indexed image's K most similar others, exactly, as JSON.
 
@@ -109,11 +158,13 @@ def export(
     Examples:
       geosim export
       geosim export -k 50 --output graph.json
+      geosim export --approximate
     """  # noqa: D301
     from search.export import export as write
 
+    index = output or working.index
     with opened(qdrant, collection, working) as store:
-        report = write(store, output or working.index, working.embeddings, k)
+        report = write(store, index, working.embeddings, k, approximate=approximate)
     tell_export(report)
 
 
@@ -167,6 +218,38 @@ def demo(working: Working, **options: Any) -> None:
     with Progress("generating", PER_CLASS * len(SAMPLE_CLASSES)) as bar:
         data = write_sample(working.sample_set, progress=bar.update)
     _run(data, "efficientnet-lite0", None, strict=False, working=working, **options)
+
+
+@click.command(cls=Command)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How the status is printed.",
+)
+@store_options
+@working_option
+def status(form: str, qdrant: str | None, collection: str, working: Working) -> None:
+    """Tell what there is: images per class, model, engine, disk use, dashboard.
+
+    \b
+    Examples:
+      geosim status
+      geosim status --qdrant http://localhost:6333 --format json
+    """  # noqa: D301
+    import orjson
+
+    from search.status import render
+    from search.status import status as look
+
+    with opened(qdrant, collection, working) as store:
+        found = look(store, working)
+    if form == "json":
+        click.echo(orjson.dumps(found.to_dict(), option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(render(found))
 
 
 def _run(
@@ -230,8 +313,9 @@ def _tell_step(report: Any, store: Any, *, strict: bool) -> None:
 
 def tell_export(report: ExportReport) -> None:
     """Say what was exported."""
+    recall = "" if report.recall is None else f"recall@{report.k} {report.recall:.4f}, "
     click.echo(
-        f"wrote {report.index}: {report.images:,} images, {report.k} neighbours each, "
+        f"wrote {report.index}: {report.images:,} images, {report.k} neighbours each, {recall}"
         f"{report.same_class:.2%} of them of the same class; and {report.embeddings}; "
         f"{report.seconds:.1f} s",
         err=True,
@@ -251,5 +335,5 @@ def geosim() -> None:
     """  # noqa: D301
 
 
-for command in (run, demo, download, train, ingest, search, export, evaluate):
+for command in (run, demo, download, train, ingest, search, export, evaluate, status):
     geosim.add_command(command)

@@ -9,7 +9,8 @@ from ingest.schema import CollectionInfo, ModelRef, Where, point_id
 from ingest.store import VectorStore
 from ingest.sync import SyncReport, sync
 from search.export import ExportReport, export
-from search.query import Result, Searcher
+from search.hits import Result, Wanted
+from search.query import Searcher
 from search.results import save_results
 from trainer.backbones import Pretrained
 from trainer.dataset import Dataset
@@ -67,7 +68,7 @@ def run(
     recreate |= keep is None and before is not None and before.model != model
     told.ingest(sync(dataset, trained.model, store, working, recreate=recreate))
     told.export(export(store, working.index, working.embeddings, k))
-    results = list(Searcher(store, working).search(sample_queries(dataset, store), k))
+    results = list(Searcher(store, working).search(sample_queries(dataset, store), Wanted(k)))
     save_results(results, working.samples, working)
     return results
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from ingest.pictures import Pictures
-from search.query import Result
+from search.hits import Result
 from search.sheet import SheetHit, SheetQuery, SheetRow, save_sheet
 from trainer.errors import ImageError
 from trainer.images import open_rgb

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from search.query import Result
+from search.hits import Result
 
 HEADINGS = ("rank", "score", "class", "path")
 

@@ -202,6 +202,21 @@ class FeatureExtractor:
                     cache.put(fresh)
                     yield [Extracted(i, one) for key, one in fresh.items() for i in missing[key]]
 
+    def features(self, data: bytes) -> NDArray[np.float32]:
+        """Run the backbone on one picture, past the cache: nothing of it is kept.
+
+        Args:
+            data: the picture's bytes.
+
+        Returns:
+            ``(width,) float32``.
+
+        Raises:
+            ImageError: they are no picture.
+        """
+        pixels = prepare(data, self.spec.input_size).pixels
+        return np.asarray(self.backbone(pixels[None])[0])
+
     def _decoded(
         self,
         pool: ThreadPoolExecutor,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
 from tqdm import tqdm
+
+T = TypeVar("T")
 
 
 class Progress:
@@ -18,6 +22,12 @@ class Progress:
     def update(self, done: int) -> None:
         """Advance by ``done``."""
         self._bar.update(done)
+
+    def each(self, things: Iterable[T]) -> Iterator[T]:
+        """Yield ``things`` and advance by one after each."""
+        for thing in things:
+            yield thing
+            self._bar.update(1)
 
     def __enter__(self) -> Progress:
         return self

@@ -156,7 +156,7 @@ def test_acknowledged_points_survive_a_killed_process(tmp_path: Path) -> None:
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     with EdgeStore(tmp_path, "rocks") as store:
-        assert store.labels() == {"gneiss": 1500, "marble": 19}
+        assert store.values("class") == {"gneiss": 1500, "marble": 19}
         assert store.count() == 1519
 
 

@@ -107,7 +107,7 @@ def test_every_call_on_a_missing_collection_is_refused(store: VectorStore) -> No
         lambda: store.upsert(payload, vectors(1)),
         lambda: store.delete([payload[0].id]),
         store.count,
-        store.labels,
+        lambda: store.values("class"),
         lambda: store.fetch([payload[0].id]),
         lambda: list(store.scan(vectors=False)),
         lambda: store.query([Nearest(vectors(1)[0])], 1),
@@ -261,7 +261,39 @@ def test_vectors_of_another_shape_are_refused(filled: VectorStore) -> None:
 
 def test_labels_are_counted_and_sorted(filled: VectorStore) -> None:
     filled.upsert(payloads(1, dataset="more"), vectors(1))
-    assert list(filled.labels().items()) == [("andesite", 21), ("gneiss", 20), ("marble", 20)]
+    assert list(filled.values("class").items()) == [
+        ("andesite", 21),
+        ("gneiss", 20),
+        ("marble", 20),
+    ]
+
+
+def test_values_of_any_keyword_field_are_counted(filled: VectorStore) -> None:
+    filled.upsert(payloads(2, dataset="more"), vectors(2))
+    assert filled.values("dataset") == {"more": 2, "rocks": 60}
+
+
+def test_a_least_score_keeps_what_is_farther_away_out(filled: VectorStore) -> None:
+    vector = vectors(1, seed=9)[0]
+    (everyone,) = filled.query([Nearest(vector)], 60)
+    least = round(everyone[6].score, 6)
+    (near,) = filled.query([Nearest(vector, min_score=least)], 60)
+    assert [match.payload.path for match in near] == [one.payload.path for one in everyone[:7]]
+    (few,) = filled.query([Nearest(vector, min_score=least)], 3)
+    assert few == near[:3]
+    assert filled.query([Nearest(vector, min_score=1.0)], 60) == [[]]
+    both = filled.query([Nearest(vector, Where(label="gneiss"), least), Nearest(vector)], 60)
+    assert [match.payload.label for match in both[0]] == [
+        match.payload.label for match in near if match.payload.label == "gneiss"
+    ]
+    assert len(both[1]) == 60
+
+
+def test_many_queries_with_many_matches_are_asked_in_parts(filled: VectorStore) -> None:
+    queries = [Nearest(vector) for vector in vectors(70, seed=3)]
+    many = filled.query(queries, 20_000)
+    assert [len(found) for found in many] == [60] * 70
+    assert [found[0] for found in many] == [found[0] for found in filled.query(queries, 1)]
 
 
 def test_delete_passes_unknown_ids_over(filled: VectorStore) -> None:

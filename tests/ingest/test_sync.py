@@ -3,6 +3,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from ingest.server import ServerStore
 from ingest.store import VectorStore
 from ingest.sync import SyncReport, sync
 from trainer.dataset import open_dataset
-from trainer.errors import DatasetError, ModelMismatchError
+from trainer.errors import DatasetError, ModelMismatchError, StoreError
 from trainer.model import load_model
 from trainer.working import Working
 
@@ -32,7 +33,7 @@ def store(request: pytest.FixtureRequest, working: Working) -> Iterator[VectorSt
         yield opened
 
 
-def ingest(data: Path, working: Working, store: VectorStore, **options: bool) -> SyncReport:
+def ingest(data: Path, working: Working, store: VectorStore, **options: Any) -> SyncReport:
     return sync(open_dataset(data), load_model(working.model), store, working, **options)
 
 
@@ -71,6 +72,38 @@ def test_a_second_ingest_has_nothing_to_do(
     report = ingest(sample, working, store)
     assert counts(report) == (0, 0, 0, IMAGES, 0)
     assert report.computed == 0
+
+
+def test_points_carry_the_address_of_their_picture(
+    rocks: Path, working: Working, store: VectorStore
+) -> None:
+    def addresses() -> set[str]:
+        payloads = [one.payload for batch in store.scan(vectors=False) for one in batch]
+        assert all(one.id in one.image_url for one in payloads if one.image_url)
+        return {one.image_url.replace(one.id, "ID") for one in payloads}
+
+    ingest(rocks, working, store)
+    assert addresses() == {""}
+    report = ingest(rocks, working, store, image_url="http://localhost:8000/")
+    assert (report.changed, report.computed) == (IMAGES, 0)
+    assert addresses() == {"http://localhost:8000/api/images/ID.jpg"}
+    again = ingest(rocks, working, store, image_url="http://localhost:8000")
+    assert counts(again) == (0, 0, 0, IMAGES, 0)
+    image = rocks / "marble" / "marble-0001.jpg"
+    image.write_bytes(image.read_bytes() + b"\0")  # an ingest without addresses keeps them
+    assert counts(ingest(rocks, working, store)) == (0, 1, 0, IMAGES - 1, 0)
+    assert addresses() == {"http://localhost:8000/api/images/ID.jpg"}
+
+
+@pytest.mark.parametrize(
+    "base", ["localhost:8000", "ftp://host", "http://", "http://host/?q", "http://user:pw@host"]
+)
+def test_an_address_that_is_none_is_refused_before_anything_is_stored(
+    sample: Path, working: Working, store: VectorStore, base: str
+) -> None:
+    with pytest.raises(StoreError, match="expected http://HOST:8000"):
+        ingest(sample, working, store, image_url=base)
+    assert store.info() is None
 
 
 def test_an_ingest_follows_the_folder(rocks: Path, working: Working, store: VectorStore) -> None:

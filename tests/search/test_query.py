@@ -1,6 +1,8 @@
 import hashlib
 import shutil
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from PIL import Image
 from ingest.edge import EdgeStore
 from ingest.schema import point_id
 from ingest.sync import sync
-from search.query import Result, Searcher, expand
+from search.examples import Example, expand
+from search.hits import Result, Wanted
+from search.query import Searcher
 from trainer.dataset import open_dataset
 from trainer.errors import ModelError, ModelMismatchError, QueryError, StoreError
 from trainer.images import prepare
@@ -19,8 +23,8 @@ from trainer.working import Working
 STORED = "rocks/marble/marble-0002.jpg"
 
 
-def one(searcher: Searcher, path: object, k: int = 10, **options: str) -> Result:
-    (result,) = searcher.search([str(path)], k, **options)
+def one(searcher: Searcher, example: Example, k: int | None = None, **wanted: Any) -> Result:
+    (result,) = searcher.search([example], Wanted(k, **wanted))
     return result
 
 
@@ -173,7 +177,7 @@ def test_one_bad_query_does_not_cost_the_others_their_answer(
     good = tmp_path / "good.jpg"
     good.write_bytes((sample / "oolite" / "oolite-0001.jpg").read_bytes() + b"\0")
     queries = [str(good), str(text), "no/such/path.jpg", STORED, str(empty), str(good)]
-    results = list(searcher.search(queries, 2))
+    results = list(searcher.search(queries, Wanted(2)))
     assert [result.query for result in results] == queries
     assert [len(result.hits) for result in results] == [2, 0, 0, 2, 0, 2]
     assert results[0].hits == results[5].hits
@@ -186,7 +190,7 @@ def test_more_queries_than_a_batch_are_answered_in_order(
     searcher: Searcher, store: EdgeStore
 ) -> None:
     paths = [p.payload.path for batch in store.scan(vectors=False) for p in batch] * 4
-    results = list(searcher.search(paths, 1))
+    results = list(searcher.search(paths, Wanted(1)))
     assert [result.query for result in results] == paths
     assert all(len(result.hits) == 1 for result in results)
 
@@ -226,7 +230,8 @@ def test_a_zero_embedding_is_an_error_not_a_hit(
     searcher: Searcher, indexed: Working, tmp_path: Path
 ) -> None:
     head = load_model(indexed.model).head
-    searcher._model = type(searcher._model)(  # a head whose units are all off
+    resolver = searcher._resolver
+    resolver._model = type(resolver._model)(  # a head whose units are all off
         indexed.model,
         load_model(indexed.model).spec,
         type(head)(head.kernel * 0, head.bias * 0 - 1),
@@ -260,7 +265,131 @@ def test_an_indexed_image_never_lists_itself_by_whatever_path(
 
 
 def test_names_that_are_none_fail_alone(searcher: Searcher) -> None:
-    results = list(searcher.search(["\udcff.jpg", "a" * 300 + ".jpg", "nul\0.jpg", STORED], 2))
+    results = list(
+        searcher.search(["\udcff.jpg", "a" * 300 + ".jpg", "nul\0.jpg", STORED], Wanted(2))
+    )
     assert [bool(result.error) for result in results] == [True, True, True, False]
     assert "UTF-8" in str(results[0].error)
     results[0].query.encode()
+
+
+def test_a_radius_gives_everything_inside_it(searcher: Searcher, store: EdgeStore) -> None:
+    truth = cosines(store, STORED)
+    least = sorted(round(score, 6) for score in truth.values())[-20]
+    inside = {path for path, score in truth.items() if round(score, 6) >= least}
+    hits = one(searcher, STORED, min_score=least).hits
+    assert {hit.path for hit in hits} == inside
+    assert len(hits) >= 20
+    assert one(searcher, STORED, 3, min_score=least).hits == hits[:3]
+
+
+def test_one_per_class_gives_the_best_of_each(searcher: Searcher, store: EdgeStore) -> None:
+    hits = one(searcher, STORED, one_per="class").hits
+    assert len({hit.label for hit in hits}) == len(hits) == 8
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    truth = cosines(store, STORED)
+    for hit in hits:
+        best = max(score for path, score in truth.items() if f"/{hit.label}/" in path)
+        assert hit.score == pytest.approx(best, abs=1e-6)
+    assert len(one(searcher, STORED, 3, one_per="class").hits) == 3
+    assert one(searcher, STORED, one_per="class", label="schist").hits[0].label == "schist"
+
+
+def test_one_per_data_set_gives_the_best_of_each(rocks: Path, indexed: Working) -> None:
+    other = rocks.rename(rocks.with_name("quarry"))
+    with EdgeStore(indexed.qdrant, "geosim") as store:
+        sync(open_dataset(other), load_model(indexed.model), store, indexed)
+        hits = one(Searcher(store, indexed), STORED, one_per="dataset", label="granite").hits
+    assert {hit.path.partition("/")[0] for hit in hits} == {"rocks", "quarry"}
+    assert {hit.label for hit in hits} == {"granite"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [({"k": 0}, "at least 1"), ({"min_score": 1.5}, "cosine"), ({"one_per": "day"}, "class or")],
+)
+def test_what_cannot_be_wanted_is_refused(wanted: dict[str, Any], reason: str) -> None:
+    with pytest.raises(QueryError, match=reason):
+        Wanted(**wanted)
+
+
+def test_several_examples_are_asked_by_their_mean(searcher: Searcher, store: EdgeStore) -> None:
+    """What Qdrant's own recommendation by average vector gives, score by score."""
+    from qdrant_client import QdrantClient, models
+
+    points = [point for batch in store.scan(vectors=True) for point in batch]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        client = QdrantClient(":memory:")
+        vectors = models.VectorParams(size=32, distance=models.Distance.COSINE)
+        client.create_collection("rocks", vectors_config=vectors)
+        client.upsert(
+            "rocks",
+            [models.PointStruct(id=p.payload.id, vector=p.vector.tolist()) for p in points],
+        )
+        paths = [f"rocks/{name}-0001.jpg" for name in ("schist/schist", "gneiss/gneiss")]
+        for unlikes in ([], ["rocks/marble/marble-0003.jpg", "rocks/basalt/basalt-0003.jpg"]):
+            query = models.RecommendQuery(
+                recommend=models.RecommendInput(
+                    positive=[point_id(path) for path in paths],
+                    negative=[point_id(path) for path in unlikes],
+                    strategy=models.RecommendStrategy.AVERAGE_VECTOR,
+                )
+            )
+            expected = client.query_points("rocks", query=query, limit=10).points
+            hits = searcher.together(paths, unlikes, Wanted(10)).hits
+            assert [hit.id for hit in hits] == [point.id for point in expected]
+            scores = [point.score for point in expected]
+            assert [hit.score for hit in hits] == pytest.approx(scores, abs=1e-5)
+        client.close()
+
+
+def test_examples_and_their_copies_are_not_among_their_hits(
+    searcher: Searcher, sample: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.jpg"
+    shutil.copy(sample / "schist" / "schist-0001.jpg", copy)
+    result = searcher.together([STORED, copy], [sample / "basalt" / "basalt-0002.jpg"], Wanted(200))
+    found = {hit.path for hit in result.hits}
+    assert len(found) == 96 - 3
+    assert not found & {STORED, "rocks/schist/schist-0001.jpg", "rocks/basalt/basalt-0002.jpg"}
+    assert result.query == f"{STORED} + {copy} - {sample / 'basalt' / 'basalt-0002.jpg'}"
+
+
+def test_examples_that_cannot_be_asked_are_named(searcher: Searcher) -> None:
+    with pytest.raises(QueryError, match=r"nowhere\.jpg: neither a file"):
+        searcher.together([STORED, "nowhere.jpg"])
+    with pytest.raises(QueryError, match="at least one"):
+        searcher.together([], [STORED])
+    vector = np.ones(32, np.float32)
+    other = np.eye(32, dtype=np.float32)[0]
+    with pytest.raises(QueryError, match="cancel"):  # twice their mean, which is zero, less zero
+        searcher.together([vector, -vector], [other, -other])
+
+
+def test_pictures_in_memory_are_looked_for_and_leave_no_trace(
+    searcher: Searcher, sample: Path, indexed: Working
+) -> None:
+    path = sample / "marble" / "marble-0002.jpg"
+    shutil.rmtree(indexed.features)
+    given = one(searcher, path.read_bytes(), 3)
+    assert (given.hits[0].path, given.hits[0].identical, given.indexed) == (STORED, True, None)
+    with Image.open(path) as image:
+        pixels = np.asarray(image)
+        for example in (image, pixels):
+            hits = one(searcher, example, 3).hits
+            assert (hits[0].path, hits[0].identical) == (STORED, False)
+            assert hits[0].score == pytest.approx(1, abs=1e-6)
+            assert [hit.path for hit in hits[1:]] == [hit.path for hit in given.hits[1:]]
+    assert not indexed.features.exists()
+    assert "not a JPEG" in str(one(searcher, b"no picture").error)
+
+
+def test_an_embedding_is_looked_for_as_it_is(searcher: Searcher, store: EdgeStore) -> None:
+    (point,) = store.fetch([point_id(STORED)])
+    hits = one(searcher, point.vector * 3, 4).hits
+    assert hits[0].path == STORED
+    assert [hit.path for hit in hits[1:]] == [hit.path for hit in one(searcher, STORED, 3).hits]
+    for bad in (np.zeros(32), np.full(32, np.nan), np.ones(31), np.zeros((2, 2, 2, 2), np.uint8)):
+        with pytest.raises(QueryError):
+            one(searcher, bad)

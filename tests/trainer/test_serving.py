@@ -74,6 +74,9 @@ def test_features_do_not_depend_on_what_is_computed_beside_them(
         np.testing.assert_array_equal(fast(photos[row : row + 1])[0], together[row])
     np.testing.assert_array_equal(fast(photos[::-1]), together[::-1])
     assert fast(photos[:0]).shape == (0, 1280)
+    frozen = photos.copy()
+    frozen.flags.writeable = False
+    np.testing.assert_array_equal(fast(frozen), together)
 
 
 def test_threads_share_a_runtime(fast: Any, photos: np.ndarray) -> None:

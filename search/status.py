@@ -1,0 +1,125 @@
+"""What there is: collection, classes, data sets, model, engine, disk use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ingest.pictures import places
+from ingest.store import VectorStore
+from search.table import printable
+from trainer.errors import ModelError
+from trainer.model import read_card
+from trainer.working import Working
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of a working folder and its collection.
+
+    Attributes:
+        collection: its name.
+        location: the folder or server that holds it.
+        engine: engine and version; None where there is no collection.
+        dashboard: address of the Qdrant dashboard; None for the embedded engine, which has none.
+        points: indexed images.
+        classes: indexed images per class.
+        datasets: indexed images per data set.
+        model: backbone and fingerprint of the model in the working folder; None without one.
+        fits: whether that model made the collection; None where one of them is missing.
+        pictures: where this machine keeps each data set's pictures.
+        disk: bytes per part of the working folder.
+    """
+
+    collection: str
+    location: str
+    engine: str | None
+    dashboard: str | None
+    points: int
+    classes: dict[str, int]
+    datasets: dict[str, int]
+    model: str | None
+    fits: bool | None
+    pictures: dict[str, str]
+    disk: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return asdict(self)
+
+
+def status(store: VectorStore, working: Working) -> Status:
+    """Look at a store and a working folder; writes nothing.
+
+    Raises:
+        StoreError: the store is damaged, busy or out of reach.
+    """
+    info = store.info()
+    try:
+        card = read_card(working.model)
+        fingerprint = str(card["fingerprint"])
+        model = f"{card['backbone']['name']} {fingerprint[:12]}"
+    except (ModelError, KeyError, TypeError):
+        fingerprint, model = "", None
+    remote = store.location.startswith(("http://", "https://"))
+    return Status(
+        collection=store.name,
+        location=store.location,
+        engine=None if info is None else info.engine,
+        dashboard=f"{store.location}/dashboard" if remote else None,
+        points=0 if info is None else info.points,
+        classes={} if info is None else store.values("class"),
+        datasets={} if info is None else store.values("dataset"),
+        model=model,
+        fits=None if info is None or model is None else info.model.fingerprint == fingerprint,
+        pictures=places(working.datasets),
+        disk={
+            path.name: _size(path)
+            for path in sorted(working.root.iterdir() if working.root.is_dir() else ())
+            if not path.name.startswith(".")
+        },
+    )
+
+
+def render(found: Status) -> str:
+    """Return a status as aligned lines for a terminal."""
+    width = max(map(len, (name for name, _ in _lines(found))))
+    return "\n".join(f"{name:<{width}}  {printable(value)}" for name, value in _lines(found))
+
+
+def _lines(found: Status) -> Iterator[tuple[str, str]]:
+    yield "collection", f"{found.collection} at {found.location}"
+    if found.engine is None:
+        yield "", "there is none yet; make it with `geosim ingest DATA`"
+    else:
+        yield "engine", found.engine
+    if found.dashboard is not None:
+        yield "dashboard", found.dashboard
+    yield "images", f"{found.points:,}"
+    for label, count in found.classes.items():
+        yield f"  {printable(label)}", f"{count:,}"
+    for name, count in found.datasets.items():
+        place = found.pictures.get(name, "not on this machine")
+        yield "data set", f"{name}: {count:,} images; pictures: {place}"
+    fits = {None: "", True: ", made the collection", False: ", did NOT make the collection"}
+    yield "model", (found.model or "none yet; `geosim train DATA`") + fits[found.fits]
+    for name, size in found.disk.items():
+        yield "disk", f"{_megabytes(size):>10}  {name}"
+    yield "disk", f"{_megabytes(sum(found.disk.values())):>10}  in all"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _size(path: Path) -> int:
+    """Return the bytes below a path; what vanishes meanwhile counts nothing."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    total = 0
+    for file in files:
+        with suppress(OSError):
+            total += file.lstat().st_size if file.is_file() else 0
+    return total

@@ -1,0 +1,68 @@
+"""What `geosim status` tells, and that it changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from qdrant_client import QdrantClient
+
+from ingest.edge import EdgeStore
+from ingest.server import ServerStore
+from ingest.sync import sync
+from search.status import render, status
+from trainer.dataset import open_dataset
+from trainer.model import load_model
+from trainer.working import Working
+
+
+def test_it_tells_what_there_is(
+    geosim: Callable[..., Result], indexed: Working, sample: Path
+) -> None:
+    told = geosim("status", "--working", indexed.root)
+    assert told.exit_code == 0
+    lines = [" ".join(line.split()) for line in told.stdout.splitlines()]
+    assert f"collection geosim at {indexed.qdrant}" in lines
+    assert "images 96" in lines
+    assert "granite 12" in lines
+    assert f"data set rocks: 96 images; pictures: {sample}" in lines
+    fingerprint = load_model(indexed.model).fingerprint[:12]
+    assert f"model colour-grid {fingerprint}, made the collection" in lines
+    assert any(line.startswith("engine Qdrant Edge 0.") for line in lines)
+    assert not any("dashboard" in line for line in lines), "the embedded engine has none"
+    found = json.loads(geosim("status", "--working", indexed.root, "--format", "json").stdout)
+    assert found["points"] == 96
+    assert found["classes"]["granite"] == 12
+    on_disk = sum(file.stat().st_size for file in indexed.model.rglob("*"))
+    assert found["disk"]["model"] == on_disk
+    assert {"model", "features", "qdrant"} <= found["disk"].keys()
+
+
+def test_nothing_is_told_and_nothing_made_where_there_is_nothing(
+    geosim: Callable[..., Result], tmp_path: Path
+) -> None:
+    told = geosim("status", "--working", tmp_path / "none")
+    assert told.exit_code == 0
+    assert "geosim ingest DATA" in told.stdout
+    assert "geosim train DATA" in told.stdout
+    assert not (tmp_path / "none").exists()
+
+
+def test_another_model_than_the_collections_is_told(indexed: Working, trained: Working) -> None:
+    card = json.loads((indexed.model / "model.json").read_bytes())
+    (indexed.model / "model.json").write_text(json.dumps({**card, "fingerprint": "0" * 64}))
+    with EdgeStore(indexed.qdrant, "geosim") as store:
+        assert "000000000000, did NOT make the collection" in render(status(store, indexed))
+
+
+@pytest.mark.filterwarnings("ignore:Local mode performs exact")
+def test_a_server_has_a_dashboard(working: Working, sample: Path) -> None:
+    client = QdrantClient(":memory:")
+    with ServerStore(client, "geosim", location="http://localhost:6333") as store:
+        sync(open_dataset(sample), load_model(working.model), store, working)
+        found = status(store, working)
+    assert found.dashboard == "http://localhost:6333/dashboard"
+    assert found.datasets == {"rocks": 96}
