@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from search.neighbours import neighbour_graph
+from search.neighbours import BLOCK, nearest, neighbour_graph
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -15,13 +15,15 @@ def whole(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([b.rows for b in blocks]), np.concatenate([b.scores for b in blocks])
 
 
-def brute(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def brute(
+    vectors: np.ndarray, k: int, queries: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Every pair in float64; ties at 6 decimals by row number; the row itself left out."""
     wide = vectors.astype(np.float64)
     wide /= np.linalg.norm(wide, axis=1, keepdims=True)
     rows, scores = [], []
-    for own, vector in enumerate(wide):
-        cosines = np.round(np.clip(wide @ vector, -1, 1), 6)
+    for own in range(len(wide)) if queries is None else queries:
+        cosines = np.round(np.clip(wide @ wide[own], -1, 1), 6)
         order = [row for row in np.lexsort((np.arange(len(wide)), -cosines)) if row != own][:k]
         rows.append(order)
         scores.append(cosines[order])
@@ -59,3 +61,58 @@ def test_k_is_cut_to_the_others_there_are() -> None:
     vectors = unit(np.random.default_rng(2).random((4, 32)))
     assert whole(vectors, 10)[0].shape == (4, 3)
     assert whole(vectors[:1], 10)[0].shape == (1, 0)
+
+
+def close_to(vector: np.ndarray, count: int, spread: float) -> np.ndarray:
+    """Unit vectors about ``spread`` away from one."""
+    noise = np.random.default_rng(5).normal(size=(count, 32)) * spread / np.sqrt(32)
+    return unit(vector + noise)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-4, 1e-3, 3e-3])
+@pytest.mark.parametrize("where", ["all", "end", "spread"])
+def test_a_crowd_of_equal_scores_is_ordered_by_row(spread: float, where: str) -> None:
+    """A crowd that no margin holds: its scores are equal, or differ in the last decimal or two."""
+    generator = np.random.default_rng(6)
+    vectors = unit(generator.random((3000, 32)))
+    crowd = {
+        "all": np.arange(3000),
+        "end": np.arange(1700, 3000),
+        "spread": np.sort(generator.choice(3000, 1300, replace=False)),
+    }[where]
+    vectors[crowd] = close_to(vectors[0], len(crowd), spread)
+    rows, scores = whole(vectors, 10)
+    queries = generator.choice(3000, 150, replace=False)
+    expected_rows, expected_scores = brute(vectors, 10, queries)
+    np.testing.assert_array_equal(rows[queries], expected_rows)
+    np.testing.assert_array_equal(scores[queries], expected_scores)
+
+
+def test_blocks_meet_without_a_gap() -> None:
+    count = 2 * BLOCK + 5
+    vectors = unit(np.random.default_rng(7).random((count, 32)))
+    vectors[BLOCK - 40 : BLOCK + 40] = vectors[0]
+    rows, scores = whole(vectors, 10)
+    queries = np.array([0, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK, count - 1])
+    expected_rows, expected_scores = brute(vectors, 10, queries)
+    np.testing.assert_array_equal(rows[queries], expected_rows)
+    np.testing.assert_array_equal(scores[queries], expected_scores)
+
+
+def test_an_abandoned_graph_stops() -> None:
+    blocks = neighbour_graph(unit(np.random.default_rng(8).random((3 * BLOCK, 32))), 1)
+    assert next(blocks).start == 0
+    blocks.close()
+    assert list(blocks) == []
+
+
+def test_nearest_in_a_gallery_orders_ties_by_row() -> None:
+    generator = np.random.default_rng(9)
+    gallery = unit(generator.random((2000, 32)))
+    gallery[700:1900] = gallery[5]
+    queries = np.concatenate([gallery[5:6], unit(generator.random((3, 32)))])
+    rows, scores = nearest(gallery, queries, 30)
+    assert rows[0].tolist() == [5, *range(700, 729)]
+    assert scores[0].tolist() == [1.0] * 30
+    cosines = np.round(queries.astype(np.float64) @ gallery.T.astype(np.float64), 6)
+    np.testing.assert_allclose(scores, -np.sort(-cosines, axis=1)[:, :30], atol=1.1e-6)
