@@ -48,6 +48,11 @@ class Working:
         return self.root / "samples.png"
 
     @property
+    def derived(self) -> Path:
+        """What is worked out from a collection, and again when it changes: its map, its scores."""
+        return self.root / "derived"
+
+    @property
     def report(self) -> Path:
         """Runs and report of ``geosim evaluate``."""
         return self.root / "report"

@@ -1,0 +1,233 @@
+"""Votes and their order, how sure they are, and what is called unlike a collection."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from ingest.edge import EdgeStore
+from ingest.schema import ModelRef, Payload
+from search.explain import SMALLEST, Explanation, Novelty, Vote, explain, explained
+from search.hits import Hit, Result, Wanted
+from search.query import Searcher
+from search.table import as_json, render, table
+from trainer.evaluate import knn_votes
+from trainer.working import Working
+
+STORED = "rocks/marble/marble-0002.jpg"
+
+
+def hits(*found: tuple[str, float], identical: bool = False) -> list[Hit]:
+    return [
+        Hit(rank, score, f"rocks/{label}/{rank}.jpg", label, str(rank), identical and rank == 1)
+        for rank, (label, score) in enumerate(found, start=1)
+    ]
+
+
+def filled(
+    folder: Path, vectors: NDArray[np.float32], hashes: list[str] | None = None
+) -> EdgeStore:
+    store = EdgeStore(folder, "geosim")
+    store.create(ModelRef("a" * 64, "colour-grid"))
+    names = hashes or [f"{row:064x}" for row in range(len(vectors))]
+    payloads = [
+        Payload(f"rocks/c/{row:05d}.jpg", "c", name, 28, 28, "rocks")
+        for row, name in enumerate(names)
+    ]
+    store.upsert(payloads, vectors)
+    return store
+
+
+def directions(count: int, seed: int = 0) -> NDArray[np.float32]:
+    vectors = np.random.default_rng(seed).normal(size=(count, 32))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_votes_weigh_their_scores() -> None:
+    found = explain(hits(("a", 0.9), ("b", 0.5), ("b", 0.3), ("c", -0.2)), None)
+    assert found.votes == (
+        Vote("a", 1, pytest.approx(0.9 / 1.7)),
+        Vote("b", 2, pytest.approx(0.8 / 1.7)),
+        Vote("c", 1, 0.0),
+    )
+    assert found.predicted == "a"
+    assert found.confidence == pytest.approx(0.9 / 1.8)
+    assert found.best == 0.9
+    assert not found.unlike
+    assert found.usual is None
+
+
+def test_no_vote_is_sure_and_more_hits_are_surer() -> None:
+    confidences = [explain(hits(*[("a", 1.0)] * k), None).confidence for k in (1, 10, 50)]
+    assert confidences == sorted(confidences)
+    assert confidences[0] < confidences[-1] < 1
+    assert confidences[1] == pytest.approx(10 / 10.1)
+
+
+def test_it_predicts_what_the_evaluation_does() -> None:
+    generator = np.random.default_rng(5)
+    scores = np.sort(generator.choice([-0.5, 0.25, 0.5, 0.75], size=(300, 6)))[:, ::-1]
+    labels = generator.integers(0, 4, size=(300, 6))
+    expected = knn_votes(labels.astype(np.int64), scores, 4)
+    for row in range(300):
+        pairs = [("abcd"[n], float(s)) for n, s in zip(labels[row], scores[row], strict=True)]
+        if scores[row, 0] > 0:  # else the evaluation may elect a class without any hit
+            assert explain(hits(*pairs), None).predicted == "abcd"[expected[row]]
+
+
+def test_without_hits_nothing_is_said() -> None:
+    assert explain([], Novelty(0.9)) == Explanation((), "", 0.0, False, 0.0, 0.9)
+
+
+def test_unlike_is_what_scores_below_the_usual_and_has_no_copy_here() -> None:
+    assert explain(hits(("a", 0.89)), Novelty(0.9)).unlike
+    assert not explain(hits(("a", 0.9)), Novelty(0.9)).unlike
+    assert not explain(hits(("a", 0.89)), None).unlike, "an indexed query is at home"
+    assert not explain(hits(("a", 0.89), identical=True), Novelty(0.9)).unlike
+
+
+def test_the_usual_score_is_a_low_quantile_of_the_best_scores(tmp_path: Path) -> None:
+    vectors = directions(300)
+    cosines = vectors @ vectors.T
+    np.fill_diagonal(cosines, -1)
+    with filled(tmp_path, vectors) as store:
+        novelty = Novelty.of(store, Working(tmp_path))
+    assert novelty is not None
+    assert novelty.usual == pytest.approx(np.quantile(cosines.max(axis=1), 0.01), abs=1e-6)
+
+
+def test_byte_copies_inside_a_collection_do_not_make_everything_else_unlike(tmp_path: Path) -> None:
+    once = directions(60)
+    names = [f"{row:064x}" for row in range(60)]
+    with filled(tmp_path / "once", once, names) as store:
+        single = Novelty.of(store, Working(tmp_path / "once"))
+    with filled(tmp_path / "twice", np.concatenate([once, once]), names * 2) as store:
+        double = Novelty.of(store, Working(tmp_path / "twice"))
+    assert single is not None
+    assert double is not None
+    assert double.usual == pytest.approx(single.usual, abs=0.05)  # not 1
+
+
+@pytest.mark.parametrize("count", [1, SMALLEST - 1])
+def test_a_small_collection_says_nothing(tmp_path: Path, count: int) -> None:
+    with filled(tmp_path, directions(count)) as store:
+        assert Novelty.of(store, Working(tmp_path)) is None
+
+
+def test_a_collection_of_one_image_copied_says_nothing(tmp_path: Path) -> None:
+    with filled(tmp_path, np.tile(directions(1), (30, 1)), ["f" * 64] * 30) as store:
+        assert Novelty.of(store, Working(tmp_path)) is None
+
+
+def test_the_measure_is_kept_until_the_collection_changes(
+    store: EdgeStore, indexed: Working
+) -> None:
+    novelty = Novelty.of(store, indexed)
+    assert novelty is not None
+    (kept,) = indexed.derived.iterdir()
+    content = json.loads(kept.read_bytes())
+    assert content["points"] == 96
+
+    kept.write_text(json.dumps({**content, "usual": 0.25}))
+    assert Novelty.of(store, indexed) == Novelty(0.25), "read, not measured"
+    for damaged in (b"", b"[]", b'{"usual"', json.dumps({**content, "usual": None}).encode()):
+        kept.write_bytes(damaged)
+        assert Novelty.of(store, indexed) == novelty
+        assert json.loads(kept.read_bytes()) == content
+
+    kept.write_text(json.dumps({**content, "usual": 0.25}))
+    store.delete([next(iter(store.scan(vectors=False)))[0].payload.id])
+    changed = Novelty.of(store, indexed)
+    assert changed is not None
+    assert changed.usual > 0.25
+
+
+def test_a_folder_that_cannot_be_written_does_not_keep_it_from_being_measured(
+    store: EdgeStore, indexed: Working
+) -> None:
+    indexed.derived.write_bytes(b"a file where the folder should be")
+    assert Novelty.of(store, indexed) is not None
+
+
+def test_a_new_rock_is_like_something_here_and_noise_is_not(
+    searcher: Searcher, store: EdgeStore, indexed: Working, sample: Path, tmp_path: Path
+) -> None:
+    with Image.open(sample / "marble" / "marble-0002.jpg") as image:
+        image.resize((70, 70), Image.Resampling.BICUBIC).save(tmp_path / "new.png")
+    plain = Image.new("RGB", (64, 64), (255, 0, 255))
+    plain.save(tmp_path / "magenta.png")
+    names = [str(tmp_path / "new.png"), str(tmp_path / "magenta.png"), STORED]
+    new, magenta, stored = explained(searcher.search(names), Wanted(), store, indexed)
+    assert new is not None
+    assert new.predicted == new.votes[0].label
+    assert not new.unlike
+    assert new.best > 0.99
+    assert magenta is not None
+    assert magenta.unlike
+    assert magenta.usual == new.usual
+    assert stored is not None
+    assert (stored.unlike, stored.usual) == (False, None)
+
+
+def test_filtered_hits_have_nothing_to_vote_on(
+    searcher: Searcher, store: EdgeStore, indexed: Working
+) -> None:
+    for wanted in (Wanted(label="schist"), Wanted(one_per="class")):
+        assert explained(searcher.search([STORED], wanted), wanted, store, indexed) == [None]
+    none = Wanted(min_score=1.0)
+    assert explained(searcher.search([STORED], none), none, store, indexed) == [None]
+    assert not indexed.derived.exists(), "only a new picture needs the measure"
+
+
+def result(*found: tuple[str, float]) -> Result:
+    return Result("new.jpg", tuple(hits(*found)))
+
+
+def lines(one: Result, why: Explanation) -> list[str]:
+    return table(one, why).splitlines()[2 + len(one.hits) :]
+
+
+def test_the_table_tells_votes_and_prediction_or_that_nothing_is_like_it() -> None:
+    one = result(*[("gneiss", 0.9)] * 8, *[("sch\x1bist", 0.5)] * 2)
+    told = lines(one, explain(one.hits, Novelty(0.8)))
+    assert told == ["votes: gneiss 8, sch\\x1bist 2", "predicted: gneiss, 86% sure"]
+    told = lines(one, explain(one.hits, Novelty(0.95123)))
+    assert told[0].startswith("votes: ")
+    assert told[1:] == [
+        "unlike anything here: best score 0.9000; 99% of the indexed images have one of 0.9512 "
+        "or more"
+    ]
+
+
+def test_an_indexed_query_has_votes_and_no_prediction(searcher: Searcher) -> None:
+    (one,) = searcher.search([STORED], Wanted(3))
+    why = explain(one.hits, None)
+    (told,) = lines(one, why)
+    assert told.startswith("votes: ")
+    assert list(as_json(one, why)["explanation"]) == ["votes"]
+
+
+def test_json_carries_the_explanation() -> None:
+    one = result(("a", 0.5), ("b", 0.25))
+    why = explain(one.hits, Novelty(0.75))
+    for form in ("json", "jsonl"):
+        answer: Any = json.loads("".join(render([one], form, [why])))
+        answer = answer[0] if form == "json" else answer
+        assert answer["explanation"] == {
+            "votes": [
+                {"class": "a", "votes": 1, "share": 0.6667},
+                {"class": "b", "votes": 1, "share": 0.3333},
+            ],
+            "predicted": "a",
+            "confidence": 0.5882,
+            "unlike": True,
+            "best": 0.5,
+            "usual": 0.75,
+        }
+        assert "explanation" not in "".join(render([one], form))
