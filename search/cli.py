@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import click
 from ingest.cli import ingest, recreate_option, tell_ingest
 from ingest.commands import opened, store_options
 from search.evaluate_cli import evaluate
+from search.serve_cli import serve
 from trainer.cli import download, train
 from trainer.commands import (
     Command,
@@ -23,6 +24,7 @@ from trainer.commands import (
 from trainer.working import Working
 
 if TYPE_CHECKING:
+    from search.explain import Explanation
     from search.export import ExportReport
     from search.hits import Result
 
@@ -106,19 +108,19 @@ def search(
       geosim search a.jpg b.jpg --together --unlike c.jpg
     """  # noqa: D301 - click's mark for text that keeps its lines
     from search.examples import expand
+    from search.explain import explained
     from search.hits import Wanted
     from search.query import Searcher
-    from trainer.progress import Progress
 
     wanted, examples = Wanted(k, label, min_score, one_per), list(expand(paths))
     with opened(qdrant, collection, working) as store:
         searcher = Searcher(store, working)
         if together or unlikes:
-            results = [searcher.together(examples, unlikes, wanted)]
+            results, explanations = [searcher.together(examples, unlikes, wanted)], []
         else:
-            with Progress("searching", len(examples)) as bar:
-                results = list(bar.each(searcher.search(examples, wanted)))
-    failed = _tell_results(results, form)
+            results = list(_followed(searcher.search(examples, wanted), len(examples)))
+            explanations = explained(results, wanted, store, working)
+    failed = _tell_results(results, form, explanations)
     if sheet is not None and failed < len(results):
         from search.results import save_results
 
@@ -294,11 +296,24 @@ def _run(
     click.echo(f"wrote {working.samples}", err=True)
 
 
-def _tell_results(results: Sequence[Result], form: str) -> int:
+def _followed(results: Iterable[Result], count: int) -> Iterable[Result]:
+    """Show the progress of several searches; one is answered before a bar is imported."""
+    if count < 2:
+        yield from results
+        return
+    from trainer.progress import Progress
+
+    with Progress("searching", count) as bar:
+        yield from bar.each(results)
+
+
+def _tell_results(
+    results: Sequence[Result], form: str, explanations: Sequence[Explanation | None] = ()
+) -> int:
     """Print answers to stdout and what has none to stderr; return the number of the latter."""
     from search.table import printable, render
 
-    for text in render(results, form):
+    for text in render(results, form, explanations):
         click.echo(text)
     failed = [one for one in results if one.error is not None]
     for one in failed:
@@ -335,5 +350,5 @@ def geosim() -> None:
     """  # noqa: D301
 
 
-for command in (run, demo, download, train, ingest, search, export, evaluate, status):
+for command in (run, demo, download, train, ingest, search, export, evaluate, serve, status):
     geosim.add_command(command)

@@ -1,0 +1,233 @@
+// The page: an address becomes a search, a search becomes what is shown.
+
+import { api, post } from "./api.js";
+import { know } from "./colours.js";
+import { $, count, el, plural } from "./dom.js";
+import { openMap } from "./map.js";
+import {
+  setPictures, showExplanation, showHits, showQuery, storedPicture, uploadedPicture,
+} from "./results.js";
+import { WISHES, address, anywhere, parameters, read } from "./state.js";
+import { fill, onSearch } from "./tray.js";
+import { arrivals, keep, kept, preview } from "./upload.js";
+
+let collection = null;
+let running = new AbortController();
+
+// Navigation
+
+function go(url) {
+  history.pushState(null, "", url);
+  return show({ focus: true });
+}
+
+async function show({ focus = false } = {}) {
+  running.abort();
+  running = new AbortController();
+  const { signal } = running;
+  const { map, query, wishes } = read(location);
+  $("map-view").hidden = !map;
+  $("search-view").hidden = map;
+  for (const [id, current] of [["to-map", map], ["to-search", !map]]) {
+    if (current) $(id).setAttribute("aria-current", "page");
+    else $(id).removeAttribute("aria-current");
+  }
+  document.body.classList.toggle("mapped", map);
+  warn("");
+  try {
+    await known();
+    if (map) {
+      document.title = "Map – geosim";
+      await openMap(go);
+    } else {
+      fillForm(wishes);
+      signal.throwIfAborted();
+      await search(query, wishes, signal);
+      if (focus && query) toTop();
+    }
+  } catch (error) {
+    if (error.name !== "AbortError") fail(error, map);
+  }
+}
+
+async function known() {
+  if (collection) return;
+  collection = await api("/api/collection");
+  know(collection.classes.map((one) => one.name));
+  $("summary").textContent =
+    `${plural(collection.points, "image")}, ${plural(collection.classes.length, "class", "classes")}`;
+  const select = $("wishes").elements.class;
+  for (const one of collection.classes) {
+    select.append(el("option", { value: one.name }, `${one.name} (${count(one.count)})`));
+  }
+}
+
+// Searches
+
+async function search(query, wishes, signal) {
+  busy("Searching …");
+  if (!query) return welcome(signal);
+  let answer;
+  if (query.kind === "embedding") {
+    const link = [["embedding", query.embedding], ["sha256", query.sha256]];
+    answer = await api(`/api/search?${parameters(wishes, link)}`, { signal });
+  } else if (query.kind === "point") {
+    const id = encodeURIComponent(query.id);
+    answer = await api(`/api/points/${id}/similar?${parameters(wishes)}`, { signal });
+  } else {
+    const { likes, unlikes } = query;
+    const chosen = Object.fromEntries(parameters(wishes));
+    answer = await post("/api/recommend", { likes, unlikes, ...chosen }, signal);
+  }
+  return render(answer, query, wishes);
+}
+
+function render(answer, query, wishes) {
+  const parts = {
+    embedding: () => uploadedPicture(kept(query.embedding)),
+    point: () => storedPicture(answer.query),
+    set: () => setPictures(answer.likes, answer.unlikes),
+  };
+  showQuery(parts[query.kind]());
+  if (query.kind === "set") fill(answer.likes, answer.unlikes);
+  $("kept").hidden = query.kind !== "embedding";
+  $("query-title").textContent = {
+    embedding: "Your picture", point: "From the collection", set: "Several examples",
+  }[query.kind];
+  showHits(answer.hits, { wishes, own: answer.query?.class ?? null });
+  const told = showExplanation(answer.explanation, query.kind);
+  const found = plural(answer.hits.length, "hit");
+  document.title = `${answer.query?.path ?? $("query-title").textContent} – geosim`;
+  $("results-title").textContent = answer.hits.length ? "Most similar images" : "No hits";
+  const none = "No image fits: lower the score, or allow another class.";
+  done(answer.hits.length ? found : none, told);
+}
+
+async function welcome(signal) {
+  document.title = "geosim";
+  showQuery([]);
+  fill([], []);
+  $("kept").hidden = $("explanation").hidden = true;
+  $("query-title").textContent = "Which rocks look like this one?";
+  const some = `/api/search?embedding=${anywhere()}&one_per=class&k=60`;
+  const { hits } = await api(some, { signal });
+  hits.sort((a, b) => (a.class < b.class ? -1 : 1));
+  showHits(hits, { wishes: {}, judged: false });
+  $("results-title").textContent = "Or start from an image of the collection";
+  done("One of each class, other ones each time.");
+}
+
+async function upload(file) {
+  if (read(location).map) await go("/");
+  const { wishes } = read(location);
+  running.abort();
+  running = new AbortController();
+  const { signal } = running;
+  try {
+    await known();
+    await uploaded(file, wishes, signal);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    done("");
+    warn(`${file.name}: ${error.message}`);
+  }
+}
+
+async function uploaded(file, wishes, signal) {
+  if (file.size > collection.upload_bytes) {
+    const [is, most] = [file.size, collection.upload_bytes].map((n) => Math.ceil(n / 2 ** 20));
+    throw new Error(`this file has ${is} MiB; at most ${most} MiB are taken.`);
+  }
+  warn("");
+  busy("Searching …");
+  const headers = { "Content-Type": file.type || "application/octet-stream" };
+  const options = { method: "POST", headers, body: file, signal };
+  const [answer, src] = await Promise.all([
+    api(`/api/search?${parameters(wishes)}`, options), preview(file),
+  ]);
+  const { embedding, sha256 } = answer;
+  keep(embedding, { src, name: file.name });
+  const query = { kind: "embedding", embedding, sha256 };
+  history.pushState(null, "", address(query, wishes));
+  render(answer, query, wishes);
+  toTop();
+}
+
+// What goes on
+
+function busy(text) {
+  $("results").setAttribute("aria-busy", "true");
+  $("status").textContent = text;
+}
+
+function done(text, more = "") {
+  $("results").removeAttribute("aria-busy");
+  $("status").replaceChildren(text, el("span", { class: "unseen" }, ` ${more}`));
+}
+
+function warn(text) {
+  $("notice").hidden = text === "";
+  $("notice").textContent = text;
+}
+
+function fail(error, map) {
+  if (map) {
+    $("map-status").textContent = error.message;
+    return;
+  }
+  $("hits").replaceChildren();
+  $("explanation").hidden = true;
+  showQuery([]);
+  $("results-title").textContent = "There is no answer";
+  done("");
+  warn(error.message);
+}
+
+// To the query and its class, which stand above the hits on a phone; the keyboard goes to the hits.
+function toTop() {
+  scrollTo(0, 0);
+  $("results").focus({ preventScroll: true });
+}
+
+// The form
+
+function fillForm(wishes) {
+  for (const name of WISHES) {
+    const field = $("wishes").elements[name];
+    if (name === "class" && ![...field.options].some((option) => option.value === wishes.class)) {
+      field.append(el("option", { value: wishes.class }, wishes.class));
+    }
+    field.value = wishes[name];
+    if (wishes[name] !== "") $("filters").open = true;
+  }
+}
+
+function wish(event) {
+  event.preventDefault();
+  const form = $("wishes");
+  if (!form.reportValidity()) return;
+  const wishes = Object.fromEntries(WISHES.map((name) => [name, form.elements[name].value]));
+  history.pushState(null, "", address(read(location).query, wishes));
+  show();
+}
+
+$("wishes").addEventListener("change", wish);
+$("wishes").addEventListener("submit", wish);
+onSearch((likes, unlikes) => go(address({ kind: "set", likes, unlikes }, read(location).wishes)));
+arrivals(upload);
+if (matchMedia("(max-width: 56rem)").matches) $("filters").open = false;
+addEventListener("popstate", () => show());
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href]");
+  const plain = !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0;
+  if (!link || !plain || event.defaultPrevented) return;
+  const url = new URL(link.href);
+  if (link.classList.contains("skip")) {
+    event.preventDefault();
+    $("results").focus();
+  } else if (url.origin === location.origin && ["/", "/map"].includes(url.pathname)) {
+    event.preventDefault();
+    go(url);
+  }
+});
+show();

@@ -1,0 +1,105 @@
+// What a search answers: the grid of hits, and what the nearest images say.
+
+import { swatch } from "./colours.js";
+import { $, count, el, missing, path, picture, plural } from "./dom.js";
+import { address } from "./state.js";
+import { judge } from "./tray.js";
+
+export function showHits(hits, { wishes, own = null, judged = true }) {
+  $("hits").replaceChildren(...hits.map((hit) => card(hit, wishes, own, judged)));
+}
+
+function card(hit, wishes, own, judged) {
+  const other = own !== null && hit.class !== own;
+  const said = judged
+    ? `Rank ${hit.rank}, score ${hit.score.toFixed(4)}, ${hit.class}: ${hit.path}`
+    : `${hit.class}: ${hit.path}`;
+  const facts = [
+    judged ? el("span", { class: "rank" }, `${hit.rank}`) : null,
+    judged ? el("span", { class: "score", title: "cosine similarity" }, hit.score.toFixed(4)) : null,
+  ];
+  const link = el(
+    "a",
+    { href: address({ kind: "point", id: hit.id }, wishes), class: "hit", title: "Search from this image" },
+    el("span", { class: "frame" }, picture(hit, said),
+      hit.identical ? el("span", { class: "badge" }, "identical file") : null),
+    el("span", { class: "facts" }, ...facts),
+    el(
+      "span",
+      { class: other ? "class other" : "class" },
+      swatch(hit.class),
+      hit.class,
+      other ? el("span", { title: "another class" }, " ≠", el("span", { class: "unseen" }, " another class")) : null,
+    ),
+    path(hit),
+  );
+  return el("li", { class: "card" }, link, judged ? judge(hit) : null);
+}
+
+// Returns what a screen reader is told of it.
+export function showExplanation(told, kind) {
+  const panel = $("explanation");
+  panel.hidden = told.votes.length === 0;
+  if (panel.hidden) return "";
+  const total = told.votes.reduce((sum, vote) => sum + vote.votes, 0);
+  const isNew = kind === "embedding" && !told.unlike;
+  const sure = isNew ? `${Math.round(100 * told.confidence)} % sure` : "";
+  const heading = isNew ? "Predicted class" : kind === "point" ? "Class by its neighbours" : "Nearest class";
+  const unlike = "Unlike anything here.";
+  panel.replaceChildren(
+    told.unlike ? el("p", { class: "unlike" }, el("strong", {}, unlike),
+      ` The best score is ${told.best.toFixed(3)}, where nearly every image here has another at ` +
+      `${told.usual.toFixed(3)} or above.`) : "",
+    el("div", { class: "verdict" },
+      el("h2", {}, heading),
+      el("p", { class: "predicted" }, swatch(told.predicted), el("strong", {}, told.predicted),
+        el("span", { title: "Of predictions this sure, about this share is right" }, sure)),
+      el("p", { class: "fine" }, `Votes of the ${count(total)} nearest, by score`)),
+    el("ul", { class: "votes" },
+      ...told.votes.slice(0, 6).map((vote) => row(vote, total))),
+  );
+  return `${told.unlike ? unlike : ""} ${heading}: ${told.predicted} ${sure}`;
+}
+
+function row(vote, total) {
+  const bar = el("span", { class: "bar", "aria-hidden": "true" });
+  bar.append(el("span"));
+  bar.firstChild.style.width = `${100 * vote.share}%`;
+  return el("li", {}, el("span", { class: "name" }, swatch(vote.class), vote.class), bar,
+    el("span", { class: "number" }, `${count(vote.votes)} of ${count(total)}`));
+}
+
+export function showQuery(parts) {
+  $("query").replaceChildren(...parts);
+}
+
+export function uploadedPicture(kept) {
+  const shown = kept?.src
+    ? el("img", { src: kept.src, alt: `Your picture ${kept.name}`, class: "query-picture" })
+    : missing(kept ? "your browser cannot show this kind of picture" : "the picture is not kept");
+  shown.addEventListener("load", () => shown.classList.toggle("tiny", shown.naturalWidth < 64));
+  return [
+    el("figure", {}, el("span", { class: "frame" }, shown),
+      el("figcaption", {}, el("span", { class: "path" }, kept?.name ?? "an uploaded picture"))),
+  ];
+}
+
+export function storedPicture(stored) {
+  return [
+    el("figure", {}, el("span", { class: "frame" }, picture(stored, `The query, ${stored.path}`, 512)),
+      el("figcaption", {},
+        el("span", { class: "class" }, swatch(stored.class), stored.class),
+        path(stored))),
+    judge(stored),
+  ];
+}
+
+export function setPictures(likes, unlikes) {
+  const line = (title, images) =>
+    images.length === 0 ? [] : [
+      el("h2", {}, title),
+      el("ul", { class: "set" }, ...images.map((one) =>
+        el("li", { title: one.path }, picture(one, `${one.class}: ${one.path}`, 128)))),
+    ];
+  return [...line("Like", likes), ...line("Not like", unlikes)];
+}

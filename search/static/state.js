@@ -1,0 +1,42 @@
+// A search as an address: what the page shows follows from the URL alone.
+
+export const WISHES = ["k", "class", "min_score", "one_per"];
+
+export function read(location) {
+  const found = new URLSearchParams(location.search);
+  let query = null;
+  if (found.has("embedding")) {
+    query = { kind: "embedding", embedding: found.get("embedding"), sha256: found.get("sha256") ?? "" };
+  } else if (found.has("id")) {
+    query = { kind: "point", id: found.get("id") };
+  } else if (found.has("like")) {
+    query = { kind: "set", likes: found.getAll("like"), unlikes: found.getAll("unlike") };
+  }
+  const wishes = Object.fromEntries(WISHES.map((name) => [name, found.get(name) ?? ""]));
+  return { map: location.pathname === "/map", query, wishes };
+}
+
+export function parameters(wishes, more = []) {
+  const chosen = WISHES.map((name) => [name, wishes[name] ?? ""]);
+  return new URLSearchParams([...more, ...chosen].filter(([, value]) => value !== ""));
+}
+
+export function address(query, wishes) {
+  const more = {
+    embedding: () => [["embedding", query.embedding], ["sha256", query.sha256]],
+    point: () => [["id", query.id]],
+    set: () => [
+      ...query.likes.map((id) => ["like", id]), ...query.unlikes.map((id) => ["unlike", id]),
+    ],
+  }[query?.kind]?.();
+  const text = parameters(wishes, more).toString();
+  return text ? `/?${text}` : "/";
+}
+
+// An embedding that no picture has: the best hit of each class is then a different one each time.
+export function anywhere() {
+  const view = new DataView(new ArrayBuffer(128));
+  for (let i = 0; i < 32; i += 1) view.setFloat32(4 * i, Math.random() ** 3 + 1e-3, true);
+  const bytes = String.fromCharCode(...new Uint8Array(view.buffer));
+  return btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}

@@ -1,0 +1,236 @@
+"""The web page's API: from a request to a search and back to JSON.
+
+Owns which work runs where: the engine in worker threads, pictures in at most two of them, the map
+and the measure of novelty once. Bounds of bodies, keys and headers are `search/web_guard.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from typing import Annotated, Any
+from uuid import UUID
+
+import anyio
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+
+from ingest.schema import Point
+from ingest.store import VectorStore
+from search.examples import Resolved
+from search.explain import Novelty, explain
+from search.hits import Hit, Wanted
+from search.web_map import WebMap
+from search.web_models import (
+    Answer,
+    ByEmbedding,
+    CollectionAnswer,
+    Count,
+    Examples,
+    ExplanationAnswer,
+    HitAnswer,
+    MapAnswer,
+    ModelAnswer,
+    Restrictions,
+    StoredImage,
+    hit_answer,
+)
+from search.web_pictures import MOST_PIXELS, Thumbnails, check_pixels
+from search.web_search import WebSearcher, embedding, encoded, stored
+from trainer.errors import ImageError, StoreError
+from trainer.working import Working
+
+UPLOAD_PATH = "/api/search"
+
+UPLOAD_BYTES = 32 * 2**20
+"""Largest file that is taken."""
+
+DECODERS = 2
+"""Pictures decoded or embedded at once."""
+
+_log = logging.getLogger("uvicorn.error")
+
+Ask = Callable[[Wanted], Sequence[Hit]]
+PointId = Annotated[UUID, Path(alias="id", description="Id of an indexed image.")]
+Side = Annotated[int, Query(ge=64, le=1024, description="Longer side in pixels, at most.")]
+Wishes = Annotated[Restrictions, Query()]
+
+
+class Api:
+    """The routes below ``/api`` of one collection."""
+
+    def __init__(self, store: VectorStore, working: Working) -> None:
+        """Open for searching and load the model; raises what `Searcher` does, and `ModelError`."""
+        self._store = store
+        self._working = working
+        self._searcher = WebSearcher(store, working)
+        self._searcher.warm_up()
+        self._thumbnails = Thumbnails(working)
+        self._decoders = anyio.CapacityLimiter(DECODERS)
+        self._novelty: Novelty | None = None
+        self._map = WebMap(store, working)
+
+    async def measure(self) -> None:
+        """Measure what is usual in the collection; until then no picture is called unlike it."""
+        try:
+            self._novelty = await run_sync(Novelty.of, self._store, self._working)
+        except Exception:  # searches are answered without it
+            _log.exception("what is usual in the collection could not be measured")
+
+    def routes(self) -> APIRouter:
+        """Return the routes."""
+        router = APIRouter(prefix="/api")
+        picture = {"schema": {"type": "string", "format": "binary"}}
+        upload = {"required": True, "content": {"image/*": picture}}
+        jpeg = {"content": {"image/jpeg": picture}, "description": "A JPEG."}
+        drawn: dict[int | str, Any] = {
+            200: {"model": MapAnswer},
+            202: {"description": "It is being drawn."},
+        }
+        router.post("/search", openapi_extra={"requestBody": upload})(self.search)
+        router.get("/search")(self.search_again)
+        router.get("/points/{id}/similar")(self.similar)
+        router.post("/recommend")(self.recommend)
+        router.get("/images/{id}", response_class=Response, responses={200: jpeg})(self.image)
+        router.get("/collection")(self.collection)
+        router.get("/map", response_class=Response, responses=drawn)(self.map)
+        return router
+
+    async def search(self, request: Request, wishes: Wishes) -> Answer:
+        """Find what looks like a picture; the body is the file itself, which is not kept.
+
+        Takes JPEG, PNG, WebP, BMP, TIFF and GIF, at most 32 MiB and 64 million pixels.
+        """
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if not kind.startswith("image/") and kind != "application/octet-stream":
+            raise HTTPException(415, "send the picture itself, as image/jpeg or the like")
+        work = partial(self._by_picture, await request.body(), wishes.wanted())
+        return await run_sync(work, limiter=self._decoders)
+
+    async def search_again(self, wishes: Annotated[ByEmbedding, Query()]) -> Answer:
+        """Find what looks like a picture that was uploaded before, by its embedding."""
+        query = embedding(wishes.embedding, wishes.sha256)
+        return await run_sync(self._answer, query, wishes.wanted())
+
+    async def similar(self, id_: PointId, wishes: Wishes) -> Answer:
+        """Find what looks like an indexed image; it is not among the hits."""
+        return await run_sync(self._by_point, str(id_), wishes.wanted())
+
+    async def recommend(self, examples: Examples) -> Answer:
+        """Find what looks like several indexed images at once, and not like others."""
+        return await run_sync(self._by_examples, examples)
+
+    async def image(self, request: Request, id_: PointId, side: Side = 256) -> Response:
+        """Give an indexed image's picture as JPEG, reduced to a size but never enlarged."""
+        (point,) = await run_sync(self._points, [str(id_)])
+        mark = f'"{Thumbnails.key(point.payload, side)}"'
+        headers = {"ETag": mark, "Cache-Control": "private, max-age=3600"}
+        if mark in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        make = partial(self._thumbnails.get, point.payload, side)
+        try:
+            picture = await run_sync(make, limiter=self._decoders)
+        except ImageError:  # its words name the machine's folders
+            raise HTTPException(404, "the picture is not on this machine") from None
+        return Response(picture, media_type="image/jpeg", headers=headers)
+
+    async def collection(self) -> CollectionAnswer:
+        """Tell what there is to search in."""
+        return await run_sync(self._collection)
+
+    async def map(self, request: Request) -> Response:
+        """Give all indexed images as points in a plane, alike ones near each other.
+
+        The first time it is drawn, which takes minutes in a large collection: until then the answer
+        is 202, with no points; ask again.
+        """
+        body = await self._map.get()
+        if body is None:
+            return Response(b"{}", 202, {"Retry-After": "1"}, "application/json")
+        mark = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = {"ETag": mark, "Cache-Control": "private, no-cache"}
+        if mark in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(body, media_type="application/json", headers=headers)
+
+    def _by_picture(self, data: bytes, wanted: Wanted) -> Answer:
+        check_pixels(data)
+        return self._answer(self._searcher.picture(data), wanted)
+
+    def _by_point(self, id_: str, wanted: Wanted) -> Answer:
+        (point,) = self._points([id_])
+        answer = self._answer(stored(point), wanted)
+        answer.query = StoredImage.of(point.payload)
+        return answer
+
+    def _by_examples(self, examples: Examples) -> Answer:
+        likes = [str(one) for one in examples.likes]
+        unlikes = [str(one) for one in examples.unlikes]
+        named = [StoredImage.of(point.payload) for point in self._points([*likes, *unlikes])]
+
+        def ask(wanted: Wanted) -> Sequence[Hit]:
+            return self._searcher.together(likes, unlikes, wanted).hits
+
+        hits, explanation = _explained(ask, examples.wanted(), None)
+        return Answer(
+            hits=hits,
+            explanation=explanation,
+            likes=named[: len(likes)],
+            unlikes=named[len(likes) :],
+        )
+
+    def _answer(self, query: Resolved, wanted: Wanted) -> Answer:
+        """Answer a query that has its vector; only a new picture can be unlike what is here."""
+        novelty = self._novelty if query.indexed is None else None
+        hits, explanation = _explained(partial(self._searcher.answer, query), wanted, novelty)
+        return Answer(
+            hits=hits,
+            explanation=explanation,
+            embedding=None if query.vector is None else encoded(query.vector),
+            sha256=query.sha256 or None,
+        )
+
+    def _points(self, ids: Sequence[str]) -> list[Point]:
+        """Return indexed images.
+
+        Raises:
+            HTTPException: one of them is unknown.
+        """
+        points = self._store.fetch(list(dict.fromkeys(ids)))
+        found = {point.payload.id: point for point in points}
+        for id_ in ids:
+            if id_ not in found:
+                raise HTTPException(404, f"no indexed image has the id {id_}")
+        return [found[id_] for id_ in ids]
+
+    def _collection(self) -> CollectionAnswer:
+        info = self._store.info()
+        if info is None:
+            raise StoreError("the collection was deleted")
+        return CollectionAnswer(
+            name=self._store.name,
+            points=info.points,
+            classes=self._counts("class"),
+            datasets=self._counts("dataset"),
+            model=ModelAnswer(backbone=info.model.backbone, fingerprint=info.model.fingerprint),
+            engine=info.engine,
+            version=version("geosim"),
+            upload_bytes=UPLOAD_BYTES,
+            upload_pixels=MOST_PIXELS,
+        )
+
+    def _counts(self, field: str) -> list[Count]:
+        return [Count(name=name, count=n) for name, n in self._store.values(field).items()]
+
+
+def _explained(
+    ask: Ask, wanted: Wanted, novelty: Novelty | None
+) -> tuple[list[HitAnswer], ExplanationAnswer]:
+    """Ask, and explain by the nearest of all classes: a filter must not decide the vote."""
+    hits = ask(wanted)
+    anything = Wanted(None if wanted.min_score is not None else wanted.k)
+    nearest = hits if wanted == anything else ask(anything)
+    return [hit_answer(hit) for hit in hits], ExplanationAnswer.of(explain(nearest, novelty))

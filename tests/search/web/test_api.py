@@ -1,0 +1,334 @@
+"""The JSON API: what it answers is what the Python API answers, over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from ingest.schema import Payload, point_id
+from search.explain import Novelty
+from search.hits import Hit
+from search.web_pictures import Thumbnails
+
+STORED = "rocks/marble/marble-0002.jpg"
+JPEG = {"Content-Type": "image/jpeg"}
+
+
+def upload(client: httpx.Client, data: bytes, **parameters: Any) -> dict[str, Any]:
+    answer = client.post("/api/search", content=data, headers=JPEG, params=parameters)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def as_json(hits: tuple[Hit, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "rank": hit.rank,
+            "score": hit.score,
+            "path": hit.path,
+            "class": hit.label,
+            "id": hit.id,
+            "identical": hit.identical,
+            "picture": f"/api/images/{hit.id}",
+        }
+        for hit in hits
+    ]
+
+
+def test_an_uploaded_picture(client: httpx.Client, served: Any, photo: Path) -> None:
+    answer = upload(client, photo.read_bytes())
+    assert answer["hits"] == as_json(served.index.search(photo))
+    assert len(answer["hits"]) == 10
+    assert answer["query"] is None
+    assert answer["sha256"] == hashlib.sha256(photo.read_bytes()).hexdigest()
+    explanation = answer["explanation"]
+    assert explanation["predicted"] == explanation["votes"][0]["class"]
+    assert sum(vote["votes"] for vote in explanation["votes"]) == 10
+    assert explanation["best"] == answer["hits"][0]["score"]
+
+
+def test_its_embedding_gives_the_same_answer(client: httpx.Client, photo: Path) -> None:
+    first = upload(client, photo.read_bytes(), k=7)
+    link = {"embedding": first["embedding"], "sha256": first["sha256"], "k": 7}
+    assert client.get("/api/search", params=link).json() == first
+    vector = np.frombuffer(base64.urlsafe_b64decode(first["embedding"] + "="), dtype="<f4")
+    assert np.linalg.norm(vector) == pytest.approx(1)
+
+
+def test_an_embedding_of_any_length_counts_by_its_direction(client: httpx.Client) -> None:
+    vector = np.linspace(1, 2, 32, dtype="<f4")
+
+    def scores(scaled: Any) -> dict[str, float]:
+        text = base64.urlsafe_b64encode(scaled.astype("<f4").tobytes()).rstrip(b"=").decode()
+        hits = client.get("/api/search", params={"embedding": text}).json()["hits"]
+        return {hit["path"]: hit["score"] for hit in hits}
+
+    for factor in (1e37, 1e-30):
+        assert scores(vector * factor) == pytest.approx(scores(vector), abs=2e-6)
+
+
+def test_an_identical_image_comes_first_and_is_marked(client: httpx.Client, sample: Path) -> None:
+    answer = upload(client, (sample / "marble" / "marble-0002.jpg").read_bytes())
+    assert (answer["hits"][0]["path"], answer["hits"][0]["identical"]) == (STORED, True)
+    assert not any(hit["identical"] for hit in answer["hits"][1:])
+    assert not answer["explanation"]["unlike"]
+    link = {"embedding": answer["embedding"], "sha256": answer["sha256"]}
+    assert client.get("/api/search", params=link).json() == answer
+
+
+def test_an_indexed_image(client: httpx.Client, served: Any) -> None:
+    answer = client.get(f"/api/points/{point_id(STORED)}/similar", params={"k": 5}).json()
+    assert answer["hits"] == as_json(served.index.search(STORED, 5))
+    assert STORED not in [hit["path"] for hit in answer["hits"]]
+    assert (answer["query"]["path"], answer["query"]["class"]) == (STORED, "marble")
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"k": 3},
+        {"k": 4, "label": "marble"},
+        {"min_score": 0.97},
+        {"one_per": "class"},
+        {"one_per": "dataset"},
+        {"one_per": "class", "min_score": 0.9, "k": 2},
+    ],
+)
+def test_what_is_wanted(
+    client: httpx.Client, served: Any, photo: Path, wanted: dict[str, Any]
+) -> None:
+    named = {("class" if name == "label" else name): value for name, value in wanted.items()}
+    answer = upload(client, photo.read_bytes(), **named)
+    assert answer["hits"] == as_json(served.index.search(photo, **wanted))
+
+
+def test_filters_do_not_decide_the_vote(client: httpx.Client, photo: Path) -> None:
+    free = upload(client, photo.read_bytes())["explanation"]
+    assert upload(client, photo.read_bytes(), **{"class": "schist"})["explanation"] == free
+    assert upload(client, photo.read_bytes(), one_per="class")["explanation"] == free
+    assert upload(client, photo.read_bytes(), min_score=0.9999)["explanation"] == free
+
+
+def test_what_is_usual_is_measured_in_the_background(
+    client: httpx.Client, served: Any, photo: Path
+) -> None:
+    usual = None
+    while usual is None:
+        usual = upload(client, photo.read_bytes())["explanation"]["usual"]
+    measured = Novelty.of(served.store, served.working)
+    assert measured is not None
+    assert usual == measured.usual
+    foreign = Image.new("RGB", (40, 40), "#00ff00")
+    buffer = io.BytesIO()
+    foreign.save(buffer, "PNG")
+    explanation = upload(client, buffer.getvalue())["explanation"]
+    assert explanation["unlike"] == (explanation["best"] < usual)
+    indexed = client.get(f"/api/points/{point_id(STORED)}/similar").json()["explanation"]
+    assert not indexed["unlike"]
+
+
+def test_several_examples(client: httpx.Client, served: Any) -> None:
+    likes = [STORED, "rocks/marble/marble-0005.jpg"]
+    unlikes = ["rocks/schist/schist-0001.jpg"]
+    body = {
+        "likes": [point_id(path) for path in likes],
+        "unlikes": [point_id(path) for path in unlikes],
+        "k": 6,
+        "class": "marble",
+    }
+    answer = client.post("/api/recommend", json=body).json()
+    assert answer["hits"] == as_json(served.index.recommend(likes, unlikes, 6, label="marble"))
+    assert [one["path"] for one in answer["likes"]] == likes
+    assert [one["path"] for one in answer["unlikes"]] == unlikes
+    assert answer["embedding"] is None
+
+
+def test_ids_are_the_collections_own_and_no_file_is_asked_for(
+    client: httpx.Client, served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where the server runs, a stored path may happen to name a file.
+    monkeypatch.chdir(served.rocks.parent)
+    with opened_files() as files:
+        client.get(f"/api/points/{point_id(STORED)}/similar")
+        client.post("/api/recommend", json={"likes": [point_id(STORED)]})
+    assert not [path for path, _ in files if "marble" in path]
+
+
+def test_pictures_are_reduced_never_enlarged_and_made_anew(client: httpx.Client) -> None:
+    address = f"/api/images/{point_id('rocks/marble/large.jpg')}"
+    for side, size in [(64, (64, 42)), (256, (256, 171)), (1024, (900, 600))]:
+        answer = client.get(address, params={"side": side})
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert b"named person" not in answer.content
+        with Image.open(io.BytesIO(answer.content)) as image:
+            assert (image.format, image.size) == ("JPEG", size)
+    default = client.get(address)
+    assert default.content == client.get(address, params={"side": 256}).content
+    assert client.get(address, params={"side": 63}).status_code == 422
+    assert client.get(address, params={"side": 1025}).status_code == 422
+
+
+def test_a_browser_keeps_pictures(client: httpx.Client) -> None:
+    first = client.get(f"/api/images/{point_id(STORED)}")
+    assert "max-age" in first.headers["cache-control"]
+    known = {"If-None-Match": first.headers["etag"]}
+    second = client.get(f"/api/images/{point_id(STORED)}", headers=known)
+    assert (second.status_code, second.content) == (304, b"")
+    other = client.get(f"/api/images/{point_id(STORED)}", params={"side": 64}, headers=known)
+    assert other.status_code == 200
+
+
+def test_a_picture_that_is_not_here(client: httpx.Client, served: Any) -> None:
+    picture = served.rocks / "basalt" / "basalt-0000.jpg"
+    moved = picture.rename(picture.with_suffix(".away"))
+    try:
+        address = f"/api/images/{point_id('rocks/basalt/basalt-0000.jpg')}"
+        answer = client.get(address, params={"side": 99})
+    finally:
+        moved.rename(picture)
+    assert answer.status_code == 404
+    assert answer.json() == {"error": "the picture is not on this machine"}
+    unknown = client.get(f"/api/images/{point_id('rocks/basalt/none.jpg')}")
+    assert unknown.status_code == 404
+
+
+def test_few_thumbnails_are_kept(served: Any) -> None:
+    thumbnails = Thumbnails(served.working, cache_bytes=6000)
+    point = served.store.fetch([point_id(STORED)])[0].payload
+    first = thumbnails.get(point, 64)
+    assert thumbnails.get(point, 64) is first
+    payloads: list[Payload] = [
+        p.payload for batch in served.store.scan(vectors=False) for p in batch
+    ]
+    for payload in [p for p in payloads if "marble-" in p.path]:
+        thumbnails.get(payload, 64)
+    assert thumbnails.get(point, 64) is not first
+    assert sum(map(len, thumbnails._cache.values())) <= 6000
+
+
+def test_the_collection(client: httpx.Client, served: Any) -> None:
+    answer = client.get("/api/collection").json()
+    assert answer["points"] == 98
+    counts = {one["name"]: one["count"] for one in answer["classes"]}
+    assert counts == served.index.classes
+    assert answer["datasets"] == [{"name": "rocks", "count": 98}]
+    assert answer["model"]["backbone"] == "colour-grid"
+    assert answer["engine"].startswith("Qdrant Edge")
+
+
+def test_the_map(client: httpx.Client, served: Any) -> None:
+    while (answer := client.get("/api/map")).status_code == 202:
+        assert answer.headers["retry-after"] == "1"
+    drawn = answer.json()
+    assert len(drawn["ids"]) == 98
+    assert [point_id(path) for path in drawn["paths"]] == drawn["ids"]
+    assert {drawn["classes"][place] for place in drawn["labels"]} == set(served.index.classes)
+    assert all(0 <= value <= 1 for value in drawn["x"] + drawn["y"])
+    known = {"If-None-Match": answer.headers["etag"]}
+    assert client.get("/api/map", headers=known).status_code == 304
+
+
+def test_twenty_at_once_get_their_own_answers(served: Any, sample: Path) -> None:
+    pictures = sorted(sample.rglob("*.jpg"))[::5][:20]
+
+    def ask(path: Path) -> tuple[str, list[dict[str, Any]]]:
+        with served.client as client:
+            return str(path), upload(client, path.read_bytes(), k=5)["hits"]
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = dict(pool.map(ask, pictures))
+    assert len(answers) == 20
+    for path, hits in answers.items():
+        assert hits == as_json(served.index.search(Path(path).read_bytes(), 5))
+
+
+@contextmanager
+def opened_files() -> Iterator[list[tuple[str, int]]]:
+    """Note what Python opens in this process, by name and mode, during the block."""
+    noted: list[tuple[str, int]] = []
+    active = True
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if active and event == "open":
+            noted.append((str(arguments[0]), int(arguments[2] or 0)))
+        elif active and event == "sqlite3.connect":
+            noted.append((str(arguments[0]), -1))
+
+    sys.addaudithook(hook)
+    try:
+        yield noted
+    finally:
+        active = False
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    return {
+        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_uploads_are_never_written_to_disk(
+    serve: Any, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    large = io.BytesIO()
+    Image.effect_noise((2500, 2500), 90).save(large, "PNG")
+    with serve() as served, served.client as client:
+        while upload(client, photo.read_bytes())["explanation"]["usual"] is None:
+            pass  # what is measured at the start is kept, rightly
+        before = snapshot(served.working.root)
+        with opened_files() as files:
+            upload(client, photo.read_bytes())
+            upload(client, large.getvalue())
+            client.post("/api/search", content=b"no picture", headers=JPEG)
+        assert snapshot(served.working.root) == before
+    written = [path for path, mode in files if mode & 3]
+    assert written == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_documentation_is_complete_and_needs_no_internet(client: httpx.Client) -> None:
+    described = client.get("/openapi.json").json()
+    assert set(described["paths"]) == {
+        "/api/search",
+        "/api/points/{id}/similar",
+        "/api/recommend",
+        "/api/images/{id}",
+        "/api/collection",
+        "/api/map",
+    }
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            assert operation["description"], path
+            for parameter in operation.get("parameters", []):
+                assert parameter.get("description"), (path, parameter["name"])
+    static = Path(sys.modules["search.web_static"].FOLDER)
+    for file in static.iterdir():
+        text = file.read_text(encoding="utf-8")
+        assert "innerHTML" not in text
+        assert "//" not in text.replace("// ", "").replace("http://www.w3.org/2000/svg", ""), file
+    for page in ("/", "/map", "/docs"):
+        answer = client.get(page)
+        assert answer.headers["content-type"].startswith("text/html")
+        for address in [part.split('"')[0] for part in answer.text.split('="/static/')[1:]]:
+            found = client.get(f"/static/{address}")
+            assert found.status_code == 200
+            again = client.get(
+                f"/static/{address}", headers={"If-None-Match": found.headers["etag"]}
+            )
+            assert again.status_code == 304

@@ -1,0 +1,438 @@
+"""The page in a real browser: what a person sees and does."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from search.web_api import UPLOAD_BYTES
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+expect = playwright.expect
+expect.set_options(timeout=60_000)
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as runner:
+        launched = runner.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def visit(browser: Any, served: Any) -> Iterator[Open]:
+    """Open an address in a session of its own; nothing may go wrong in its console."""
+    wrong: list[str] = []
+    sessions = []
+
+    def opened(path: str = "/", *, allowed: str = "$^", **settings: Any) -> Any:
+        session = browser.new_context(viewport={"width": 1280, "height": 900}, **settings)
+        session.set_default_timeout(60_000)
+        sessions.append(session)
+        page = session.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                wrong.append(message.text)
+                if message.type == "error" and not re.search(allowed, message.text)
+                else None
+            ),
+        )
+        page.goto(served.url + path)
+        return page
+
+    yield opened
+    for session in sessions:
+        session.close()
+    assert wrong == []
+
+
+def paths(page: Any) -> list[str]:
+    return [text.strip() for text in page.locator("#hits .path").all_inner_texts()]
+
+
+def send(page: Any, file: Any) -> None:
+    page.set_input_files("#file", file)
+    expect(page.locator("#kept")).to_be_visible()
+    expect(page.locator("#results")).not_to_have_attribute("aria-busy", "true")
+
+
+def test_upload_click_back_forward_reload(visit: Open, served: Any, photo: Path) -> None:
+    page = visit()
+    expect(page.locator(".card")).to_have_count(9)  # one of each class
+    send(page, photo)
+    expect(page.locator(".card")).to_have_count(10)
+    hits = served.index.search(photo)
+    assert paths(page) == [hit.path for hit in hits]
+    assert page.locator(".rank").all_inner_texts() == [str(rank) for rank in range(1, 11)]
+    assert page.locator(".score").all_inner_texts() == [f"{hit.score:.4f}" for hit in hits]
+    expect(page.locator("#explanation")).to_contain_text("Predicted class")
+    own = page.locator("#query img")
+    assert own.get_attribute("src").startswith("data:image/")
+    assert "photo.png" in own.get_attribute("alt")
+    expect(page.get_by_role("status").first).to_contain_text("10 hits")
+    shared = page.url
+
+    page.locator(".hit").nth(2).click()
+    expect(page.locator("#query .path")).to_have_text(hits[2].path)
+    similar = [hit.path for hit in served.index.search(hits[2].path)]
+    expect(page.locator("#hits .path").first).to_have_text(similar[0])
+    assert paths(page) == similar
+    clicked = page.url
+
+    page.go_back()
+    expect(page.locator("#hits .path").first).to_have_text(hits[0].path)
+    assert page.url == shared
+    assert own.get_attribute("src").startswith("data:image/"), "this session still has it"
+    page.go_forward()
+    expect(page.locator("#hits .path").first).to_have_text(similar[0])
+    assert page.url == clicked
+
+    page.goto(shared)
+    page.reload()
+    expect(page.locator("#hits .path")).to_have_count(10)
+    assert paths(page) == [hit.path for hit in hits]
+    assert own.get_attribute("src").startswith("data:image/")
+
+    other = visit(shared.removeprefix(served.url))  # another person's browser
+    expect(other.locator("#hits .path")).to_have_count(10)
+    assert paths(other) == [hit.path for hit in hits]
+    expect(other.locator("#query")).to_contain_text("the picture is not kept")
+
+
+def test_filters(visit: Open, served: Any, photo: Path) -> None:
+    page = visit()
+    send(page, photo)
+    page.get_by_label("Class", exact=True).select_option("schist")
+    expect(page.locator("#hits .class").first).to_contain_text("schist")
+    assert paths(page) == [hit.path for hit in served.index.search(photo, label="schist")]
+    page.get_by_label("Hits", exact=True).fill("3")
+    page.get_by_label("Hits", exact=True).press("Enter")
+    expect(page.locator(".card")).to_have_count(3)
+    page.get_by_label("Class", exact=True).select_option("")
+    page.get_by_label("Hits", exact=True).fill("60")
+    page.get_by_label("One per").select_option("class")
+    expect(page.locator(".card")).to_have_count(9)
+    page.reload()
+    expect(page.locator(".card")).to_have_count(9)
+    expect(page.get_by_label("One per")).to_have_value("class")
+    page.get_by_label("One per").select_option("")
+    page.get_by_label("Score at least").fill("0.9999")
+    page.get_by_label("Score at least").press("Enter")
+    many = len(served.index.search(photo, 60, min_score=0.9999))
+    expect(page.locator(".card")).to_have_count(many)
+
+
+def test_like_these_not_like_those(visit: Open, served: Any) -> None:
+    page = visit("/?id=" + served.index.search("rocks/marble/marble-0002.jpg", 1)[0].id)
+    expect(page.locator(".card")).to_have_count(10)
+    first, second = paths(page)[:2]
+    page.locator(".card").nth(0).get_by_role("button", name="More like this").click()
+    page.locator(".card").nth(1).get_by_role("button", name="Less like this").click()
+    tray = page.get_by_role("complementary", name="Examples")
+    expect(tray.get_by_role("button", name=re.compile("^Remove"))).to_have_count(2)
+    tray.get_by_role("button", name="Search with these").click()
+    expect(page.locator("#query-title")).to_have_text("Several examples")
+    expected = [hit.path for hit in served.index.recommend([first], [second])]
+    assert paths(page) == expected
+    page.reload()
+    expect(page.locator("#hits .path").first).to_have_text(expected[0])
+    expect(tray.get_by_role("button", name=re.compile("^Remove"))).to_have_count(2)
+    tray.get_by_role("button", name="Clear").click()
+    expect(tray).to_be_hidden()
+
+
+def test_an_identical_image_is_marked(visit: Open, sample: Path) -> None:
+    page = visit()
+    send(page, sample / "marble" / "marble-0002.jpg")
+    expect(page.locator(".card").first).to_contain_text("identical file")
+    expect(page.get_by_text("identical file")).to_have_count(1)
+
+
+def test_pictures_that_cannot_be_taken(visit: Open, tmp_path: Path, photo: Path) -> None:
+    page = visit(allowed="status of 4")
+    expect(page.locator(".card")).to_have_count(9)
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    page.set_input_files("#file", broken)
+    alert = page.locator("#notice")
+    expect(alert).to_contain_text("broken.jpg: not a JPEG")
+    page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"x"})
+    expect(alert).to_contain_text("notes.txt: send the picture itself")
+    large = tmp_path / "large.png"
+    with large.open("wb") as file:
+        file.truncate(UPLOAD_BYTES + 1)
+    page.set_input_files("#file", large)
+    expect(alert).to_contain_text("large.png: this file has 33 MiB; at most 32 MiB are taken")
+    assert alert.get_attribute("role") == "alert"
+    send(page, photo)
+    expect(alert).to_be_hidden()
+
+
+def test_a_picture_that_the_browser_cannot_show(visit: Open, tmp_path: Path, photo: Path) -> None:
+    scan = tmp_path / "scan.tif"
+    with Image.open(photo) as image:
+        image.save(scan)
+    page = visit()
+    send(page, scan)
+    expect(page.locator("#query")).to_contain_text("your browser cannot show this kind of picture")
+    expect(page.locator(".card")).to_have_count(10)
+
+
+def test_pictures_that_are_not_on_this_machine(visit: Open, served: Any) -> None:
+    page = visit(allowed="status of 404")
+    page.route("**/api/images/**", lambda route: route.fulfill(status=404))
+    page.reload()
+    expect(page.locator(".card .missing")).to_have_text(["picture not on this machine"] * 9)
+
+
+ARRIVING = """async ([bytes, how]) => {
+  const file = new File([new Uint8Array(bytes)], "arrived.png", { type: "image/png" });
+  const data = new DataTransfer();
+  data.items.add(file);
+  const event = how === "paste"
+    ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true })
+    : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+  document.body.dispatchEvent(event);
+}"""
+
+
+@pytest.mark.parametrize("how", ["paste", "drop"])
+@pytest.mark.parametrize("start", ["/", "/map"])
+def test_dropped_and_pasted(visit: Open, photo: Path, how: str, start: str) -> None:
+    page = visit(start)
+    expect(page.locator("#summary")).not_to_be_empty()
+    page.evaluate(ARRIVING, [list(photo.read_bytes()), how])
+    expect(page.locator("#query .path")).to_have_text("arrived.png")
+    expect(page.locator(".card")).to_have_count(10)
+
+
+def test_links_to_nothing(visit: Open) -> None:
+    for link in ("/?id=../../etc/passwd", "/?embedding=x", "/?like=x", "/?id=x&k=0"):
+        page = visit(link, allowed="status of 4")
+        expect(page.locator("#notice")).to_be_visible()
+        expect(page.locator("#results-title")).to_have_text("There is no answer")
+
+
+def test_names_that_are_code_are_shown_as_text(visit: Open, served: Any) -> None:
+    code = next(name for name in served.index.classes if name.startswith("<img"))
+    page = visit(
+        f"/?one_per=class&k=60&id={served.index.search('rocks/marble/marble-0002.jpg')[0].id}"
+    )
+    expect(page.locator(".card")).to_have_count(9)
+    card = page.locator(".card", has_text=code)
+    expect(card).to_contain_text("<script>window.hacked=1<.jpg")
+    expect(page.get_by_label("Class", exact=True)).to_contain_text(code)
+    card.locator(".hit").click()
+    expect(page.locator("#query")).to_contain_text(code)
+    mapped = visit("/map")
+    expect(mapped.locator("#legend")).to_contain_text(code)
+    for one in (page, mapped):
+        assert one.evaluate("() => window.hacked") is None
+        assert one.locator("img[src=x]").count() == 0
+
+
+def over_a_point(page: Any) -> Any:
+    """Move the mouse over the map until it means a point; return the card that it shows."""
+    box = page.locator("#map").bounding_box()
+    tip = page.locator("#tip")
+    for row in range(1, 30):
+        for column in range(1, 45):
+            page.mouse.move(
+                box["x"] + box["width"] * column / 45, box["y"] + box["height"] * row / 30
+            )
+            if tip.is_visible():
+                return tip
+    raise AssertionError("no point was found")
+
+
+def test_the_map(visit: Open, served: Any) -> None:
+    page = visit("/map")
+    expect(page.locator("#map")).to_have_attribute("data-drawn", "98")
+    expect(page.locator("#legend button")).to_have_count(9)
+    tip = over_a_point(page)
+    path = tip.locator(".path").inner_text()
+    expect(tip.locator("img")).to_have_js_property("complete", True)
+    assert path.startswith("rocks/")
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator("#query .path")).to_have_text(path)
+    assert paths(page) == [hit.path for hit in served.index.search(path)]
+    page.go_back()
+    expect(page.locator("#map")).to_be_visible()
+
+
+def test_the_maps_legend_hides_classes(visit: Open) -> None:
+    page = visit("/map")
+    expect(page.locator("#map")).to_have_attribute("data-drawn", "98")
+    for button in page.locator("#legend button").all():
+        if "marble" not in button.inner_text():
+            button.click()
+            expect(button).to_have_attribute("aria-pressed", "false")
+    page.locator("#map").focus()
+    page.keyboard.press("0")
+    expect(page.locator("#tip .class")).to_have_text("marble")
+
+
+def test_the_map_by_mouse_and_buttons(visit: Open) -> None:
+    page = visit("/map")
+    canvas = page.locator("#map")
+    expect(canvas).to_have_attribute("data-drawn", "98")
+    before = canvas.screenshot()
+    page.get_by_role("button", name="Zoom in").click()
+    page.get_by_role("button", name="Zoom in").hover()
+    expect_changed(canvas, before)
+    zoomed = canvas.screenshot()
+    box = canvas.bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 90, middle[1] + 40, steps=3)
+    page.mouse.up()
+    expect_changed(canvas, zoomed)
+    assert page.url.endswith("/map"), "a drag is no click"
+    dragged = canvas.screenshot()
+    page.mouse.wheel(0, -400)
+    expect_changed(canvas, dragged)
+
+
+def expect_changed(canvas: Any, before: bytes) -> None:
+    """Wait for the next frame."""
+    canvas.evaluate(
+        "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+    )
+    assert canvas.screenshot() != before
+
+
+def test_by_keyboard_alone(visit: Open, served: Any, photo: Path) -> None:
+    page = visit()
+    expect(page.locator(".card")).to_have_count(9)
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to the results")).to_be_focused()
+    for _ in range(5):
+        page.keyboard.press("Tab")
+    expect(page.locator("#file")).to_be_focused()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Space")
+    chooser.value.set_files(photo)
+    expect(page.locator("#kept")).to_be_visible()
+    expect(page.locator("#results")).to_be_focused()
+    hits = served.index.search(photo)
+    page.keyboard.press("Tab")
+    expect(page.locator(".hit").first).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name=f"More like this: {hits[0].path}")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#query .path")).to_have_text(hits[1].path)
+    expect(page.locator("#results")).to_be_focused()
+
+    page.get_by_role("link", name="Map").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#map")).to_have_attribute("data-drawn", "98")
+    page.locator("#map").focus()
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowLeft")
+    path = page.locator("#tip .path").inner_text()
+    page.keyboard.press("Enter")
+    expect(page.locator("#query .path")).to_have_text(path)
+
+
+def test_everything_has_a_name(visit: Open, photo: Path) -> None:
+    page = visit()
+    send(page, photo)
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("a, button, input, select, img, canvas")]
+          .filter((one) => one.checkVisibility() && !one.ariaHidden)
+          .filter((one) => !(one.ariaLabel || one.alt || one.textContent.trim() || one.title
+            || one.labels?.[0]?.textContent.trim() || one.getAttribute("alt") === ""))
+          .map((one) => one.outerHTML)"""
+    )
+    assert nameless == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(visit: Open, photo: Path, scheme: str) -> None:
+    page = visit(color_scheme=scheme)
+    send(page, photo)
+    page.locator(".card button").first.click()
+    pale = page.evaluate(
+        """() => {
+          const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+          const light = (colour) => {
+            context.clearRect(0, 0, 1, 1);
+            context.fillStyle = colour;
+            context.fillRect(0, 0, 1, 1);
+            const part = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+            const [r, g, b] = context.getImageData(0, 0, 1, 1).data;
+            return 0.2126 * part(r / 255) + 0.7152 * part(g / 255) + 0.0722 * part(b / 255);
+          };
+          const ground = (one) => {
+            const own = getComputedStyle(one).backgroundColor;
+            const seen = own !== "rgba(0, 0, 0, 0)" || !one.parentElement;
+            return seen ? own : ground(one.parentElement);
+          };
+          return [...document.querySelectorAll("body *")]
+            .filter((one) => one.checkVisibility() && [...one.childNodes].some(
+              (node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim()))
+            .filter((one) => !one.closest(".unseen, noscript, .skip, [disabled]"))
+            .map((one) => {
+              const [a, b] = [light(getComputedStyle(one).color), light(ground(one))];
+              const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+              return [contrast, one.outerHTML.slice(0, 90)];
+            })
+            .filter(([contrast]) => contrast < 4.5);
+        }"""
+    )
+    assert pale == []
+
+
+@pytest.mark.parametrize("path", ["/", "/map", "/docs"])
+def test_a_narrow_screen_needs_no_scrolling_sideways(visit: Open, photo: Path, path: str) -> None:
+    page = visit(path)
+    page.set_viewport_size({"width": 360, "height": 740})
+    if path == "/":
+        send(page, photo)
+        page.locator(".card button").first.click()
+    expect(page.locator(".card, #map, .route").first).to_be_visible()
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+
+
+def test_the_documentation(visit: Open) -> None:
+    page = visit("/docs")
+    expect(page.locator("#routes")).to_contain_text("/api/points/{id}/similar")
+    expect(page.locator("#routes")).to_contain_text("Only hits of this class.")
+
+
+def test_the_login(browser: Any, serve: Any) -> None:
+    with serve(key="sesame") as served:
+        session = browser.new_context()
+        page = session.new_page()
+        page.goto(served.url)
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Key").fill("wrong")
+        dialog.get_by_role("button", name="Open").click()
+        expect(dialog.get_by_role("alert")).to_have_text("This is not the key.")
+        dialog.get_by_label("Key").fill("sesame")
+        dialog.get_by_label("Key").press("Enter")
+        expect(page.locator(".card")).to_have_count(9)
+        expect(dialog).to_be_hidden()
+        page.reload()
+        expect(page.locator(".card")).to_have_count(9)
+        session.close()

@@ -1,0 +1,447 @@
+"""What a stranger may try: a clear 4xx in JSON, nothing leaked, nothing executed."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import socket
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from ingest.schema import point_id
+from search.web_guard import MAX_REQUESTS, Access
+from trainer.errors import StoreError
+
+STORED = point_id("rocks/marble/marble-0002.jpg")
+JPEG = {"Content-Type": "image/jpeg"}
+TRICKS = [
+    "../../../../etc/passwd",
+    "..%2f..%2f..%2fetc%2fpasswd",
+    "%2e%2e/%2e%2e/etc/passwd",
+    "/etc/passwd",
+    "//etc/passwd",
+    "file:///etc/passwd",
+    "..\\..\\windows\\win.ini",
+    "rocks/marble/marble-0002.jpg",
+    "%00",
+    "%ff%fe",
+    "{id}",
+    "' OR 1=1 --",
+    "<script>alert(1)</script>",
+    "x" * 5000,
+]
+
+
+def refused(answer: httpx.Response, served: Any, *statuses: int) -> str:
+    """Check that an answer is a clear refusal that tells nothing of the machine."""
+    assert answer.status_code in (statuses or range(400, 500)), answer.text[:300]
+    body = json.loads(answer.text)
+    assert list(body) == ["error"]
+    assert body["error"]
+    for word in (
+        "root:",
+        "Traceback",
+        str(served.working.root),
+        str(served.rocks),
+        "site-packages",
+    ):
+        assert word not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-type"] == "application/json"
+    return str(body["error"])
+
+
+def floats(*values: float) -> str:
+    packed = np.resize(np.array(values, dtype="<f4"), 32).tobytes()
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_no_parameter_reaches_the_file_system(
+    client: httpx.Client, served: Any, trick: str
+) -> None:
+    for address in (f"/api/images/{trick}", f"/api/points/{trick}/similar"):
+        refused(client.get(address), served)
+    for name in ("k", "class", "min_score", "one_per", "path"):
+        similar = f"/api/points/{STORED}/similar"
+        refused(client.get(similar, params={name: trick}), served, 422)
+    refused(client.get(f"/api/images/{STORED}", params={"side": trick}), served, 422)
+    refused(client.get("/api/search", params={"embedding": trick}), served, 422)
+    link = {"embedding": floats(1), "sha256": trick}
+    refused(client.get("/api/search", params=link), served, 422)
+    refused(client.post("/api/recommend", json={"likes": [trick]}), served, 422)
+    refused(client.post("/api/recommend", json={"likes": [STORED], trick: 1}), served, 422)
+    refused(client.get(f"/static/{trick}"), served, 404)
+    refused(client.get(f"/{trick}"), served, 404)
+
+
+def test_the_sources_are_not_served(served: Any) -> None:
+    for path in ("/static/../web.py", "/static/%2e%2e/web.py", "/static/index.html/../../web.py"):
+        answer = exchange(served, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert answer.startswith("HTTP/1.1 404")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"k": 0},
+        {"k": -1},
+        {"k": 1001},
+        {"k": "1e3"},
+        {"k": "9" * 400},
+        {"k": ""},
+        {"min_score": 1.01},
+        {"min_score": "nan"},
+        {"min_score": "inf"},
+        {"min_score": "1e999"},
+        {"one_per": "path"},
+        {"class": "no such class"},
+        {"class": ""},
+        {"unknown": 1},
+    ],
+)
+def test_wishes_that_cannot_be_fulfilled(
+    client: httpx.Client, served: Any, photo: Path, parameters: dict[str, Any]
+) -> None:
+    picture = photo.read_bytes()
+    posted = client.post("/api/search", content=picture, headers=JPEG, params=parameters)
+    name = next(iter(parameters))
+    assert name in refused(posted, served, 422)
+    refused(client.get(f"/api/points/{STORED}/similar", params=parameters), served, 422)
+    link = {"embedding": floats(1), **parameters}
+    refused(client.get("/api/search", params=link), served, 422)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "A" * 170,
+        "A" * 171,  # zero
+        "A" * 172,
+        floats(1) + "=",
+        floats(1)[:-1] + "B",  # bits that a decoder would drop
+        floats(float("nan")),
+        floats(1, float("inf")),
+        floats(1).replace(floats(1)[4], "+"),
+        floats(1)[:-2] + "\n" + floats(1)[-1],
+        "Ａ" * 171,
+    ],
+)
+def test_embeddings_that_are_none(client: httpx.Client, served: Any, text: str) -> None:
+    refused(client.get("/api/search", params={"embedding": text}), served, 422)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 422),
+        (b"[]", 422),
+        (b"null", 422),
+        (b"{", 422),
+        (b"\xff\xfe", 400),
+        (b"[" * 60_000, 400),
+        (b'{"likes": []}', 422),
+        (b'{"likes": "x"}', 422),
+        (json.dumps({"likes": [STORED] * 101}).encode(), 422),
+        (json.dumps({"likes": [STORED], "k": 10**400}).encode(), 422),
+        (json.dumps({"likes": [point_id("none")]}).encode(), 404),
+        (b" " * 70_000, 413),
+    ],
+)
+def test_bodies_that_are_no_examples(
+    client: httpx.Client, served: Any, body: bytes, status: int
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = client.post("/api/recommend", content=body, headers=headers)
+    refused(answer, served, status, 400, 422)
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/html", "application/json", "multipart/form-data", "x", None]
+)
+def test_what_is_not_sent_as_a_picture(
+    client: httpx.Client, served: Any, photo: Path, kind: str | None
+) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    answer = client.post("/api/search", content=photo.read_bytes(), headers=headers)
+    refused(answer, served, 415)
+
+
+def test_bytes_need_no_kind_of_picture(client: httpx.Client, photo: Path) -> None:
+    for kind in ("application/octet-stream", "IMAGE/X-ANYTHING; q=1"):
+        headers = {"Content-Type": kind}
+        answer = client.post("/api/search", content=photo.read_bytes(), headers=headers)
+        assert answer.status_code == 200
+
+
+def test_what_is_no_picture(client: httpx.Client, served: Any, photo: Path) -> None:
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+    for data in (b"", b"text", svg, photo.read_bytes()[:300], b"\x89PNG\r\n\x1a\n"):
+        refused(client.post("/api/search", content=data, headers=JPEG), served, 422)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """Return a PNG that claims a size and has next to no pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    return start + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "size", [(50_000, 50_000), (12_000, 12_000), (9_000, 9_000), (1, 2**31 - 1)]
+)
+def test_too_many_pixels(client: httpx.Client, served: Any, size: tuple[int, int]) -> None:
+    answer = client.post("/api/search", content=png_header(*size), headers=JPEG)
+    assert "64,000,000 pixels" in refused(answer, served, 413)
+
+
+def exchange(served: Any, text: str, more: bytes = b"") -> str:
+    """Send bytes as they are; return what comes back until the server pauses or closes."""
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(text.encode() + more)
+        received = b""
+        while part := connection.recv(65536):
+            received += part
+            head, _, body = received.partition(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head)
+            if length is not None and len(body) >= int(length[1]):
+                break
+    return received.decode()
+
+
+def post_head(path: str = "/api/search", length: int = 9) -> str:
+    lines = (
+        f"POST {path} HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: image/jpeg",
+        f"Content-Length: {length}",
+    )
+    return "\r\n".join(lines) + "\r\n\r\n"
+
+
+def test_a_body_of_2_gb_is_refused_before_it_is_sent(served: Any) -> None:
+    for path in ("/api/search", "/api/recommend", "/nowhere"):
+        for length in (2 * 2**30, 10**19, 32 * 2**20 + 1):
+            answer = exchange(served, post_head(path, length))
+            assert answer.startswith("HTTP/1.1 413"), answer
+            assert '{"error":"at most ' in answer
+
+
+def test_a_body_that_does_not_end_is_refused_on_its_way(client: httpx.Client, served: Any) -> None:
+    def parts() -> Iterator[bytes]:
+        for _ in range(40):
+            yield bytes(2**20)
+
+    answer = client.post("/api/search", content=parts(), headers=JPEG)
+    assert "33,554,432 bytes" in refused(answer, served, 413)
+
+
+def test_a_slow_client_is_not_waited_for(serve: Any) -> None:
+    with serve(body_seconds=0.2) as served:
+        answer = exchange(served, post_head(), b"half")
+    assert answer.startswith("HTTP/1.1 408")
+    assert "connection: close" in answer
+    assert '{"error":"the body took longer than 0.2 s' in answer
+
+
+def test_a_client_that_hangs_up_does_no_harm(served: Any, client: httpx.Client) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(post_head().encode() + b"ab")
+    assert client.get("/api/collection").status_code == 200
+
+
+def test_only_so_many_requests_at_once(serve: Any) -> None:
+    with serve() as served, served.client as client:
+        host, port = served.url.removeprefix("http://").split(":")
+        waiting = [socket.create_connection((host, int(port))) for _ in range(MAX_REQUESTS)]
+        for connection in waiting:
+            connection.sendall(post_head().encode())
+        while (answer := client.get("/api/collection")).status_code == 200:
+            pass  # not all of them have arrived
+        refused(answer, served, 503)
+        assert answer.headers["retry-after"] == "1"
+        for connection in waiting:
+            connection.close()
+        while (answer := client.get("/api/collection")).status_code == 503:
+            pass
+        assert answer.status_code == 200
+
+
+HOSTS = [
+    "evil.example",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "10.0.0.1",
+    "0.0.0.0",
+    "",
+]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_another_name_for_this_machine_is_not_answered(
+    client: httpx.Client, served: Any, host: str
+) -> None:
+    for path in ("/", "/api/collection", f"/api/images/{STORED}"):
+        refused(client.get(path, headers={"Host": host}), served, 421)
+
+
+def test_a_request_without_a_host_is_not_answered(served: Any) -> None:
+    assert exchange(served, "GET / HTTP/1.0\r\n\r\n").startswith("HTTP/1.1 421")
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:9", "127.0.0.1:8000", "127.9.9.9", "[::1]:80"]
+)
+def test_names_of_this_machine_are_answered(client: httpx.Client, host: str) -> None:
+    assert client.get("/api/collection", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_what_another_sites_page_posts_is_refused(
+    client: httpx.Client, served: Any, photo: Path, headers: dict[str, str]
+) -> None:
+    picture = photo.read_bytes()
+    answer = client.post("/api/search", content=picture, headers={**JPEG, **headers})
+    refused(answer, served, 403)
+    answer = client.post("/api/recommend", json={"likes": [STORED]}, headers=headers)
+    refused(answer, served, 403)
+
+
+def test_the_pages_own_posts_are_taken(client: httpx.Client, served: Any, photo: Path) -> None:
+    own = {"Origin": served.url, "Sec-Fetch-Site": "same-origin"}
+    answer = client.post("/api/search", content=photo.read_bytes(), headers={**JPEG, **own})
+    assert answer.status_code == 200
+
+
+def test_browsers_are_told_to_run_nothing_else(client: httpx.Client) -> None:
+    for path in ("/", "/static/app.js", "/api/collection", f"/api/images/{STORED}", "/nowhere"):
+        headers = client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "server" not in headers
+    page = client.get("/").text
+    assert not re.search(r"<script(?![^>]*src=)|<style|\son\w+=|\sstyle=", page)
+
+
+def test_names_that_are_code_are_data(client: httpx.Client) -> None:
+    answer = client.get("/api/collection")
+    assert answer.headers["content-type"] == "application/json"
+    assert any(one["name"].startswith("<img") for one in answer.json()["classes"])
+
+
+def test_methods_that_are_not_offered(client: httpx.Client, served: Any) -> None:
+    for method, path in [
+        ("PUT", "/api/search"),
+        ("DELETE", f"/api/images/{STORED}"),
+        ("POST", "/"),
+    ]:
+        refused(client.request(method, path), served, 405)
+    refused(client.post("/login", json={"key": "x"}), served, 404)
+
+
+@pytest.mark.parametrize(
+    "error", [StoreError("no /secret/place"), RuntimeError("at /secret/place")]
+)
+def test_what_breaks_inside_stays_inside(
+    client: httpx.Client, served: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(_: str) -> dict[str, int]:
+        raise error
+
+    monkeypatch.setattr(served.store, "values", broken)
+    answer = client.get("/api/collection")
+    assert "secret" not in refused(answer, served, 500, 503)
+
+
+def test_a_picture_of_a_stored_path_that_leads_elsewhere_is_not_given(
+    client: httpx.Client, served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (point,) = served.store.fetch([STORED])
+    foreign = type(point.payload)("rocks/../../../etc/passwd", "x", "0" * 64, 1, 1, "rocks")
+    monkeypatch.setattr(type(point.payload), "id", property(lambda _: STORED))
+    monkeypatch.setattr(served.store, "fetch", lambda *_, **__: [type(point)(foreign)])
+    refused(client.get(f"/api/images/{STORED}"), served, 404)
+
+
+# The key
+
+
+def test_others_are_let_in_by_a_key_alone() -> None:
+    for host in ("0.0.0.0", "::", "192.168.1.5", "example.org", "127.0.0.1.example.org"):
+        with pytest.raises(ValueError, match="no key"):
+            Access(host)
+        assert not Access(host, "key").loopback
+    for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost"):
+        assert Access(host).loopback
+
+
+def test_a_page_with_a_key(serve: Any, photo: Path) -> None:
+    with serve(host="0.0.0.0", key="sésame") as served, served.client as client:
+        assert client.get("/").status_code == 200, "the page itself, with its login"
+        for path in ("/api/collection", "/api/map", f"/api/images/{STORED}", "/api/nowhere"):
+            refused(client.get(path), served, 401)
+        picture = photo.read_bytes()
+        refused(client.post("/api/search", content=picture, headers=JPEG), served, 401)
+        for value in ("Bearer wrong", "Bearer", "Basic c8OpYW1l", "Bearer s", ""):
+            headers = {"Authorization": value}
+            refused(client.get("/api/collection", headers=headers), served, 401)
+        refused(
+            client.get("/api/collection", headers={"Cookie": b"geosim-session=x\xe9"}), served, 401
+        )
+        right = {"Authorization": "Bearer sésame".encode()}
+        assert client.get("/api/collection", headers=right).status_code == 200
+
+        assert "key" in refused(client.post("/login", json={"key": "sesame"}), served, 401)
+        refused(client.post("/login", json={}), served, 422)
+        foreign = {"Origin": "https://evil.example"}
+        refused(client.post("/login", json={"key": "sésame"}, headers=foreign), served, 403)
+        answer = client.post("/login", json={"key": "sésame"})
+        assert answer.status_code == 204
+        cookie = answer.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "samesite=strict" in cookie.lower()
+        assert "sesame" not in cookie
+        assert client.get("/api/collection").status_code == 200, "by the cookie"
+        named = {"Host": "geosim.example.org"}
+        assert client.get("/", headers=named).status_code == 200, "any name leads here"
+
+
+def test_pictures_with_a_bomb_in_them(client: httpx.Client, served: Any) -> None:
+    bomb = io.BytesIO()
+    Image.new("L", (8000, 8001)).save(bomb, "PNG")
+    assert len(bomb.getvalue()) < 200_000
+    answer = client.post("/api/search", content=bomb.getvalue(), headers=JPEG)
+    assert "pixels" in refused(answer, served, 413)

@@ -1,0 +1,131 @@
+"""``geosim serve`` as a user starts and ends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import Result
+
+from ingest.edge import EdgeStore
+from trainer.working import Working
+
+Run = Callable[..., Result]
+
+
+@contextmanager
+def started(
+    working: Path, *arguments: str, before: str = "", **environment: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Start the command; yield the address it prints, and the process, which must end by itself."""
+    code = f"{before}\nfrom search.cli import geosim; geosim()"
+    command = [sys.executable, "-c", code, "serve", "--port", "0", "--working", str(working)]
+    process = subprocess.Popen(
+        [*command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().split(" ")[0], process
+        process.wait(60)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def copy(odd: Working, tmp_path: Path) -> Working:
+    return Working(Path(shutil.copytree(odd.root, tmp_path / "working")))
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_says_where_and_ends_well(copy: Working, ending: signal.Signals) -> None:
+    with started(copy.root) as (address, process):
+        assert address.startswith("http://127.0.0.1:")
+        with httpx.Client(base_url=address, timeout=60) as client:
+            assert client.get("/api/collection").json()["points"] == 98
+            process.send_signal(ending)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert out == ""
+    assert "ended" in err
+    assert "Traceback" not in err
+    with EdgeStore(copy.qdrant, "geosim") as store:
+        assert store.count() == 98
+
+
+SLOW_MAP = """
+import threading, search.web_map
+search.web_map.SECONDS = 0.1
+search.web_map.layout = lambda *_: threading.Event().wait()
+"""
+
+
+def test_it_ends_while_a_map_is_drawn(copy: Working) -> None:
+    with started(copy.root, before=SLOW_MAP) as (address, process):
+        answer = httpx.get(address + "api/map", timeout=60)
+        assert (answer.status_code, answer.json()) == (202, {})
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert err.endswith("ended\n")
+
+
+def test_the_key_comes_from_the_environment_and_is_never_shown(copy: Working) -> None:
+    options = ("--host", "0.0.0.0")
+    with started(copy.root, *options, GEOSIM_SERVE_API_KEY="sesame-7") as (address, process):
+        port = address.rstrip("/").rpartition(":")[2]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            assert client.get("/api/collection").status_code == 401
+            client.headers["Authorization"] = "Bearer sesame-7"
+            assert client.get("/api/collection").status_code == 200
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert "sesame" not in address + out + err
+
+
+@pytest.mark.parametrize("key", [(), ("--api-key", "")])
+def test_beyond_this_machine_it_wants_a_key(
+    geosim: Run, copy: Working, key: tuple[str, ...]
+) -> None:
+    result = geosim("serve", "--host", "0.0.0.0", *key, "--working", copy.root)
+    assert result.exit_code == 2
+    assert "--api-key" in result.stderr
+    assert "GEOSIM_SERVE_API_KEY" in result.stderr
+
+
+def test_a_port_that_is_taken(geosim: Run, copy: Working) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = geosim("serve", "--port", port, "--working", copy.root)
+    assert result.exit_code == 1
+    assert f"port {port}" in result.stderr
+    assert "another --port" in result.stderr
+
+
+def test_nothing_to_serve(geosim: Run, working: Working) -> None:
+    result = geosim("serve", "--port", 0, "--working", working.root)
+    assert result.exit_code == 1
+    assert "geosim ingest" in result.stderr
+
+
+def test_help_is_answered_without_the_web_framework() -> None:
+    code = (
+        "import sys; from search.cli import geosim\n"
+        "geosim(['serve', '--help'], standalone_mode=False)\n"
+        "assert not {'fastapi', 'uvicorn', 'pydantic', 'starlette', 'openTSNE'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "Examples:" in done.stdout
