@@ -94,6 +94,8 @@ class Api:
         router.get("/search")(self.search_again)
         router.get("/points/{id}/similar")(self.similar)
         router.post("/recommend")(self.recommend)
+        # The Qdrant dashboard knows a picture by the ending of its address.
+        router.get("/images/{id}.jpg", include_in_schema=False)(self.image)
         router.get("/images/{id}", response_class=Response, responses={200: jpeg})(self.image)
         router.get("/collection")(self.collection)
         router.get("/map", response_class=Response, responses=drawn)(self.map)

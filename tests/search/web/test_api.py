@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from ingest.schema import Payload, point_id
+from ingest.sync import IMAGES
 from search.explain import Novelty
 from search.hits import Hit
 from search.web_pictures import Thumbnails
@@ -179,6 +180,14 @@ def test_pictures_are_reduced_never_enlarged_and_made_anew(client: httpx.Client)
     assert default.content == client.get(address, params={"side": 256}).content
     assert client.get(address, params={"side": 63}).status_code == 422
     assert client.get(address, params={"side": 1025}).status_code == 422
+
+
+def test_the_address_that_an_ingest_stores_shows_the_picture(client: httpx.Client) -> None:
+    answer = client.get(f"{IMAGES}{point_id(STORED)}.jpg")
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["cross-origin-resource-policy"] == "same-site"
+    assert answer.content == client.get(f"/api/images/{point_id(STORED)}").content
+    assert client.get(f"{IMAGES}none.jpg").status_code == 422
 
 
 def test_a_browser_keeps_pictures(client: httpx.Client) -> None:
