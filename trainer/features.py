@@ -28,7 +28,7 @@ from trainer.images import Prepared, prepare
 from trainer.sources import Source
 
 BATCH = 32
-"""Images per backbone call: more is no faster on a CPU, and this is what a kill can cost."""
+"""Images per backbone call: more is no faster on a CPU, and a kill can cost two of these."""
 
 CHUNK = 2048
 """Images looked up in the cache at once; bounds the memory of a pass."""
@@ -63,7 +63,7 @@ class FeatureCache:
     """Features on disk by content hash: one SQLite file per backbone fingerprint.
 
     Every batch is one transaction in a write-ahead log, so a process killed at any moment loses
-    the batch at work and nothing else; several processes may share the file.
+    the two batches at work and nothing else; several processes may share the file.
     """
 
     def __init__(self, folder: Path, spec: BackboneSpec, fingerprint: str) -> None:

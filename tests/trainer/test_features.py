@@ -250,7 +250,9 @@ def test_a_killed_pass_is_resumed_where_it_was(tmp_path: Path, call: int) -> Non
     assert killed.returncode == -signal.SIGKILL
     resumed = start(data, cache)
     output, _ = resumed.communicate("\n")
-    assert output == f"80 {80 - 32 * (call - 1)}\n"
+    # The batch before the one at work may be finished, but not stored yet.
+    at_best, at_worst = 80 - 32 * (call - 1), min(80, 80 - 32 * (call - 2))
+    assert output in (f"80 {at_best}\n", f"80 {at_worst}\n")
     dataset = open_dataset(data)
     again = FeatureExtractor(SPEC, FINGERPRINT, must_not_load, cache)
     found, _ = run(again, dataset, hashed_of(dataset))
