@@ -16,6 +16,7 @@ from trainer.cli import download, train
 from trainer.commands import (
     Command,
     strict_option,
+    table_or_json_option,
     tell_rejected,
     tell_training,
     train_options,
@@ -223,14 +224,7 @@ def demo(working: Working, **options: Any) -> None:
 
 
 @click.command(cls=Command)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How the status is printed.",
-)
+@table_or_json_option
 @store_options
 @working_option
 def status(form: str, qdrant: str | None, collection: str, working: Working) -> None:

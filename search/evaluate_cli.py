@@ -12,6 +12,7 @@ from trainer.commands import (
     Command,
     data_argument,
     recipe_options,
+    table_or_json_option,
     tell_rejected,
     working_option,
 )
@@ -52,14 +53,7 @@ def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of runs and report  [default: WORKING/report]",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How the result is printed.",
-)
+@table_or_json_option
 @recipe_options
 @working_option
 def evaluate(

@@ -63,6 +63,15 @@ working_option = click.option(
 
 strict_option = click.option("--strict", is_flag=True, help="Fail if any image was rejected.")
 
+table_or_json_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How the result is printed.",
+)
+
 data_argument = click.argument("data", type=click.Path(path_type=Path))
 
 
