@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -34,13 +33,14 @@ from ingest.schema import (
     exact_top,
 )
 from ingest.store import SCAN_BATCH
+from trainer.closing import Closing
 from trainer.errors import StoreError
 
 UPSERT_BATCH = 1024
 """Points per write. Qdrant Edge holds the GIL during a call: about 30 ms for this many."""
 
 
-class EdgeStore:
+class EdgeStore(Closing):
     """One collection in Qdrant Edge; a `VectorStore`.
 
     The shard is opened, and locked against other openers, by the first call that needs it.
@@ -181,19 +181,6 @@ class EdgeStore:
             finally:
                 self._shard = None
                 self._files.release()
-
-    def __enter__(self) -> EdgeStore:
-        """Enter a ``with`` block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the store at the end of a ``with`` block."""
-        self.close()
 
     def _ask(self, queries: Sequence[Nearest], limit: int) -> list[list[Match]]:
         shard = self._open()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -32,6 +31,7 @@ from ingest.schema import (
 )
 from ingest.server_requests import PAUSE_S, TRIES, open_client, send
 from ingest.store import SCAN_BATCH
+from trainer.closing import Closing
 from trainer.errors import StoreError
 
 UPSERT_BATCH = 1000
@@ -64,7 +64,7 @@ def connect(url: str, api_key: str | None, name: str, *, pause: float = PAUSE_S)
     return ServerStore(client, name, location=location, pause=pause)
 
 
-class ServerStore:
+class ServerStore(Closing):
     """One collection on a Qdrant server; a `VectorStore`."""
 
     def __init__(
@@ -222,19 +222,6 @@ class ServerStore:
     def close(self) -> None:
         """Close the connections; safe to call twice."""
         self._client.close()
-
-    def __enter__(self) -> ServerStore:
-        """Enter a ``with`` block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the store at the end of a ``with`` block."""
-        self.close()
 
     def _ask(self, queries: Sequence[Nearest], limit: int) -> list[list[Match]]:
         requests = [

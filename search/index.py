@@ -10,12 +10,12 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from ingest.store import VectorStore, open_store
 from search.examples import Example
 from search.hits import Hit, Result, Wanted
 from search.query import Searcher
+from trainer.closing import Closing
 from trainer.errors import QueryError
 from trainer.working import Working
 
@@ -60,7 +60,7 @@ class Neighbours:
     neighbours: tuple[Neighbour, ...]
 
 
-class Index:
+class Index(Closing):
     """An open index; close it, or use it in a ``with`` block."""
 
     def __init__(self, store: VectorStore, working: Working) -> None:
@@ -161,16 +161,3 @@ class Index:
     def close(self) -> None:
         """Let go of the store; safe to call twice."""
         self._store.close()
-
-    def __enter__(self) -> Index:
-        """Enter a ``with`` block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the index at the end of a ``with`` block."""
-        self.close()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import TypeVar
 
 from tqdm import tqdm
 
+from trainer.closing import Closing
+
 T = TypeVar("T")
 
 
-class Progress:
+class Progress(Closing):
     """A bar that advances by the number of things just done."""
 
     def __init__(self, what: str, total: int, *, unit: str = "image") -> None:
@@ -29,13 +30,6 @@ class Progress:
             yield thing
             self._bar.update(1)
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the bar."""
         self._bar.close()
