@@ -53,7 +53,28 @@ class Searcher:
         groups = self._groups(wanted)
         remaining = iter(examples)
         while batch := list(islice(remaining, QUERY_BATCH)):
-            yield from self._answer(self._resolver.resolve(batch), wanted, groups)
+            yield from self._answers(self._resolver.resolve(batch), wanted, groups)
+
+    def resolve(self, example: Example) -> Resolved:
+        """Return an example with its vector, to be asked about several times.
+
+        Raises:
+            QueryError: it has none.
+            ModelError: it must be embedded and there is no model.
+        """
+        (resolved,) = self._resolver.resolve([example])
+        if resolved.error is not None:
+            raise QueryError(resolved.error)
+        return resolved
+
+    def answer(self, resolved: Resolved, wanted: Wanted = ANYTHING) -> Result:
+        """Return what looks like one example that has its vector.
+
+        Raises:
+            QueryError: no indexed image has the class that is wanted.
+        """
+        (result,) = self._answers([resolved], wanted, self._groups(wanted))
+        return result
 
     def together(
         self,
@@ -62,6 +83,26 @@ class Searcher:
         wanted: Wanted = ANYTHING,
     ) -> Result:
         """Find what looks like several examples at once, and not like others.
+
+        Args:
+            likes: at least one example.
+            unlikes: counter-examples.
+            wanted: which hits.
+
+        Raises:
+            QueryError: an example has no vector, or what `answer_together` refuses.
+            ModelError: an image must be embedded and there is no model.
+        """
+        resolved = self._resolver.resolve([*likes, *unlikes])
+        return self.answer_together(resolved[: len(likes)], resolved[len(likes) :], wanted)
+
+    def answer_together(
+        self,
+        likes: Sequence[Resolved],
+        unlikes: Sequence[Resolved] = (),
+        wanted: Wanted = ANYTHING,
+    ) -> Result:
+        """Return what looks like several examples that have their vectors.
 
         The query is Qdrant's recommendation by average vector: the mean of the examples, moved
         away from the mean of the counter-examples by their difference. Neither they nor copies of
@@ -73,13 +114,12 @@ class Searcher:
             wanted: which hits.
 
         Raises:
-            QueryError: an example has no vector, they cancel each other out, or no indexed image
-                has the class that is wanted.
-            ModelError: an image must be embedded and there is no model.
+            QueryError: there is none, they cancel each other out, or no indexed image has the class
+                that is wanted.
         """
         if not likes:
             raise QueryError("name at least one example to look for")
-        resolved = self._resolver.resolve([*likes, *unlikes])
+        resolved = [*likes, *unlikes]
         vectors = [_vector(one) for one in resolved]
         vector = average(vectors[: len(likes)], vectors[len(likes) :])
         if not vector.any():
@@ -88,8 +128,8 @@ class Searcher:
         copies = {twin.payload.id for one in resolved for twin in self._resolver.twins(one, None)}
         asked = self._asked(vector, frozenset(indexed | copies), wanted, self._groups(wanted))
         matches = [match for found in self._ask(asked, wanted) for match in found]
-        names = " + ".join(one.text for one in resolved[: len(likes)])
-        names += "".join(f" - {one.text}" for one in resolved[len(likes) :])
+        names = " + ".join(one.text for one in likes)
+        names += "".join(f" - {one.text}" for one in unlikes)
         return Result(names, ranked_hits(matches, "", self._limit(wanted)))
 
     def warm_up(self) -> None:
@@ -136,7 +176,7 @@ class Searcher:
         """Return how many hits there may be; None for all within the radius."""
         return K if wanted.k is None and wanted.min_score is None else wanted.k
 
-    def _answer(
+    def _answers(
         self, resolved: Sequence[Resolved], wanted: Wanted, groups: Sequence[str]
     ) -> Iterator[Result]:
         asked: list[Nearest] = []

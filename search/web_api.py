@@ -22,7 +22,8 @@ from ingest.schema import Point
 from ingest.store import VectorStore
 from search.examples import Resolved
 from search.explain import Novelty, explain
-from search.hits import Hit, Wanted
+from search.hits import Result, Wanted
+from search.query import Searcher
 from search.web_map import WebMap
 from search.web_models import (
     Answer,
@@ -39,7 +40,7 @@ from search.web_models import (
     hit_answer,
 )
 from search.web_pictures import MOST_PIXELS, Thumbnails, check_pixels
-from search.web_search import WebSearcher, embedding, encoded, stored
+from search.web_search import embedding, encoded, stored
 from trainer.errors import ImageError, StoreError
 from trainer.working import Working
 
@@ -53,7 +54,7 @@ DECODERS = 2
 
 _log = logging.getLogger("uvicorn.error")
 
-Ask = Callable[[Wanted], Sequence[Hit]]
+Ask = Callable[[Wanted], Result]
 PointId = Annotated[UUID, Path(alias="id", description="Id of an indexed image.")]
 Side = Annotated[int, Query(ge=64, le=1024, description="Longer side in pixels, at most.")]
 Wishes = Annotated[Restrictions, Query()]
@@ -66,7 +67,7 @@ class Api:
         """Open for searching and load the model; raises what `Searcher` does, and `ModelError`."""
         self._store = store
         self._working = working
-        self._searcher = WebSearcher(store, working)
+        self._searcher = Searcher(store, working)
         self._searcher.warm_up()
         self._thumbnails = Thumbnails(working)
         self._decoders = anyio.CapacityLimiter(DECODERS)
@@ -160,7 +161,7 @@ class Api:
 
     def _by_picture(self, data: bytes, wanted: Wanted) -> Answer:
         check_pixels(data)
-        return self._answer(self._searcher.picture(data), wanted)
+        return self._answer(self._searcher.resolve(data), wanted)
 
     def _by_point(self, id_: str, wanted: Wanted) -> Answer:
         (point,) = self._points([id_])
@@ -169,19 +170,17 @@ class Api:
         return answer
 
     def _by_examples(self, examples: Examples) -> Answer:
-        likes = [str(one) for one in examples.likes]
-        unlikes = [str(one) for one in examples.unlikes]
-        named = [StoredImage.of(point.payload) for point in self._points([*likes, *unlikes])]
-
-        def ask(wanted: Wanted) -> Sequence[Hit]:
-            return self._searcher.together(likes, unlikes, wanted).hits
-
+        likes = self._points([str(one) for one in examples.likes])
+        unlikes = self._points([str(one) for one in examples.unlikes])
+        ask = partial(
+            self._searcher.answer_together, list(map(stored, likes)), list(map(stored, unlikes))
+        )
         hits, explanation = _explained(ask, examples.wanted(), None)
         return Answer(
             hits=hits,
             explanation=explanation,
-            likes=named[: len(likes)],
-            unlikes=named[len(likes) :],
+            likes=[StoredImage.of(point.payload) for point in likes],
+            unlikes=[StoredImage.of(point.payload) for point in unlikes],
         )
 
     def _answer(self, query: Resolved, wanted: Wanted) -> Answer:
@@ -232,7 +231,7 @@ def _explained(
     ask: Ask, wanted: Wanted, novelty: Novelty | None
 ) -> tuple[list[HitAnswer], ExplanationAnswer]:
     """Ask, and explain by the nearest of all classes: a filter must not decide the vote."""
-    hits = ask(wanted)
+    hits = ask(wanted).hits
     anything = Wanted(None if wanted.min_score is not None else wanted.k)
-    nearest = hits if wanted == anything else ask(anything)
+    nearest = hits if wanted == anything else ask(anything).hits
     return [hit_answer(hit) for hit in hits], ExplanationAnswer.of(explain(nearest, novelty))

@@ -393,3 +393,15 @@ def test_an_embedding_is_looked_for_as_it_is(searcher: Searcher, store: EdgeStor
     for bad in (np.zeros(32), np.full(32, np.nan), np.ones(31), np.zeros((2, 2, 2, 2), np.uint8)):
         with pytest.raises(QueryError):
             one(searcher, bad)
+
+
+def test_what_is_resolved_once_can_be_asked_often(searcher: Searcher, sample: Path) -> None:
+    path, other = sample / "marble" / "marble-0002.jpg", "rocks/schist/schist-0001.jpg"
+    resolved, unlike = searcher.resolve(path), searcher.resolve(other)
+    for wanted in (Wanted(3), Wanted(label="schist"), Wanted(one_per="class")):
+        (expected,) = searcher.search([path], wanted)
+        assert searcher.answer(resolved, wanted) == expected
+        together = searcher.together([path], [other], wanted)
+        assert searcher.answer_together([resolved], [unlike], wanted) == together
+    with pytest.raises(QueryError, match=r"^not a JPEG"):
+        searcher.resolve(b"no picture")
