@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
+import socket
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+
+from ingest.store import open_store
+from ingest.sync import sync
+from tests.benches.children import BenchError
+from tests.benches.frames import chromium
+from tests.benches.page import MOVEMENTS, check
+from tests.benches.server import serving
+from trainer.dataset import open_dataset
+from trainer.model import load_model
+from trainer.working import Working
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("graph", "store", "growth")
@@ -145,3 +159,114 @@ def test_targets_are_shown_as_met_or_missed(output: Path, tmp_path: Path) -> Non
     table = (tmp_path / "bench.md").read_text()
     assert "| met: 1.23x, at most 1.3x |" in table
     assert "| **missed**: 2.50 s, at least 2.8 s |" in table
+
+
+@pytest.fixture(scope="module")
+def served(
+    lite0_trained: Working, sample: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Working:
+    """A working folder with the bundled network and a collection of `sample`."""
+    root = tmp_path_factory.mktemp("served") / "working"
+    working = Working(Path(shutil.copytree(lite0_trained.root, root)))
+    with open_store(None, "geosim", working=root) as store:
+        sync(open_dataset(sample), load_model(working.model), store, working)
+    return working
+
+
+@pytest.fixture(scope="module")
+def page(served: Working, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The rows of the page's part."""
+    folder = tmp_path_factory.mktemp("page")
+    done = benches(folder, "page", "--working", served.root, "--runs", 1, "--images", 24)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads((folder / "bench.json").read_text())
+    rows: list[dict[str, Any]] = stored["parts"]["page"]["rows"]
+    return rows
+
+
+def test_the_page_is_measured_in_every_way(page: list[dict[str, Any]]) -> None:
+    assert [(row["name"], row["unit"], len(row["values"])) for row in page if row["values"]] == [
+        ("upload of a new picture", "ms", 1),
+        ("indexed picture", "ms", 1),
+        ("20 clients at once", "requests/s", 1),
+        ("one client", "requests/s", 1),
+        *((name, "ms", 1) for name in MOVEMENTS if chromium() and find_spec("playwright")),
+        *(
+            (name, "MB", 1)
+            for name in ("after a warm-up of 24 requests", "240 requests later")
+            if Path("/proc").exists()
+        ),
+    ]
+    assert len(page) == 8
+    assert all(row["target"] is None for row in page)
+    assert all(value > 0 for row in page for value in row["values"])
+
+
+def test_every_request_to_the_page_counts(page: list[dict[str, Any]]) -> None:
+    assert "slowest of 24" in page[0]["note"]
+    assert page[2]["note"] == "all 80 answers as alone"  # of a warm-up and a round
+
+
+def test_a_frame_of_the_page_takes_as_long_as_a_screen_shows_it(page: list[dict[str, Any]]) -> None:
+    for row in (row for row in page if row["name"] in MOVEMENTS):
+        if row["values"]:
+            assert "slowest of 120" in row["note"]
+            assert row["min"] > 15  # ms: no frame is without its drawing, none between two
+        else:
+            assert "not installed" in row["note"]
+
+
+def answer(*paths: str, identical: bool = False) -> bytes:
+    return json.dumps({"hits": [{"path": one, "identical": identical} for one in paths]}).encode()
+
+
+def test_another_answer_of_the_page_is_an_error() -> None:
+    same = [answer("a", "b"), answer("c")]
+    check(same, same)
+    with pytest.raises(BenchError, match="1 of 2 uploads got another answer"):
+        check([same[0], answer("b")], same)
+    for useless in (answer(), answer("a", identical=True)):
+        with pytest.raises(BenchError, match="nothing to measure"):
+            check([useless], [useless])
+
+
+def test_a_page_is_ended_when_what_measures_it_fails(served: Working) -> None:
+    addresses = []
+
+    def fail() -> None:
+        with serving(served.root) as server:
+            addresses.append(server.url)
+            assert httpx.get(f"{server.url}api/collection").json()["points"] == 96
+            raise BenchError("failed")
+
+    with pytest.raises(BenchError, match="failed"):
+        fail()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(addresses[0])
+
+
+ABANDONED = """
+import os, sys
+from pathlib import Path
+from tests.benches.server import serving
+with serving(Path(sys.argv[1])) as server:
+    print(server.url, flush=True)
+    os._exit(1)
+"""
+
+
+def test_a_page_ends_when_what_measures_it_is_killed(served: Working) -> None:
+    line = [sys.executable, "-c", ABANDONED, str(served.root)]
+    done = subprocess.run(line, check=False, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    port = int(done.stdout.strip().rstrip("/").rpartition(":")[2])
+    for _ in range(300):
+        with socket.socket() as connection:
+            if connection.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.1)
+    raise AssertionError("the server goes on")
+
+
+def test_a_page_that_does_not_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"did not start: .*geosim ingest"), serving(tmp_path):
+        pass

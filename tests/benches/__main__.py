@@ -18,7 +18,7 @@ from tests.benches.results import Settings
 from trainer.commands import INTERRUPTED, Command
 from trainer.errors import GeosimError
 
-PARTS = ("embed", "search", "ingest", "graph", "store", "growth", "memory")
+PARTS = ("embed", "search", "page", "ingest", "graph", "store", "growth", "memory")
 """The parts' modules, in the tables' order."""
 
 
@@ -70,8 +70,8 @@ def main(
 ) -> None:
     """Measure geosim and its peers side by side and write the tables.
 
-    PART is one or more of embed, search, ingest, graph, store, growth and memory; all by default.
-    Parts measured before stay in the tables.
+    PART is one or more of embed, search, page, ingest, graph, store, growth and memory; all by
+    default. Parts measured before stay in the tables.
 
     \b
     Examples:

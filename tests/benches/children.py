@@ -131,12 +131,27 @@ def peak_bytes() -> int:
 
     On Linux from ``/proc``: ``getrusage`` there also counts the process this one was started from.
     """
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
+    peak = _in_proc("self", "VmHWM")
+    if peak is None:
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return peak
+
+
+def resident_bytes(process: int) -> int | None:
+    """Return the resident memory of a process now, in bytes; None where there is no ``/proc``."""
+    return _in_proc(str(process), "VmRSS")
+
+
+def _in_proc(process: str, field: str) -> int | None:
+    """Return what Linux says of a process's memory, in bytes; None elsewhere."""
+    try:
+        lines = Path("/proc", process, "status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next(
+        (int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), None
+    )
 
 
 def command(module: str, function: str, *arguments: object) -> tuple[float, str]:

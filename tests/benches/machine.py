@@ -20,6 +20,8 @@ PACKAGES = (
     "scikit-learn",
     "qdrant-edge-py",
     "qdrant-client",
+    "fastapi",
+    "uvicorn",
 )
 """Distributions whose versions decide the figures."""
 

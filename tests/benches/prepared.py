@@ -5,6 +5,7 @@ Prepared once below the output folder and used again; a folder that the user nam
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ingest.store import open_store
 from tests.benches.children import ROOT, BenchError
@@ -20,7 +22,7 @@ from tests.benches.results import Settings
 from trainer.dataset import Dataset, open_dataset
 from trainer.errors import ModelError
 from trainer.files import replacing
-from trainer.images import prepare
+from trainer.images import open_rgb, prepare
 from trainer.model import load_model
 from trainer.progress import Progress
 from trainer.sample import PER_CLASS, write_sample
@@ -29,6 +31,9 @@ from trainer.working import Working
 
 BACKBONE = "efficientnet-lite0"
 """Of the prepared model: its weights need no download."""
+
+NOISE = 3
+"""Grey levels that a new picture differs by, at most."""
 
 
 def pictures(settings: Settings) -> Path:
@@ -64,6 +69,24 @@ def pixels(settings: Settings, size: int, count: int) -> NDArray[np.uint8]:
             decoded.append(prepare(dataset.source.read(record), size).pixels)
             bar.update(1)
     return np.stack([decoded[number % len(decoded)] for number in range(count)])
+
+
+def stored_paths(working: Path) -> list[str]:
+    """Return the stored paths of a collection's images, sorted."""
+    with open_store(None, "geosim", working=working) as store:
+        return sorted(point.payload.path for batch in store.scan(vectors=False) for point in batch)
+
+
+def like(picture: bytes, *seed: int) -> bytes:
+    """Return a new picture, as JPEG, that looks like another one: with a little noise.
+
+    The same seed gives the same noise, and another one other bytes.
+    """
+    pixels = np.asarray(open_rgb(picture), dtype=np.int16)
+    noise = np.random.default_rng(seed).integers(-NOISE, NOISE + 1, pixels.shape)
+    file = io.BytesIO()
+    Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=95)
+    return file.getvalue()
 
 
 def existing(settings: Settings) -> Path | None:

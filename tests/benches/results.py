@@ -47,7 +47,7 @@ class Target:
     Attributes:
         value: what it is.
         bound: what it should be at most, or at least.
-        unit: of both: ``x`` for a ratio, ``s``, ``GB``.
+        unit: of both: ``x`` for a ratio, ``s``, ``ms``, ``GB``, ``MB``.
         at_least: whether more is better.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from collections.abc import Iterator
@@ -11,13 +10,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-from PIL import Image
-
 from ingest.pictures import Pictures
-from ingest.store import open_store
 from tests.benches.children import BenchError, command, in_child, process
-from tests.benches.prepared import copied, working_folder
+from tests.benches.prepared import copied, like, stored_paths, working_folder
 from tests.benches.results import (
     FULL_SIZE,
     OURS,
@@ -28,7 +23,6 @@ from tests.benches.results import (
     ratio,
 )
 from tests.benches.timing import interleaved
-from trainer.images import open_rgb
 from trainer.working import Working
 
 ABOUT = (
@@ -38,14 +32,13 @@ ABOUT = (
     "and asks the same collection."
 )
 TENSORFLOW = "through TensorFlow"
-NOISE = 3
-"""Grey levels that a new picture differs by, at most."""
 
 
 def measure(settings: Settings, scratch: Path) -> list[Row]:
     """Time searches for new pictures and for an indexed one."""
     working = copied(working_folder(settings), scratch / "working", features=True)
-    count, path = in_child(example, working)
+    paths = in_child(stored_paths, working)
+    count, path = len(paths), paths[0]
     known = Pictures(Working(working).datasets).read(path)
     found: dict[str, list[set[str]]] = {OURS: [], TENSORFLOW: []}
 
@@ -81,24 +74,12 @@ def measure(settings: Settings, scratch: Path) -> list[Row]:
     return [*rows.values(), *again.values()]
 
 
-def example(working: Path) -> tuple[int, str]:
-    """Return how many points a collection holds, and the path of one."""
-    with open_store(None, "geosim", working=working) as store:
-        return store.count(), next(store.scan(vectors=False))[0].payload.path
-
-
 def noisy(picture: bytes, folder: Path) -> Iterator[Path]:
     """Write and yield new pictures that look like one; the n-th is the same in every folder."""
-    pixels = np.asarray(open_rgb(picture), dtype=np.int16)
     folder.mkdir()
     for number in itertools.count():
-        noise = np.random.default_rng(number).integers(-NOISE, NOISE + 1, pixels.shape)
-        file = io.BytesIO()
-        Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(
-            file, "JPEG", quality=95
-        )
         path = folder / f"{number}.jpg"
-        path.write_bytes(file.getvalue())
+        path.write_bytes(like(picture, number))
         yield path
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 
 from trainer.progress import Progress
@@ -62,6 +63,29 @@ def interleaved(
                     taken[name].append(seconds)
                 bar.update(1)
     return taken
+
+
+def rounds(
+    what: str, contenders: Mapping[str, Callable[[], list[float]]], runs: int
+) -> dict[str, list[list[float]]]:
+    """Run contenders that time many things per round, as `interleaved` does.
+
+    Args:
+        what: for the progress bar.
+        contenders: by name; each runs a round and returns the seconds of everything in it.
+        runs: rounds that count.
+
+    Returns:
+        Per contender the seconds of each round that counts, thing by thing.
+    """
+    kept: dict[str, list[list[float]]] = {name: [] for name in contenders}
+
+    def run(name: str) -> float:
+        kept[name].append(contenders[name]())
+        return sum(kept[name][-1])
+
+    taken = interleaved(what, {name: partial(run, name) for name in contenders}, runs)
+    return {name: kept[name][-len(one) :] for name, one in taken.items()}
 
 
 def missing(*modules: str) -> list[str]:
