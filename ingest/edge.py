@@ -261,5 +261,6 @@ def _filter(where: Where | None) -> edge.Filter | None:
 
 
 def _point(record: edge.Record) -> Point:
-    vector = None if record.vector is None else np.asarray(record.vector, dtype=np.float32)
+    stored = record.vector  # made anew at every access
+    vector = None if stored is None else np.asarray(stored, dtype=np.float32)
     return Point(Payload.from_dict(record.payload), vector)

@@ -7,7 +7,7 @@ centres, of which each query goes through the nearest few) and the measure of wh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,9 @@ WORTHWHILE = 8
 that multiplies matrices, and needs a sixth of the time per vector."""
 
 
-def approximate_graph(vectors: NDArray[np.float32], k: int) -> Iterator[Neighbours]:
+def approximate_graph(
+    vectors: NDArray[np.float32], k: int, *, progress: Callable[[int], object] = lambda _: None
+) -> Iterator[Neighbours]:
     """Yield the graph block by block: scores and order exact, a few neighbours missed.
 
     Candidates are ranked as in `neighbour_graph`. For a vector that too few are found for, the
@@ -54,6 +56,7 @@ def approximate_graph(vectors: NDArray[np.float32], k: int) -> Iterator[Neighbou
     Args:
         vectors: ``(n, d) float32``, L2 norm 1.
         k: neighbours per vector; fewer, n - 1, where there are no more.
+        progress: called with the number of vectors whose neighbours were found.
     """
     count, k = len(vectors), min(k, len(vectors) - 1)
     gallery = Gallery.of(vectors)
@@ -62,8 +65,8 @@ def approximate_graph(vectors: NDArray[np.float32], k: int) -> Iterator[Neighbou
         with faiss_threads(1) as alone:  # so that lists do not depend on the number of cores
             index = alone.submit(_index, gallery, k).result()
     if index is None:
-        return neighbour_graph(vectors, k)
-    return in_blocks(lambda own: _keys(index, gallery, k, own), count)
+        return neighbour_graph(vectors, k, progress=progress)
+    return in_blocks(lambda own: _keys(index, gallery, k, own), count, progress)
 
 
 class Recall:

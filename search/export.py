@@ -1,22 +1,22 @@
 """Writes the whole collection as two JSON files: every vector, and every image's neighbours.
 
-Holds one copy of the vectors and the paths; the files are written as they are made.
+Holds one copy of the vectors and the paths, and the neighbours' row numbers; nothing of the files.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from ingest.schema import VECTOR_SIZE
 from ingest.store import VectorStore
 from search.approximate import Recall, approximate_graph
+from search.collection import Collection, read_collection
 from search.neighbours import Neighbours, neighbour_graph
 from trainer.errors import QueryError, StoreError
 from trainer.files import replacing
@@ -72,17 +72,22 @@ def export(
     started = time.perf_counter()
     if k < 1:
         raise QueryError(f"k must be at least 1, received {k}")
-    info = store.info()
-    if info is None:
-        raise _empty(store)
-    paths, labels, vectors = _all(store, info.points)
-    k = min(k, len(paths) - 1)
-    _write_embeddings(embeddings, paths, vectors)
-    same, recall = _write_index(index, paths, labels, vectors, k, approximate=approximate)
+    collection = read_collection(store) if store.info() is not None else None
+    if collection is None or not collection.paths:
+        raise StoreError(
+            f"collection {store.name!r} at {store.location} holds nothing to export; fill it with "
+            "`geosim ingest DATA`"
+        )
+    count = len(collection.paths)
+    k = min(k, count - 1)
+    with ThreadPoolExecutor(1) as beside:  # the search leaves the interpreter free
+        writing = beside.submit(_write_embeddings, embeddings, collection)
+        same, recall = _write_index(index, collection, k, approximate=approximate)
+        writing.result()
     return ExportReport(
-        images=len(paths),
+        images=count,
         k=k,
-        same_class=same / (len(paths) * k) if k else 0.0,
+        same_class=same / (count * k) if k else 0.0,
         recall=recall,
         index=index,
         embeddings=embeddings,
@@ -90,48 +95,10 @@ def export(
     )
 
 
-def _all(
-    store: VectorStore, points: int
-) -> tuple[list[str], NDArray[np.int32], NDArray[np.float32]]:
-    """Return all stored paths, sorted, with class numbers and vectors in the same order.
-
-    Args:
-        store: what is read, batch by batch.
-        points: how many points to expect; a server's collection may change meanwhile.
-
-    Raises:
-        StoreError: there are none.
-    """
-    paths: list[str] = []
-    labels: list[int] = []
-    numbers: dict[str, int] = {}
-    vectors = np.empty((points, VECTOR_SIZE), dtype=np.float32)
-    with Progress("loading", points) as bar:
-        for batch in store.scan(vectors=True):
-            done, stop = len(paths), len(paths) + len(batch)
-            if stop > len(vectors):
-                vectors = np.concatenate([vectors, np.empty((stop, VECTOR_SIZE), np.float32)])
-            paths += [point.payload.path for point in batch]
-            labels += [numbers.setdefault(p.payload.label, len(numbers)) for p in batch]
-            vectors[done:stop] = np.stack([p.vector for p in batch if p.vector is not None])
-            bar.update(len(batch))
-    if not paths:
-        raise _empty(store)
-    order = sorted(range(len(paths)), key=paths.__getitem__)
-    return [paths[row] for row in order], np.array(labels, dtype=np.int32)[order], vectors[order]
-
-
-def _empty(store: VectorStore) -> StoreError:
-    return StoreError(
-        f"collection {store.name!r} at {store.location} holds nothing to export; fill it with "
-        "`geosim ingest DATA`"
-    )
-
-
-def _write_embeddings(path: Path, paths: list[str], vectors: NDArray[np.float32]) -> None:
+def _write_embeddings(path: Path, collection: Collection) -> None:
     with replacing(path) as temporary, temporary.open("wb") as file:
         opening = b"{\n"
-        for key, vector in zip(paths, vectors, strict=True):
+        for key, vector in zip(collection.paths, collection.vectors, strict=True):
             floats = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY)
             file.write(opening + orjson.dumps(key) + b": " + floats)
             opening = b",\n"
@@ -139,17 +106,14 @@ def _write_embeddings(path: Path, paths: list[str], vectors: NDArray[np.float32]
 
 
 def _write_index(
-    path: Path,
-    paths: list[str],
-    labels: NDArray[np.int32],
-    vectors: NDArray[np.float32],
-    k: int,
-    *,
-    approximate: bool,
+    path: Path, collection: Collection, k: int, *, approximate: bool
 ) -> tuple[int, float | None]:
     """Write the graph; return how many neighbours have their image's class, and the recall."""
+    paths, vectors = collection.paths, collection.vectors
+    numbers = {label: number for number, label in enumerate(sorted(set(collection.labels)))}
+    labels = np.array([numbers[label] for label in collection.labels], dtype=np.int32)
     recall = Recall(vectors, k) if approximate else None
-    graph = approximate_graph(vectors, k) if approximate else neighbour_graph(vectors, k)
+    search = approximate_graph if approximate else neighbour_graph
     same = 0
     with (
         replacing(path) as temporary,
@@ -157,7 +121,7 @@ def _write_index(
         Progress("neighbours", len(paths)) as bar,
     ):
         opening = b"{\n"
-        for block in graph:
+        for block in search(vectors, k, progress=bar.update):
             own = labels[block.start : block.start + len(block.rows), None]
             same += int((labels[block.rows] == own).sum())
             if recall is not None:
@@ -165,7 +129,6 @@ def _write_index(
             for line in _lines(block, paths):
                 file.write(opening + line)
                 opening = b",\n"
-            bar.update(len(block.rows))
         file.write(b"\n}\n")
     return same, None if recall is None else recall.value
 

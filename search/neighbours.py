@@ -1,7 +1,8 @@
 """Exact nearest neighbours: for every vector its k most similar others, or those in a gallery.
 
-Owns the search itself, a block of queries per thread. How candidates are ordered is
-`search/ranking.py`; where vectors come from and where the graph goes is `search/export.py`.
+Owns the search itself, a block of queries per thread. Which rows can be neighbours at all is told
+by `search/lists.py`, how candidates are ordered by `search/ranking.py`; where vectors come from and
+where the graph goes is `search/export.py`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.ranking import Gallery, cut_in_tie, rows_of, scores_of
+from search.lists import Lists
+from search.ranking import Gallery, cut_in_tie, rows_of, scores_of, with_rows
 
 BLOCK = 4096
-"""Queries at once, or somewhat more. From 4,000 of 32 numbers on faiss multiplies matrices; below,
-each query goes through the gallery alone, which took 2.3 times as long."""
+"""Queries at once, or somewhat more."""
+
+LISTED_FROM = 10_000
+"""Vectors from which on it is worth while to look for lists; fewer are compared all with all in a
+fraction of a second."""
+
+WORTHWHILE = 1 / 3
+"""Largest share of pairs to look at list by list: a list's few queries take longer per pair."""
+
+MATRICES_FROM = 20
+"""Queries from which on faiss multiplies matrices. Left alone, recent versions do so from 4,000 of
+32 numbers on; below, each query goes through the gallery alone, which took 2.3 times as long."""
 
 MARGIN = 5
 """Candidates beyond k that the float32 search returns, to be ranked again in float64. 2 are enough
@@ -41,23 +53,66 @@ class Neighbours:
     scores: NDArray[np.float64]
 
 
-def neighbour_graph(vectors: NDArray[np.float32], k: int) -> Iterator[Neighbours]:
+def neighbour_graph(
+    vectors: NDArray[np.float32], k: int, *, progress: Callable[[int], object] = lambda _: None
+) -> Iterator[Neighbours]:
     """Yield the graph block by block.
 
-    Exact: every pair is compared. Self-exclusion is by row, so an identical other vector is a
-    neighbour. Ties, equal at `SCORE_DIGITS` decimals, are ordered by row number; with rows sorted
-    by path that is the order of paths.
+    Exact: every pair is compared, or known to be too far apart. Self-exclusion is by row, so an
+    identical other vector is a neighbour. Ties, equal at `SCORE_DIGITS` decimals, are ordered by
+    row number; with rows sorted by path that is the order of paths.
 
     Args:
         vectors: ``(n, d) float32``, L2 norm 1.
         k: neighbours per vector; fewer, n - 1, where there are no more.
+        progress: called with the number of vectors whose neighbours were found.
     """
     gallery, k = Gallery.of(vectors), min(k, len(vectors) - 1)
+    lists = _worthwhile(gallery, k) if len(vectors) >= LISTED_FROM else None
+    if lists is not None:
+        yield from _listed(gallery, lists, k, progress)
+        return
 
     def search(own: NDArray[np.int64]) -> NDArray[np.int64]:
         return exact_keys(gallery, vectors[own], k, own)
 
-    yield from in_blocks(search, len(vectors))
+    yield from in_blocks(search, len(vectors), progress)
+
+
+def _worthwhile(gallery: Gallery, k: int) -> Lists | None:
+    """Return lists that spare most of the work, or None where there are none such."""
+    with faiss_threads(1) as alone:
+        lists = alone.submit(Lists.of, gallery, k).result()
+        share = alone.submit(lists.share, gallery, k).result()
+    return lists if share <= WORTHWHILE else None
+
+
+def _listed(
+    gallery: Gallery, lists: Lists, k: int, progress: Callable[[int], object]
+) -> Iterator[Neighbours]:
+    """Yield the graph after a search list by list; its keys are held meanwhile."""
+    import faiss
+
+    keys = np.empty((len(gallery.vectors), k), dtype=np.int64)
+
+    def search(number: int) -> int:
+        own = lists.members[number]
+        if len(own):
+            rows = lists.candidates(gallery, number, k)
+            place = np.searchsorted(rows, own)
+            found = exact_keys(gallery.part(rows), gallery.vectors[own], k, place)
+            keys[own] = with_rows(found, rows)
+        return len(own)
+
+    pool = faiss_threads(faiss.omp_get_max_threads())
+    try:
+        for done in pool.map(search, range(len(lists.members))):
+            progress(done)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    for start in range(0, len(keys), BLOCK):
+        block = keys[start : start + BLOCK]
+        yield Neighbours(start, rows_of(block), scores_of(block))
 
 
 def nearest(
@@ -111,13 +166,16 @@ def exact_keys(
 
 
 def in_blocks(
-    search: Callable[[NDArray[np.int64]], NDArray[np.int64]], count: int
+    search: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+    count: int,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> Iterator[Neighbours]:
     """Search for the rows 0 to ``count``, a block per thread, and yield the blocks in order.
 
     Args:
         search: given row numbers, ``(m,) int64``, returns keys, ``(m, k) int64``, best first.
         count: number of rows.
+        progress: called with the number of rows that were searched for.
     """
     import faiss
 
@@ -131,6 +189,7 @@ def in_blocks(
     def first() -> Neighbours:
         start, future = waiting.popleft()
         keys = future.result()
+        progress(len(keys))
         return Neighbours(start, rows_of(keys), scores_of(keys))
 
     try:
@@ -152,4 +211,5 @@ def faiss_threads(count: int) -> ThreadPoolExecutor:
     """
     import faiss
 
+    faiss.cvar.distance_compute_blas_threshold = MATRICES_FROM
     return ThreadPoolExecutor(count, initializer=faiss.omp_set_num_threads, initargs=(1,))

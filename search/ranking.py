@@ -54,6 +54,10 @@ class Gallery:
         """Measure the norms of ``(n, d) float32`` vectors."""
         return cls(vectors, _norms(vectors))
 
+    def part(self, rows: NDArray[np.int64]) -> Gallery:
+        """Return a gallery of some of the rows, in the order given."""
+        return Gallery(self.vectors[rows], self.norms[rows])
+
     def ranked(
         self,
         queries: NDArray[np.float32],
@@ -153,6 +157,11 @@ class Gallery:
 def rows_of(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the row numbers in keys."""
     return keys & 0xFFFFFFFF
+
+
+def with_rows(keys: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return keys of a `Gallery.part` as those of the whole; ``rows`` are its rows, ascending."""
+    return (keys >> 32 << 32) | rows[rows_of(keys)]
 
 
 def scores_of(keys: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -166,8 +166,8 @@ import search.export
 from ingest.edge import EdgeStore
 
 graph = search.export.neighbour_graph
-def deadly(vectors, k):
-    yield next(graph(vectors, k))
+def deadly(vectors, k, *, progress):
+    yield next(graph(vectors, k, progress=progress))
     os.kill(os.getpid(), signal.SIGKILL)
 search.export.neighbour_graph = deadly
 folder = Path(sys.argv[1])

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from search.neighbours import BLOCK, nearest, neighbour_graph
+from search.lists import Lists
+from search.neighbours import BLOCK, LISTED_FROM, WORTHWHILE, nearest, neighbour_graph
+from search.ranking import Gallery
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -116,3 +118,62 @@ def test_nearest_in_a_gallery_orders_ties_by_row() -> None:
     assert scores[0].tolist() == [1.0] * 30
     cosines = np.round(queries.astype(np.float64) @ gallery.T.astype(np.float64), 6)
     np.testing.assert_allclose(scores, -np.sort(-cosines, axis=1)[:, :30], atol=1.1e-6)
+
+
+def clustered(count: int, spread: float) -> np.ndarray:
+    """Unit vectors around 40 centres, a quarter of them opposite to others, and 30 stragglers."""
+    generator = np.random.default_rng(10)
+    centres = unit(generator.normal(size=(40, 32)))
+    centres[30:] = -centres[:10]
+    vectors = centres[generator.integers(0, 40, count)]
+    vectors = vectors + generator.normal(size=vectors.shape) * spread / np.sqrt(32)
+    vectors[generator.choice(count, 30, replace=False)] = generator.normal(size=(30, 32))
+    return unit(vectors)
+
+
+@pytest.mark.parametrize("k", [1, 10, 150])
+@pytest.mark.parametrize("spread", [0.02, 0.3])
+def test_clusters_are_searched_list_by_list_and_exactly(k: int, spread: float) -> None:
+    vectors = clustered(LISTED_FROM + 500, spread)
+    gallery = Gallery.of(vectors)
+    assert Lists.of(gallery, k).share(gallery, k) < WORTHWHILE, "most pairs are passed over"
+    rows, scores = whole(vectors, k)
+    stragglers = np.argsort(scores[:, 0])[:20]
+    queries = np.concatenate([stragglers, np.arange(0, len(vectors), 97)])
+    expected_rows, expected_scores = brute(vectors, k, queries)
+    np.testing.assert_array_equal(rows[queries], expected_rows)
+    np.testing.assert_array_equal(scores[queries], expected_scores)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-4, 3e-3])
+def test_a_crowd_among_clusters_is_ordered_by_row(spread: float) -> None:
+    vectors = clustered(LISTED_FROM, 0.1)
+    crowd = np.sort(np.random.default_rng(11).choice(LISTED_FROM, 1500, replace=False))
+    vectors[crowd] = close_to(vectors[0], len(crowd), spread)
+    rows, scores = whole(vectors, 10)
+    queries = np.concatenate([crowd[::50], np.arange(5, LISTED_FROM, 331)])
+    expected_rows, expected_scores = brute(vectors, 10, queries)
+    np.testing.assert_array_equal(rows[queries], expected_rows)
+    np.testing.assert_array_equal(scores[queries], expected_scores)
+
+
+@pytest.mark.parametrize("kind", ["without clusters", "all equal", "two points"])
+def test_vectors_that_lists_do_not_divide(kind: str) -> None:
+    generator = np.random.default_rng(12)
+    vectors = {
+        "without clusters": unit(generator.normal(size=(LISTED_FROM, 32))),
+        "all equal": np.repeat(unit(generator.normal(size=(1, 32))), LISTED_FROM, axis=0),
+        "two points": unit(generator.normal(size=(2, 32)))[np.arange(LISTED_FROM) % 2],
+    }[kind]
+    rows, scores = whole(vectors, 10)
+    queries = np.arange(0, LISTED_FROM, 499)
+    expected_rows, expected_scores = brute(vectors, 10, queries)
+    np.testing.assert_array_equal(rows[queries], expected_rows)
+    np.testing.assert_array_equal(scores[queries], expected_scores)
+
+
+@pytest.mark.parametrize("count", [500, LISTED_FROM])
+def test_progress_counts_every_vector_once(count: int) -> None:
+    done: list[int] = []
+    list(neighbour_graph(clustered(count, 0.1), 3, progress=done.append))
+    assert sum(done) == count
