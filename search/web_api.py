@@ -26,6 +26,7 @@ from search.hits import Result, Wanted
 from search.query import Searcher
 from search.web_map import WebMap
 from search.web_models import (
+    MOST_EXAMPLES,
     Answer,
     ByEmbedding,
     CollectionAnswer,
@@ -37,6 +38,7 @@ from search.web_models import (
     ModelAnswer,
     Restrictions,
     StoredImage,
+    UploadedImage,
     hit_answer,
 )
 from search.web_pictures import MOST_PIXELS, Thumbnails, check_pixels
@@ -123,7 +125,11 @@ class Api:
         return await run_sync(self._by_point, str(id_), wishes.wanted())
 
     async def recommend(self, examples: Examples) -> Answer:
-        """Find what looks like several indexed images at once, and not like others."""
+        """Find what looks like several images at once, and not like others.
+
+        Each is an indexed image, by its id, or a picture that was uploaded before, by its
+        embedding. Neither they nor copies of them are among the hits.
+        """
         return await run_sync(self._by_examples, examples)
 
     async def image(self, request: Request, id_: PointId, side: Side = 256) -> Response:
@@ -170,18 +176,33 @@ class Api:
         return answer
 
     def _by_examples(self, examples: Examples) -> Answer:
-        likes = self._points([str(one) for one in examples.likes])
-        unlikes = self._points([str(one) for one in examples.unlikes])
+        likes, unlikes = self._named(examples.likes), self._named(examples.unlikes)
         ask = partial(
-            self._searcher.answer_together, list(map(stored, likes)), list(map(stored, unlikes))
+            self._searcher.answer_together,
+            [one for one, _ in likes],
+            [one for one, _ in unlikes],
         )
         hits, explanation = _explained(ask, examples.wanted(), None)
         return Answer(
             hits=hits,
             explanation=explanation,
-            likes=[StoredImage.of(point.payload) for point in likes],
-            unlikes=[StoredImage.of(point.payload) for point in unlikes],
+            likes=[named for _, named in likes],
+            unlikes=[named for _, named in unlikes],
         )
+
+    def _named(
+        self, examples: Sequence[UUID | UploadedImage]
+    ) -> list[tuple[Resolved, StoredImage | UploadedImage]]:
+        """Return each example with its vector, and as an answer tells of it."""
+        points = iter(self._points([str(one) for one in examples if isinstance(one, UUID)]))
+        named: list[tuple[Resolved, StoredImage | UploadedImage]] = []
+        for one in examples:
+            if isinstance(one, UUID):
+                point = next(points)
+                named.append((stored(point), StoredImage.of(point.payload)))
+            else:
+                named.append((embedding(one.embedding, one.sha256), one))
+        return named
 
     def _answer(self, query: Resolved, wanted: Wanted) -> Answer:
         """Answer a query that has its vector; only a new picture can be unlike what is here."""
@@ -221,6 +242,7 @@ class Api:
             version=version("geosim"),
             upload_bytes=UPLOAD_BYTES,
             upload_pixels=MOST_PIXELS,
+            examples=MOST_EXAMPLES,
         )
 
     def _counts(self, field: str) -> list[Count]:

@@ -52,10 +52,14 @@ class Restrictions(BaseModel):
         return Wanted(k, self.label, self.min_score, self.one_per)
 
 
-class ByEmbedding(Restrictions):
-    """A search by the embedding of a picture that was uploaded before."""
+class UploadedImage(BaseModel):
+    """A picture that was uploaded before, and is not kept: its embedding stands for it."""
 
-    embedding: str = Field(description="The embedding as an answer gave it: 171 characters.")
+    model_config = ConfigDict(extra="forbid")
+
+    embedding: str = Field(
+        max_length=171, description="The embedding as an answer gave it: 171 characters."
+    )
     sha256: str = Field(
         default="",
         pattern="^([0-9a-f]{64})?$",
@@ -63,11 +67,19 @@ class ByEmbedding(Restrictions):
     )
 
 
-class Examples(Restrictions):
-    """A search by several indexed images: like these, not like those."""
+class ByEmbedding(UploadedImage, Restrictions):
+    """A search by a picture that was uploaded before."""
 
-    likes: list[Id] = Field(min_length=1, max_length=MOST_EXAMPLES, description="Like these.")
-    unlikes: list[Id] = Field(default=[], max_length=MOST_EXAMPLES, description="Not like these.")
+
+class Examples(Restrictions):
+    """A search by several images: like these, not like those."""
+
+    likes: list[Id | UploadedImage] = Field(
+        min_length=1, max_length=MOST_EXAMPLES, description="Like these, indexed or uploaded."
+    )
+    unlikes: list[Id | UploadedImage] = Field(
+        default=[], max_length=MOST_EXAMPLES, description="Not like these."
+    )
 
 
 class Key(BaseModel):
@@ -155,8 +167,12 @@ class Answer(BaseModel):
     sha256: str | None = Field(
         default=None, description="Hex digest of the uploaded picture's bytes."
     )
-    likes: list[StoredImage] = Field(default=[], description="The examples of a search by several.")
-    unlikes: list[StoredImage] = Field(default=[], description="Its counter-examples.")
+    likes: list[StoredImage | UploadedImage] = Field(
+        default=[], description="The examples of a search by several, as they were named."
+    )
+    unlikes: list[StoredImage | UploadedImage] = Field(
+        default=[], description="Its counter-examples."
+    )
 
 
 class Count(BaseModel):
@@ -185,6 +201,7 @@ class CollectionAnswer(BaseModel):
     version: str = Field(description="Of geosim.")
     upload_bytes: int = Field(description="Most bytes of an uploaded picture.")
     upload_pixels: int = Field(description="Most pixels of an uploaded picture.")
+    examples: int = Field(description="Most examples of a search by several, each way.")
 
 
 class MapAnswer(BaseModel):

@@ -17,7 +17,10 @@ export async function api(path, options = {}) {
     await opening;
     return api(path, options);
   }
-  const answer = await response.json().catch(() => ({}));
+  const answer = await response.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    return {}; // not JSON
+  });
   if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
   return answer;
 }
@@ -31,8 +34,8 @@ function login() {
   const dialog = $("login");
   const form = dialog.querySelector("form");
   const notice = dialog.querySelector(".notice");
-  dialog.addEventListener("cancel", (event) => event.preventDefault());
   dialog.showModal();
+  dialog.onclose = () => dialog.showModal(); // nothing can be done without the key
   return new Promise((opened) => {
     form.onsubmit = async (event) => {
       event.preventDefault();
@@ -46,6 +49,7 @@ function login() {
       notice.textContent = response ? "This is not the key." : "The server does not answer.";
       if (!response?.ok) return;
       form.reset();
+      dialog.onclose = null;
       dialog.close();
       opened();
     };

@@ -7,9 +7,9 @@ import { openMap } from "./map.js";
 import {
   setPictures, showExplanation, showHits, showQuery, storedPicture, uploadedPicture,
 } from "./results.js";
-import { WISHES, address, anywhere, parameters, read } from "./state.js";
+import { WISHES, address, anywhere, example, keyOf, parameters, read } from "./state.js";
 import { fill, onSearch } from "./tray.js";
-import { arrivals, keep, kept, preview } from "./upload.js";
+import { arrivals, send } from "./upload.js";
 
 let collection = null;
 let running = new AbortController();
@@ -75,7 +75,7 @@ async function search(query, wishes, signal) {
     const id = encodeURIComponent(query.id);
     answer = await api(`/api/points/${id}/similar?${parameters(wishes)}`, { signal });
   } else {
-    const { likes, unlikes } = query;
+    const [likes, unlikes] = [query.likes.map(example), query.unlikes.map(example)];
     const chosen = Object.fromEntries(parameters(wishes));
     answer = await post("/api/recommend", { likes, unlikes, ...chosen }, signal);
   }
@@ -84,13 +84,13 @@ async function search(query, wishes, signal) {
 
 function render(answer, query, wishes) {
   const parts = {
-    embedding: () => uploadedPicture(kept(query.embedding)),
+    embedding: () => uploadedPicture(query),
     point: () => storedPicture(answer.query),
     set: () => setPictures(answer.likes, answer.unlikes),
   };
   showQuery(parts[query.kind]());
   if (query.kind === "set") fill(answer.likes, answer.unlikes);
-  $("kept").hidden = query.kind !== "embedding";
+  $("kept").hidden = ![query, ...answer.likes, ...answer.unlikes].some((one) => one.embedding);
   $("query-title").textContent = {
     embedding: "Your picture", point: "From the collection", set: "Several examples",
   }[query.kind];
@@ -103,12 +103,15 @@ function render(answer, query, wishes) {
   done(answer.hits.length ? found : none, told);
 }
 
-async function welcome(signal) {
+function blank() {
   document.title = "geosim";
   showQuery([]);
-  fill([], []);
   $("kept").hidden = $("explanation").hidden = true;
   $("query-title").textContent = "Which rocks look like this one?";
+}
+
+async function welcome(signal) {
+  blank();
   const some = `/api/search?embedding=${anywhere()}&one_per=class&k=60`;
   const { hits } = await api(some, { signal });
   hits.sort((a, b) => (a.class < b.class ? -1 : 1));
@@ -117,7 +120,8 @@ async function welcome(signal) {
   done("One of each class, other ones each time.");
 }
 
-async function upload(file) {
+// One picture is searched by; several at once are examples of what is looked for.
+async function upload(files) {
   if (read(location).map) await go("/");
   const { wishes } = read(location);
   running.abort();
@@ -125,32 +129,34 @@ async function upload(file) {
   const { signal } = running;
   try {
     await known();
-    await uploaded(file, wishes, signal);
+    warn("");
+    await (files.length > 1 ? several(files, wishes, signal) : single(files[0], wishes, signal));
   } catch (error) {
     if (error.name === "AbortError") return;
     done("");
-    warn(`${file.name}: ${error.message}`);
+    warn(error.message);
   }
 }
 
-async function uploaded(file, wishes, signal) {
-  if (file.size > collection.upload_bytes) {
-    const [is, most] = [file.size, collection.upload_bytes].map((n) => Math.ceil(n / 2 ** 20));
-    throw new Error(`this file has ${is} MiB; at most ${most} MiB are taken.`);
-  }
-  warn("");
+async function single(file, wishes, signal) {
   busy("Searching …");
-  const headers = { "Content-Type": file.type || "application/octet-stream" };
-  const options = { method: "POST", headers, body: file, signal };
-  const [answer, src] = await Promise.all([
-    api(`/api/search?${parameters(wishes)}`, options), preview(file),
-  ]);
-  const { embedding, sha256 } = answer;
-  keep(embedding, { src, name: file.name });
-  const query = { kind: "embedding", embedding, sha256 };
+  const answer = await send(file, wishes, collection.upload_bytes, signal);
+  const query = { kind: "embedding", embedding: answer.embedding, sha256: answer.sha256 };
   history.pushState(null, "", address(query, wishes));
   render(answer, query, wishes);
   toTop();
+}
+
+async function several(files, wishes, signal) {
+  if (files.length > collection.examples) {
+    throw new Error(`These are ${files.length} pictures; at most ${collection.examples} are taken.`);
+  }
+  const likes = new Set();
+  for (const [at, file] of files.entries()) {
+    busy(`Reading picture ${at + 1} of ${files.length} …`);
+    likes.add(keyOf(await send(file, { k: "1" }, collection.upload_bytes, signal)));
+  }
+  await go(address({ kind: "set", likes: [...likes], unlikes: [] }, wishes));
 }
 
 // What goes on
@@ -176,8 +182,7 @@ function fail(error, map) {
     return;
   }
   $("hits").replaceChildren();
-  $("explanation").hidden = true;
-  showQuery([]);
+  blank();
   $("results-title").textContent = "There is no answer";
   done("");
   warn(error.message);
@@ -224,7 +229,7 @@ document.addEventListener("click", (event) => {
   const url = new URL(link.href);
   if (link.classList.contains("skip")) {
     event.preventDefault();
-    $("results").focus();
+    $(read(location).map ? "map" : "results").focus();
   } else if (url.origin === location.origin && ["/", "/map"].includes(url.pathname)) {
     event.preventDefault();
     go(url);

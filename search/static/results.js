@@ -1,7 +1,8 @@
 // What a search answers: the grid of hits, and what the nearest images say.
 
 import { swatch } from "./colours.js";
-import { $, count, el, missing, path, picture, plural } from "./dom.js";
+import { $, count, el, path, picture } from "./dom.js";
+import { nameOf, shown } from "./image.js";
 import { address } from "./state.js";
 import { judge } from "./tray.js";
 
@@ -43,7 +44,7 @@ export function showExplanation(told, kind) {
   if (panel.hidden) return "";
   const total = told.votes.reduce((sum, vote) => sum + vote.votes, 0);
   const isNew = kind === "embedding" && !told.unlike;
-  const sure = isNew ? `${Math.round(100 * told.confidence)} % sure` : "";
+  const sure = isNew ? `${Math.min(99, Math.round(100 * told.confidence))} % sure` : "";
   const heading = isNew ? "Predicted class" : kind === "point" ? "Class by its neighbours" : "Nearest class";
   const unlike = "Unlike anything here.";
   panel.replaceChildren(
@@ -73,14 +74,12 @@ export function showQuery(parts) {
   $("query").replaceChildren(...parts);
 }
 
-export function uploadedPicture(kept) {
-  const shown = kept?.src
-    ? el("img", { src: kept.src, alt: `Your picture ${kept.name}`, class: "query-picture" })
-    : missing(kept ? "your browser cannot show this kind of picture" : "the picture is not kept");
-  shown.addEventListener("load", () => shown.classList.toggle("tiny", shown.naturalWidth < 64));
+export function uploadedPicture(uploaded) {
+  const name = nameOf(uploaded);
   return [
-    el("figure", {}, el("span", { class: "frame" }, shown),
-      el("figcaption", {}, el("span", { class: "path" }, kept?.name ?? "an uploaded picture"))),
+    el("figure", {}, el("span", { class: "frame" }, shown(uploaded, `The query, ${name}`, 512)),
+      el("figcaption", {}, el("span", { class: "path" }, name))),
+    judge(uploaded),
   ];
 }
 
@@ -99,7 +98,8 @@ export function setPictures(likes, unlikes) {
     images.length === 0 ? [] : [
       el("h2", {}, title),
       el("ul", { class: "set" }, ...images.map((one) =>
-        el("li", { title: one.path }, picture(one, `${one.class}: ${one.path}`, 128)))),
+        el("li", { title: nameOf(one) },
+          shown(one, one.class ? `${one.class}: ${one.path}` : nameOf(one), 128)))),
     ];
   return [...line("Like", likes), ...line("Not like", unlikes)];
 }

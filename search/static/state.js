@@ -1,5 +1,13 @@
 // A search as an address: what the page shows follows from the URL alone.
 
+// What names an image in an address and to the API; an uploaded one is "embedding.sha256".
+export const keyOf = (one) => one.id ?? `${one.embedding}.${one.sha256}`;
+
+export function example(key) {
+  const [embedding, sha256] = key.split(".");
+  return sha256 === undefined ? key : { embedding, sha256 };
+}
+
 export const WISHES = ["k", "class", "min_score", "one_per"];
 
 export function read(location) {
@@ -26,7 +34,7 @@ export function address(query, wishes) {
     embedding: () => [["embedding", query.embedding], ["sha256", query.sha256]],
     point: () => [["id", query.id]],
     set: () => [
-      ...query.likes.map((id) => ["like", id]), ...query.unlikes.map((id) => ["unlike", id]),
+      ...query.likes.map((key) => ["like", key]), ...query.unlikes.map((key) => ["unlike", key]),
     ],
   }[query?.kind]?.();
   const text = parameters(wishes, more).toString();

@@ -1,6 +1,8 @@
 // The examples that are collected for a search by several: like these, not like those.
 
-import { $, el, picture } from "./dom.js";
+import { $, el } from "./dom.js";
+import { nameOf, shown } from "./image.js";
+import { keyOf } from "./state.js";
 
 const likes = new Map();
 const unlikes = new Map();
@@ -13,28 +15,29 @@ export function onSearch(callback) {
 export function fill(liked, unliked) {
   likes.clear();
   unlikes.clear();
-  for (const one of liked) likes.set(one.id, one);
-  for (const one of unliked) unlikes.set(one.id, one);
+  for (const one of liked) likes.set(keyOf(one), one);
+  for (const one of unliked) unlikes.set(keyOf(one), one);
   draw();
 }
 
-// The two buttons of an image.
-export function judge(stored) {
+// The two buttons of an image, indexed or uploaded.
+export function judge(one) {
+  const key = keyOf(one);
   const button = (chosen, sign, text) =>
     el("button", {
-      type: "button", "data-id": stored.id, "data-into": chosen === likes ? "like" : "unlike",
-      "aria-pressed": `${chosen.has(stored.id)}`, "aria-label": `${text}: ${stored.path}`,
-      onclick: () => toggle(chosen, stored),
+      type: "button", "data-key": key, "data-into": chosen === likes ? "like" : "unlike",
+      "aria-pressed": `${chosen.has(key)}`, "aria-label": `${text}: ${nameOf(one)}`,
+      onclick: () => toggle(chosen, one),
       title: text,
     }, `${sign} ${text.split(" ")[0]}`);
   return el("div", { class: "judge" },
     button(likes, "+", "More like this"), button(unlikes, "−", "Less like this"));
 }
 
-function toggle(chosen, stored) {
+function toggle(chosen, one) {
   const other = chosen === likes ? unlikes : likes;
-  other.delete(stored.id);
-  if (!chosen.delete(stored.id)) chosen.set(stored.id, stored);
+  other.delete(keyOf(one));
+  if (!chosen.delete(keyOf(one))) chosen.set(keyOf(one), one);
   draw();
 }
 
@@ -53,9 +56,9 @@ function draw() {
       el("button", { type: "button", onclick: () => fill([], []) }, "Clear")),
   );
   if (held) tray.querySelector("button:not([disabled])")?.focus();
-  for (const button of document.querySelectorAll("button[data-id]")) {
+  for (const button of document.querySelectorAll("button[data-key]")) {
     const chosen = button.dataset.into === "like" ? likes : unlikes;
-    button.setAttribute("aria-pressed", `${chosen.has(button.dataset.id)}`);
+    button.setAttribute("aria-pressed", `${chosen.has(button.dataset.key)}`);
   }
 }
 
@@ -65,7 +68,8 @@ function group(title, chosen) {
     el("span", { class: "group-title" }, title),
     ...[...chosen.values()].map((one) =>
       el("button", {
-        type: "button", class: "example", "aria-label": `Remove ${one.path}`, title: `Remove ${one.path}`,
+        type: "button", class: "example",
+        "aria-label": `Remove ${nameOf(one)}`, title: `Remove ${nameOf(one)}`,
         onclick: () => toggle(chosen, one),
-      }, picture(one, "", 64))));
+      }, shown(one, "", 64))));
 }

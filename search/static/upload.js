@@ -1,20 +1,23 @@
-// Pictures on their way in: chosen, dropped or pasted; and what this session remembers of them.
+// Pictures on their way in: chosen, photographed, dropped or pasted.
 
+import { api } from "./api.js";
 import { $ } from "./dom.js";
+import { keep } from "./image.js";
+import { parameters } from "./state.js";
 
-const REMEMBERED = 20;
 const SIDE = 480;
-const KEY = "geosim-pictures";
 
 export function arrivals(upload) {
   const take = (files) => {
-    if (files?.length) upload(files[0]);
+    if (files?.length) upload([...files]);
     return Boolean(files?.length);
   };
-  $("file").addEventListener("change", (event) => {
-    take(event.target.files);
-    event.target.value = ""; // the same file can be chosen again
-  });
+  for (const input of [$("file"), $("camera")]) {
+    input.addEventListener("change", () => {
+      take(input.files);
+      input.value = ""; // the same file can be chosen again
+    });
+  }
   addEventListener("paste", (event) => {
     if (take(event.clipboardData?.files)) event.preventDefault();
   });
@@ -41,8 +44,29 @@ export function arrivals(upload) {
   });
 }
 
+// Searches by a file of at most so many bytes, and remembers its picture.
+export async function send(file, wishes, most, signal) {
+  try {
+    if (file.size > most) {
+      const [is, taken] = [file.size, most].map((n) => Math.ceil(n / 2 ** 20));
+      throw new Error(`this file has ${is} MiB; at most ${taken} MiB are taken.`);
+    }
+    const headers = { "Content-Type": file.type || "application/octet-stream" };
+    const options = { method: "POST", headers, body: file, signal };
+    const [answer, src] = await Promise.all([
+      api(`/api/search?${parameters(wishes)}`, options), preview(file),
+    ]);
+    signal.throwIfAborted();
+    keep(answer, { src, name: file.name });
+    return answer;
+  } catch (error) {
+    if (error.name !== "AbortError") error.message = `${file.name}: ${error.message}`;
+    throw error;
+  }
+}
+
 // A small copy of a picture as a data URL, or null where the browser cannot read it.
-export async function preview(file) {
+async function preview(file) {
   try {
     const bitmap = await createImageBitmap(file);
     const scale = Math.min(1, SIDE / Math.max(bitmap.width, bitmap.height));
@@ -56,31 +80,4 @@ export async function preview(file) {
   } catch {
     return null;
   }
-}
-
-function all() {
-  try {
-    return new Map(JSON.parse(sessionStorage.getItem(KEY) ?? "[]"));
-  } catch {
-    return new Map();
-  }
-}
-
-export function keep(embedding, picture) {
-  const pictures = all();
-  pictures.delete(embedding);
-  pictures.set(embedding, picture);
-  const latest = [...pictures].slice(-REMEMBERED);
-  for (const some of [latest, latest.slice(-1)]) {
-    try {
-      sessionStorage.setItem(KEY, JSON.stringify(some));
-      return;
-    } catch {
-      // full, or forbidden: the picture is then not shown again after a reload
-    }
-  }
-}
-
-export function kept(embedding) {
-  return all().get(embedding) ?? null;
 }

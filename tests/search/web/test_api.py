@@ -157,6 +157,30 @@ def test_several_examples(client: httpx.Client, served: Any) -> None:
     assert answer["embedding"] is None
 
 
+def test_uploaded_pictures_among_several_examples(
+    client: httpx.Client, served: Any, photo: Path, sample: Path
+) -> None:
+    copy = (sample / "schist" / "schist-0001.jpg").read_bytes()
+    given = [upload(client, data) for data in (photo.read_bytes(), copy)]
+    new, known = ({name: one[name] for name in ("embedding", "sha256")} for one in given)
+    body = {"likes": [new, point_id(STORED)], "unlikes": [known], "k": 200}
+    answer = client.post("/api/recommend", json=body).json()
+    expected = served.index.recommend([photo, STORED], [copy], 200)
+    assert answer["hits"] == as_json(expected)
+    assert "rocks/schist/schist-0001.jpg" not in [hit["path"] for hit in answer["hits"]]
+    assert answer["likes"][0] == new
+    assert answer["likes"][1]["path"] == STORED
+    assert answer["unlikes"] == [known]
+
+
+def test_a_hundred_uploaded_pictures_each_way(client: httpx.Client, photo: Path) -> None:
+    given = upload(client, photo.read_bytes())
+    one = {name: given[name] for name in ("embedding", "sha256")}
+    body = {"likes": [one] * 100, "unlikes": [one] * 100}
+    first = client.post("/api/recommend", json=body).json()["hits"][0]
+    assert (first["path"], first["score"]) == (given["hits"][0]["path"], given["hits"][0]["score"])
+
+
 def test_ids_are_the_collections_own_and_no_file_is_asked_for(
     client: httpx.Client, served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,6 +154,109 @@ def test_like_these_not_like_those(visit: Open, served: Any) -> None:
     expect(tray).to_be_hidden()
 
 
+def test_uploaded_pictures_join_the_examples(
+    visit: Open, served: Any, photo: Path, sample: Path
+) -> None:
+    page = visit()
+    away = sample / "schist" / "schist-0001.jpg"
+    send(page, away)
+    page.get_by_role("button", name="Less like this: schist-0001.jpg").click()
+    send(page, photo)
+    page.get_by_role("button", name="More like this: photo.png").click()
+    tray = page.get_by_role("complementary", name="Examples")
+    expect(tray.locator(".example img")).to_have_count(2)
+    page.get_by_role("link", name="Search").click()
+    expect(page.locator(".card")).to_have_count(9)
+    tray.get_by_role("button", name="Search with these").click()
+    expect(page.locator("#query-title")).to_have_text("Several examples")
+    expected = [hit.path for hit in served.index.recommend([photo], [away])]
+    assert paths(page) == expected
+    expect(page.locator("#query img")).to_have_count(2)
+    assert page.locator("#query img").first.get_attribute("alt") == "photo.png"
+    page.reload()
+    expect(page.locator("#hits .path")).to_have_count(10)
+    assert paths(page) == expected
+    expect(tray.get_by_role("button", name="Remove photo.png")).to_be_visible()
+
+    other = visit(page.url.removeprefix(served.url))
+    expect(other.locator("#hits .path")).to_have_count(10)
+    assert paths(other) == expected
+    expect(other.locator("#kept")).to_be_visible()
+    expect(other.locator("#query .missing")).to_have_count(2)
+    expect(other.get_by_role("button", name="Remove an uploaded picture")).to_have_count(2)
+
+
+def test_several_pictures_at_once(visit: Open, served: Any, photo: Path, sample: Path) -> None:
+    page = visit(allowed="status of 422")
+    pictures = [photo, sample / "marble" / "marble-0005.jpg"]
+    send(page, [*pictures, photo])
+    expect(page.locator("#query-title")).to_have_text("Several examples")
+    assert paths(page) == [hit.path for hit in served.index.recommend(pictures)]
+    page.set_input_files("#file", [photo] * 101)
+    expect(page.locator("#notice")).to_have_text("These are 101 pictures; at most 100 are taken.")
+    text = {"name": "notes.jpg", "mimeType": "image/jpeg", "buffer": b"x"}
+    good = {"name": "good.png", "mimeType": "image/png", "buffer": photo.read_bytes()}
+    page.set_input_files("#file", [good, text])
+    expect(page.locator("#notice")).to_contain_text("notes.jpg: not a JPEG")
+
+
+def test_a_camera_is_offered_where_there_is_a_finger(visit: Open, photo: Path) -> None:
+    phone = visit(has_touch=True, is_mobile=True)
+    expect(phone.get_by_text("Take a photograph")).to_be_visible()
+    assert phone.locator("#camera").get_attribute("capture") == "environment"
+    phone.set_input_files("#camera", photo)
+    expect(phone.locator("#query .path")).to_have_text("photo.png")
+    expect(visit().get_by_text("Take a photograph")).to_be_hidden()
+
+
+SLOW_PREVIEW = """() => {
+  const create = createImageBitmap;
+  window.createImageBitmap = async (file) => {
+    await new Promise((go) => { window.release = go; });
+    return create(file);
+  };
+}"""
+
+
+def test_a_picture_that_comes_too_late_does_not_replace_a_newer_search(
+    visit: Open, photo: Path
+) -> None:
+    page = visit()
+    expect(page.locator(".card")).to_have_count(9)
+    page.evaluate(SLOW_PREVIEW)
+    with page.expect_response(lambda answer: answer.request.method == "POST"):
+        page.set_input_files("#file", photo)
+    page.locator(".hit").first.click()
+    expect(page.locator("#query-title")).to_have_text("From the collection")
+    url = page.url
+    page.evaluate("() => { release(); return new Promise((done) => setTimeout(done, 50)); }")
+    assert page.url == url
+    expect(page.locator("#query-title")).to_have_text("From the collection")
+
+
+HALF_AN_ANSWER = """() => {
+  const json = Response.prototype.json;
+  Response.prototype.json = async function () {
+    Response.prototype.json = json;
+    await new Promise((go) => { window.release = go; });
+    throw new DOMException("aborted", "AbortError");
+  };
+}"""
+
+
+def test_an_answer_that_is_given_up_half_way_is_no_error(visit: Open) -> None:
+    page = visit()
+    expect(page.locator(".card")).to_have_count(9)
+    page.evaluate(HALF_AN_ANSWER)
+    page.locator(".hit").first.click()
+    page.wait_for_function("() => window.release")
+    page.get_by_role("link", name="Search").click()
+    expect(page.locator("#status")).to_contain_text("One of each class")
+    page.evaluate("() => { release(); return new Promise((done) => setTimeout(done, 50)); }")
+    expect(page.locator("#notice")).to_be_hidden()
+    expect(page.locator(".card")).to_have_count(9)
+
+
 def test_an_identical_image_is_marked(visit: Open, sample: Path) -> None:
     page = visit()
     send(page, sample / "marble" / "marble-0002.jpg")
@@ -224,6 +327,20 @@ def test_links_to_nothing(visit: Open) -> None:
         page = visit(link, allowed="status of 4")
         expect(page.locator("#notice")).to_be_visible()
         expect(page.locator("#results-title")).to_have_text("There is no answer")
+
+
+def test_nothing_of_the_last_search_stays_where_there_is_no_answer(
+    visit: Open, photo: Path
+) -> None:
+    page = visit(allowed="status of 4")
+    send(page, photo)
+    page.get_by_label("Hits", exact=True).evaluate("(one) => one.removeAttribute('max')")
+    page.get_by_label("Hits", exact=True).fill("5000")
+    page.get_by_label("Hits", exact=True).press("Enter")
+    expect(page.locator("#results-title")).to_have_text("There is no answer")
+    expect(page.locator("#kept")).to_be_hidden()
+    expect(page.locator("#query-title")).to_have_text("Which rocks look like this one?")
+    assert page.title() == "geosim"
 
 
 def test_names_that_are_code_are_shown_as_text(visit: Open, served: Any) -> None:
@@ -316,12 +433,20 @@ def expect_changed(canvas: Any, before: bytes) -> None:
     assert canvas.screenshot() != before
 
 
+def test_the_map_is_skipped_to(visit: Open) -> None:
+    page = visit("/map")
+    expect(page.locator("#map")).to_have_attribute("data-drawn", "98")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#map")).to_be_focused()
+
+
 def test_by_keyboard_alone(visit: Open, served: Any, photo: Path) -> None:
     page = visit()
     page.on("filechooser", lambda chooser: chooser.set_files(photo))
     expect(page.locator(".card")).to_have_count(9)
     page.keyboard.press("Tab")
-    expect(page.get_by_text("Skip to the results")).to_be_focused()
+    expect(page.get_by_text("Skip to the content")).to_be_focused()
     for _ in range(5):
         page.keyboard.press("Tab")
     expect(page.locator("#file")).to_be_focused()
@@ -425,6 +550,9 @@ def test_the_login(browser: Any, serve: Any) -> None:
         page = session.new_page()
         page.goto(served.url)
         dialog = page.get_by_role("dialog")
+        for _ in range(3):
+            page.keyboard.press("Escape")
+        expect(dialog).to_be_visible()
         dialog.get_by_label("Key").fill("wrong")
         dialog.get_by_role("button", name="Open").click()
         expect(dialog.get_by_role("alert")).to_have_text("This is not the key.")
