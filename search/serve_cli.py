@@ -16,6 +16,8 @@ from trainer.commands import Command, working_option
 from trainer.working import Working
 
 if TYPE_CHECKING:
+    import asyncio
+
     import uvicorn
     from starlette.types import ASGIApp
 
@@ -85,10 +87,10 @@ def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise click.ClickException(
-            f"cannot listen on {host}, port {port}: {error.strerror or error}; name another --port "
-            "or --host"
+            f"cannot listen on {host}, port {port}: {reason}; name another --port or --host"
         ) from error
 
 
@@ -103,13 +105,20 @@ def _leave() -> None:
         os._exit(0)
 
 
-def make_server(app: ASGIApp) -> uvicorn.Server:
-    """Return a server for a page; one process, errors alone in its log."""
+def make_server(app: ASGIApp, protocol: type[asyncio.Protocol] | None = None) -> uvicorn.Server:
+    """Return a server for a page; one process, errors alone in its log.
+
+    Args:
+        app: the page.
+        protocol: of a connection; None for `Impatient`.
+    """
     import uvicorn
+
+    from search.web_protocol import Impatient
 
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=protocol or Impatient,
         ws="none",
         lifespan="on",
         log_level="error",

@@ -20,6 +20,7 @@ from search.index import Index
 from search.serve_cli import make_server
 from search.web import BODY_SECONDS, make_app
 from search.web_guard import Access
+from search.web_protocol import Impatient
 from trainer.dataset import open_dataset
 from trainer.model import load_model
 from trainer.working import Working
@@ -81,14 +82,18 @@ def serve(odd: Working, tmp_path_factory: pytest.TempPathFactory) -> Serve:
 
     @contextmanager
     def serving(
-        *, host: str = "127.0.0.1", key: str | None = None, body_seconds: float = BODY_SECONDS
+        *,
+        host: str = "127.0.0.1",
+        key: str | None = None,
+        body_seconds: float = BODY_SECONDS,
+        protocol: type[Impatient] = Impatient,
     ) -> Iterator[Served]:
         root = tmp_path_factory.mktemp("served") / "working"
         working = Working(Path(shutil.copytree(odd.root, root)))
         listener = socket.create_server(("127.0.0.1", 0))
         with EdgeStore(working.qdrant, "geosim") as store:
             app = make_app(store, working, Access(host, key), body_seconds=body_seconds)
-            server = make_server(app)
+            server = make_server(app, protocol)
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
             thread.start()
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"

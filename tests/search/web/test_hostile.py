@@ -20,6 +20,7 @@ from PIL import Image
 
 from ingest.schema import point_id
 from search.web_guard import MAX_REQUESTS, Access
+from search.web_protocol import Impatient
 from trainer.errors import StoreError
 
 STORED = point_id("rocks/marble/marble-0002.jpg")
@@ -140,6 +141,11 @@ def test_wishes_that_cannot_be_fulfilled(
 )
 def test_embeddings_that_are_none(client: httpx.Client, served: Any, text: str) -> None:
     refused(client.get("/api/search", params={"embedding": text}), served, 422)
+    for body in (
+        {"likes": [{"embedding": text}]},
+        {"likes": [STORED], "unlikes": [{"embedding": text}]},
+    ):
+        refused(client.post("/api/recommend", json=body), served, 422)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +162,10 @@ def test_embeddings_that_are_none(client: httpx.Client, served: Any, text: str) 
         (json.dumps({"likes": [STORED] * 101}).encode(), 422),
         (json.dumps({"likes": [STORED], "k": 10**400}).encode(), 422),
         (json.dumps({"likes": [point_id("none")]}).encode(), 404),
+        (json.dumps({"likes": [{"embedding": floats(1), "sha256": "../x"}]}).encode(), 422),
+        (json.dumps({"likes": [{"embedding": floats(1), "path": "/etc/passwd"}]}).encode(), 422),
+        (json.dumps({"likes": [{"sha256": "0" * 64}]}).encode(), 422),
+        (json.dumps({"likes": [STORED, {"embedding": [0.5] * 32}]}).encode(), 422),
         (b" " * 70_000, 413),
     ],
 )
@@ -260,6 +270,101 @@ def test_a_slow_client_is_not_waited_for(serve: Any) -> None:
     assert answer.startswith("HTTP/1.1 408")
     assert "connection: close" in answer
     assert '{"error":"the body took longer than 0.2 s' in answer
+
+
+class Hasty(Impatient):
+    """Waits next to no time for a head."""
+
+    head_seconds = 0.2
+
+
+class Pushing(Impatient):
+    """Waits next to no time for what was sent to be taken."""
+
+    taking_seconds = 0.2
+
+
+def connected(served: Any) -> socket.socket:
+    host, port = served.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def rest(connection: socket.socket) -> bytes:
+    """Return what comes until the server closes."""
+    received = b""
+    while part := connection.recv(65536):
+        received += part
+    return received
+
+
+ASKED = b"GET /static/icon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def test_a_head_that_comes_slowly_is_not_waited_for(serve: Any) -> None:
+    with serve(protocol=Hasty) as served:
+        with connected(served) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: loc")
+            head, _, body = rest(connection).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 408")
+        assert b"nosniff" in head
+        assert json.loads(body) == {"error": "the request's head took longer than 0.2 s"}
+        with connected(served) as connection:
+            assert rest(connection) == b"", "nothing was asked, nothing is answered"
+
+
+def test_a_second_head_that_comes_slowly_is_not_waited_for(serve: Any) -> None:
+    with serve(protocol=Hasty) as served, connected(served) as connection:
+        connection.sendall(ASKED)
+        while b"</svg>" not in connection.recv(65536):
+            pass
+        connection.sendall(ASKED[:9])
+        assert rest(connection).startswith(b"HTTP/1.1 408")
+
+
+def test_a_body_that_nobody_waits_for_is_not_taken_for_ever(serve: Any) -> None:
+    with serve(protocol=Hasty) as served, connected(served) as connection:
+        connection.sendall(ASKED[:-2] + b"Content-Length: 1000\r\n\r\n")
+        while b"</svg>" not in connection.recv(65536):
+            pass
+        connection.sendall(b"x")
+        assert rest(connection) == b""
+
+
+def test_a_request_that_takes_its_time_is_not_cut_off(serve: Any) -> None:
+    with serve(protocol=Hasty, body_seconds=1) as served:
+        answer = exchange(served, post_head(), b"half")
+    assert "the body took longer than 1 s" in answer
+
+
+def ask_for_ever(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(ASKED * 100)
+
+
+def test_a_client_that_takes_no_answers_is_cut_off(serve: Any) -> None:
+    with serve(protocol=Pushing) as served, connected(served) as connection:
+        with pytest.raises(ConnectionError):
+            ask_for_ever(connection)
+        with served.client as client:
+            assert client.get("/api/collection").status_code == 200
+
+
+def test_what_is_no_http_after_an_answer_ends_the_connection(
+    served: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connected(served) as connection:
+        connection.sendall(ASKED[:-2] + b"Transfer-Encoding: chunked\r\n\r\n")
+        while b"</svg>" not in connection.recv(65536):
+            pass
+        connection.sendall(b"no number\r\n")
+        assert rest(connection) == b""
+    assert caplog.records == []
+
+
+def test_what_is_no_http_is_refused_in_json(served: Any) -> None:
+    answer = exchange(served, "GET / HTTP/1.1\r\nHost\r\n\r\n")
+    assert answer.startswith("HTTP/1.1 400")
+    assert list(json.loads(answer.partition("\r\n\r\n")[2])) == ["error"]
 
 
 def test_a_client_that_hangs_up_does_no_harm(served: Any, client: httpx.Client) -> None:

@@ -115,6 +115,13 @@ def test_a_port_that_is_taken(geosim: Run, copy: Working) -> None:
     assert "another --port" in result.stderr
 
 
+def test_a_host_that_is_no_name(geosim: Run, copy: Working) -> None:
+    options = ("--host", "a" * 70, "--api-key", "sesame")
+    result = geosim("serve", *options, "--working", copy.root)
+    assert result.exit_code == 1
+    assert "cannot listen on aaa" in result.stderr
+
+
 def test_nothing_to_serve(geosim: Run, working: Working) -> None:
     result = geosim("serve", "--port", 0, "--working", working.root)
     assert result.exit_code == 1
