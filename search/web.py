@@ -56,6 +56,7 @@ def make_app(
         async with anyio.create_task_group() as background:
             background.start_soon(api.measure)
             yield
+            background.cancel_scope.cancel()
 
     app = FastAPI(
         title="geosim",

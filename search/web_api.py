@@ -79,7 +79,8 @@ class Api:
     async def measure(self) -> None:
         """Measure what is usual in the collection; until then no picture is called unlike it."""
         try:
-            self._novelty = await run_sync(Novelty.of, self._store, self._working)
+            measure = partial(Novelty.of, self._store, self._working)
+            self._novelty = await run_sync(measure, abandon_on_cancel=True)  # the server may end
         except Exception:  # searches are answered without it
             _log.exception("what is usual in the collection could not be measured")
 

@@ -32,15 +32,19 @@ class WebMap:
     async def get(self) -> bytes | None:
         """Return the map as JSON, or None while it is being drawn.
 
-        It is drawn once, and again where that failed or the collection has grown.
+        It is drawn once, and again where that failed or the collection has grown since; never
+        twice at a time.
         """
         count = await run_sync(self._store.count)
-        if self._task is None or self._points != count or _failed(self._task):
+        if self._task is None or _failed(self._task) or self._outgrown(count):
             drawing = run_sync(self._draw, abandon_on_cancel=True)  # the server may end meanwhile
             self._task, self._points = asyncio.create_task(drawing), count
         task = self._task
         await asyncio.wait([task], timeout=SECONDS)
         return await task if task.done() else None
+
+    def _outgrown(self, count: int) -> bool:
+        return self._task is not None and self._task.done() and self._points != count
 
     def _draw(self) -> bytes:
         drawn = layout(self._store, self._working)

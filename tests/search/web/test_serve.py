@@ -73,6 +73,21 @@ search.web_map.layout = lambda *_: threading.Event().wait()
 """
 
 
+SLOW_MEASURE = """
+import threading, search.web_api
+search.web_api.Novelty.of = lambda *_: threading.Event().wait()
+"""
+
+
+def test_it_ends_while_what_is_usual_is_measured(copy: Working) -> None:
+    with started(copy.root, before=SLOW_MEASURE) as (address, process):
+        assert httpx.get(address + "api/collection", timeout=60).status_code == 200
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert err.endswith("ended\n")
+
+
 def test_it_ends_while_a_map_is_drawn(copy: Working) -> None:
     with started(copy.root, before=SLOW_MAP) as (address, process):
         answer = httpx.get(address + "api/map", timeout=60)

@@ -1,0 +1,48 @@
+"""When the map that the page shows is drawn, and how often."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import numpy as np
+import orjson
+import pytest
+
+from search import web_map
+from search.map import Layout
+from search.web_map import WebMap
+from trainer.working import Working
+
+
+def test_a_collection_that_grows_is_drawn_by_one_thread_at_a_time(
+    working: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, free = SimpleNamespace(points=1), threading.Event()
+    store.count = lambda: store.points
+    drawing: list[int] = []
+
+    def draw(*_: Any) -> Layout:
+        drawing.append(store.points)
+        free.wait(60)
+        return Layout(["id"], ["path"], ["class"], np.zeros((1, 2), np.float32))
+
+    monkeypatch.setattr(web_map, "SECONDS", 0.01)
+    monkeypatch.setattr(web_map, "layout", draw)
+    drawn = WebMap(store, working)  # type: ignore[arg-type]
+
+    async def visit() -> None:
+        for store.points in (1, 2, 3):
+            assert await drawn.get() is None
+        assert len(drawing) == 1
+        free.set()
+        while (first := await drawn.get()) is None:
+            pass
+        assert orjson.loads(first)["ids"] == ["id"]
+        while len(drawing) == 1:
+            await drawn.get()  # once that was told, the new images are drawn
+        assert drawing[-1] == 3
+
+    anyio.run(visit)
