@@ -37,7 +37,7 @@ function example(path, verb, operation) {
   const body = operation.requestBody?.content ?? {};
   if (body["image/*"]) return `curl -H 'Content-Type: image/jpeg' --data-binary @photo.jpg '${url}?k=5'`;
   if (body["application/json"]) {
-    return `curl -H 'Content-Type: application/json' -d '{...}' '${url}'`;
+    return `curl -H 'Content-Type: application/json' -d '{"likes": ["ID"]}' '${url}'`;
   }
   return `curl '${url}${path === "/api/search" ? "?embedding=..." : ""}'`;
 }
@@ -65,7 +65,7 @@ for (const [path, operations] of Object.entries(root.paths)) {
   }
 }
 for (const [name, schema] of Object.entries(root.components.schemas)) {
-  if (!/Answer|Image/.test(name)) continue;
+  if (!/Answer|Image|Count/.test(name)) continue;
   $("routes").append(el("section", { class: "panel route" }, el("h2", {}, name),
     el("p", {}, schema.description ?? ""), fields("Fields", properties({ $ref: name }, root))));
 }

@@ -202,11 +202,11 @@ def test_several_pictures_at_once(visit: Open, served: Any, photo: Path, sample:
 
 def test_a_camera_is_offered_where_there_is_a_finger(visit: Open, photo: Path) -> None:
     phone = visit(has_touch=True, is_mobile=True)
-    expect(phone.get_by_text("Take a photograph")).to_be_visible()
+    expect(phone.get_by_text("Take a photo")).to_be_visible()
     assert phone.locator("#camera").get_attribute("capture") == "environment"
     phone.set_input_files("#camera", photo)
     expect(phone.locator("#query .path")).to_have_text("photo.png")
-    expect(visit().get_by_text("Take a photograph")).to_be_hidden()
+    expect(visit().get_by_text("Take a photo")).to_be_hidden()
 
 
 SLOW_PREVIEW = """() => {
@@ -249,7 +249,8 @@ def test_an_answer_that_is_given_up_half_way_is_no_error(visit: Open) -> None:
     expect(page.locator(".card")).to_have_count(9)
     page.evaluate(HALF_AN_ANSWER)
     page.locator(".hit").first.click()
-    page.wait_for_function("() => window.release")
+    while not page.evaluate("() => Boolean(window.release)"):
+        pass
     page.get_by_role("link", name="Search").click()
     expect(page.locator("#status")).to_contain_text("One of each class")
     page.evaluate("() => { release(); return new Promise((done) => setTimeout(done, 50)); }")
@@ -550,6 +551,7 @@ def test_the_login(browser: Any, serve: Any) -> None:
         page = session.new_page()
         page.goto(served.url)
         dialog = page.get_by_role("dialog")
+        expect(dialog).to_be_visible()
         for _ in range(3):
             page.keyboard.press("Escape")
         expect(dialog).to_be_visible()
