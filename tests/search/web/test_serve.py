@@ -11,12 +11,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, ClassVar
 
 import httpx
 import pytest
 from click.testing import Result
 
 from ingest.edge import EdgeStore
+from search.web_protocol import Impatient
 from trainer.working import Working
 
 Run = Callable[..., Result]
@@ -151,3 +153,23 @@ def test_help_is_answered_without_the_web_framework() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "Examples:" in done.stdout
+
+
+class Noting(Impatient):
+    """Notes of each connection whether what is written leaves at once."""
+
+    at_once: ClassVar[list[int]] = []
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        option = transport.get_extra_info("socket").getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY
+        )
+        self.at_once.append(option)
+
+
+def test_the_body_of_an_answer_does_not_wait_for_its_head_to_be_acknowledged(serve: Any) -> None:
+    with serve(protocol=Noting) as served, served.client as client:
+        assert client.get("/api/collection").status_code == 200
+    assert Noting.at_once
+    assert all(Noting.at_once)
