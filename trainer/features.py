@@ -27,8 +27,12 @@ from trainer.errors import ImageError, ModelError
 from trainer.images import Prepared, prepare
 from trainer.sources import Source
 
-BATCH = 32
-"""Images per backbone call: more is no faster on a CPU, and a kill can cost two of these."""
+BATCH = 16
+"""Images per backbone call, and per transaction of the cache."""
+
+AT_WORK = 2
+"""Batches in the backbone at once: where one ends, the other keeps every core at work. A kill can
+cost these and the one that is being stored."""
 
 CHUNK = 2048
 """Images looked up in the cache at once; bounds the memory of a pass."""
@@ -63,7 +67,7 @@ class FeatureCache:
     """Features on disk by content hash: one SQLite file per backbone fingerprint.
 
     Every batch is one transaction in a write-ahead log, so a process killed at any moment loses
-    the two batches at work and nothing else; several processes may share the file.
+    the batches at work and nothing else; several processes may share the file.
     """
 
     def __init__(self, folder: Path, spec: BackboneSpec, fingerprint: str) -> None:
@@ -185,7 +189,7 @@ class FeatureExtractor:
         with (
             closing(cache),
             ThreadPoolExecutor(DECODERS) as decoders,
-            ThreadPoolExecutor(1) as computing,
+            ThreadPoolExecutor(AT_WORK) as computing,
         ):
             for chunk in _blocks(items, CHUNK):
                 known = cache.get(item.sha256 for item in chunk)
@@ -198,8 +202,9 @@ class FeatureExtractor:
                 if missing:
                     _ = self.backbone  # loaded here: TensorFlow starts in the main thread
                 batches = self._decoded(decoders, source, missing, reject)
-                for fresh in _one_ahead(computing, self._compute, batches):
+                for fresh in _ahead(computing, self._compute, batches):
                     cache.put(fresh)
+                    self.computed += len(fresh)
                     yield [Extracted(i, one) for key, one in fresh.items() for i in missing[key]]
 
     def features(self, data: bytes) -> NDArray[np.float32]:
@@ -263,19 +268,18 @@ class FeatureExtractor:
     def _compute(self, batch: dict[str, Prepared]) -> dict[str, Features]:
         pixels = np.stack([prepared.pixels for prepared in batch.values()])
         vectors = self.backbone(pixels)
-        self.computed += len(batch)
         return {
             digest: Features(vector, prepared.width, prepared.height)
             for (digest, prepared), vector in zip(batch.items(), vectors, strict=True)
         }
 
 
-def _one_ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Yield ``work`` of each item in order, the next one under way while one is used."""
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield ``work`` of each item in order, the next `AT_WORK` under way while one is used."""
     waiting: deque[Future[R]] = deque()
     for item in items:
         waiting.append(pool.submit(work, item))
-        if len(waiting) > 1:
+        if len(waiting) > AT_WORK:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()

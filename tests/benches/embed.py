@@ -25,16 +25,15 @@ from tests.benches.results import (
 )
 from tests.benches.timing import interleaved, missing
 from trainer.backbones import Backbone, BackboneSpec, build, choose, spec_of
-from trainer.features import BATCH
 from trainer.keras_backbone import KerasBackbone, import_keras
 from trainer.turns import TurnAveraged
 
 ABOUT = (
-    "Decoded pixels to features, in memory. The peers get batches of 32, ONNX Runtime its default "
-    "settings on the graph that Keras exports; geosim gets the batches of an ingest. ResNet50 and "
-    "tile-resnet have random weights, which take as long as trained ones."
+    "Decoded pixels to features, in memory, in batches of 32. ONNX Runtime runs the graph that "
+    "Keras exports with its default settings. ResNet50 and tile-resnet have random weights, which "
+    "take as long as trained ones."
 )
-PEERS_BATCH = 32
+BATCH = 32
 IMAGES = {"efficientnet-lite0": 256, "resnet50": 256, "tile-resnet": 1024}
 """Backbones, and images per round: seconds of work each."""
 
@@ -109,12 +108,12 @@ def ours(name: str, file: Path) -> Callable[[], Outcome]:
     """Build this project's runtime for this machine."""
     from trainer.serving import serve
 
-    return partial(_embed, serve(spec_of(name), load_keras(name)), np.load(file), BATCH)
+    return partial(_embed, serve(spec_of(name), load_keras(name)), np.load(file))
 
 
 def tensorflow(name: str, file: Path) -> Callable[[], Outcome]:
     """Build the plain Keras model."""
-    return partial(_embed, _averaged(name, load_keras(name)), np.load(file), PEERS_BATCH)
+    return partial(_embed, _averaged(name, load_keras(name)), np.load(file))
 
 
 def onnx_runtime(name: str, file: Path, graph: Path) -> Callable[[], Outcome]:
@@ -128,7 +127,7 @@ def onnx_runtime(name: str, file: Path, graph: Path) -> Callable[[], Outcome]:
         features: NDArray[np.float32] = session.run(None, {entry: images.astype(np.float32)})[0]
         return features
 
-    return partial(_embed, _averaged(name, backbone), np.load(file), PEERS_BATCH)
+    return partial(_embed, _averaged(name, backbone), np.load(file))
 
 
 def load_keras(name: str) -> KerasBackbone:
@@ -152,7 +151,7 @@ def _averaged(name: str, backbone: Backbone) -> Backbone:
     return TurnAveraged(backbone) if spec_of(name).turn_averaged else backbone
 
 
-def _embed(backbone: Backbone, images: NDArray[np.uint8], batch: int) -> Outcome:
+def _embed(backbone: Backbone, images: NDArray[np.uint8]) -> Outcome:
     started = time.perf_counter()
-    features = [backbone(images[start : start + batch]) for start in range(0, len(images), batch)]
-    return time.perf_counter() - started, np.concatenate(features)[:PEERS_BATCH]
+    features = [backbone(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+    return time.perf_counter() - started, np.concatenate(features)[:BATCH]

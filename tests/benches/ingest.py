@@ -27,7 +27,7 @@ from tests.benches.results import (
 )
 from tests.benches.timing import Round, interleaved
 from trainer.dataset import open_dataset
-from trainer.features import BATCH, DECODERS
+from trainer.features import DECODERS
 from trainer.images import prepare
 from trainer.model import load_model
 
@@ -103,8 +103,7 @@ def embedding_alone(data: Path, working: Path) -> Callable[[], float]:
                 numbers = range(start, min(start + CHUNK, len(dataset.records)))
                 images = np.stack(list(pool.map(decode, numbers)))
                 started = time.perf_counter()
-                for first in range(0, len(images), BATCH):
-                    backbone(images[first : first + BATCH])
+                backbone(images)
                 seconds += time.perf_counter() - started
         return seconds
 
