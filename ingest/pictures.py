@@ -19,14 +19,7 @@ from trainer.sources import Archive, Files, Record
 
 def remember(catalog: Path, dataset: Dataset) -> None:
     """Note where a data set's pictures are."""
-    known = _read(catalog)
-    first = dataset.records[0]
-    if isinstance(dataset.source, Files):
-        depth = first.path.count("/")
-        place = {"folder": str(Path(first.source).parents[depth - 1])}
-    else:
-        inside = first.source[: len(first.source) - len(first.path.partition("/")[2])]
-        place = {"archive": str(dataset.location), "inside": inside}
+    known, place = _read(catalog), _place(dataset)
     if known.get(dataset.name) != place:
         with replacing(catalog) as temporary:
             temporary.write_bytes(
@@ -36,7 +29,13 @@ def remember(catalog: Path, dataset: Dataset) -> None:
 
 def places(catalog: Path) -> dict[str, str]:
     """Return the folder or archive of each data set that this machine has seen."""
-    return {name: place.get("folder") or place["archive"] for name, place in _read(catalog).items()}
+    return {name: _location(place) for name, place in _read(catalog).items()}
+
+
+def other_place(catalog: Path, dataset: Dataset) -> str | None:
+    """Return the folder or archive that a data set of this name had before, if it was another."""
+    known = _read(catalog).get(dataset.name)
+    return None if known is None or known == _place(dataset) else _location(known)
 
 
 class Pictures:
@@ -65,6 +64,19 @@ class Pictures:
             return self._archives[archive].read(Record(path, "", place["inside"] + rest))
         except GeosimError as error:
             raise ImageError(f"not on this machine any more: {error}") from error
+
+
+def _place(dataset: Dataset) -> dict[str, str]:
+    first = dataset.records[0]
+    if isinstance(dataset.source, Files):
+        depth = first.path.count("/")
+        return {"folder": str(Path(first.source).parents[depth - 1])}
+    inside = first.source[: len(first.source) - len(first.path.partition("/")[2])]
+    return {"archive": str(dataset.location), "inside": inside}
+
+
+def _location(place: dict[str, str]) -> str:
+    return place.get("folder") or place["archive"]
 
 
 def _inside(rest: str) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ingest.pictures import remember
+from ingest.pictures import other_place, remember
 from ingest.schema import ModelRef, Payload, Where, point_id, require_same_model
 from ingest.store import VectorStore
 from trainer.dataset import Dataset, Rejected, hash_records
@@ -30,7 +30,9 @@ IMAGES = "/api/images/"
 """Where `geosim serve` has the picture of a point (`search/web.py`); its id and .jpg follow, an
 ending by which the Qdrant dashboard knows pictures."""
 
-ZERO_VECTOR = "the model embeds it to a zero vector, which has no cosine with anything"
+ZERO_VECTOR = (
+    "the model embeds it to a zero vector, or no finite one, which has no cosine with anything"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +89,13 @@ def sync(
             dashboard shows their pictures; None leaves the points' addresses as they are.
 
     Raises:
-        StoreError: ``image_url`` is none.
+        StoreError: ``image_url`` is none, or another data set of this name would be replaced.
         ModelMismatchError: another model made the collection.
         StoreError: the store failed, or holds another number of points at the end than it should.
     """
     started = time.perf_counter()
     served = None if image_url is None else _served(image_url)
     _prepare(store, ModelRef(model.fingerprint, model.spec.name), recreate=recreate)
-    remember(working.datasets, dataset)
     with Progress("reading", len(dataset.records)) as bar:
         hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
     rejected = [*dataset.rejected, *unreadable]
@@ -103,6 +104,9 @@ def sync(
         for batch in store.scan(Where(dataset=dataset.name), vectors=False)
         for point in batch
     }
+
+    _check_name(dataset, working, store, stored, _vanished(stored, dataset, rejected))
+    remember(working.datasets, dataset)
 
     def address(path: str) -> str:
         if served is None:
@@ -148,6 +152,28 @@ def sync(
     )
 
 
+def _check_name(
+    dataset: Dataset,
+    working: Working,
+    store: VectorStore,
+    stored: Collection[str],
+    gone: Collection[str],
+) -> None:
+    """Refuse a folder that happens to have the name of another one, and would replace its images.
+
+    Raises:
+        StoreError: the data set of this name was elsewhere, and most of its images are not here.
+    """
+    elsewhere = other_place(working.datasets, dataset)
+    if elsewhere is not None and 2 * len(gone) > len(stored):
+        raise StoreError(
+            f"collection {store.name!r} holds another data set named {dataset.name!r}, of "
+            f"{elsewhere}, and {len(gone):,} of its {len(stored):,} images would be deleted; "
+            "rename one of the two folders, name another --collection, or rebuild this one from "
+            f"{dataset.location} alone with --recreate"
+        )
+
+
 def _prepare(store: VectorStore, model: ModelRef, *, recreate: bool) -> None:
     """Leave the store with a collection for ``model``."""
     info = None
@@ -184,7 +210,7 @@ def _write(
 ) -> list[str]:
     """Embed and upsert a batch; return the stored paths that were written."""
     vectors = model.head(np.stack([one.features.vector for one in batch]))
-    good = np.any(vectors != 0, axis=1)
+    good = np.any(vectors != 0, axis=1) & np.isfinite(vectors).all(axis=1)
     rejected += [
         Rejected(one.item.record.path, ZERO_VECTOR)
         for one, fine in zip(batch, good, strict=True)

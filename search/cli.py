@@ -15,6 +15,7 @@ from search.serve_cli import serve
 from trainer.cli import download, train
 from trainer.commands import (
     Command,
+    Range,
     strict_option,
     table_or_json_option,
     tell_rejected,
@@ -55,7 +56,7 @@ form_option = click.option(
 @click.option("--class", "label", metavar="C", help="Only hits of this class.")
 @click.option(
     "--min-score",
-    type=click.FloatRange(-1, 1),
+    type=Range(-1, 1),
     metavar="S",
     help="Only hits with this cosine or a higher one.",
 )

@@ -1,6 +1,6 @@
 """A whole collection as arrays, for what looks at all images at once: the map, the exports.
 
-Owns reading it, batch by batch: one copy of the vectors is all that is held.
+Owns reading it, batch by batch. Of the vectors two copies are held while they are sorted, then one.
 """
 
 from __future__ import annotations

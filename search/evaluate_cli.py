@@ -10,6 +10,7 @@ import click
 from trainer.commands import (
     MAX_SEED,
     Command,
+    Range,
     data_argument,
     recipe_options,
     table_or_json_option,
@@ -40,7 +41,7 @@ def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
 )
 @click.option(
     "--test-share",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Range(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
     help="Share of each class to query with.",

@@ -97,7 +97,7 @@ class Novelty:
 
     @classmethod
     def of(cls, store: VectorStore, working: Working) -> Novelty | None:
-        """Measure a collection, or read what was measured when it was last as it is.
+        """Measure a collection, or read what was measured when it last had as many images.
 
         The images looked at are those with the lowest ids, which are hashes of their paths: a
         random sample, and the same one in every engine. Copies of an image, byte for byte, do not

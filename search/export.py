@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,12 +65,14 @@ def export(
         approximate: miss a few neighbours (`search/approximate.py`), and measure how many.
 
     Raises:
-        QueryError: ``k`` is not positive.
+        QueryError: ``k`` is not positive, or both files are one.
         StoreError: there is nothing to export.
     """
     started = time.perf_counter()
     if k < 1:
         raise QueryError(f"k must be at least 1, received {k}")
+    if index.absolute() == embeddings.absolute():
+        raise QueryError(f"{index} is where the embeddings go; name another file for the graph")
     collection = read_collection(store) if store.info() is not None else None
     if collection is None or not collection.paths:
         raise StoreError(
@@ -80,10 +81,8 @@ def export(
         )
     count = len(collection.paths)
     k = min(k, count - 1)
-    with ThreadPoolExecutor(1) as beside:  # the search leaves the interpreter free
-        writing = beside.submit(_write_embeddings, embeddings, collection)
-        same, recall = _write_index(index, collection, k, approximate=approximate)
-        writing.result()
+    _write_embeddings(embeddings, collection)
+    same, recall = _write_index(index, collection, k, approximate=approximate)
     return ExportReport(
         images=count,
         k=k,

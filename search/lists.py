@@ -29,8 +29,11 @@ ROUNDS = 4
 ROUNDING = 1e-5
 """More than a squared distance of two rows of 34 float32 numbers, of norm sqrt(2), is off by."""
 
+PART = 2048
+"""Most members of a list looked for together: one list may hold nearly all vectors."""
+
 SAMPLE = 16
-"""Lists looked at to tell whether the others are worth it."""
+"""Parts looked at to tell whether the others are worth it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +47,7 @@ class Lists:
             the sine of an angle a, a row's product is ``cos(q, centre) - cos(a + r)``: negative
             where no member is within a of q.
         widest: the largest radius in radians.
-        near: ``(l, t) int64``, for each list those with the nearest centres, itself the first.
+        near: ``(l, t) int64``, for each list those with the nearest centres, its own among them.
     """
 
     members: list[NDArray[np.int64]]
@@ -74,19 +77,30 @@ class Lists:
         _, near = faiss.knn(centres, centres, around, metric=metric)
         return cls(np.split(order, ends[:-1]), bounds, float(radii.max()), near)
 
-    def candidates(self, gallery: Gallery, number: int, k: int) -> NDArray[np.int64]:
+    def parts(self) -> list[tuple[int, NDArray[np.int64]]]:
+        """Return all rows, at most `PART` at a time, each time with the number of their list."""
+        return [
+            (number, rows[start : start + PART])
+            for number, rows in enumerate(self.members)
+            for start in range(0, len(rows), PART)
+        ]
+
+    def candidates(
+        self, gallery: Gallery, number: int, own: NDArray[np.int64], k: int
+    ) -> NDArray[np.int64]:
         """Return the rows, ascending, that can be among the ``k`` nearest of a list's members.
 
         Rows that tie with the k-th at `SCORE_DIGITS` decimals are among them.
 
         Args:
             gallery: what was divided.
-            number: of the list; it has members.
+            number: of the list.
+            own: rows of the members that are looked for, at least one.
             k: neighbours per vector, the vector itself not counted.
         """
         import faiss
 
-        queries = gallery.vectors[self.members[number]]
+        queries = gallery.vectors[own]
         first = np.concatenate([self.members[one] for one in self.near[number]])
         if len(first) <= k:
             return np.arange(len(gallery.vectors))
@@ -106,13 +120,11 @@ class Lists:
         return rows
 
     def share(self, gallery: Gallery, k: int) -> float:
-        """Return the share of all pairs that a search looks at, 0 to 1, by a sample of lists."""
-        filled = [number for number, rows in enumerate(self.members) if len(rows)]
-        sample = filled[:: max(1, len(filled) // SAMPLE)]
-        looked = sum(
-            len(self.candidates(gallery, one, k)) * len(self.members[one]) for one in sample
-        )
-        return looked / (len(gallery.vectors) * sum(len(self.members[one]) for one in sample))
+        """Return the share of all pairs that a search looks at, 0 to 1, by a sample of parts."""
+        parts = self.parts()
+        sample = parts[:: max(1, len(parts) // SAMPLE)]
+        looked = sum(len(self.candidates(gallery, *part, k)) * len(part[1]) for part in sample)
+        return looked / (len(gallery.vectors) * sum(len(own) for _, own in sample))
 
 
 def _angle(cosines: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -95,18 +95,17 @@ def _listed(
 
     keys = np.empty((len(gallery.vectors), k), dtype=np.int64)
 
-    def search(number: int) -> int:
-        own = lists.members[number]
-        if len(own):
-            rows = lists.candidates(gallery, number, k)
-            place = np.searchsorted(rows, own)
-            found = exact_keys(gallery.part(rows), gallery.vectors[own], k, place)
-            keys[own] = with_rows(found, rows)
+    def search(part: tuple[int, NDArray[np.int64]]) -> int:
+        number, own = part
+        rows = lists.candidates(gallery, number, own, k)
+        place = np.searchsorted(rows, own)
+        found = exact_keys(gallery.part(rows), gallery.vectors[own], k, place)
+        keys[own] = with_rows(found, rows)
         return len(own)
 
     pool = faiss_threads(faiss.omp_get_max_threads())
     try:
-        for done in pool.map(search, range(len(lists.members))):
+        for done in pool.map(search, lists.parts()):
             progress(done)
     finally:
         pool.shutdown(cancel_futures=True)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import orjson
@@ -31,6 +33,7 @@ from trainer.evaluate import (
 )
 from trainer.files import replacing
 from trainer.fit import TrainOptions
+from trainer.head import EMBEDDING_WIDTH
 from trainer.images import prepare
 from trainer.inputs import Inputs, read_inputs
 from trainer.overlap import Overlaps, find_overlaps, read_pictures
@@ -116,7 +119,7 @@ def read_runs(folder: Path, inputs: Inputs) -> list[Run]:
     """Return all finished runs in a report folder that were made on the same images."""
     found = (_load(path) for path in sorted((folder / "runs").glob("*.json")))
     data = _digest(inputs)
-    return [run for run in found if run is not None and run.facts["data"] == data]
+    return [run for run in found if run is not None and run.facts.get("data") == data]
 
 
 def _planned(inputs: Inputs, digest: str, study: Study) -> Iterator[tuple[dict[str, Any], Path]]:
@@ -170,7 +173,7 @@ def _run(
     train, zero = train[shown[train]], test[~shown[test]]
     if len(zero) == len(test) or len(train) < K:
         raise DatasetError(f"{dataset.location}: nearly all embeddings are zero; try other --seeds")
-    embedded[zero] = 1.0  # any direction: what it finds is struck out
+    embedded[zero] = EMBEDDING_WIDTH**-0.5  # any direction: what it finds is struck out
     rows, scores = nearest(embedded[train], embedded[test], min(DEPTH, len(train)))
     hits = train[rows].astype(np.int64)
     hits[~shown[test]], scores[~shown[test]] = -1, np.nan
@@ -267,7 +270,7 @@ def _overlaps(dataset: Dataset, inputs: Inputs, digest: str, folder: Path) -> Ov
         with np.load(path, allow_pickle=False) as stored:
             shifts = tuple((int(down), int(right)) for down, right in stored["shifts"])
             return Overlaps(stored["groups"], stored["pairs"], shifts)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
         pass  # not there yet, or damaged
     with Progress("decoding", len(inputs.items)) as bar:
         _, pictures, _ = read_pictures(dataset.source, inputs.items, progress=bar.update)
@@ -306,7 +309,7 @@ def _load(path: Path) -> Run | None:
                 stored["hits"].astype(np.int64),
                 stored["scores"].astype(np.float64),
             )
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
         return None
 
 

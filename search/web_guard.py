@@ -28,6 +28,9 @@ MAX_REQUESTS = 64
 SMALL_BODY = 64 * 2**10
 """Bytes of a body that is not a picture: a key, or 200 embeddings, 270 bytes each."""
 
+MAX_HELD = 256 * 2**20
+"""Bytes of all bodies held at once: eight of the largest pictures, hundreds of usual ones."""
+
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -113,7 +116,11 @@ class Refused(Exception):  # noqa: N818 - an answer, not a failure
 
 
 class Guard:
-    """Wraps an ASGI application: refuses what must not reach it, adds headers to what it sends."""
+    """Wraps an ASGI application: refuses what must not reach it, adds headers to what it sends.
+
+    Attributes:
+        held: bytes of bodies held now.
+    """
 
     def __init__(
         self, app: ASGIApp, access: Access, bodies: Mapping[str, int], body_seconds: float
@@ -131,6 +138,7 @@ class Guard:
         self._bodies = bodies
         self._body_seconds = body_seconds
         self._running = 0
+        self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -145,6 +153,7 @@ class Guard:
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
+        body = bytearray()
         try:
             if self._running > MAX_REQUESTS:
                 raise Refused(503, "too many requests at once; try again", {"Retry-After": "1"})
@@ -157,11 +166,13 @@ class Guard:
                 )
             if request.method == "POST":
                 limit = self._bodies.get(scope["path"], SMALL_BODY)
-                receive = _replayed(await self._body(request.headers, receive, limit), receive)
+                await self._fill(body, request.headers, receive, limit)
+                receive = _replayed(bytes(body), receive)
+            await self._app(scope, receive, send)
         except Refused as refused:
             await _send_refusal(send, refused)
-            return
-        await self._app(scope, receive, send)
+        finally:
+            self.held -= len(body)
 
     def _check_host(self, headers: Headers) -> None:
         """Refuse names that a stranger's page may have bound to this machine's address."""
@@ -172,17 +183,16 @@ class Guard:
         if form is None or not is_loopback(form[1]):
             raise Refused(421, "this server answers to localhost and 127.0.0.1 alone")
 
-    async def _body(self, headers: Headers, receive: Receive, limit: int) -> bytes:
-        """Return the whole body.
+    async def _fill(self, body: bytearray, headers: Headers, receive: Receive, limit: int) -> None:
+        """Receive the whole body into ``body``, which is empty.
 
         Raises:
-            Refused: it is too large, or too slow.
+            Refused: it is too large or too slow, or too much is held already.
         """
         too_large = Refused(413, f"at most {limit:,} bytes are taken; send less")
         declared = headers.get("content-length", "0")
         if not re.fullmatch(r"\d{1,20}", declared) or int(declared) > limit:
             raise too_large
-        body = bytearray()
         deadline = asyncio.get_running_loop().time() + self._body_seconds
         while True:
             left = deadline - asyncio.get_running_loop().time()
@@ -193,11 +203,15 @@ class Guard:
                 raise Refused(408, text, {"Connection": "close"}) from None
             if message["type"] == "http.disconnect":
                 raise Refused(400, "the connection ended before the body did")
-            body += message.get("body", b"")
+            part = message.get("body", b"")
+            body += part
+            self.held += len(part)
             if len(body) > limit:
                 raise too_large
+            if self.held > MAX_HELD:
+                raise Refused(503, "too much is sent at once; try again", {"Retry-After": "1"})
             if not message.get("more_body", False):
-                return bytes(body)
+                return
 
 
 def _check_origin(headers: Headers) -> None:

@@ -230,6 +230,28 @@ def test_an_unknown_backbone(geosim: Run, sample: Path, tmp_path: Path) -> None:
     assert "efficientnet-lite0" in message
 
 
+def test_a_head_for_a_backbone_that_has_its_own(geosim: Run, sample: Path, tmp_path: Path) -> None:
+    line = failed(
+        geosim("train", sample, "--working", tmp_path / "w", "--backbone", "tile-resnet",
+               "--head", "dense-relu")
+    )  # fmt: skip
+    assert "leave --head out" in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", ".", "--validation-split", "nan"),
+        ("evaluate", ".", "--test-share", "nan"),
+        ("search", "x.jpg", "--min-score", "nan"),
+    ],
+)
+def test_nan_is_no_share_and_no_score(geosim: Run, arguments: tuple[str, ...]) -> None:
+    result = geosim(*arguments)
+    assert result.exit_code == 2
+    assert "'nan' is no number" in result.stderr
+
+
 def test_weights_that_are_none(geosim: Run, sample: Path, tmp_path: Path) -> None:
     weights = tmp_path / "weights.h5"
     weights.write_bytes(b"no weights")

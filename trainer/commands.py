@@ -5,6 +5,7 @@ Imports nothing heavy, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +28,19 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 
+class Range(click.FloatRange):
+    """A range of numbers; NaN, which click lets through, is in none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
 class Command(click.Command):
     """A command whose known errors are one line on stderr and exit status 1, never a traceback."""
 
@@ -42,7 +56,8 @@ class Command(click.Command):
             where = f" ({error.filename})" if error.filename else ""
             raise click.ClickException(f"{error.strerror or error}{where}") from error
         except KeyboardInterrupt:
-            click.echo("\ninterrupted; run the same command again, it goes on from here", err=True)
+            told = "interrupted; run the same command again, what was finished is kept"
+            click.echo(f"\n{told}", err=True)
             ctx.exit(INTERRUPTED)
 
 
@@ -94,10 +109,9 @@ def recipe_options(function: AnyFunction) -> AnyFunction:
         click.option(
             "--head",
             type=click.Choice(["dense-relu", "cosine"]),
-            default="dense-relu",
-            show_default=True,
             help="What is trained on a frozen backbone: Dense(32, relu), or a hidden layer and a "
-            "unit-norm embedding under a cosine softmax.",
+            "unit-norm embedding under a cosine softmax  [default: dense-relu; tile-resnet has its "
+            "own]",
         ),
         click.option(
             "--epochs",
@@ -111,7 +125,7 @@ def recipe_options(function: AnyFunction) -> AnyFunction:
         ),
         click.option(
             "--validation-split",
-            type=click.FloatRange(0, 1, max_open=True),
+            type=Range(0, 1, max_open=True),
             default=0.0,
             show_default=True,
             help="Share of each class held out to choose the best epoch by; 0 trains on all.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -201,11 +201,15 @@ class FeatureExtractor:
                         missing.setdefault(item.sha256, []).append(item)
                 if missing:
                     _ = self.backbone  # loaded here: TensorFlow starts in the main thread
-                batches = self._decoded(decoders, source, missing, reject)
-                for fresh in _ahead(computing, self._compute, batches):
-                    cache.put(fresh)
-                    self.computed += len(fresh)
-                    yield [Extracted(i, one) for key, one in fresh.items() for i in missing[key]]
+                with closing(self._decoded(decoders, source, missing, reject)) as batches:
+                    for fresh in _ahead(computing, self._compute, batches):
+                        cache.put(fresh)
+                        self.computed += len(fresh)
+                        yield [
+                            Extracted(item, one)
+                            for key, one in fresh.items()
+                            for item in missing[key]
+                        ]
 
     def features(self, data: bytes) -> NDArray[np.float32]:
         """Run the backbone on one picture, past the cache: nothing of it is kept.
@@ -228,7 +232,7 @@ class FeatureExtractor:
         source: Source,
         missing: dict[str, list[Hashed]],
         reject: Callable[[Rejected], object],
-    ) -> Iterator[dict[str, Prepared]]:
+    ) -> Generator[dict[str, Prepared]]:
         """Yield batches of decoded images by content hash, decoding two batches ahead."""
         waiting: deque[tuple[str, Future[Prepared]]] = deque()
         batch: dict[str, Prepared] = {}

@@ -50,10 +50,19 @@ class TrainOptions:
 
     @classmethod
     def of(cls, spec: BackboneSpec, **given: Any) -> TrainOptions:
-        """Return what was given, and a backbone's own numbers for what is None or absent."""
-        own = {"epochs": spec.epochs, "batch_size": spec.batch_size}
+        """Return what was given, and a backbone's own settings for what is None or absent.
+
+        Raises:
+            ModelError: a head for a backbone that has its own.
+        """
+        own: dict[str, Any] = {"epochs": spec.epochs, "batch_size": spec.batch_size}
         if spec.trained:
-            given["head"] = "cosine"
+            own["head"] = "cosine"
+            if given.get("head") not in (None, own["head"]):
+                raise ModelError(
+                    f"backbone {spec.name} is trained under a cosine softmax of its own, received "
+                    f"the head {given['head']!r}; leave --head out"
+                )
         return cls(**own | {name: value for name, value in given.items() if value is not None})
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -95,7 +96,11 @@ class OpenVinoBackbone:
         self._tensor = openvino.Tensor
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Map ``(n, size, size, 3) uint8`` RGB to ``(n, width) float32``."""
+        """Map ``(n, size, size, 3) uint8`` RGB to ``(n, width) float32``.
+
+        Raises:
+            ModelError: OpenVINO cannot take these pictures, or fails.
+        """
         images = np.require(images, requirements=["C", "W"])  # what a shared tensor asks for
         features = np.empty((len(images), self._width), dtype=np.float32)
         step = max(1, REQUEST_PIXELS // (images.shape[1] * images.shape[2]))
@@ -103,16 +108,25 @@ class OpenVinoBackbone:
         try:
             for start in range(0, len(images), step):
                 request = self._next(started)
+                started.append(request)
                 # Read from and written to in place: no request waits for the interpreter's lock.
                 part = slice(start, start + step)
                 request.set_input_tensor(self._tensor(images[part], shared_memory=True))
                 request.set_output_tensor(self._tensor(features[part], shared_memory=True))
-                started.append(request)
                 request.start_async()
+            for request in started:
+                request.wait()
+        except RuntimeError as error:
+            raise ModelError(
+                f"OpenVINO cannot embed: {str(error).splitlines()[0]}; train again with "
+                "`geosim train DATA`"
+            ) from error
         finally:
-            while started:
-                started[0].wait()
-                self._idle.put(started.popleft())
+            # None may go on with arrays that are gone. One that never began is done already.
+            for request in started:
+                with suppress(RuntimeError):
+                    request.wait()
+                self._idle.put(request)
         return features
 
     def _next(self, started: deque[Any]) -> Any:
@@ -120,6 +134,5 @@ class OpenVinoBackbone:
         try:
             return self._idle.get(block=not started)
         except Empty:
-            request = started.popleft()
-            request.wait()
-            return request
+            started[0].wait()
+            return started.popleft()

@@ -16,7 +16,7 @@ def save_loss_curve(
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    axes = figure.add_subplot(xlabel="epoch", ylabel="cross-entropy", title="Training of the head")
+    axes = figure.add_subplot(xlabel="epoch", ylabel="cross-entropy", title="Training")
     if max(loss) > 0:  # a logarithm needs something to show
         axes.set_yscale("log")
     epochs = range(1, len(loss) + 1)

@@ -22,9 +22,6 @@ SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 BUDGET = 60.0
 """Seconds after which a size gets no further run."""
 
-EXACT_LARGEST = 100_000
-"""Largest exact graph: its cost grows with the square, and the next would take minutes a run."""
-
 K = 10
 INGEST, AGAIN = "ingest", "ingest, nothing new"
 EXACT, APPROXIMATE = "graph, exact", "graph, approximate"
@@ -43,7 +40,7 @@ def measure(settings: Settings, scratch: Path) -> list[Row]:
     for size in sizes(settings.largest):
         folder = scratch / str(size)
         with Worker(build, folder, size) as worker:
-            names = [INGEST, AGAIN, *([EXACT] if size <= EXACT_LARGEST else []), APPROXIMATE]
+            names = [INGEST, AGAIN, EXACT, APPROXIMATE]
             turns = {name: partial(worker, name) for name in names}
             what = f"{size:,} vectors"
             taken = interleaved(what, turns, settings.runs, warm_ups=0, budget=BUDGET)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.benches import synthetic
 from tests.benches.children import in_child, peak_of
-from tests.benches.growth import EXACT_LARGEST, K
+from tests.benches.growth import K
 from tests.benches.results import OURS, Row, Settings, Target
 from trainer.working import Working
 
@@ -22,17 +22,18 @@ ALLOWED = 1.5
 
 
 def measure(settings: Settings, scratch: Path) -> list[Row]:
-    """Measure the four processes one after the other."""
+    """Measure the processes one after the other."""
     size = min(settings.largest, FULL)
     in_child(synthetic.fill_cache, Working(scratch), size)
     ingesting = peak_of(ingest, scratch, size)
-    exporting = peak_of(export, scratch, size)
+    exact = peak_of(export, scratch, False)
+    approximate = peak_of(export, scratch, True)
     storing = peak_of(store_alone, scratch / "engine", size)
     reading = peak_of(read_alone, scratch / "engine", size)
-    kind = "exact" if size <= EXACT_LARGEST else "approximate"
     return [
         *_rows(f"ingest of {size:,} vectors", ingesting, storing, size),
-        *_rows(f"export of {size:,} vectors, {kind}", exporting, reading, size),
+        *_rows(f"export of {size:,} vectors, exact", exact, reading, size),
+        *_rows(f"export of {size:,} vectors, approximate", approximate, reading, size),
     ]
 
 
@@ -54,15 +55,14 @@ def ingest(folder: Path, size: int) -> None:
         sync(synthetic.dataset(size), synthetic.model(working.model), store, working)
 
 
-def export(folder: Path, size: int) -> None:
+def export(folder: Path, approximate: bool) -> None:
     """Export what `ingest` stored."""
     from ingest.store import open_store
     from search.export import export as write
 
     working = Working(folder)
     with open_store(None, "geosim", working=folder) as store:
-        large = size > EXACT_LARGEST
-        write(store, working.index, working.embeddings, K, approximate=large)
+        write(store, working.index, working.embeddings, K, approximate=approximate)
 
 
 def store_alone(folder: Path, size: int) -> None:

@@ -172,6 +172,24 @@ def test_a_lost_folder_does_not_empty_the_collection(
     assert store.count() == IMAGES
 
 
+def test_another_folder_of_the_same_name_does_not_replace_the_first(
+    rocks: Path, working: Working, store: VectorStore, tmp_path: Path
+) -> None:
+    ingest(rocks, working, store)
+    other = tmp_path / "2024" / "rocks"
+    for number in range(8):
+        (other / "marble").mkdir(parents=True, exist_ok=True)
+        picture = Image.effect_noise((40, 40), 20 + 5 * number).convert("RGB")
+        picture.save(other / "marble" / f"new-{number}.png")
+    with pytest.raises(StoreError, match=r"96 of its 96 images would be deleted.*rename") as raised:
+        ingest(other, working, store)
+    assert str(rocks) in str(raised.value)
+    assert store.count() == IMAGES
+    moved = shutil.move(rocks, tmp_path / "moved" / "rocks")  # the same images elsewhere
+    assert counts(ingest(Path(moved), working, store)) == (0, 0, 0, IMAGES, 0)
+    assert ingest(other, working, store, recreate=True).points == 8
+
+
 def test_another_models_collection_is_refused_and_can_be_rebuilt(
     sample: Path, working: Working, store: VectorStore
 ) -> None:

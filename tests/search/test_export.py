@@ -159,6 +159,12 @@ def test_k_below_one_is_refused(filled: VectorStore, tmp_path: Path) -> None:
         export(filled, tmp_path / "index.json", tmp_path / "embeddings.json", k=0)
 
 
+def test_one_file_for_both_is_refused(filled: VectorStore, tmp_path: Path) -> None:
+    with pytest.raises(QueryError, match="name another file"):
+        export(filled, tmp_path / "one.json", tmp_path / "one.json")
+    assert not list(tmp_path.glob("*.json"))
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

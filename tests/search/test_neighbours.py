@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from search.lists import Lists
+from search.lists import PART, Lists
 from search.neighbours import BLOCK, LISTED_FROM, WORTHWHILE, nearest, neighbour_graph
 from search.ranking import Gallery
 
@@ -165,6 +165,8 @@ def test_vectors_that_lists_do_not_divide(kind: str) -> None:
         "all equal": np.repeat(unit(generator.normal(size=(1, 32))), LISTED_FROM, axis=0),
         "two points": unit(generator.normal(size=(2, 32)))[np.arange(LISTED_FROM) % 2],
     }[kind]
+    parts = Lists.of(Gallery.of(vectors), 10).parts()
+    assert max(len(own) for _, own in parts) <= PART, "memory is bounded, however large a list"
     rows, scores = whole(vectors, 10)
     queries = np.arange(0, LISTED_FROM, 499)
     expected_rows, expected_scores = brute(vectors, 10, queries)

@@ -107,14 +107,16 @@ def test_a_finished_run_is_not_repeated_and_a_damaged_one_is(
     runs = sorted((folder / "runs").glob("*.json"))
     before = {path: path.read_bytes() for path in runs}
     runs[0].write_bytes(b"{")
+    hits = runs[1].with_suffix(".npz")
+    hits.write_bytes(hits.read_bytes()[:-40])
     dataset, (pretrained, _) = open_dataset(tiles), choose("colour-grid")
     inputs = evaluate(dataset, pretrained, folder / "features", study(folder, (0, 1)))
     assert len(read_runs(folder, inputs)) == 4
-    for path in runs[1:]:
+    for path in runs[2:]:
         assert path.read_bytes() == before[path], "kept as it was, timings included"
-    again = json.loads(runs[0].read_bytes())
-    first = json.loads(before[runs[0]])
-    assert again["metrics"] == pytest.approx(first["metrics"]), "the same seed, the same figures"
+    for path in runs[:2]:
+        again, first = json.loads(path.read_bytes()), json.loads(before[path])
+        assert again["metrics"] == pytest.approx(first["metrics"]), "the same seed and figures"
 
 
 def test_seeds_are_summarised_as_mean_and_spread(done: tuple[Path, Inputs]) -> None:

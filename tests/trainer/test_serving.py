@@ -86,6 +86,23 @@ def test_threads_share_a_runtime(fast: Any, photos: np.ndarray) -> None:
     np.testing.assert_array_equal(answers, np.tile(together, (4, 1)))
 
 
+def test_threads_that_need_all_of_a_runtime_share_it(fast: Any, photos: np.ndarray) -> None:
+    many = np.tile(photos, (8, 1, 1, 1))  # more than there are requests
+    expected = np.tile(fast(photos), (8, 1))
+    with ThreadPoolExecutor(3) as pool:
+        for found in pool.map(fast, [many] * 3):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_runtime_goes_on_after_pictures_that_it_cannot_take(
+    fast: Any, photos: np.ndarray
+) -> None:
+    for _ in range(20):  # more often than there are requests
+        with pytest.raises(ModelError, match="geosim train"):
+            fast(photos[:, :100])
+    assert fast(photos).shape == (5, 1280)
+
+
 def test_a_gpu_is_left_to_tensorflow(
     lite0_trained: Working, photos: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -19,7 +20,8 @@ import pytest
 from PIL import Image
 
 from ingest.schema import point_id
-from search.web_guard import MAX_REQUESTS, Access
+from search.web_api import UPLOAD_BYTES
+from search.web_guard import MAX_HELD, MAX_REQUESTS, Access, Guard
 from search.web_protocol import Impatient
 from trainer.errors import StoreError
 
@@ -389,6 +391,54 @@ def test_only_so_many_requests_at_once(serve: Any) -> None:
         while (answer := client.get("/api/collection")).status_code == 503:
             pass
         assert answer.status_code == 200
+
+
+def test_only_so_many_bytes_are_held_at_once() -> None:
+    taken: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        taken.append(len((await receive())["body"]))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    guard = Guard(app, Access("127.0.0.1"), {"/api/search": UPLOAD_BYTES}, body_seconds=60)
+    headers = [(b"host", b"localhost"), (b"content-length", str(UPLOAD_BYTES).encode())]
+    scope = {"type": "http", "method": "POST", "path": "/api/search", "headers": headers}
+
+    async def upload(size: int, rest: asyncio.Event | None = None) -> list[Any]:
+        """Send all but a byte, and that when it is time; return what comes back."""
+        parts = [bytes(size - 1), b"."]
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            part = parts.pop(0)
+            if not parts and rest is not None:
+                await rest.wait()
+            return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await guard(dict(scope), receive, send)
+        return sent
+
+    async def all_at_once() -> None:
+        rest = asyncio.Event()
+        fitting = MAX_HELD // UPLOAD_BYTES
+        slow = [asyncio.create_task(upload(UPLOAD_BYTES, rest)) for _ in range(fitting)]
+        while guard.held < fitting * (UPLOAD_BYTES - 1):
+            await asyncio.sleep(0)
+        start, body = await upload(1000)
+        assert start["status"] == 503
+        assert (b"retry-after", b"1") in start["headers"]
+        assert json.loads(body["body"]) == {"error": "too much is sent at once; try again"}
+        rest.set()
+        assert [(await one)[0]["status"] for one in slow] == [200] * fitting
+        assert guard.held == 0
+        assert (await upload(1000))[0]["status"] == 200
+
+    asyncio.run(all_at_once())
+    assert taken == [UPLOAD_BYTES] * (MAX_HELD // UPLOAD_BYTES) + [1000]
 
 
 HOSTS = [
