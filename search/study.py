@@ -267,7 +267,7 @@ def _overlaps(dataset: Dataset, inputs: Inputs, digest: str, folder: Path) -> Ov
     """Find the images that share pixels, or read what was found before."""
     path = folder / f"overlaps-{digest[:16]}.npz"
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             shifts = tuple((int(down), int(right)) for down, right in stored["shifts"])
             return Overlaps(stored["groups"], stored["pairs"], shifts)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
@@ -302,7 +302,8 @@ def _load(path: Path) -> Run | None:
     """Return a finished run, or None where there is none or it is damaged."""
     try:
         facts = orjson.loads(path.read_bytes())
-        with np.load(path.with_suffix(".npz"), allow_pickle=False) as stored:
+        arrays = path.with_suffix(".npz")
+        with arrays.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return Run(
                 facts,
                 stored["queries"].astype(np.int64),
