@@ -34,6 +34,8 @@ POINTS = 30_000
 LOCAL_POINTS = 5_000
 QUERIES = 20
 K = 10
+TOLERANCE = 1e-5
+"""Largest difference between the cosines of hits of the same rank: near ties may change places."""
 
 OPERATIONS = {
     "upsert": ("upsert of {count:,} points", None),
@@ -69,9 +71,17 @@ def _measure(
             seconds = interleaved(operation, turns, runs)
             rows += compared(title.format(count=count), seconds, rate_of=rate_of).values()
         answers = [worker("answers") for worker in workers.values()]
-        if any(answer != answers[0] for answer in answers):
+        if not all(_alike(answer, answers[0]) for answer in answers):
             raise BenchError("the stores answer differently; nothing to compare")
     return rows
+
+
+def _alike(one: Sequence[NDArray[np.float32]], other: Sequence[NDArray[np.float32]]) -> bool:
+    """Tell whether each query has as many hits, and as near ones, in two stores."""
+    return all(
+        len(left) == len(right) and np.allclose(left, right, rtol=0, atol=TOLERANCE)
+        for left, right in zip(one, other, strict=True)
+    )
 
 
 def build(kind: type[Contender], folder: Path, count: int) -> Callable[[str], Any]:
@@ -108,9 +118,15 @@ class Contender(ABC):
         """Ask all queries, one at a time, for one class each."""
         return self._ask(synthetic.label(0))[0]
 
-    def answers(self) -> list[list[str]]:
-        """Return the paths that each query finds, with a filter and without."""
-        return [*self._ask(None)[1], *self._ask(synthetic.label(0))[1]]
+    def answers(self) -> list[NDArray[np.float32]]:
+        """Return the cosines of the hits of each query, without a filter and with one."""
+        rows = {payload.path: row for row, payload in enumerate(self.payloads)}
+        unit = self.queries / np.linalg.norm(self.queries, axis=1, keepdims=True)
+        return [
+            self.vectors[[rows[path] for path in paths]] @ query
+            for label in (None, synthetic.label(0))
+            for query, paths in zip(unit, self._ask(label)[1], strict=True)
+        ]
 
     def scan(self) -> float:
         """Read all points.
