@@ -24,7 +24,8 @@ from search.neighbours import (
 from search.ranking import NOBODY, Gallery, scores_of
 
 EXACT_UP_TO = 10_000
-"""Vectors that are compared all with all: that takes a fraction of a second."""
+"""Vectors that are searched exactly: that takes a fraction of a second. The exact search keeps up
+with this one until some 100,000; of 300,000 and 1,000,000 it took 1.3 and 1.5 times as long."""
 
 TARGET = 0.99
 """Recall to reach, on a sample, by going through more lists."""
@@ -41,8 +42,8 @@ PER_LIST = 64
 """Vectors per list that k-means sees; faiss warns below 39 and takes 256 by default."""
 
 WORTHWHILE = 8
-"""To look at one vector in so many, or more, takes as long as the exact search looks at them all:
-that multiplies matrices, and needs a sixth of the time per vector."""
+"""To look at one vector in so many, or more, takes as long as to compare with them all: that
+multiplies matrices, and needs a sixth of the time per vector."""
 
 
 def approximate_graph(
