@@ -30,9 +30,7 @@ IMAGES = "/api/images/"
 """Where `geosim serve` has the picture of a point (`search/web.py`); its id and .jpg follow, an
 ending by which the Qdrant dashboard knows pictures."""
 
-ZERO_VECTOR = (
-    "the model embeds it to a zero vector, or no finite one, which has no cosine with anything"
-)
+ZERO_VECTOR = "the model embeds it to a zero vector, which has no cosine with anything"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +102,7 @@ def sync(
         for batch in store.scan(Where(dataset=dataset.name), vectors=False)
         for point in batch
     }
-
-    _check_name(dataset, working, store, stored, _vanished(stored, dataset, rejected))
+    _check_name(dataset, working, store, stored, rejected)
     remember(working.datasets, dataset)
 
     def address(path: str) -> str:
@@ -157,7 +154,7 @@ def _check_name(
     working: Working,
     store: VectorStore,
     stored: Collection[str],
-    gone: Collection[str],
+    rejected: Iterable[Rejected],
 ) -> None:
     """Refuse a folder that happens to have the name of another one, and would replace its images.
 
@@ -165,7 +162,10 @@ def _check_name(
         StoreError: the data set of this name was elsewhere, and most of its images are not here.
     """
     elsewhere = other_place(working.datasets, dataset)
-    if elsewhere is not None and 2 * len(gone) > len(stored):
+    if elsewhere is None:
+        return
+    gone = _vanished(stored, dataset, rejected)
+    if 2 * len(gone) > len(stored):
         raise StoreError(
             f"collection {store.name!r} holds another data set named {dataset.name!r}, of "
             f"{elsewhere}, and {len(gone):,} of its {len(stored):,} images would be deleted; "
@@ -210,7 +210,7 @@ def _write(
 ) -> list[str]:
     """Embed and upsert a batch; return the stored paths that were written."""
     vectors = model.head(np.stack([one.features.vector for one in batch]))
-    good = np.any(vectors != 0, axis=1) & np.isfinite(vectors).all(axis=1)
+    good = np.any(vectors != 0, axis=1)
     rejected += [
         Rejected(one.item.record.path, ZERO_VECTOR)
         for one, fine in zip(batch, good, strict=True)

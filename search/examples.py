@@ -35,7 +35,7 @@ Pillow image, ``(h, w, 3)`` or ``(h, w) uint8`` pixels, or an embedding ``(32,) 
 IN_MEMORY = "<picture>"
 """What stands for the path of a picture that has none."""
 
-ZERO = "the model embeds it to a zero vector, or no finite one: nothing to compare"
+ZERO = "the model embeds it to a zero vector: nothing to compare"
 
 
 @dataclass(slots=True)
@@ -178,7 +178,7 @@ class Resolver:
         if self._model is None:
             raise self._no_model
         one.vector = self._model.head(features[None])[0]
-        if not one.vector.any() or not np.isfinite(one.vector).all():
+        if not one.vector.any():
             one.error = ZERO
 
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from ingest.store import VectorStore
 from search.collection import Collection, read_collection
 from trainer.errors import StoreError
-from trainer.files import replacing
+from trainer.files import DAMAGED_NPZ, replacing
 from trainer.progress import Progress
 from trainer.working import Working
 
@@ -234,5 +233,5 @@ def _read(path: Path, key: str) -> NDArray[np.float32] | None:
                 return None
             positions: NDArray[np.float32] = stored["positions"]
             return positions
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+    except DAMAGED_NPZ:
         return None

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import orjson
@@ -31,7 +29,7 @@ from trainer.evaluate import (
     precision_at,
     recall_of_partners,
 )
-from trainer.files import replacing
+from trainer.files import DAMAGED_NPZ, replacing
 from trainer.fit import TrainOptions
 from trainer.head import EMBEDDING_WIDTH
 from trainer.images import prepare
@@ -270,7 +268,7 @@ def _overlaps(dataset: Dataset, inputs: Inputs, digest: str, folder: Path) -> Ov
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             shifts = tuple((int(down), int(right)) for down, right in stored["shifts"])
             return Overlaps(stored["groups"], stored["pairs"], shifts)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+    except DAMAGED_NPZ:
         pass  # not there yet, or damaged
     with Progress("decoding", len(inputs.items)) as bar:
         _, pictures, _ = read_pictures(dataset.source, inputs.items, progress=bar.update)
@@ -310,7 +308,7 @@ def _load(path: Path) -> Run | None:
                 stored["hits"].astype(np.int64),
                 stored["scores"].astype(np.float64),
             )
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+    except DAMAGED_NPZ:
         return None
 
 

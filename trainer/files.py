@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile
+
+DAMAGED_NPZ = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
+"""What numpy raises where an .npz file is missing, is none, was cut off or lacks an array."""
 
 
 def sha256_of(path: Path) -> str:

@@ -60,7 +60,8 @@ class Head:
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map ``(n, feature_width)`` features to ``(n, 32) float32`` of L2 norm 1.
 
-        An image whose 32 units are all off has no direction; its row is zero.
+        An image whose 32 units are all off, or no finite numbers, has no direction; its row is
+        zero.
         """
         if self.hidden is not None:
             features = np.maximum(features @ self.hidden.kernel + self.hidden.bias, 0.0)
@@ -69,7 +70,7 @@ class Head:
             raw = np.maximum(raw, 0.0)
         norms = np.linalg.norm(raw, axis=1, keepdims=True)
         unit: NDArray[np.float32] = np.zeros(raw.shape, dtype=np.float32)
-        np.divide(raw, norms, out=unit, where=norms > 0)
+        np.divide(raw, norms, out=unit, where=(norms > 0) & np.isfinite(norms))
         return unit
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:

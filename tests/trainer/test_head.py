@@ -41,6 +41,14 @@ def test_rows_have_norm_one_or_are_zero() -> None:
     np.testing.assert_allclose(np.delete(norms, 7), 1, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_features_that_are_no_finite_numbers_have_no_direction() -> None:
+    made = Head(np.ones((2, EMBEDDING_WIDTH), np.float32), np.zeros(EMBEDDING_WIDTH, np.float32))
+    embedded = made(np.array([[np.nan, 1], [np.inf, 1], [1, 1]], np.float32))
+    assert not embedded[:2].any()
+    assert np.linalg.norm(embedded[2]) == pytest.approx(1)
+
+
 def test_no_images_embed_to_no_rows() -> None:
     assert head()(np.zeros((0, 2), np.float32)).shape == (0, 32)
 
