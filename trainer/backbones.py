@@ -38,7 +38,6 @@ class BackboneSpec:
         precision: of the arithmetic on a CPU, ``f32`` or ``bf16``; bf16 only where retrieval on
             real images does not suffer.
         trained: whether it is trained end to end, at the tiles' own size, instead of frozen.
-        turn_averaged: whether its features are the mean over all turns and mirror images.
         epochs: passes over the images, unless asked otherwise.
         batch_size: images per training step, unless asked otherwise.
     """
@@ -52,7 +51,6 @@ class BackboneSpec:
     keras: bool
     precision: str = "f32"
     trained: bool = False
-    turn_averaged: bool = False
     epochs: int = 20
     batch_size: int = 64
 
@@ -89,7 +87,19 @@ BACKBONES = {
             licence="Apache-2.0",
             keras=True,
             trained=True,
-            turn_averaged=True,
+            epochs=80,
+            batch_size=128,
+        ),
+        BackboneSpec(
+            name="tile-fusion",
+            input_size=28,
+            feature_width=32,
+            recipe=1,
+            weights="tile-resnet, trained from scratch, beside efficientnet-lite0, as installed",
+            licence="Apache-2.0",
+            keras=True,
+            precision="bf16",
+            trained=True,
             epochs=80,
             batch_size=128,
         ),
@@ -170,6 +180,10 @@ def build(spec: BackboneSpec) -> Backbone:
         from trainer import tile_resnet
 
         return KerasBackbone(tile_resnet.build(spec.input_size))
+    if spec.name == "tile-fusion":
+        from trainer import tile_fusion
+
+        return KerasBackbone(tile_fusion.build(spec.input_size))
     from trainer import lite0, resnet50
 
     return KerasBackbone(resnet50.build() if spec.name == "resnet50" else lite0.build())
@@ -226,7 +240,7 @@ def choose(name: str, weights: Path | None = None) -> tuple[Pretrained, str]:
     if spec.name == "resnet50":
         file = resnet50.pretrained_file(timeout=DOWNLOAD_TIMEOUT)
         return _pretrained(spec.name, file), "backbone resnet50, as asked"
-    if spec.trained or not spec.keras:
+    if spec.name in ("tile-resnet", "colour-grid"):
         return Pretrained(spec, None, ""), f"backbone {spec.name}, as asked"
     return _pretrained(spec.name, lite0.weights_file()), f"backbone {spec.name}, as asked"
 

@@ -82,12 +82,13 @@ def fit_head(
     classes: int,
     options: TrainOptions,
     *,
+    width: int = EMBEDDING_WIDTH,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Fit:
     """Fit a head and a softmax over the classes; keep the best epoch.
 
-    ``dense-relu``: ``Dense(32, relu, name="embedding")`` and a softmax. ``cosine``: a hidden layer,
-    a linear embedding of unit norm, and a softmax over its scaled cosines with one learned
+    ``dense-relu``: ``Dense(width, relu, name="embedding")`` and a softmax. ``cosine``: a hidden
+    layer, a linear embedding of unit norm, and a softmax over its scaled cosines with one learned
     direction per class.
 
     Best is the lowest validation loss, or the lowest training loss where nothing is held out.
@@ -97,6 +98,7 @@ def fit_head(
         labels: ``(n,) int32``, 0 to ``classes - 1``.
         classes: number of classes.
         options: see `TrainOptions`.
+        width: of the embedding.
         progress: called with 1 after each epoch.
 
     Raises:
@@ -109,7 +111,7 @@ def fit_head(
         raise ModelError("there are features that are no finite numbers; delete the feature cache")
     keras = import_keras()
     keras.utils.set_random_seed(options.seed)
-    network = _network(keras, features.shape[1], classes, options.head)
+    network = _network(keras, features.shape[1], width, classes, options.head)
     network.compile(
         optimizer=keras.optimizers.Adam(LEARNING_RATE),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=options.head == "cosine"),
@@ -171,15 +173,15 @@ def keep_best(
     return loss, held, int(np.nanargmin(losses)) + 1
 
 
-def _network(keras: Any, width: int, classes: int, head: str) -> Any:
+def _network(keras: Any, feature_width: int, width: int, classes: int, head: str) -> Any:
     """Return the Keras model whose weights become a head."""
     layers = keras.layers
-    features = keras.Input((width,))
+    features = keras.Input((feature_width,))
     if head == "dense-relu":
-        x = layers.Dense(EMBEDDING_WIDTH, activation="relu", name="embedding")(features)
+        x = layers.Dense(width, activation="relu", name="embedding")(features)
         return keras.Model(features, layers.Dense(classes, activation="softmax")(x))
     x = layers.Dense(HIDDEN_WIDTH, activation="relu", name="hidden")(features)
-    x = layers.UnitNormalization()(layers.Dense(EMBEDDING_WIDTH, name="embedding")(x))
+    x = layers.UnitNormalization()(layers.Dense(width, name="embedding")(x))
     directions = layers.Dense(classes, use_bias=False, kernel_constraint="unit_norm")
     return keras.Model(features, layers.Rescaling(COSINE_SCALE)(directions(x)))
 

@@ -52,9 +52,8 @@ class Head:
     hidden: Hidden | None = None
 
     @classmethod
-    def identity(cls) -> Head:
+    def identity(cls, width: int = EMBEDDING_WIDTH) -> Head:
         """Return the head of a backbone whose features are the embedding already."""
-        width = EMBEDDING_WIDTH
         return cls(np.eye(width, dtype=np.float32), np.zeros(width, np.float32), relu=False)
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from trainer.backbones import Backbone, BackboneSpec
 from trainer.keras_backbone import KerasBackbone, import_keras
 from trainer.openvino_backbone import Exported, OpenVinoBackbone
-from trainer.turns import TurnAveraged
 
 
 def serve(spec: BackboneSpec, backbone: Backbone) -> Backbone:
@@ -24,7 +23,7 @@ def serve(spec: BackboneSpec, backbone: Backbone) -> Backbone:
     if not isinstance(backbone, KerasBackbone):
         return backbone
     if gpu_present():
-        return _averaged(spec, backbone)
+        return backbone
     return serve_exported(spec, backbone.exported)
 
 
@@ -34,11 +33,7 @@ def serve_exported(spec: BackboneSpec, exported: Exported) -> Backbone:
     Raises:
         ModelError: the graph cannot be read.
     """
-    return _averaged(spec, OpenVinoBackbone(exported, spec.precision))
-
-
-def _averaged(spec: BackboneSpec, backbone: Backbone) -> Backbone:
-    return TurnAveraged(backbone) if spec.turn_averaged else backbone
+    return OpenVinoBackbone(exported, spec.precision)
 
 
 def gpu_present(devices: Path = Path("/dev")) -> bool:

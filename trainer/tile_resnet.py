@@ -20,7 +20,7 @@ from trainer.fit import COSINE_SCALE, Fit, TrainOptions, keep_best
 from trainer.head import EMBEDDING_WIDTH, Head
 from trainer.keras_backbone import KerasBackbone, import_keras
 from trainer.split import stratified_split
-from trainer.turns import VIEWS, turned
+from trainer.turns import VIEWS, turn_averaged, turned
 
 STEM = 32
 """Filters of the first convolution, which halves the sides."""
@@ -48,19 +48,32 @@ MIXED_WIDTH = 0.5
 """Largest share of a tile's width that the other one covers; the labels are mixed alike."""
 
 
-def build(size: int, *, policy: str = "float32") -> Any:
-    """Build the network: ``(n, size, size, 3)`` pixels 0..255 to ``(n, 32)`` of L2 norm 1.
+def build(size: int, *, width: int = EMBEDDING_WIDTH) -> Any:
+    """Build what embeds: ``(n, size, size, 3)`` pixels 0..255 to ``(n, width)``.
+
+    The output is the mean over all turns and mirror images of a tile, of L2 norm 1 at most.
 
     Args:
         size: side of the tiles in pixels.
+        width: of the embedding.
+    """
+    return turn_averaged(_network(size, width))
+
+
+def _network(size: int, width: int, *, policy: str = "float32") -> Any:
+    """Build the network for a tile as it lies; its output has L2 norm 1.
+
+    Args:
+        size: side of the tiles in pixels.
+        width: of the embedding.
         policy: Keras' precision policy; weights are float32 under any.
     """
     keras = import_keras()
     layers = keras.layers
 
-    def convolve(x: Any, width: int, kernel: int, stride: int = 1, gamma: str = "ones") -> Any:
+    def convolve(x: Any, filters: int, kernel: int, stride: int = 1, gamma: str = "ones") -> Any:
         x = layers.Conv2D(
-            width,
+            filters,
             kernel,
             stride,
             padding="same",
@@ -73,23 +86,23 @@ def build(size: int, *, policy: str = "float32") -> Any:
     def relu(x: Any) -> Any:
         return layers.ReLU(dtype=policy)(x)
 
-    def block(x: Any, width: int, stride: int) -> Any:
+    def block(x: Any, filters: int, stride: int) -> Any:
         # Scaled by zero at first, a block starts as its shortcut (Goyal et al. 2017, 5.1).
-        y = convolve(relu(convolve(x, width, 3, stride)), width, 3, gamma="zeros")
+        y = convolve(relu(convolve(x, filters, 3, stride)), filters, 3, gamma="zeros")
         if stride > 1:
             x = layers.AveragePooling2D(stride, padding="same", dtype=policy)(x)
-        if x.shape[-1] != width:
-            x = convolve(x, width, 1)
+        if x.shape[-1] != filters:
+            x = convolve(x, filters, 1)
         return relu(layers.Add(dtype=policy)([x, y]))
 
     image = keras.Input((size, size, 3), name="image")
     x = layers.Rescaling(1 / PIXEL_SPREAD, -PIXEL_MEAN / PIXEL_SPREAD, dtype=policy)(image)
     x = relu(convolve(x, STEM, 3, 2))
-    for stage, (width, count) in enumerate(zip(WIDTHS, BLOCKS, strict=True)):
+    for stage, (filters, count) in enumerate(zip(WIDTHS, BLOCKS, strict=True)):
         for number in range(count):
-            x = block(x, width, 2 if stage and not number else 1)
+            x = block(x, filters, 2 if stage and not number else 1)
     x = layers.GlobalAveragePooling2D(dtype="float32")(x)
-    x = layers.Dense(EMBEDDING_WIDTH, use_bias=False)(x)
+    x = layers.Dense(width, use_bias=False)(x)
     x = layers.UnitNormalization()(layers.BatchNormalization(momentum=0.95)(x))
     return keras.Model(image, x, name="tile_resnet")
 
@@ -100,6 +113,7 @@ def fit(
     classes: int,
     options: TrainOptions,
     *,
+    width: int = EMBEDDING_WIDTH,
     progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[KerasBackbone, Fit]:
     """Train the network under a cosine softmax; keep the best epoch.
@@ -109,7 +123,11 @@ def fit(
         labels: ``(n,) int32``, 0 to ``classes - 1``.
         classes: number of classes.
         options: see `TrainOptions`.
+        width: of the embedding.
         progress: called with 1 after each epoch.
+
+    Returns:
+        What `build` returns, trained, and how it got there.
 
     Raises:
         ModelError: no epoch had a finite loss.
@@ -120,7 +138,7 @@ def fit(
     epochs, batch = options.epochs, min(options.batch_size, len(kept))
     steps = len(kept) // batch
     truth = np.eye(classes, dtype=np.float32)[labels]
-    trained = build(pixels.shape[1], policy="mixed_bfloat16")
+    trained = _network(pixels.shape[1], width, policy="mixed_bfloat16")
     directions = keras.layers.Dense(
         classes, use_bias=False, kernel_initializer="orthogonal", kernel_constraint="unit_norm"
     )
@@ -148,9 +166,9 @@ def fit(
         steps_per_epoch=steps,
         shuffle=False,  # the batches are
     )
-    exact = build(pixels.shape[1])
+    exact = build(pixels.shape[1], width=width)
     exact.set_weights(trained.get_weights())
-    return KerasBackbone(exact), Fit(Head.identity(), *history)
+    return KerasBackbone(exact), Fit(Head.identity(width), *history)
 
 
 def _batches(

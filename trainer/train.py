@@ -88,10 +88,12 @@ def learn(
     """
     array, labels, classes = inputs.array[rows], inputs.labels[rows], len(inputs.classes)
     if inputs.pretrained.spec.trained:
-        from trainer import tile_resnet
+        from trainer import tile_fusion, tile_resnet
 
-        backbone, fit = tile_resnet.fit(array, labels, classes, options, progress=progress)
-        return Learned(fit, backbone, serve(inputs.pretrained.spec, backbone))
+        spec = inputs.pretrained.spec
+        fit_backbone = tile_fusion.fit if spec.name == "tile-fusion" else tile_resnet.fit
+        backbone, fit = fit_backbone(array, labels, classes, options, progress=progress)
+        return Learned(fit, backbone, serve(spec, backbone))
     return Learned(fit_head(array, labels, classes, options, progress=progress), None, None)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from trainer.backbones import Backbone
+from trainer.keras_backbone import import_keras
 
 VIEWS = 8
 """Turns by right angles and their mirror images."""
@@ -25,15 +24,20 @@ def turned(images: NDArray[Any], view: int) -> NDArray[Any]:
     return images
 
 
-class TurnAveraged:
-    """A backbone whose features are the mean over all turns and mirror images."""
+def turn_averaged(network: Any) -> Any:
+    """Return a Keras model of the mean over a network's outputs for all turns and mirror images.
 
-    def __init__(self, backbone: Backbone) -> None:
-        self._backbone = backbone
-
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Map ``(n, size, size, 3) uint8`` RGB to ``(n, width) float32``."""
-        views = np.concatenate([turned(images, view) for view in range(VIEWS)])
-        features = self._backbone(views)  # all at once, so that every core has work
-        mean = features.reshape(VIEWS, len(images), -1).mean(axis=0)
-        return np.asarray(mean, dtype=np.float32)
+    Args:
+        network: a Keras model from ``(n, s, s, c)`` to ``(n, width)``; its weights are shared.
+    """
+    keras = import_keras()
+    ops = keras.ops
+    image = keras.Input(network.input_shape[1:], name="image")
+    side, _, channels = image.shape[1:]
+    places = np.arange(side * side).reshape(1, side, side, 1)
+    gathered = np.concatenate([turned(places, view).ravel() for view in range(VIEWS)])
+    # A gather says in one step what OpenVINO 2026.4 does not convert as flips and transposes.
+    views = ops.take(ops.reshape(image, (-1, side * side, channels)), gathered, axis=1)
+    outputs = network(ops.reshape(views, (-1, side, side, channels)))
+    outputs = ops.reshape(outputs, (-1, VIEWS, network.output_shape[1]))
+    return keras.Model(image, ops.mean(outputs, axis=1), name=f"{network.name}_turned")

@@ -26,7 +26,6 @@ from tests.benches.results import (
 from tests.benches.timing import interleaved, missing
 from trainer.backbones import Backbone, BackboneSpec, build, choose, spec_of
 from trainer.keras_backbone import KerasBackbone, import_keras
-from trainer.turns import TurnAveraged
 
 ABOUT = (
     "Decoded pixels to features, in memory, in batches of 32. ONNX Runtime runs the graph that "
@@ -113,7 +112,7 @@ def ours(name: str, file: Path) -> Callable[[], Outcome]:
 
 def tensorflow(name: str, file: Path) -> Callable[[], Outcome]:
     """Build the plain Keras model."""
-    return partial(_embed, _averaged(name, load_keras(name)), np.load(file))
+    return partial(_embed, load_keras(name), np.load(file))
 
 
 def onnx_runtime(name: str, file: Path, graph: Path) -> Callable[[], Outcome]:
@@ -127,7 +126,7 @@ def onnx_runtime(name: str, file: Path, graph: Path) -> Callable[[], Outcome]:
         features: NDArray[np.float32] = session.run(None, {entry: images.astype(np.float32)})[0]
         return features
 
-    return partial(_embed, _averaged(name, backbone), np.load(file))
+    return partial(_embed, backbone, np.load(file))
 
 
 def load_keras(name: str) -> KerasBackbone:
@@ -145,10 +144,6 @@ def export_onnx(name: str, graph: Path) -> None:
     backbone, side = load_keras(name), spec_of(name).input_size
     backbone(np.zeros((1, side, side, 3), np.uint8))  # Keras exports what was called once
     backbone.model.export(str(graph), format="onnx", verbose=False)
-
-
-def _averaged(name: str, backbone: Backbone) -> Backbone:
-    return TurnAveraged(backbone) if spec_of(name).turn_averaged else backbone
 
 
 def _embed(backbone: Backbone, images: NDArray[np.uint8]) -> Outcome:
