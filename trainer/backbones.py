@@ -1,8 +1,8 @@
 """The backbones: one frozen spec each, in one table, and what turns a spec into features.
 
 Owns names, input sizes, feature widths, where weights come from and their licences. The graphs are
-in `trainer/lite0.py`, `trainer/resnet50.py` and `trainer/colour_grid.py`; the pixels that go in are
-made by `trainer/images.py`.
+in `trainer/lite0.py`, `trainer/resnet50.py`, `trainer/tile_resnet.py`, `trainer/tile_fusion.py` and
+`trainer/colour_grid.py`; the pixels that go in are made by `trainer/images.py`.
 """
 
 from __future__ import annotations
@@ -240,9 +240,9 @@ def choose(name: str, weights: Path | None = None) -> tuple[Pretrained, str]:
     if spec.name == "resnet50":
         file = resnet50.pretrained_file(timeout=DOWNLOAD_TIMEOUT)
         return _pretrained(spec.name, file), "backbone resnet50, as asked"
-    if spec.name in ("tile-resnet", "colour-grid"):
-        return Pretrained(spec, None, ""), f"backbone {spec.name}, as asked"
-    return _pretrained(spec.name, lite0.weights_file()), f"backbone {spec.name}, as asked"
+    if spec.name in ("efficientnet-lite0", "tile-fusion"):
+        return _pretrained(spec.name, lite0.weights_file()), f"backbone {spec.name}, as asked"
+    return Pretrained(spec, None, ""), f"backbone {spec.name}, as asked"
 
 
 def _pretrained(name: str, file: Path) -> Pretrained:

@@ -98,8 +98,8 @@ def recipe_options(function: AnyFunction) -> AnyFunction:
             default="auto",
             show_default=True,
             help="resnet50, efficientnet-lite0, tile-resnet (learned from scratch, for tiles), "
-            "colour-grid (a baseline), or auto: resnet50 if its weights can be had, else "
-            "efficientnet-lite0.",
+            "tile-fusion (that and efficientnet-lite0 side by side), colour-grid (a baseline), or "
+            "auto: resnet50 if its weights can be had, else efficientnet-lite0.",
         ),
         click.option(
             "--weights",
@@ -110,8 +110,8 @@ def recipe_options(function: AnyFunction) -> AnyFunction:
             "--head",
             type=click.Choice(["dense-relu", "cosine"]),
             help="What is trained on a frozen backbone: Dense(32, relu), or a hidden layer and a "
-            "unit-norm embedding under a cosine softmax  [default: dense-relu; tile-resnet has its "
-            "own]",
+            "unit-norm embedding under a cosine softmax  [default: dense-relu; tile-resnet and "
+            "tile-fusion have their own]",
         ),
         click.option(
             "--epochs",

@@ -30,6 +30,7 @@ TILE_WEIGHT = 0.9
 2: the frozen network is to decide where the other is in doubt, and 0.8 or 0.95 are little worse."""
 
 FROZEN = "efficientnet-lite0"
+"""The network beside it; its head is trained as ``--head cosine`` is."""
 
 BLOCK = 1024
 """Tiles embedded per call while fitting."""
@@ -83,7 +84,9 @@ def fit(
         validation_split=options.validation_split,
     )
     features = _features(enlarged, pixels)
-    head = fit_head(features, labels, classes, own, width=WIDTH).head.arrays()
+    with Progress("head", own.epochs, unit="epoch") as bar:
+        fitted_head = fit_head(features, labels, classes, own, width=WIDTH, progress=bar.update)
+    head = fitted_head.head.arrays()
     fused = _fused(tile.model, enlarged)
     fused.get_layer("hidden").set_weights([head["hidden_kernel"], head["hidden_bias"]])
     fused.get_layer("embedding").set_weights([head["kernel"], head["bias"]])

@@ -227,7 +227,7 @@ def _weights_digest(backbone: KerasBackbone) -> str:
 
 
 def _optimizer(inputs: Inputs) -> str:
-    if inputs.pretrained.spec.trained:
+    if inputs.pretrained.spec.trained:  # the tile network's, alone or fused
         from trainer.tile_resnet import OPTIMIZER
 
         return OPTIMIZER

@@ -29,11 +29,11 @@ from trainer.keras_backbone import KerasBackbone, import_keras
 
 ABOUT = (
     "Decoded pixels to features, in memory, in batches of 32. ONNX Runtime runs the graph that "
-    "Keras exports with its default settings. ResNet50 and tile-resnet have random weights, which "
-    "take as long as trained ones."
+    "Keras exports with its default settings. All but EfficientNet-Lite0 have random weights, "
+    "which take as long as trained ones."
 )
 BATCH = 32
-IMAGES = {"efficientnet-lite0": 256, "resnet50": 256, "tile-resnet": 1024}
+IMAGES = {"efficientnet-lite0": 256, "resnet50": 256, "tile-resnet": 1024, "tile-fusion": 256}
 """Backbones, and images per round: seconds of work each."""
 
 TENSORFLOW, ONNX = "TensorFlow", "ONNX Runtime"

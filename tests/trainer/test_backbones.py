@@ -45,7 +45,13 @@ def cached(offline: Path) -> Path:
 
 
 def test_the_table_is_complete() -> None:
-    assert set(BACKBONES) == {"resnet50", "efficientnet-lite0", "tile-resnet", "colour-grid"}
+    assert set(BACKBONES) == {
+        "resnet50",
+        "efficientnet-lite0",
+        "tile-resnet",
+        "tile-fusion",
+        "colour-grid",
+    }
     for name, spec in BACKBONES.items():
         assert spec_of(name) is spec
         assert spec.name == name
@@ -63,9 +69,7 @@ def test_the_table_is_complete() -> None:
 
 @pytest.mark.parametrize("weights", [None, Path("weights.h5")])
 def test_an_unknown_name_lists_the_valid_ones(weights: Path | None) -> None:
-    with pytest.raises(
-        ModelError, match="expected auto, resnet50, efficientnet-lite0, tile-resnet, colour-grid"
-    ):
+    with pytest.raises(ModelError, match=f"expected auto, {', '.join(BACKBONES)}$"):
         choose("resnet34", weights)
 
 

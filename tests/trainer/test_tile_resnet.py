@@ -15,11 +15,12 @@ from trainer.dataset import open_dataset
 from trainer.errors import WeightsError
 from trainer.fit import TrainOptions
 from trainer.inputs import TILE_SIZES, read_inputs, tile_size
+from trainer.keras_backbone import import_keras
 from trainer.model import load_model
 from trainer.textures import draw
 from trainer.tile_resnet import fit
 from trainer.train import train
-from trainer.turns import VIEWS, TurnAveraged, turned
+from trainer.turns import VIEWS, turn_averaged, turned
 from trainer.working import Working
 
 LABELS = ("granite", "schist")
@@ -51,8 +52,19 @@ def test_views_are_the_eight_symmetries_of_a_square() -> None:
     assert len(views) == 8
 
 
+def test_the_mean_over_all_views_is_the_graphs_own() -> None:
+    keras = import_keras()
+    keras.utils.set_random_seed(1)
+    layers = [keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(5, "relu")]
+    network = keras.Sequential(layers)
+    images = np.random.default_rng(2).integers(0, 256, (6, 4, 4, 3)).astype(np.float32)
+    views = [network.predict(turned(images, view), verbose=0) for view in range(VIEWS)]
+    averaged = turn_averaged(network).predict(images, verbose=0)
+    np.testing.assert_allclose(averaged, np.mean(views, axis=0), rtol=1e-4)
+
+
 def test_an_embedding_does_not_change_when_the_tile_is_turned_or_mirrored(fitted, tiles) -> None:
-    backbone, result = TurnAveraged(fitted[0]), fitted[1]
+    backbone, result = fitted
     pixels = tiles[0][48:]
     plain = result.head(backbone(pixels))
     assert plain.shape == (16, 32)
@@ -64,7 +76,7 @@ def test_an_embedding_does_not_change_when_the_tile_is_turned_or_mirrored(fitted
 
 
 def test_it_tells_textures_apart_that_it_has_not_seen(fitted, tiles) -> None:
-    backbone, result = TurnAveraged(fitted[0]), fitted[1]
+    backbone, result = fitted
     pixels, labels = tiles
     embedded = result.head(backbone(pixels))
     cosines = embedded[48:] @ embedded[:48].T
@@ -84,11 +96,12 @@ def test_a_seed_repeats_the_fit_and_callers_arrays_stay(tiles) -> None:
     np.testing.assert_array_equal(pixels, before)
 
 
+@pytest.mark.parametrize("name", ["tile-resnet", "tile-fusion"])
 def test_it_is_trained_saved_ingested_and_trained_no_second_time(
-    sample: Path, tmp_path: Path
+    name: str, sample: Path, tmp_path: Path
 ) -> None:
     working = Working(tmp_path / "working")
-    dataset, (pretrained, _) = open_dataset(sample), choose("tile-resnet")
+    dataset, (pretrained, _) = open_dataset(sample), choose(name)
     options = TrainOptions.of(pretrained.spec, epochs=2, batch_size=32)
     report = train(dataset, pretrained, working, options)
     assert not report.reused
@@ -113,11 +126,12 @@ def test_it_is_trained_saved_ingested_and_trained_no_second_time(
     assert again.model.fingerprint == report.model.fingerprint
 
 
-def test_it_has_no_weights_before_it_is_trained() -> None:
+@pytest.mark.parametrize("name", ["tile-resnet", "tile-fusion"])
+def test_it_has_no_weights_before_it_is_trained(name: str) -> None:
     with pytest.raises(WeightsError, match="before it is trained"):
-        choose("tile-resnet")[0].load()
+        choose(name)[0].load()
     with pytest.raises(WeightsError, match="takes none"):
-        choose("tile-resnet", Path("weights.h5"))
+        choose(name, Path("weights.h5"))
 
 
 @pytest.mark.parametrize(("side", "expected"), [(28, 28), (8, 16), (30, 32), (300, 64)])
