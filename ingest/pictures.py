@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import orjson
+from filelock import FileLock
 
 from trainer.dataset import Dataset
 from trainer.errors import GeosimError, ImageError
@@ -18,13 +19,15 @@ from trainer.sources import Archive, Files, Record
 
 
 def remember(catalog: Path, dataset: Dataset) -> None:
-    """Note where a data set's pictures are."""
-    known, place = _read(catalog), _place(dataset)
-    if known.get(dataset.name) != place:
-        with replacing(catalog) as temporary:
-            temporary.write_bytes(
-                orjson.dumps({**known, dataset.name: place}, option=orjson.OPT_INDENT_2)
-            )
+    """Note where a data set's pictures are; several processes may do so at once."""
+    place = _place(dataset)
+    with FileLock(catalog.with_name(f".{catalog.name}.lock")):
+        known = _read(catalog)
+        if known.get(dataset.name) != place:
+            with replacing(catalog) as temporary:
+                temporary.write_bytes(
+                    orjson.dumps({**known, dataset.name: place}, option=orjson.OPT_INDENT_2)
+                )
 
 
 def places(catalog: Path) -> dict[str, str]:

@@ -92,8 +92,11 @@ class Recall:
         count = len(vectors)
         drawn = np.random.default_rng(seed).choice(count, min(count, SAMPLE), replace=False)
         self.rows = np.sort(drawn)
-        keys = exact_keys(Gallery.of(vectors), vectors[self.rows], k, self.rows)
-        self.lowest = scores_of(keys[:, -1:])
+        gallery, own = Gallery.of(vectors), self.rows
+        blocks = in_blocks(
+            lambda part: exact_keys(gallery, vectors[own[part]], k, own[part]), len(own)
+        )
+        self.lowest = np.concatenate([block.scores[:, -1:] for block in blocks])
         self._found = self._looked_for = 0
 
     def add(self, block: Neighbours) -> None:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from trainer.backbones import Backbone, Pretrained
@@ -119,13 +120,13 @@ def train(
 
     Raises:
         DatasetError: fewer than two classes, or no image that can be decoded.
-        ModelError: another model is to be kept, the features cannot be cached, or the fit gave no
-            finite loss.
+        ModelError: another training is under way there, another model is to be kept, the features
+            cannot be cached, or the fit gave no finite loss.
     """
     started = time.perf_counter()
     inputs = read_inputs(dataset, pretrained, working.features)
     recipe = _recipe(inputs, options)
-    with FileLock(_lock(working.model)):  # two trainings would remove each other's files
+    with _alone(working.model):
         previous = _model_or_none(working.model)
         reused = previous is not None and previous.card.get("recipe") == recipe
         if previous is not None and reused:
@@ -150,9 +151,22 @@ def train(
     )
 
 
-def _lock(folder: Path) -> Path:
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other trainings away, which would remove this one's files.
+
+    Raises:
+        ModelError: another one is under way.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return folder.with_name(f".{folder.name}.lock")
+    try:
+        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
+            yield
+    except Timeout as error:
+        raise ModelError(
+            f"another training is under way for {folder}; wait until that one ends, or give this "
+            "one another --working"
+        ) from error
 
 
 def _zero(inputs: Inputs, learned: Learned) -> tuple[str, ...]:

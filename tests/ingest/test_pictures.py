@@ -1,9 +1,11 @@
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from ingest.pictures import Pictures, remember
+from ingest.pictures import Pictures, places, remember
 from trainer.dataset import open_dataset
 from trainer.errors import ImageError
 
@@ -35,6 +37,24 @@ def test_pictures_of_several_data_sets_are_found(rocks: Path, tmp_path: Path) ->
     pictures = Pictures(catalog)
     for name in ("rocks", "others"):
         assert pictures.read(f"{name}/schist/schist-0000.jpg")
+
+
+def test_processes_that_note_data_sets_at_once_lose_none(rocks: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "datasets.json"
+    names = [f"set-{number}" for number in range(24)]
+    for name in names:
+        (tmp_path / name).symlink_to(rocks)
+    note = (
+        "import sys; from pathlib import Path; from ingest.pictures import remember; "
+        "from trainer.dataset import open_dataset\n"
+        "for data in sys.argv[2:]: remember(Path(sys.argv[1]), open_dataset(Path(data)))"
+    )
+    children = [
+        subprocess.Popen([sys.executable, "-c", note, catalog, *(tmp_path / n for n in part)])
+        for part in (names[::2], names[1::2])
+    ]
+    assert [child.wait() for child in children] == [0, 0]
+    assert sorted(places(catalog)) == sorted(names)
 
 
 @pytest.mark.parametrize(

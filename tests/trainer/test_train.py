@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from trainer import train as train_module
@@ -323,3 +324,10 @@ def test_any_losses_can_be_drawn(tmp_path: Path, loss: list[float]) -> None:
         picture.load()
         assert picture.size == (768, 480)
     assert [path.name for path in tmp_path.iterdir()] == ["loss.png"]
+
+
+def test_two_trainings_do_not_meet_in_one_folder(rocks: Path, empty: Working) -> None:
+    empty.root.mkdir()
+    with FileLock(empty.root / ".model.lock"), pytest.raises(ModelError, match="under way"):
+        colour_grid(rocks, empty)
+    assert not colour_grid(rocks, empty).reused
