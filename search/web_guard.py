@@ -251,9 +251,14 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
+def refusal(error: str) -> tuple[dict[str, str], bytes]:
+    """Return headers and body of an answer that refuses: JSON, as every answer of the API."""
+    body = orjson.dumps({"error": error})
+    return {"Content-Type": "application/json", "Content-Length": f"{len(body)}"}, body
+
+
 async def _send_refusal(send: Send, refused: Refused) -> None:
-    body = orjson.dumps({"error": str(refused)})
-    headers = {"Content-Type": "application/json", "Content-Length": f"{len(body)}"}
+    headers, body = refusal(str(refused))
     raw = [
         (name.lower().encode(), value.encode())
         for name, value in {**headers, **refused.headers}.items()

@@ -11,10 +11,9 @@ import asyncio
 import socket
 
 import h11
-import orjson
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from search.web_guard import HEADERS
+from search.web_guard import HEADERS, refusal
 
 HEAD_SECONDS = 20.0
 """Time for a whole request head: browsers send one in a packet or two."""
@@ -84,13 +83,8 @@ class Impatient(H11Protocol):
             self.transport.close()
 
     def _refuse(self, status: int, error: str) -> None:
-        body = orjson.dumps({"error": error})
-        headers = {
-            **HEADERS,
-            "Content-Type": "application/json",
-            "Content-Length": f"{len(body)}",
-            "Connection": "close",
-        }
+        about, body = refusal(error)
+        headers = {**HEADERS, **about, "Connection": "close"}
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else there is an answer already
             for event in (
                 h11.Response(status_code=status, headers=list(headers.items())),
