@@ -42,10 +42,11 @@ def other_place(catalog: Path, dataset: Dataset) -> str | None:
 
 
 class Pictures:
-    """Reads the bytes of indexed images on this machine."""
+    """Reads the bytes of indexed images on this machine; notices data sets that come and move."""
 
     def __init__(self, catalog: Path) -> None:
-        self._places = _read(catalog)
+        self._catalog = catalog
+        self._written, self._places = _written(catalog), _read(catalog)
         self._archives: dict[str, Archive] = {}
 
     def read(self, path: str) -> bytes:
@@ -54,6 +55,9 @@ class Pictures:
         Raises:
             ImageError: its data set, or the image itself, is not on this machine.
         """
+        written = _written(self._catalog)
+        if written != self._written:
+            self._written, self._places = written, _read(self._catalog)
         name, _, rest = path.partition("/")
         place = self._places.get(name)
         if place is None or not _inside(rest):
@@ -90,6 +94,15 @@ def _inside(rest: str) -> bool:
     parts = rest.split("/")
     plain = all(part not in ("", ".", "..") for part in parts)
     return plain and not re.search(r"\\|\0|^[A-Za-z]:", rest)
+
+
+def _written(catalog: Path) -> tuple[int, int] | None:
+    """Return what changes when the catalog is written, or None where there is none."""
+    try:
+        found = catalog.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def _read(catalog: Path) -> dict[str, dict[str, str]]:

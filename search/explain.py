@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ingest.schema import SCORE_DIGITS, Point
 from ingest.store import VectorStore
-from search.hits import Hit, Result, Wanted
+from search.hits import Hit, K, Result, Wanted
 from trainer.files import replacing
 from trainer.working import Working
 
@@ -63,7 +63,7 @@ class Explanation:
     """What the hits say about a query.
 
     Attributes:
-        votes: one per class among the hits, the winner first.
+        votes: one per class among the first `K` hits, the winner first.
         predicted: the class that wins the vote, as in `trainer.evaluate.knn_votes`: a hit's vote
             weighs its score, a negative one does not count, equal totals go to the class of the
             better ranked hit. Empty without hits.
@@ -131,10 +131,11 @@ def explain(hits: Sequence[Hit], novelty: Novelty | None) -> Explanation:
     """Count the votes of hits, and tell whether the query is like anything in the collection.
 
     Args:
-        hits: best first, of a search in all classes: a filter takes the vote.
+        hits: best first, of a search in all classes: a filter takes the vote. The first `K` vote,
+            however many there are: `DOUBT` was fitted for them.
         novelty: of the collection; None for a query that is indexed and so at home there.
     """
-    weights: dict[str, float] = {}
+    hits, weights = hits[:K], dict[str, float]()
     for hit in hits:
         weights[hit.label] = weights.get(hit.label, 0.0) + max(hit.score, 0.0)
     total = sum(weights.values())

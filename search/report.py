@@ -6,7 +6,7 @@ Owns what is shown and said of finished runs; measuring them is `search/study.py
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import orjson
 from search.plots import confusion_plot, precision_plot, score_plot
 from search.results import PICTURE_HINT
 from search.sheet import SheetHit, SheetQuery, SheetRow, contact_sheet
-from search.study import K, Run, grouped
+from search.study import SPLITS, K, Run, grouped
 from trainer.errors import ImageError
 from trainer.evaluate import most_confused
 from trainer.files import replacing
@@ -47,9 +47,9 @@ class Row:
         seeds: of the runs.
         figures: mean and standard deviation over the seeds of each figure in `COLUMNS`, and of
             ``overlap_recall_at_10``, which is None without overlaps.
-        fit_minutes: mean time of the fit alone; features of frozen backbones come from the cache.
+        fit_minutes: mean time of the fit; features of frozen backbones come from the cache, but
+            for those that `tile-fusion` makes of tiles it has in memory.
         images_per_second: mean rate of embedding, from bytes to vector.
-        training_images: of one run.
     """
 
     recipe: str
@@ -58,7 +58,6 @@ class Row:
     figures: dict[str, tuple[float, float] | None]
     fit_minutes: float
     images_per_second: float
-    training_images: int
 
 
 def summarise(runs: Sequence[Run]) -> list[Row]:
@@ -77,7 +76,6 @@ def summarise(runs: Sequence[Run]) -> list[Row]:
                 figures={**figures, f"overlap_recall_at_{K}": _spread(known) if known else None},
                 fit_minutes=float(np.mean([one["fit_seconds"] for one in facts])) / 60,
                 images_per_second=float(np.mean([one["images_per_second"] for one in facts])),
-                training_images=int(facts[0]["training_images"]),
             )
         )
     return sorted(rows, key=lambda row: (row.split, -_mean(row.figures["precision_at_10"])))
@@ -114,10 +112,14 @@ def findings(runs: Sequence[Run], rows: Sequence[Row]) -> list[str]:
     """Return what the study says in sentences: shared pixels, and how much they flatter."""
     share = float(runs[0].facts["sharing_pixels"])
     said = [f"{share:.0%} of these images share pixels with another."]
-    precision = {(row.recipe, row.split): _mean(row.figures["precision_at_10"]) for row in rows}
+    precision: dict[str, dict[str, dict[int, float]]] = {}
+    for (recipe, split), members in grouped(runs).items():
+        of_seed = {run.facts["seed"]: run.facts["metrics"]["precision_at_10"] for run in members}
+        precision.setdefault(recipe, {})[split] = of_seed
     for recipe in dict.fromkeys(row.recipe for row in rows):
-        if {(recipe, "random"), (recipe, "overlap-free")} <= set(precision):
-            points = 100 * (precision[recipe, "random"] - precision[recipe, "overlap-free"])
+        random, free = (precision[recipe].get(split, {}) for split in SPLITS)
+        if both := sorted(random.keys() & free.keys()):
+            points = 100 * float(np.mean([random[seed] - free[seed] for seed in both]))
             said.append(f"{recipe}: a random split flatters you by {points:.2f} points of P@10.")
     return said
 
@@ -136,7 +138,15 @@ def write_report(
     rows = summarise(runs)
     said = findings(runs, rows)
     with replacing(folder / "report.json") as temporary:
-        content = {"findings": said, "runs": [run.facts for run in runs]}
+        content = {
+            "findings": said,
+            "table": [asdict(row) for row in rows],
+            "most_confused": [
+                {"recipe": recipe, "split": split, "pairs": _confused(members)}
+                for (recipe, split), members in grouped(runs).items()
+            ],
+            "runs": [run.facts for run in runs],
+        }
         temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
     sections = []
     for (recipe, split), members in grouped(runs).items():
@@ -196,6 +206,16 @@ def _row(run: Run, query: int, records: Sequence[Record], source: Source) -> She
     return SheetRow(SheetQuery(picture(own), own.path, own.label), hits)
 
 
+def _confused(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the pairs of classes that are most confused, over all seeds."""
+    classes = runs[0].facts["classes"]
+    matrix = np.sum([run.facts["confusion"] for run in runs], axis=0)
+    return [
+        {"class": classes[row], "taken_for": classes[column], "queries": count}
+        for row, column, count in most_confused(matrix)
+    ]
+
+
 def _section(recipe: str, split: str, runs: Sequence[Run], name: str) -> str:
     """Return a recipe's part of the page."""
     classes = runs[0].facts["classes"]
@@ -207,10 +227,9 @@ def _section(recipe: str, split: str, runs: Sequence[Run], name: str) -> str:
         [label, *(f"{per_class[figure][number]:.4f}" for figure in COLUMNS)]
         for number, label in enumerate(classes)
     ]
-    matrix = np.sum([run.facts["confusion"] for run in runs], axis=0)
     confused = ", ".join(
-        f"{classes[row]} taken for {classes[column]} ({count:,} queries)"
-        for row, column, count in most_confused(matrix)
+        f"{pair['class']} taken for {pair['taken_for']} ({pair['queries']:,} queries)"
+        for pair in _confused(runs)
     )
     queries = sum(int(run.facts["queries"]) for run in runs)
     alt = escape(f"{recipe}, {split}")
@@ -256,9 +275,10 @@ img {{ max-width: 100%; height: auto; }}
 share of the first k hits of the query's class. mAP@10: mean average precision of the first 10.
 k-NN: accuracy of the class the first 10 vote for, votes weighted by score. Overlap R@10: share
 of queries with a partner that shares their pixels in the gallery that find one among their
-first 10 hits. Mean and standard deviation over the seeds. Fit: minutes of training without
-making features. Images/s: from a file's bytes to its embedding. Ties in score are ordered by
-path.</p>
+first 10 hits. Mean and standard deviation over the seeds. Fit: minutes of training, without the
+features of frozen backbones, which are made once. Images/s: from a file's bytes to its embedding.
+Ties in score are ordered by path. Score distributions and worst queries are those of a recipe's
+first seed.</p>
 <img src="precision.png" alt="Precision against k">
 {"".join(sections)}
 </body></html>

@@ -271,7 +271,9 @@ def _overlaps(dataset: Dataset, inputs: Inputs, digest: str, folder: Path) -> Ov
     except DAMAGED_NPZ:
         pass  # not there yet, or damaged
     with Progress("decoding", len(inputs.items)) as bar:
-        _, pictures, _ = read_pictures(dataset.source, inputs.items, progress=bar.update)
+        _, pictures, gone = read_pictures(dataset.source, inputs.items, progress=bar.update)
+    if gone:
+        raise DatasetError(f"{gone[0].path} changed while it was read; run again")
     labels = [item.record.label for item in inputs.items]
     with Progress("overlaps", len(pictures)) as bar:
         found = find_overlaps(

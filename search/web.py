@@ -72,7 +72,7 @@ def make_app(
     app.include_router(api.routes())
     app.include_router(static_routes())
     if access.needs_key:
-        app.post("/login", status_code=204)(_login(access))
+        app.post("/login", status_code=204, include_in_schema=False)(_login(access))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(GeosimError, _failed)

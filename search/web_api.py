@@ -22,7 +22,7 @@ from ingest.schema import Point
 from ingest.store import VectorStore
 from search.examples import Resolved
 from search.explain import Novelty, explain
-from search.hits import Result, Wanted
+from search.hits import K, Result, Wanted
 from search.query import Searcher
 from search.web_map import WebMap
 from search.web_models import (
@@ -54,6 +54,9 @@ UPLOAD_BYTES = 32 * 2**20
 DECODERS = 2
 """Pictures decoded or embedded at once."""
 
+MODEL_DIGITS = 12
+"""Of a model's fingerprint, in links."""
+
 _log = logging.getLogger("uvicorn.error")
 
 Ask = Callable[[Wanted], Result]
@@ -71,6 +74,7 @@ class Api:
         self._working = working
         self._searcher = Searcher(store, working)
         self._searcher.warm_up()
+        self._model = self._stored_model()
         self._thumbnails = Thumbnails(working)
         self._decoders = anyio.CapacityLimiter(DECODERS)
         self._novelty: Novelty | None = None
@@ -118,8 +122,7 @@ class Api:
 
     async def search_again(self, wishes: Annotated[ByEmbedding, Query()]) -> Answer:
         """Find what looks like a picture that was uploaded before, by its embedding."""
-        query = embedding(wishes.embedding, wishes.sha256)
-        return await run_sync(self._answer, query, wishes.wanted())
+        return await run_sync(self._by_embedding, wishes)
 
     async def similar(self, id_: PointId, wishes: Wishes) -> Answer:
         """Find what looks like an indexed image; it is not among the hits."""
@@ -137,7 +140,7 @@ class Api:
         """Give an indexed image's picture as JPEG, reduced to a size but never enlarged."""
         (point,) = await run_sync(self._points, [str(id_)])
         mark = f'"{Thumbnails.key(point.payload, side)}"'
-        headers = {"ETag": mark, "Cache-Control": "private, max-age=3600"}
+        headers = {"ETag": mark, "Cache-Control": "private, no-cache"}  # it may be replaced
         if mark in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         make = partial(self._thumbnails.get, point.payload, side)
@@ -168,7 +171,29 @@ class Api:
 
     def _by_picture(self, data: bytes, wanted: Wanted) -> Answer:
         check_pixels(data)
+        if self._stored_model() != self._model:
+            raise HTTPException(503, "the collection has another model now; start the page again")
         return self._answer(self._searcher.resolve(data), wanted)
+
+    def _by_embedding(self, wishes: ByEmbedding) -> Answer:
+        return self._answer(self._uploaded(wishes), wishes.wanted())
+
+    def _uploaded(self, image: UploadedImage) -> Resolved:
+        """Return a picture that was uploaded before.
+
+        Raises:
+            HTTPException: its embedding is another model's, which compares with nothing here.
+        """
+        if image.model not in ("", self._stored_model()):
+            raise HTTPException(409, "the picture was embedded by another model; send it again")
+        return embedding(image.embedding, image.sha256)
+
+    def _stored_model(self) -> str:
+        """Return what names the collection's model in a link."""
+        info = self._store.info()
+        if info is None:
+            raise StoreError("the collection was deleted")
+        return info.model.fingerprint[:MODEL_DIGITS]
 
     def _by_point(self, id_: str, wanted: Wanted) -> Answer:
         (point,) = self._points([id_])
@@ -202,7 +227,7 @@ class Api:
                 point = next(points)
                 named.append((stored(point), StoredImage.of(point.payload)))
             else:
-                named.append((embedding(one.embedding, one.sha256), one))
+                named.append((self._uploaded(one), one))
         return named
 
     def _answer(self, query: Resolved, wanted: Wanted) -> Answer:
@@ -214,6 +239,7 @@ class Api:
             explanation=explanation,
             embedding=None if query.vector is None else encoded(query.vector),
             sha256=query.sha256 or None,
+            model=self._model,
         )
 
     def _points(self, ids: Sequence[str]) -> list[Point]:
@@ -253,8 +279,8 @@ class Api:
 def _explained(
     ask: Ask, wanted: Wanted, novelty: Novelty | None
 ) -> tuple[list[HitAnswer], ExplanationAnswer]:
-    """Ask, and explain by the nearest of all classes: a filter must not decide the vote."""
+    """Ask, and explain by the ten nearest of all classes: no filter must decide the vote."""
     hits = ask(wanted).hits
-    anything = Wanted(None if wanted.min_score is not None else wanted.k)
-    nearest = hits if wanted == anything else ask(anything).hits
+    enough = wanted == Wanted(wanted.k) and (wanted.k or K) >= K
+    nearest = hits if enough else ask(Wanted()).hits
     return [hit_answer(hit) for hit in hits], ExplanationAnswer.of(explain(nearest, novelty))

@@ -20,7 +20,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ingest.sync import IMAGES
+
 COOKIE = "geosim-session"
+
+SHORTEST_KEY = 16
+"""Characters of a key: guesses are not counted, so there must be too many to try."""
 
 MAX_REQUESTS = 64
 """Requests under way at once; more are told to come back."""
@@ -28,8 +33,12 @@ MAX_REQUESTS = 64
 SMALL_BODY = 64 * 2**10
 """Bytes of a body that is not a picture: a key, or 200 embeddings, 270 bytes each."""
 
+SMALL_BODY_SECONDS = 5.0
+"""Time for such a body: whoever has no key yet can hold a place no longer."""
+
 MAX_HELD = 256 * 2**20
-"""Bytes of all bodies held at once: eight of the largest pictures, hundreds of usual ones."""
+"""Bytes of all bodies held at once: eight of the largest pictures, hundreds of usual ones. When one
+has arrived, there are two copies of it for a moment."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; "
@@ -63,9 +72,14 @@ class Access:
         """Decide by the host that is listened on.
 
         Raises:
-            ValueError: others could connect, and there is no key.
+            ValueError: others could connect, and there is no key, or one that can be guessed.
         """
         self.loopback = is_loopback(host)
+        if key is not None and len(key) < SHORTEST_KEY:
+            raise ValueError(
+                f"the key has {len(key)} characters, and can be guessed; take {SHORTEST_KEY} or "
+                "more, such as `openssl rand -hex 16` gives"
+            )
         if key is None and not self.loopback:
             raise ValueError(
                 f"{host} lets other machines connect, and there is no key to keep them out; set "
@@ -131,12 +145,13 @@ class Guard:
             app: the application.
             access: who may ask.
             bodies: path -> most bytes of a body; `SMALL_BODY` for all others.
-            body_seconds: time for a whole body.
+            body_seconds: time for a whole body of these; `SMALL_BODY_SECONDS` for all others.
         """
         self._app = app
         self._access = access
         self._bodies = bodies
         self._body_seconds = body_seconds
+        self._small_body_seconds = min(SMALL_BODY_SECONDS, body_seconds)
         self._running = 0
         self.held = 0
 
@@ -152,66 +167,78 @@ class Guard:
             self._running -= 1
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope)
-        body = bytearray()
+        request, path = Request(scope), str(scope["path"])
+        size = 0
         try:
-            if self._running > MAX_REQUESTS:
+            # Pictures are small and wait for each other: eleven browsers ask for 66 at once.
+            if self._running > MAX_REQUESTS and not path.startswith(IMAGES):
                 raise Refused(503, "too many requests at once; try again", {"Retry-After": "1"})
             self._check_host(request.headers)
             if request.method == "POST":
                 _check_origin(request.headers)
-            if scope["path"].startswith("/api/") and not self._access.admits(request):
+            if path.startswith("/api/") and not self._access.admits(request):
                 raise Refused(
                     401, "log in, or send the key as a bearer token", {"WWW-Authenticate": "Bearer"}
                 )
             if request.method == "POST":
-                limit = self._bodies.get(scope["path"], SMALL_BODY)
-                await self._fill(body, request.headers, receive, limit)
-                receive = _replayed(bytes(body), receive)
+                body = await self._body(path, request.headers, receive)
+                size, receive = len(body), _replayed(body, receive)
+                del body  # a picture is held once
             await self._app(scope, receive, send)
         except Refused as refused:
             await _send_refusal(send, refused)
         finally:
-            self.held -= len(body)
+            self.held -= size
 
     def _check_host(self, headers: Headers) -> None:
-        """Refuse names that a stranger's page may have bound to this machine's address."""
+        """Refuse names that a stranger's page may have bound to this machine's address.
+
+        With a key any name will do, such as that of a proxy: no page of a stranger has the key, nor
+        a cookie for its own name.
+        """
         named = headers.getlist("host")
-        if not self._access.loopback:
+        if not self._access.loopback or self._access.needs_key:
             return
         form = re.fullmatch(r"(\[[^\]]+\]|[^:]+)(:\d{1,5})?", named[0]) if len(named) == 1 else None
         if form is None or not is_loopback(form[1]):
             raise Refused(421, "this server answers to localhost and 127.0.0.1 alone")
 
-    async def _fill(self, body: bytearray, headers: Headers, receive: Receive, limit: int) -> None:
-        """Receive the whole body into ``body``, which is empty.
+    async def _body(self, path: str, headers: Headers, receive: Receive) -> bytes:
+        """Receive a whole body; it counts as held from now on.
 
         Raises:
             Refused: it is too large or too slow, or too much is held already.
         """
+        limit = self._bodies.get(path, SMALL_BODY)
+        seconds = self._body_seconds if path in self._bodies else self._small_body_seconds
         too_large = Refused(413, f"at most {limit:,} bytes are taken; send less")
         declared = headers.get("content-length", "0")
         if not re.fullmatch(r"\d{1,20}", declared) or int(declared) > limit:
             raise too_large
-        deadline = asyncio.get_running_loop().time() + self._body_seconds
-        while True:
-            left = deadline - asyncio.get_running_loop().time()
-            try:
-                message = await asyncio.wait_for(receive(), max(0.0, left))
-            except asyncio.TimeoutError:
-                text = f"the body took longer than {self._body_seconds:g} s; send less, or faster"
-                raise Refused(408, text, {"Connection": "close"}) from None
-            if message["type"] == "http.disconnect":
-                raise Refused(400, "the connection ended before the body did")
-            part = message.get("body", b"")
-            body += part
-            self.held += len(part)
-            if len(body) > limit:
-                raise too_large
-            if self.held > MAX_HELD:
-                raise Refused(503, "too much is sent at once; try again", {"Retry-After": "1"})
-            if not message.get("more_body", False):
-                return
+        body = bytearray()
+        deadline = asyncio.get_running_loop().time() + seconds
+        try:
+            while True:
+                left = deadline - asyncio.get_running_loop().time()
+                try:
+                    message = await asyncio.wait_for(receive(), max(0.0, left))
+                except asyncio.TimeoutError:
+                    text = f"the body took longer than {seconds:g} s; send less, or faster"
+                    raise Refused(408, text, {"Connection": "close"}) from None
+                if message["type"] == "http.disconnect":
+                    raise Refused(400, "the connection ended before the body did")
+                part = message.get("body", b"")
+                body += part
+                self.held += len(part)
+                if len(body) > limit:
+                    raise too_large
+                if self.held > MAX_HELD:
+                    raise Refused(503, "too much is sent at once; try again", {"Retry-After": "1"})
+                if not message.get("more_body", False):
+                    return bytes(body)
+        except BaseException:
+            self.held -= len(body)
+            raise
 
 
 def _check_origin(headers: Headers) -> None:

@@ -27,24 +27,25 @@ class WebMap:
         self._store = store
         self._working = working
         self._task: asyncio.Task[bytes] | None = None
-        self._points = 0
+        self._drawn_of: tuple[str, int] | None = None
 
     async def get(self) -> bytes | None:
         """Return the map as JSON, or None while it is being drawn.
 
-        It is drawn once, and again where that failed or the collection has grown since; never
-        twice at a time.
+        It is drawn once, and again where that failed, or the collection has another size or model
+        since; never twice at a time.
         """
-        count = await run_sync(self._store.count)
-        if self._task is None or _failed(self._task) or self._outgrown(count):
+        info = await run_sync(self._store.info)
+        state = None if info is None else (info.model.fingerprint, info.points)
+        if self._task is None or _failed(self._task) or self._outdated(state):
             drawing = run_sync(self._draw, abandon_on_cancel=True)  # the server may end meanwhile
-            self._task, self._points = asyncio.create_task(drawing), count
+            self._task, self._drawn_of = asyncio.create_task(drawing), state
         task = self._task
         await asyncio.wait([task], timeout=SECONDS)
         return await task if task.done() else None
 
-    def _outgrown(self, count: int) -> bool:
-        return self._task is not None and self._task.done() and self._points != count
+    def _outdated(self, state: tuple[str, int] | None) -> bool:
+        return self._task is not None and self._task.done() and self._drawn_of != state
 
     def _draw(self) -> bytes:
         drawn = layout(self._store, self._working)

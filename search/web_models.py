@@ -65,6 +65,11 @@ class UploadedImage(BaseModel):
         pattern="^([0-9a-f]{64})?$",
         description="Hex digest of the picture's bytes, so that identical images are marked.",
     )
+    model: str = Field(
+        default="",
+        max_length=64,
+        description="The model that made it, as the answer gave it: another one's is refused.",
+    )
 
 
 class ByEmbedding(UploadedImage, Restrictions):
@@ -127,7 +132,7 @@ class VoteAnswer(BaseModel):
 
 
 class ExplanationAnswer(BaseModel):
-    """What the k nearest images of all classes say of the query, whatever was filtered."""
+    """What the ten nearest images of all classes say of the query, whatever was wanted."""
 
     votes: list[VoteAnswer]
     predicted: str = Field(description="The class with most votes.")
@@ -167,6 +172,7 @@ class Answer(BaseModel):
     sha256: str | None = Field(
         default=None, description="Hex digest of the uploaded picture's bytes."
     )
+    model: str = Field(default="", description="The model that made the embedding.")
     likes: list[StoredImage | UploadedImage] = Field(
         default=[], description="The examples of a search by several, as they were named."
     )

@@ -19,7 +19,8 @@ from trainer.images import FORMATS, open_rgb
 from trainer.working import Working
 
 MOST_PIXELS = 64_000_000
-"""Largest picture that is taken from a stranger: about 200 MB when decoded."""
+"""Largest picture that is taken from a stranger. Decoding takes up to 16 bytes a pixel, so 1 GB: 8
+for RGB, 16 with transparency, 14 for floating point."""
 
 CACHE_BYTES = 32 * 2**20
 """Thumbnails kept in memory: some thousand photographs, all tiles of a small collection."""

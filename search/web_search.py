@@ -44,7 +44,7 @@ def embedding(text: str, sha256: str) -> Resolved:
     if encoded(vector) != text or not np.isfinite(length) or length == 0:
         raise problem
     if abs(length - 1) > 1e-6:  # the direction is all that counts, and no product overflows
-        vector = (vector / length).astype(np.float32)
+        vector = vector.astype(np.float64) / length
     return Resolved("<embedding>", sha256, vector=vector.astype(np.float32))
 
 

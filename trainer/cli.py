@@ -34,13 +34,13 @@ def train(
 ) -> None:
     """Learn the embedding from DATA, a folder of class folders or a .zip of one.
 
-    Writes WORKING/model and prints where. The backbone runs once per image, ever: a second
+    Writes WORKING/model and prints where. A frozen backbone runs once per image, ever: a second
     training takes its features from the cache.
 
     \b
     Examples:
       geosim train photos
-      geosim train geological_similarity.zip --backbone efficientnet-lite0
+      geosim train geological_similarity.zip --backbone tile-fusion
       geosim train photos --validation-split 0.2 --epochs 40 --seed 1
     """  # noqa: D301 - click's mark for text that keeps its lines
     from trainer.backbones import choose

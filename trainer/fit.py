@@ -94,7 +94,7 @@ def fit_head(
     Best is the lowest validation loss, or the lowest training loss where nothing is held out.
 
     Args:
-        features: ``(n, width) float32``.
+        features: ``(n, feature_width) float32``.
         labels: ``(n,) int32``, 0 to ``classes - 1``.
         classes: number of classes.
         options: see `TrainOptions`.

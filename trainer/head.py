@@ -37,7 +37,8 @@ class Head:
     """One dense layer of width 32 on a backbone's features, possibly over a hidden one.
 
     ``dense-relu`` is ``Dense(32, activation="relu")`` alone; ``cosine`` is a hidden layer and a
-    linear one of width 32.
+    linear one of width 32. A saved model's head has this width; one that becomes a part of a
+    backbone may be narrower.
 
     Attributes:
         kernel: ``(feature_width or h, 32) float32``.

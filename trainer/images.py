@@ -159,10 +159,12 @@ def _orientation(image: Image.Image) -> int:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to RGB: deep greys are scaled, transparency shows `BACKGROUND`."""
     if image.mode.startswith("I"):  # 16 bits, or 16 bits held in 32
-        grey = np.clip(np.asarray(image, dtype=np.float32) / 257.0, 0, 255)
-        return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
+        grey = np.array(image, dtype=np.float32)
+        grey /= 257.0
+        np.clip(grey, 0, 255, out=grey)
+        return Image.fromarray(np.rint(grey, out=grey).astype(np.uint8)).convert("RGB")
     if image.mode == "F":  # no agreed range: stretch what is there
-        return Image.fromarray(_stretched(np.asarray(image, dtype=np.float64))).convert("RGB")
+        return Image.fromarray(_stretched(np.array(image))).convert("RGB")
     if image.has_transparency_data:
         layered = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         layered.alpha_composite(image.convert("RGBA"))
@@ -170,9 +172,19 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _stretched(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Map the lowest finite value to 0 and the highest to 255; NaN to 0, infinities to the ends."""
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    filled = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    return np.rint((filled - low) * (255 / ((high - low) or 1.0))).astype(np.uint8)
+def _stretched(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Map the lowest finite value to 0 and the highest to 255; NaN to 0, infinities to the ends.
+
+    Works in ``values`` itself: a picture of 64 megapixels has 256 MB of them.
+    """
+    values *= 0.5  # so that no difference overflows
+    finite = np.isfinite(values)
+    low = float(np.min(values, initial=np.inf, where=finite))
+    high = float(np.max(values, initial=-np.inf, where=finite))
+    if not low <= high:
+        low = high = 0.0
+    np.nan_to_num(values, copy=False, nan=low, posinf=high, neginf=low)
+    values -= low
+    values /= (high - low) or 1.0
+    values *= 255.0
+    return np.rint(values, out=values).astype(np.uint8)

@@ -68,6 +68,19 @@ class Inputs:
         return 0 if self.extractor is None else self.extractor.computed
 
 
+def check_classes(dataset: Dataset) -> None:
+    """Refuse what cannot be learned from, before anything is read or written.
+
+    Raises:
+        DatasetError: there is one class only.
+    """
+    if len(dataset.classes) < 2:
+        raise DatasetError(
+            f"{dataset.location} holds one class only ({dataset.classes[0]}); training needs at "
+            "least two class folders side by side"
+        )
+
+
 def read_inputs(dataset: Dataset, pretrained: Pretrained, cache: Path) -> Inputs:
     """Read, decode and, for a frozen backbone, extract a whole data set.
 
@@ -79,11 +92,7 @@ def read_inputs(dataset: Dataset, pretrained: Pretrained, cache: Path) -> Inputs
     Raises:
         DatasetError: fewer than two classes have an image that can be decoded.
     """
-    if len(dataset.classes) < 2:
-        raise DatasetError(
-            f"{dataset.location} holds one class only ({dataset.classes[0]}); training needs at "
-            "least two class folders side by side"
-        )
+    check_classes(dataset)
     with Progress("reading", len(dataset.records)) as bar:
         hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
     rejected = [*dataset.rejected, *unreadable]

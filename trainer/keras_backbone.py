@@ -53,6 +53,10 @@ def _stderr_held_back() -> Iterator[None]:
             os.close(terminal)
 
 
+BATCH = 64
+"""Pictures per call of a graph: of 224 x 224 pixels, that takes a GPU some hundred megabytes."""
+
+
 class KerasBackbone:
     """A Keras model from ``(n, size, size, 3)`` pixels 0..255 to ``(n, width)`` features."""
 
@@ -68,7 +72,9 @@ class KerasBackbone:
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Map ``(n, size, size, 3) uint8`` RGB to ``(n, width) float32``."""
-        return np.asarray(self._run(images.astype(np.float32)), dtype=np.float32)
+        parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+        features = [self._run(part.astype(np.float32)) for part in parts]
+        return np.concatenate([np.asarray(part, dtype=np.float32) for part in features])
 
     @cached_property
     def exported(self) -> Exported:

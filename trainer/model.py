@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from trainer.backbones import Backbone, BackboneSpec, build, spec_of
+from trainer.backbones import Backbone, BackboneSpec, Pretrained, build, spec_of
 from trainer.errors import ModelError
 from trainer.features import FeatureExtractor
 from trainer.files import replacing, sha256_of
@@ -123,6 +123,12 @@ def load_model(folder: Path) -> Model:
         spec = spec_of(card["backbone"]["name"])
         if spec.trained:
             spec = replace(spec, input_size=int(card["input_size"]))
+        weights = str(card["backbone"]["weights_sha256"])
+        if Pretrained(spec, None, weights).fingerprint != card["backbone"]["fingerprint"]:
+            raise ModelError(
+                f"the model in {folder} was made by another version of geosim, whose backbone "
+                f"computes otherwise; {_REMEDY}"
+            )
         if spec.keras:
             for name in BACKBONE_FILES:
                 str(card["files"][name]["sha256"])

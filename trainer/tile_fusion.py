@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trainer import lite0, tile_resnet, torch_file
 from trainer.backbones import spec_of
-from trainer.fit import HIDDEN_WIDTH, Fit, TrainOptions, fit_head
+from trainer.fit import HIDDEN_WIDTH, LEARNING_RATE, Fit, TrainOptions, fit_head
 from trainer.head import EMBEDDING_WIDTH, Head
 from trainer.keras_backbone import KerasBackbone, import_keras
 from trainer.progress import Progress
@@ -26,11 +26,21 @@ WIDTH = EMBEDDING_WIDTH // 2
 """Of each network's share of the embedding."""
 
 TILE_WEIGHT = 0.9
-"""Share of the tile network's cosine in the sum of both. Chosen on the overlap-free split with seed
-2: the frozen network is to decide where the other is in doubt, and 0.8 or 0.95 are little worse."""
+"""Share of the tile network's cosine in the sum of both: the frozen one is to decide where this one
+is in doubt. Chosen on the queries of one overlap-free split of the geological similarity data set,
+that of seed 2, with a tile network of 32 numbers: there P@10 was 0.9865 without the frozen network,
+and 0.9898, 0.9906 and 0.9900 at 0.8, 0.9 and 0.95."""
 
 FROZEN = "efficientnet-lite0"
-"""The network beside it; its head is trained as ``--head cosine`` is."""
+"""The network beside it."""
+
+HEAD_EPOCHS, HEAD_BATCH = 20, 64
+"""How the frozen network's head is trained, whatever is asked for the tile network."""
+
+OPTIMIZER = (
+    f"{tile_resnet.OPTIMIZER}; head of {FROZEN}: Adam, rate {LEARNING_RATE}, {HEAD_EPOCHS} epochs "
+    f"in batches of {HEAD_BATCH}"
+)
 
 BLOCK = 1024
 """Tiles embedded per call while fitting."""
@@ -71,19 +81,14 @@ def fit(
         ModelError: no epoch had a finite loss.
         WeightsError: the frozen network's weights are missing or damaged.
     """
-    tile, fitted = tile_resnet.fit(pixels, labels, classes, options, width=WIDTH, progress=progress)
     frozen = lite0.build()
     lite0.load_pretrained(
         frozen, torch_file.read_state_dict(lite0.weights_file(), sha256=lite0.SHA256)
     )
     enlarged = _enlarged(frozen, pixels.shape[1])
-    own = TrainOptions.of(
-        spec_of(FROZEN),
-        head="cosine",
-        seed=options.seed,
-        validation_split=options.validation_split,
-    )
+    tile, fitted = tile_resnet.fit(pixels, labels, classes, options, width=WIDTH, progress=progress)
     features = _features(enlarged, pixels)
+    own = replace(options, epochs=HEAD_EPOCHS, batch_size=HEAD_BATCH, head="cosine")
     with Progress("head", own.epochs, unit="epoch") as bar:
         fitted_head = fit_head(features, labels, classes, own, width=WIDTH, progress=bar.update)
     head = fitted_head.head.arrays()

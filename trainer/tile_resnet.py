@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.errors import ModelError
 from trainer.fit import COSINE_SCALE, Fit, TrainOptions, keep_best
 from trainer.head import EMBEDDING_WIDTH, Head
 from trainer.keras_backbone import KerasBackbone, import_keras
@@ -130,12 +131,16 @@ def fit(
         What `build` returns, trained, and how it got there.
 
     Raises:
-        ModelError: no epoch had a finite loss.
+        ModelError: no epoch had a finite loss, or a batch has less than two images.
     """
     keras = import_keras()
     keras.utils.set_random_seed(options.seed)
     kept, held = stratified_split(labels, options.validation_split, options.seed)
     epochs, batch = options.epochs, min(options.batch_size, len(kept))
+    if batch < 2:
+        raise ModelError(
+            f"batches of {batch} teach this backbone nothing; it takes 2 images or more"
+        )
     steps = len(kept) // batch
     truth = np.eye(classes, dtype=np.float32)[labels]
     trained = _network(pixels.shape[1], width, policy="mixed_bfloat16")

@@ -1,8 +1,8 @@
 """Trains a model on a data set and writes it.
 
 Owns what a training is from end to end: the inputs, the fit, the card, and that nothing is done
-twice. The fits themselves are `trainer/fit.py` (a head on frozen features) and
-`trainer/tile_resnet.py` (a small network end to end).
+twice. The fits themselves are `trainer/fit.py` (a head on frozen features),
+`trainer/tile_resnet.py` (a small network end to end) and `trainer/tile_fusion.py` (both).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trainer.backbones import Backbone, Pretrained
 from trainer.dataset import Dataset, Rejected
 from trainer.errors import ModelError
 from trainer.fit import LEARNING_RATE, Fit, TrainOptions, fit_head
-from trainer.inputs import Inputs, read_inputs
+from trainer.inputs import Inputs, check_classes, read_inputs
 from trainer.keras_backbone import KerasBackbone
 from trainer.model import Model, fingerprint_of, load_model, save_model
 from trainer.progress import Progress
@@ -124,9 +124,10 @@ def train(
             cannot be cached, or the fit gave no finite loss.
     """
     started = time.perf_counter()
-    inputs = read_inputs(dataset, pretrained, working.features)
-    recipe = _recipe(inputs, options)
+    check_classes(dataset)
     with _alone(working.model):
+        inputs = read_inputs(dataset, pretrained, working.features)
+        recipe = _recipe(inputs, options)
         previous = _model_or_none(working.model)
         reused = previous is not None and previous.card.get("recipe") == recipe
         if previous is not None and reused:
@@ -241,10 +242,11 @@ def _weights_digest(backbone: KerasBackbone) -> str:
 
 
 def _optimizer(inputs: Inputs) -> str:
-    if inputs.pretrained.spec.trained:  # the tile network's, alone or fused
-        from trainer.tile_resnet import OPTIMIZER
+    if inputs.pretrained.spec.trained:
+        from trainer import tile_fusion, tile_resnet
 
-        return OPTIMIZER
+        fused = inputs.pretrained.spec.name == "tile-fusion"
+        return tile_fusion.OPTIMIZER if fused else tile_resnet.OPTIMIZER
     return f"Adam, rate {LEARNING_RATE}"
 
 

@@ -30,6 +30,13 @@ export function post(path, body, signal) {
   return api(path, { method: "POST", headers, body: JSON.stringify(body), signal });
 }
 
+async function refusal(response) {
+  if (!response) return "The server does not answer.";
+  if (response.status === 401) return "This is not the key.";
+  const { error } = await response.json().catch(() => ({}));
+  return error ?? "";
+}
+
 function login() {
   const dialog = $("login");
   const form = dialog.querySelector("form");
@@ -46,7 +53,7 @@ function login() {
         body: JSON.stringify({ key }),
       }).catch(() => null);
       notice.hidden = response?.ok ?? false;
-      notice.textContent = response ? "This is not the key." : "The server does not answer.";
+      notice.textContent = await refusal(response);
       if (!response?.ok) return;
       form.reset();
       dialog.onclose = null;

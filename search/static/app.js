@@ -7,12 +7,14 @@ import { openMap } from "./map.js";
 import {
   setPictures, showExplanation, showHits, showQuery, storedPicture, uploadedPicture,
 } from "./results.js";
-import { WISHES, address, anywhere, example, keyOf, parameters, read } from "./state.js";
+import { WISHES, address, anywhere, example, keyOf, named, parameters, read } from "./state.js";
 import { fill, onSearch } from "./tray.js";
 import { arrivals, send } from "./upload.js";
 
 let collection = null;
+let asking = null;
 let running = new AbortController();
+let sending = []; // files on their way up
 
 // Navigation
 
@@ -24,6 +26,7 @@ function go(url) {
 async function show({ focus = false } = {}) {
   running.abort();
   running = new AbortController();
+  sending = [];
   const { signal } = running;
   const { map, query, wishes } = read(location);
   $("map-view").hidden = !map;
@@ -38,7 +41,7 @@ async function show({ focus = false } = {}) {
     await known();
     if (map) {
       document.title = "Map – geosim";
-      await openMap(go);
+      await openMap(go, signal);
     } else {
       fillForm(wishes);
       signal.throwIfAborted();
@@ -50,8 +53,15 @@ async function show({ focus = false } = {}) {
   }
 }
 
-async function known() {
-  if (collection) return;
+function known() {
+  asking ??= ask().catch((error) => {
+    asking = null;
+    throw error;
+  });
+  return asking;
+}
+
+async function ask() {
   collection = await api("/api/collection");
   know(collection.classes.map((one) => one.name));
   $("summary").textContent =
@@ -66,11 +76,10 @@ async function known() {
 
 async function search(query, wishes, signal) {
   busy("Searching …");
-  if (!query) return welcome(signal);
+  if (!query) return welcome(wishes, signal);
   let answer;
   if (query.kind === "embedding") {
-    const link = [["embedding", query.embedding], ["sha256", query.sha256]];
-    answer = await api(`/api/search?${parameters(wishes, link)}`, { signal });
+    answer = await api(`/api/search?${parameters(wishes, named(query))}`, { signal });
   } else if (query.kind === "point") {
     const id = encodeURIComponent(query.id);
     answer = await api(`/api/points/${id}/similar?${parameters(wishes)}`, { signal });
@@ -110,12 +119,12 @@ function blank() {
   $("query-title").textContent = "Which rocks look like this one?";
 }
 
-async function welcome(signal) {
+async function welcome(wishes, signal) {
   blank();
   const some = `/api/search?embedding=${anywhere()}&one_per=class&k=60`;
   const { hits } = await api(some, { signal });
   hits.sort((a, b) => (a.class < b.class ? -1 : 1));
-  showHits(hits, { wishes: {}, judged: false });
+  showHits(hits, { wishes, judged: false });
   $("results-title").textContent = "Or start from an image of the collection";
   done("One of each class, other ones each time.");
 }
@@ -127,6 +136,7 @@ async function upload(files) {
   running.abort();
   running = new AbortController();
   const { signal } = running;
+  sending = files;
   try {
     await known();
     warn("");
@@ -135,13 +145,16 @@ async function upload(files) {
     if (error.name === "AbortError") return;
     done("");
     warn(error.message);
+  } finally {
+    if (!signal.aborted) sending = [];
   }
 }
 
 async function single(file, wishes, signal) {
   busy("Searching …");
   const answer = await send(file, wishes, collection.upload_bytes, signal);
-  const query = { kind: "embedding", embedding: answer.embedding, sha256: answer.sha256 };
+  const { embedding, sha256, model } = answer;
+  const query = { kind: "embedding", embedding, sha256, model };
   history.pushState(null, "", address(query, wishes));
   render(answer, query, wishes);
   toTop();
@@ -213,13 +226,14 @@ function wish(event) {
   if (!form.reportValidity()) return;
   const wishes = Object.fromEntries(WISHES.map((name) => [name, form.elements[name].value]));
   history.pushState(null, "", address(read(location).query, wishes));
-  show();
+  if (sending.length) upload(sending); // with these wishes
+  else show();
 }
 
 $("wishes").addEventListener("change", wish);
 $("wishes").addEventListener("submit", wish);
 onSearch((likes, unlikes) => go(address({ kind: "set", likes, unlikes }, read(location).wishes)));
-arrivals(upload);
+arrivals(upload, warn);
 if (matchMedia("(max-width: 56rem)").matches) $("filters").open = false;
 addEventListener("popstate", () => show());
 document.addEventListener("click", (event) => {

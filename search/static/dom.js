@@ -17,7 +17,12 @@ export function picture(stored, alt, side = 256) {
     src: `${stored.picture}?side=${side}`, alt, loading: "lazy", decoding: "async",
   });
   image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < 64));
-  image.addEventListener("error", () => image.replaceWith(missing("picture not on this machine")));
+  let tries = 0; // a busy server answers the second time
+  image.addEventListener("error", () => {
+    tries += 1;
+    if (tries > 1) image.replaceWith(missing("the picture cannot be had"));
+    else setTimeout(() => { image.src = `${image.src}&again=1`; }, 1000);
+  });
   return image;
 }
 

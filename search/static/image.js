@@ -2,8 +2,9 @@
 
 import { el, missing, picture } from "./dom.js";
 
-const REMEMBERED = 40;
+const REMEMBERED = 40; // after a reload
 const KEY = "geosim-pictures";
+const pictures = stored();
 
 // What is shown of an image beside its name.
 export function shown(one, alt, side) {
@@ -25,7 +26,6 @@ export function nameOf(one) {
 
 // Remembers an uploaded picture, and lets go of the oldest where there is no room.
 export function keep(uploaded, picture) {
-  const pictures = all();
   pictures.delete(uploaded.embedding);
   pictures.set(uploaded.embedding, picture);
   for (let latest = [...pictures].slice(-REMEMBERED); latest.length; latest = latest.slice(1)) {
@@ -39,10 +39,10 @@ export function keep(uploaded, picture) {
 }
 
 function kept(uploaded) {
-  return all().get(uploaded.embedding) ?? null;
+  return pictures.get(uploaded.embedding) ?? null;
 }
 
-function all() {
+function stored() {
   try {
     return new Map(JSON.parse(sessionStorage.getItem(KEY) ?? "[]"));
   } catch {

@@ -9,12 +9,12 @@ import { address } from "./state.js";
 
 let canvas = null;
 
-export async function openMap(go) {
+export async function openMap(go, signal) {
   if (canvas) {
     canvas.choose(-1);
     return;
   }
-  const drawn = await drawing();
+  const drawn = await drawing(signal);
   if (canvas) return;
   const points = new Points(drawn);
   const stored = (point) => ({
@@ -33,10 +33,10 @@ export async function openMap(go) {
 }
 
 // Asks until the map is drawn; the server lets each request wait for a while.
-async function drawing() {
+async function drawing(signal) {
   $("map-status").textContent = "Drawing the map; the first time takes minutes in a large collection …";
   let drawn = {};
-  while (!drawn.ids) drawn = await api("/api/map");
+  while (!drawn.ids) drawn = await api("/api/map", { signal });
   return drawn;
 }
 

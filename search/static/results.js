@@ -12,9 +12,6 @@ export function showHits(hits, { wishes, own = null, judged = true }) {
 
 function card(hit, wishes, own, judged) {
   const other = own !== null && hit.class !== own;
-  const said = judged
-    ? `Rank ${hit.rank}, score ${hit.score.toFixed(4)}, ${hit.class}: ${hit.path}`
-    : `${hit.class}: ${hit.path}`;
   const facts = [
     judged ? el("span", { class: "rank" }, `${hit.rank}`) : null,
     judged ? el("span", { class: "score", title: "cosine similarity" }, hit.score.toFixed(4)) : null,
@@ -22,7 +19,7 @@ function card(hit, wishes, own, judged) {
   const link = el(
     "a",
     { href: address({ kind: "point", id: hit.id }, wishes), class: "hit", title: "Search from this image" },
-    el("span", { class: "frame" }, picture(hit, said),
+    el("span", { class: "frame" }, picture(hit, ""),
       hit.identical ? el("span", { class: "badge" }, "identical file") : null),
     el("span", { class: "facts" }, ...facts),
     el(

@@ -1,12 +1,17 @@
 // A search as an address: what the page shows follows from the URL alone.
 
-// What names an image in an address and to the API; an uploaded one is "embedding.sha256".
-export const keyOf = (one) => one.id ?? `${one.embedding}.${one.sha256}`;
+// What names an image in an address and to the API; an uploaded one is "embedding.sha256.model".
+export const keyOf = (one) => one.id ?? `${one.embedding}.${one.sha256}.${one.model ?? ""}`;
 
 export function example(key) {
-  const [embedding, sha256] = key.split(".");
-  return sha256 === undefined ? key : { embedding, sha256 };
+  const [embedding, sha256, model = ""] = key.split(".");
+  return sha256 === undefined ? key : { embedding, sha256, model };
 }
+
+const uploaded = ["embedding", "sha256", "model"];
+
+// What names an uploaded picture in an address and to the API.
+export const named = (one) => uploaded.map((name) => [name, one[name] ?? ""]);
 
 export const WISHES = ["k", "class", "min_score", "one_per"];
 
@@ -14,7 +19,8 @@ export function read(location) {
   const found = new URLSearchParams(location.search);
   let query = null;
   if (found.has("embedding")) {
-    query = { kind: "embedding", embedding: found.get("embedding"), sha256: found.get("sha256") ?? "" };
+    const [embedding, sha256, model] = uploaded.map((name) => found.get(name) ?? "");
+    query = { kind: "embedding", embedding, sha256, model };
   } else if (found.has("id")) {
     query = { kind: "point", id: found.get("id") };
   } else if (found.has("like")) {
@@ -31,7 +37,7 @@ export function parameters(wishes, more = []) {
 
 export function address(query, wishes) {
   const more = {
-    embedding: () => [["embedding", query.embedding], ["sha256", query.sha256]],
+    embedding: () => named(query),
     point: () => [["id", query.id]],
     set: () => [
       ...query.likes.map((key) => ["like", key]), ...query.unlikes.map((key) => ["unlike", key]),

@@ -7,7 +7,7 @@ import { parameters } from "./state.js";
 
 const SIDE = 480;
 
-export function arrivals(upload) {
+export function arrivals(upload, refuse) {
   const take = (files) => {
     if (files?.length) upload([...files]);
     return Boolean(files?.length);
@@ -19,6 +19,7 @@ export function arrivals(upload) {
     });
   }
   addEventListener("paste", (event) => {
+    if (event.target.closest?.("input, select, textarea")) return; // text, even if copied as a picture too
     if (take(event.clipboardData?.files)) event.preventDefault();
   });
   let inside = 0; // dragenter and dragleave come for every element that is crossed
@@ -40,7 +41,10 @@ export function arrivals(upload) {
     shows();
     if (!carries(event)) return;
     event.preventDefault();
-    take(event.dataTransfer.files);
+    const { files, items } = event.dataTransfer;
+    const folders = [...items].some((item) => item.webkitGetAsEntry?.()?.isDirectory);
+    if (folders) refuse("This is a folder: drop the pictures in it.");
+    else take(files);
   });
 }
 

@@ -39,6 +39,18 @@ def test_pictures_of_several_data_sets_are_found(rocks: Path, tmp_path: Path) ->
         assert pictures.read(f"{name}/schist/schist-0000.jpg")
 
 
+def test_a_data_set_that_comes_later_is_found(rocks: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "datasets.json"
+    pictures = Pictures(catalog)
+    with pytest.raises(ImageError):
+        pictures.read("rocks/marble/marble-0000.jpg")
+    remember(catalog, open_dataset(rocks))
+    first = pictures.read("rocks/marble/marble-0000.jpg")
+    moved = shutil.move(rocks, tmp_path / "elsewhere" / "rocks")
+    remember(catalog, open_dataset(Path(moved)))
+    assert pictures.read("rocks/marble/marble-0000.jpg") == first
+
+
 def test_processes_that_note_data_sets_at_once_lose_none(rocks: Path, tmp_path: Path) -> None:
     catalog = tmp_path / "datasets.json"
     names = [f"set-{number}" for number in range(24)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,14 @@ from click.testing import Result
 from PIL import Image
 
 from search.plots import confusion_plot, precision_plot, score_plot
-from search.report import summarise, text_table, write_report
+from search.report import findings, summarise, text_table, write_report
 from search.study import Study, evaluate, read_runs
 from trainer.backbones import choose
 from trainer.dataset import open_dataset
-from trainer.errors import DatasetError
+from trainer.errors import DatasetError, ImageError
 from trainer.fit import TrainOptions
 from trainer.inputs import Inputs
+from trainer.sources import Files, Record
 from trainer.textures import draw
 from trainer.train import Learned
 
@@ -155,6 +157,12 @@ def test_the_command_reports_and_extends(
     second = geosim(*command, *options, "--seeds", "3,4", "--head", "cosine", "--format", "json")
     report = json.loads(second.stdout)
     assert len(report["runs"]) == 6
+    assert {tuple(row["seeds"]) for row in report["table"]} == {(3,), (3, 4)}
+    assert all(0 <= row["figures"]["precision_at_10"][0] <= 1 for row in report["table"])
+    confused = {(one["recipe"], one["split"]): one["pairs"] for one in report["most_confused"]}
+    assert len(confused) == 4
+    wrong = sum(pair["queries"] for pairs in confused.values() for pair in pairs)
+    assert wrong > 0
     assert "100% of these images share pixels with another." in report["findings"]
     assert any("flatters you by" in one for one in report["findings"])
     assert all(path.read_bytes() == content for path, content in runs.items())
@@ -162,6 +170,40 @@ def test_the_command_reports_and_extends(
     for name in page.split('src="')[1:]:
         with Image.open(tmp_path / "report" / name.partition('"')[0]) as picture:
             assert min(picture.size) > 100
+
+
+def test_a_random_split_is_compared_on_the_same_seeds(done: tuple[Path, Inputs]) -> None:
+    folder, inputs = done
+    runs = read_runs(folder, inputs)
+    values = {("random", 0): 0.9, ("overlap-free", 0): 0.85, ("overlap-free", 1): 0.1}
+    some = []
+    for run in runs:
+        key = run.facts["split"], run.facts["seed"]
+        if key in values:
+            metrics = run.facts["metrics"] | {"precision_at_10": values[key]}
+            some.append(replace(run, facts=run.facts | {"metrics": metrics}))
+    assert any("flatters you by 5.00 points" in one for one in findings(some, summarise(some)))
+    free = [run for run in some if run.facts["split"] != "random"]
+    assert not any("flatters" in one for one in findings(free, summarise(free)))
+    apart = [run for run in some if (run.facts["split"] == "random") == (run.facts["seed"] == 0)]
+    assert not any("flatters" in one for one in findings(apart, summarise(apart)))
+
+
+def test_a_file_that_goes_meanwhile_is_named(tiles: Path, tmp_path: Path) -> None:
+    class Vanishing(Files):
+        """Loses one file after it was hashed and decoded."""
+
+        reads = 0
+
+        def read(self, record: Record) -> bytes:
+            self.reads += record.path == "tiles/marble/3-4.png"
+            if self.reads == 3:
+                raise ImageError("no longer there")
+            return super().read(record)
+
+    dataset = replace(open_dataset(tiles), source=Vanishing())
+    with pytest.raises(DatasetError, match=r"tiles/marble/3-4\.png changed while it was read"):
+        evaluate(dataset, choose("colour-grid")[0], tmp_path / "features", study(tmp_path))
 
 
 @pytest.mark.parametrize("seeds", ["", "a", "1,,2", "-1", "4294967296"])

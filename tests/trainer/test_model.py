@@ -5,13 +5,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from trainer.backbones import choose, spec_of
+from trainer.backbones import BACKBONES, choose, spec_of
 from trainer.dataset import open_dataset
 from trainer.errors import ModelError
 from trainer.fit import TrainOptions
@@ -109,6 +110,18 @@ def test_a_card_of_an_unknown_backbone_is_refused(working: Working) -> None:
     (working.model / CARD).write_text(json.dumps(card))
     with pytest.raises(ModelError, match=r"unknown backbone 'resnet34'"):
         load_model(working.model)
+
+
+def test_a_model_of_another_recipe_is_refused_and_made_anew(
+    working: Working, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = BACKBONES["colour-grid"]
+    monkeypatch.setitem(BACKBONES, spec.name, replace(spec, recipe=spec.recipe + 1))
+    with pytest.raises(ModelError, match=f"another version of geosim.*{REMEDY}"):
+        load_model(working.model)
+    dataset, (pretrained, _) = open_dataset(sample), choose(spec.name)
+    assert not train(dataset, pretrained, working, TrainOptions(epochs=1)).reused
+    assert load_model(working.model).spec.recipe == spec.recipe + 1
 
 
 def test_a_changed_fingerprint_is_refused(working: Working) -> None:

@@ -54,6 +54,13 @@ def test_each_network_alone_tells_textures_apart_that_it_has_not_seen(
         assert (labels[:48][nearest] == labels[48:]).mean() >= 0.9
 
 
+def test_the_frozen_networks_share_is_trained(fitted, tiles, labels) -> None:
+    cosines = (part := fitted[0](tiles[:48])[:, WIDTH:] / (1 - TILE_WEIGHT) ** 0.5) @ part.T
+    same = labels[:48, None] == labels[:48]
+    assert cosines[same].mean() > 0.9
+    assert cosines[~same].mean() < 0.2, "features themselves are all much alike: none below 0.5"
+
+
 def test_the_losses_are_the_tile_networks(fitted) -> None:
     result = fitted[1]
     assert (len(result.loss), len(result.validation_loss)) == (4, 4)

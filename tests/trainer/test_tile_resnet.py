@@ -12,7 +12,7 @@ from ingest.edge import EdgeStore
 from ingest.sync import sync
 from trainer.backbones import choose
 from trainer.dataset import open_dataset
-from trainer.errors import WeightsError
+from trainer.errors import ModelError, WeightsError
 from trainer.fit import TrainOptions
 from trainer.inputs import TILE_SIZES, read_inputs, tile_size
 from trainer.keras_backbone import import_keras
@@ -124,6 +124,11 @@ def test_it_is_trained_saved_ingested_and_trained_no_second_time(
     again = train(dataset, pretrained, working, options)
     assert again.reused
     assert again.model.fingerprint == report.model.fingerprint
+
+
+def test_a_batch_of_one_is_refused(tiles) -> None:
+    with pytest.raises(ModelError, match="takes 2 images or more"):
+        fit(tiles[0], tiles[1], 2, TrainOptions(epochs=1, batch_size=1))
 
 
 @pytest.mark.parametrize("name", ["tile-resnet", "tile-fusion"])

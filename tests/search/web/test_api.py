@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest.schema import Payload, point_id
+from ingest.schema import ModelRef, Payload, point_id
 from ingest.sync import IMAGES
 from search.explain import Novelty
 from search.hits import Hit
@@ -63,10 +63,34 @@ def test_an_uploaded_picture(client: httpx.Client, served: Any, photo: Path) -> 
 
 def test_its_embedding_gives_the_same_answer(client: httpx.Client, photo: Path) -> None:
     first = upload(client, photo.read_bytes(), k=7)
-    link = {"embedding": first["embedding"], "sha256": first["sha256"], "k": 7}
+    link = {name: first[name] for name in ("embedding", "sha256", "model")} | {"k": "7"}
     assert client.get("/api/search", params=link).json() == first
     vector = np.frombuffer(base64.urlsafe_b64decode(first["embedding"] + "="), dtype="<f4")
     assert np.linalg.norm(vector) == pytest.approx(1)
+
+
+def test_what_another_model_embedded_is_refused(serve: Any, photo: Path) -> None:
+    with serve() as served, served.client as client:
+        given = upload(client, photo.read_bytes())
+        link = {name: given[name] for name in ("embedding", "sha256", "model")}
+        model = client.get("/api/collection").json()["model"]["fingerprint"]
+        assert model.startswith(given["model"])
+        assert client.get("/api/search", params=link).json() == given
+        assert client.post("/api/recommend", json={"likes": [link]}).status_code == 200
+        old = {**link, "model": "0123456789ab"}
+        for answer in (
+            client.get("/api/search", params=old),
+            client.post("/api/recommend", json={"likes": [point_id(STORED)], "unlikes": [old]}),
+        ):
+            assert answer.status_code == 409
+            assert "another model" in answer.json()["error"]
+
+        served.store.drop()  # as another process does to a server's collection
+        served.store.create(ModelRef("f" * 64, "colour-grid"))
+        answer = client.post("/api/search", content=photo.read_bytes(), headers=JPEG)
+        assert answer.status_code == 503
+        assert "another model" in answer.json()["error"]
+        assert client.get("/api/search", params=link).status_code == 409
 
 
 def test_an_embedding_of_any_length_counts_by_its_direction(client: httpx.Client) -> None:
@@ -77,7 +101,7 @@ def test_an_embedding_of_any_length_counts_by_its_direction(client: httpx.Client
         hits = client.get("/api/search", params={"embedding": text}).json()["hits"]
         return {hit["path"]: hit["score"] for hit in hits}
 
-    for factor in (1e37, 1e-30):
+    for factor in (1.6e38, 1e37, 1e-30):
         assert scores(vector * factor) == pytest.approx(scores(vector), abs=2e-6)
 
 
@@ -86,7 +110,7 @@ def test_an_identical_image_comes_first_and_is_marked(client: httpx.Client, samp
     assert (answer["hits"][0]["path"], answer["hits"][0]["identical"]) == (STORED, True)
     assert not any(hit["identical"] for hit in answer["hits"][1:])
     assert not answer["explanation"]["unlike"]
-    link = {"embedding": answer["embedding"], "sha256": answer["sha256"]}
+    link = {name: answer[name] for name in ("embedding", "sha256", "model")}
     assert client.get("/api/search", params=link).json() == answer
 
 
@@ -121,6 +145,8 @@ def test_filters_do_not_decide_the_vote(client: httpx.Client, photo: Path) -> No
     assert upload(client, photo.read_bytes(), **{"class": "schist"})["explanation"] == free
     assert upload(client, photo.read_bytes(), one_per="class")["explanation"] == free
     assert upload(client, photo.read_bytes(), min_score=0.9999)["explanation"] == free
+    for k in (1, 90):
+        assert upload(client, photo.read_bytes(), k=k)["explanation"] == free
 
 
 def test_what_is_usual_is_measured_in_the_background(
@@ -162,7 +188,7 @@ def test_uploaded_pictures_among_several_examples(
 ) -> None:
     copy = (sample / "schist" / "schist-0001.jpg").read_bytes()
     given = [upload(client, data) for data in (photo.read_bytes(), copy)]
-    new, known = ({name: one[name] for name in ("embedding", "sha256")} for one in given)
+    new, known = ({name: one[name] for name in ("embedding", "sha256", "model")} for one in given)
     body = {"likes": [new, point_id(STORED)], "unlikes": [known], "k": 200}
     answer = client.post("/api/recommend", json=body).json()
     expected = served.index.recommend([photo, STORED], [copy], 200)
@@ -175,7 +201,7 @@ def test_uploaded_pictures_among_several_examples(
 
 def test_a_hundred_uploaded_pictures_each_way(client: httpx.Client, photo: Path) -> None:
     given = upload(client, photo.read_bytes())
-    one = {name: given[name] for name in ("embedding", "sha256")}
+    one = {name: given[name] for name in ("embedding", "sha256", "model")}
     body = {"likes": [one] * 100, "unlikes": [one] * 100}
     first = client.post("/api/recommend", json=body).json()["hits"][0]
     assert (first["path"], first["score"]) == (given["hits"][0]["path"], given["hits"][0]["score"])
@@ -214,9 +240,11 @@ def test_the_address_that_an_ingest_stores_shows_the_picture(client: httpx.Clien
     assert client.get(f"{IMAGES}none.jpg").status_code == 422
 
 
-def test_a_browser_keeps_pictures(client: httpx.Client) -> None:
+def test_a_browser_keeps_pictures_but_asks_whether_they_were_replaced(
+    client: httpx.Client,
+) -> None:
     first = client.get(f"/api/images/{point_id(STORED)}")
-    assert "max-age" in first.headers["cache-control"]
+    assert first.headers["cache-control"] == "private, no-cache"
     known = {"If-None-Match": first.headers["etag"]}
     second = client.get(f"/api/images/{point_id(STORED)}", headers=known)
     assert (second.status_code, second.content) == (304, b"")

@@ -299,7 +299,27 @@ def test_pictures_that_are_not_on_this_machine(visit: Open, served: Any) -> None
     page = visit(allowed="status of 404")
     page.route("**/api/images/**", lambda route: route.fulfill(status=404))
     page.reload()
-    expect(page.locator(".card .missing")).to_have_text(["picture not on this machine"] * 9)
+    expect(page.locator(".card .missing")).to_have_text(["the picture cannot be had"] * 9)
+
+
+def test_pictures_that_a_busy_server_refuses_come_a_second_time(visit: Open) -> None:
+    page = visit(allowed="status of 503")
+    refused: set[str] = set()
+
+    def once(route: Any) -> None:
+        image = route.request.url.partition("?")[0]
+        if image in refused:
+            route.continue_()
+        else:
+            refused.add(image)
+            route.fulfill(status=503)
+
+    page.route("**/api/images/**", once)
+    page.reload()
+    loaded = "() => [...document.querySelectorAll('.card img')].every((one) => one.naturalWidth)"
+    page.wait_for_function(loaded)
+    expect(page.locator(".card img")).to_have_count(9)
+    assert len(refused) == 9
 
 
 ARRIVING = """async ([bytes, how]) => {
@@ -321,6 +341,48 @@ def test_dropped_and_pasted(visit: Open, photo: Path, how: str, start: str) -> N
     page.evaluate(ARRIVING, [list(photo.read_bytes()), how])
     expect(page.locator("#query .path")).to_have_text("arrived.png")
     expect(page.locator(".card")).to_have_count(10)
+
+
+def test_what_is_pasted_into_a_field_is_text(visit: Open, photo: Path) -> None:
+    page = visit()
+    expect(page.locator(".card")).to_have_count(9)
+    posts: list[str] = []
+    page.on("request", lambda request: posts.append(request.method))
+    into_field = ARRIVING.replace("document.body", "document.querySelector('#wishes input')")
+    page.evaluate(into_field, [list(photo.read_bytes()), "paste"])
+    page.evaluate(ARRIVING, [list(photo.read_bytes()), "paste"])
+    expect(page.locator(".card")).to_have_count(10)
+    assert posts.count("POST") == 1
+
+
+def test_a_wish_during_an_upload_does_not_lose_the_picture(
+    visit: Open, served: Any, photo: Path
+) -> None:
+    page = visit()
+    expect(page.locator(".card")).to_have_count(9)
+    first: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if route.request.method != "POST" or first:
+            route.continue_()
+        else:
+            first.append(route)  # on its way for ever
+
+    page.route("**/api/search**", hold)
+    page.set_input_files("#file", photo)
+    expect(page.locator("#status")).to_contain_text("Searching")
+    page.get_by_label("Class", exact=True).select_option("schist")
+    expect(page.locator("#query .path")).to_have_text("photo.png")
+    assert paths(page) == [hit.path for hit in served.index.search(photo, label="schist")]
+
+
+def test_wishes_of_the_first_page_go_along(visit: Open, served: Any) -> None:
+    page = visit()
+    page.get_by_label("Hits", exact=True).fill("4")
+    page.get_by_label("Hits", exact=True).press("Enter")
+    expect(page.locator(".card")).to_have_count(9)
+    page.locator(".hit").first.click()
+    expect(page.locator(".card")).to_have_count(4)
 
 
 def test_links_to_nothing(visit: Open) -> None:
@@ -546,7 +608,7 @@ def test_the_documentation(visit: Open) -> None:
 
 
 def test_the_login(browser: Any, serve: Any) -> None:
-    with serve(key="sesame") as served:
+    with serve(key="open-sesame-0123") as served:
         session = browser.new_context()
         page = session.new_page()
         page.goto(served.url)
@@ -558,7 +620,7 @@ def test_the_login(browser: Any, serve: Any) -> None:
         dialog.get_by_label("Key").fill("wrong")
         dialog.get_by_role("button", name="Open").click()
         expect(dialog.get_by_role("alert")).to_have_text("This is not the key.")
-        dialog.get_by_label("Key").fill("sesame")
+        dialog.get_by_label("Key").fill("open-sesame-0123")
         dialog.get_by_label("Key").press("Enter")
         expect(page.locator(".card")).to_have_count(9)
         expect(dialog).to_be_hidden()

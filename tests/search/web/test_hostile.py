@@ -25,6 +25,7 @@ from search.web_guard import MAX_HELD, MAX_REQUESTS, Access, Guard
 from search.web_protocol import Impatient
 from trainer.errors import StoreError
 
+KEY = "sésame, ouvre-toi"
 STORED = point_id("rocks/marble/marble-0002.jpg")
 JPEG = {"Content-Type": "image/jpeg"}
 TRICKS = [
@@ -558,13 +559,36 @@ def test_others_are_let_in_by_a_key_alone() -> None:
     for host in ("0.0.0.0", "::", "192.168.1.5", "example.org", "127.0.0.1.example.org"):
         with pytest.raises(ValueError, match="no key"):
             Access(host)
-        assert not Access(host, "key").loopback
+        assert not Access(host, KEY).loopback
+        with pytest.raises(ValueError, match="can be guessed"):
+            Access(host, "0123456789abcde")
     for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost"):
         assert Access(host).loopback
 
 
+def test_with_a_key_a_proxy_may_give_its_own_name(serve: Any) -> None:
+    with serve(key=KEY) as served, served.client as client:
+        named = {"Host": "rocks.example.org", "Authorization": f"Bearer {KEY}".encode()}
+        assert client.get("/api/collection", headers=named).status_code == 200
+        refused(client.get("/api/collection", headers={"Host": "rocks.example.org"}), served, 401)
+
+
+def test_an_address_of_two_hundred_examples_comes_in_pieces(served: Any) -> None:
+    example = "A" * 171 + "." + "0" * 64 + ".0123456789ab"
+    address = "/?" + "&".join([f"like={example}"] * 100 + [f"unlike={example}"] * 100)
+    head = f"GET {address} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    assert len(head) > 50_000
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(head), 1448):
+            connection.sendall(head[start : start + 1448])
+        with connection.makefile("rb") as answer:
+            assert answer.readline().startswith(b"HTTP/1.1 200")
+
+
 def test_a_page_with_a_key(serve: Any, photo: Path) -> None:
-    with serve(host="0.0.0.0", key="sésame") as served, served.client as client:
+    with serve(host="0.0.0.0", key=KEY) as served, served.client as client:
         assert client.get("/").status_code == 200, "the page itself, with its login"
         for path in ("/api/collection", "/api/map", f"/api/images/{STORED}", "/api/nowhere"):
             refused(client.get(path), served, 401)
@@ -576,14 +600,14 @@ def test_a_page_with_a_key(serve: Any, photo: Path) -> None:
         refused(
             client.get("/api/collection", headers={"Cookie": b"geosim-session=x\xe9"}), served, 401
         )
-        right = {"Authorization": "Bearer sésame".encode()}
+        right = {"Authorization": f"Bearer {KEY}".encode()}
         assert client.get("/api/collection", headers=right).status_code == 200
 
         assert "key" in refused(client.post("/login", json={"key": "sesame"}), served, 401)
         refused(client.post("/login", json={}), served, 422)
         foreign = {"Origin": "https://evil.example"}
-        refused(client.post("/login", json={"key": "sésame"}, headers=foreign), served, 403)
-        answer = client.post("/login", json={"key": "sésame"})
+        refused(client.post("/login", json={"key": KEY}, headers=foreign), served, 403)
+        answer = client.post("/login", json={"key": KEY})
         assert answer.status_code == 204
         cookie = answer.headers["set-cookie"]
         assert "HttpOnly" in cookie

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 import pytest
 
+from ingest.schema import CollectionInfo, ModelRef
 from search import web_map
 from search.map import Layout
 from search.web_map import WebMap
@@ -21,7 +22,7 @@ def test_a_collection_that_grows_is_drawn_by_one_thread_at_a_time(
     working: Working, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, free = SimpleNamespace(points=1), threading.Event()
-    store.count = lambda: store.points
+    store.info = lambda: CollectionInfo(ModelRef("f" * 64, "colour-grid"), store.points, "engine")
     drawing: list[int] = []
 
     def draw(*_: Any) -> Layout:

@@ -102,11 +102,14 @@ def test_it_ends_while_a_map_is_drawn(copy: Working) -> None:
 
 def test_the_key_comes_from_the_environment_and_is_never_shown(copy: Working) -> None:
     options = ("--host", "0.0.0.0")
-    with started(copy.root, *options, GEOSIM_SERVE_API_KEY="sesame-7") as (address, process):
+    with started(copy.root, *options, GEOSIM_SERVE_API_KEY="open-sesame-0123") as (
+        address,
+        process,
+    ):
         port = address.rstrip("/").rpartition(":")[2]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             assert client.get("/api/collection").status_code == 401
-            client.headers["Authorization"] = "Bearer sesame-7"
+            client.headers["Authorization"] = "Bearer open-sesame-0123"
             assert client.get("/api/collection").status_code == 200
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
@@ -133,7 +136,7 @@ def test_a_port_that_is_taken(geosim: Run, copy: Working) -> None:
 
 
 def test_a_host_that_is_no_name(geosim: Run, copy: Working) -> None:
-    options = ("--host", "a" * 70, "--api-key", "sesame")
+    options = ("--host", "a" * 70, "--api-key", "open-sesame-0123")
     result = geosim("serve", *options, "--working", copy.root)
     assert result.exit_code == 1
     assert "cannot listen on aaa" in result.stderr
