@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     import uvicorn
     from starlette.types import ASGIApp
 
-MAX_CONNECTIONS = 256
-"""Open connections at once; a browser holds up to six."""
-
 HEAD_BYTES = 64 * 2**10
 """Largest request head: the address of a search by 200 examples has 53 KB."""
 
@@ -128,7 +125,6 @@ def make_server(app: ASGIApp, protocol: type[asyncio.Protocol] | None = None) ->
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=MAX_CONNECTIONS,
         h11_max_incomplete_event_size=HEAD_BYTES,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )

@@ -1,8 +1,8 @@
 """HTTP/1.1 with patience that ends: no client holds a connection by being slow.
 
-Owns that answers leave at once, and the time for a request's head, for what is left of a body that
-nobody waits for, and for taking an answer. The time of a body that is waited for is
-`search/web_guard.py`; idle connections are uvicorn's, five seconds.
+Owns how many connections there are, that answers leave at once, and the time for a request's head,
+for what is left of a body that nobody waits for, and for taking an answer. The time of a body that
+is waited for is `search/web_guard.py`; idle connections are uvicorn's, five seconds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from search.web_guard import HEADERS, refusal
+
+MOST_CONNECTIONS = 256
+"""Open connections at once; a browser holds up to six."""
 
 HEAD_SECONDS = 20.0
 """Time for a whole request head: browsers send one in a packet or two."""
@@ -29,16 +32,20 @@ class Impatient(H11Protocol):
         head_seconds: from the connection, or from the first byte after an answer, to the whole head
             of the next request.
         taking_seconds: until everything that was sent has left this process.
+        most_connections: one more is told to come back; those that are open go on.
     """
 
     head_seconds = HEAD_SECONDS
     taking_seconds = TAKING_SECONDS
+    most_connections = MOST_CONNECTIONS
+    _too_many = False
     _asking: asyncio.TimerHandle | None = None
     _taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
         super().connection_made(transport)
+        self._too_many = len(self.connections) > self.most_connections
         # asyncio does this for its own sockets alone; without it the body of an answer waits for
         # the client to acknowledge the head, 40 ms.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -53,6 +60,9 @@ class Impatient(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take a part of a request; wait for the rest of its head, but not for ever."""
+        if self._too_many:
+            self._refuse(503, "too many connections at once; try again")
+            return
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._asking = _stopped(self._asking)

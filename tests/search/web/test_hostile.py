@@ -315,6 +315,25 @@ def test_a_head_that_comes_slowly_is_not_waited_for(serve: Any) -> None:
             assert rest(connection) == b"", "nothing was asked, nothing is answered"
 
 
+def test_one_connection_too_many_is_told_so_and_the_others_go_on(serve: Any) -> None:
+    class Small(Impatient):
+        most_connections = 2
+
+    with serve(protocol=Small) as served, connected(served) as first, connected(served) as second:
+        for connection in (first, second):
+            connection.sendall(ASKED)
+            while b"</svg>" not in connection.recv(65536):
+                pass
+        with connected(served) as third:
+            third.sendall(ASKED)
+            head, _, body = rest(third).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503")
+        assert b"nosniff" in head
+        assert json.loads(body) == {"error": "too many connections at once; try again"}
+        first.sendall(ASKED)
+        assert b"200" in first.recv(65536)
+
+
 def test_a_second_head_that_comes_slowly_is_not_waited_for(serve: Any) -> None:
     with serve(protocol=Hasty) as served, connected(served) as connection:
         connection.sendall(ASKED)
