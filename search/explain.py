@@ -135,7 +135,8 @@ def explain(hits: Sequence[Hit], novelty: Novelty | None) -> Explanation:
             however many there are: `DOUBT` was fitted for them.
         novelty: of the collection; None for a query that is indexed and so at home there.
     """
-    hits, weights = hits[:K], dict[str, float]()
+    hits = hits[:K]
+    weights: dict[str, float] = {}
     for hit in hits:
         weights[hit.label] = weights.get(hit.label, 0.0) + max(hit.score, 0.0)
     total = sum(weights.values())

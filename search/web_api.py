@@ -18,7 +18,7 @@ import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
-from ingest.schema import Point
+from ingest.schema import CollectionInfo, Point
 from ingest.store import VectorStore
 from search.examples import Resolved
 from search.explain import Novelty, explain
@@ -176,24 +176,17 @@ class Api:
         return self._answer(self._searcher.resolve(data), wanted)
 
     def _by_embedding(self, wishes: ByEmbedding) -> Answer:
-        return self._answer(self._uploaded(wishes), wishes.wanted())
-
-    def _uploaded(self, image: UploadedImage) -> Resolved:
-        """Return a picture that was uploaded before.
-
-        Raises:
-            HTTPException: its embedding is another model's, which compares with nothing here.
-        """
-        if image.model not in ("", self._stored_model()):
-            raise HTTPException(409, "the picture was embedded by another model; send it again")
-        return embedding(image.embedding, image.sha256)
+        return self._answer(_uploaded(wishes, self._stored_model()), wishes.wanted())
 
     def _stored_model(self) -> str:
         """Return what names the collection's model in a link."""
+        return self._info().model.fingerprint[:MODEL_DIGITS]
+
+    def _info(self) -> CollectionInfo:
         info = self._store.info()
         if info is None:
             raise StoreError("the collection was deleted")
-        return info.model.fingerprint[:MODEL_DIGITS]
+        return info
 
     def _by_point(self, id_: str, wanted: Wanted) -> Answer:
         (point,) = self._points([id_])
@@ -202,7 +195,8 @@ class Api:
         return answer
 
     def _by_examples(self, examples: Examples) -> Answer:
-        likes, unlikes = self._named(examples.likes), self._named(examples.unlikes)
+        model = self._stored_model()
+        likes, unlikes = (self._named(some, model) for some in (examples.likes, examples.unlikes))
         ask = partial(
             self._searcher.answer_together,
             [one for one, _ in likes],
@@ -217,7 +211,7 @@ class Api:
         )
 
     def _named(
-        self, examples: Sequence[UUID | UploadedImage]
+        self, examples: Sequence[UUID | UploadedImage], model: str
     ) -> list[tuple[Resolved, StoredImage | UploadedImage]]:
         """Return each example with its vector, and as an answer tells of it."""
         points = iter(self._points([str(one) for one in examples if isinstance(one, UUID)]))
@@ -227,7 +221,7 @@ class Api:
                 point = next(points)
                 named.append((stored(point), StoredImage.of(point.payload)))
             else:
-                named.append((self._uploaded(one), one))
+                named.append((_uploaded(one, model), one))
         return named
 
     def _answer(self, query: Resolved, wanted: Wanted) -> Answer:
@@ -256,9 +250,7 @@ class Api:
         return [found[id_] for id_ in ids]
 
     def _collection(self) -> CollectionAnswer:
-        info = self._store.info()
-        if info is None:
-            raise StoreError("the collection was deleted")
+        info = self._info()
         return CollectionAnswer(
             name=self._store.name,
             points=info.points,
@@ -274,6 +266,17 @@ class Api:
 
     def _counts(self, field: str) -> list[Count]:
         return [Count(name=name, count=n) for name, n in self._store.values(field).items()]
+
+
+def _uploaded(image: UploadedImage, model: str) -> Resolved:
+    """Return a picture that was uploaded before to a collection of ``model``.
+
+    Raises:
+        HTTPException: its embedding is another model's, which compares with nothing here.
+    """
+    if image.model not in ("", model):
+        raise HTTPException(409, "the picture was embedded by another model; send it again")
+    return embedding(image.embedding, image.sha256)
 
 
 def _explained(

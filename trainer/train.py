@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from trainer.backbones import Backbone, Pretrained
+from trainer.backbones import Backbone, BackboneSpec, Pretrained
 from trainer.dataset import Dataset, Rejected
 from trainer.errors import ModelError
 from trainer.fit import LEARNING_RATE, Fit, TrainOptions, fit_head
@@ -68,8 +69,7 @@ class Learned:
         """Map rows of `Inputs.array` to embeddings ``(n, 32) float32``, L2 norm 1 or zero."""
         if self.runtime is None:
             return self.fit.head(array)
-        blocks = [array[start : start + 1024] for start in range(0, len(array), 1024)]
-        return self.fit.head(np.concatenate([self.runtime(block) for block in blocks]))
+        return self.fit.head(self.runtime(array))
 
 
 def learn(
@@ -89,13 +89,17 @@ def learn(
     """
     array, labels, classes = inputs.array[rows], inputs.labels[rows], len(inputs.classes)
     if inputs.pretrained.spec.trained:
-        from trainer import tile_fusion, tile_resnet
-
         spec = inputs.pretrained.spec
-        fit_backbone = tile_fusion.fit if spec.name == "tile-fusion" else tile_resnet.fit
-        backbone, fit = fit_backbone(array, labels, classes, options, progress=progress)
+        backbone, fit = _trainable(spec).fit(array, labels, classes, options, progress=progress)
         return Learned(fit, backbone, serve(spec, backbone))
     return Learned(fit_head(array, labels, classes, options, progress=progress), None, None)
+
+
+def _trainable(spec: BackboneSpec) -> ModuleType:
+    """Return the module that trains a backbone end to end, with its `fit` and `OPTIMIZER`."""
+    from trainer import tile_fusion, tile_resnet
+
+    return tile_fusion if spec.name == "tile-fusion" else tile_resnet
 
 
 def train(
@@ -243,10 +247,7 @@ def _weights_digest(backbone: KerasBackbone) -> str:
 
 def _optimizer(inputs: Inputs) -> str:
     if inputs.pretrained.spec.trained:
-        from trainer import tile_fusion, tile_resnet
-
-        fused = inputs.pretrained.spec.name == "tile-fusion"
-        return tile_fusion.OPTIMIZER if fused else tile_resnet.OPTIMIZER
+        return str(_trainable(inputs.pretrained.spec).OPTIMIZER)
     return f"Adam, rate {LEARNING_RATE}"
 
 

@@ -55,7 +55,7 @@ function draw() {
       }, "Search with these"),
       el("button", { type: "button", onclick: () => fill([], []) }, "Clear")),
   );
-  if (held) (tray.querySelector("button:not([disabled])") ?? $("results")).focus();
+  if (held) (tray.hidden ? $("results") : tray.querySelector("button:not([disabled])")).focus();
   for (const button of document.querySelectorAll("button[data-key]")) {
     const chosen = button.dataset.into === "like" ? likes : unlikes;
     button.setAttribute("aria-pressed", `${chosen.has(button.dataset.key)}`);

@@ -152,6 +152,7 @@ def test_like_these_not_like_those(visit: Open, served: Any) -> None:
     expect(tray.get_by_role("button", name=re.compile("^Remove"))).to_have_count(2)
     tray.get_by_role("button", name="Clear").click()
     expect(tray).to_be_hidden()
+    expect(page.locator("#results")).to_be_focused()
 
 
 def test_uploaded_pictures_join_the_examples(
@@ -316,9 +317,9 @@ def test_pictures_that_a_busy_server_refuses_come_a_second_time(visit: Open) -> 
 
     page.route("**/api/images/**", once)
     page.reload()
+    expect(page.locator(".card img")).to_have_count(9)
     loaded = "() => [...document.querySelectorAll('.card img')].every((one) => one.naturalWidth)"
     page.wait_for_function(loaded)
-    expect(page.locator(".card img")).to_have_count(9)
     assert len(refused) == 9
 
 
