@@ -305,6 +305,9 @@ def test_pictures_that_are_not_on_this_machine(visit: Open, served: Any) -> None
 
 def test_pictures_that_a_busy_server_refuses_come_a_second_time(visit: Open) -> None:
     page = visit(allowed="status of 503")
+    loaded = "() => [...document.querySelectorAll('.card img')].every((one) => one.naturalWidth)"
+    expect(page.locator(".card img")).to_have_count(9)
+    page.wait_for_function(loaded)  # so that none of these is still on its way
     refused: set[str] = set()
 
     def once(route: Any) -> None:
@@ -318,7 +321,6 @@ def test_pictures_that_a_busy_server_refuses_come_a_second_time(visit: Open) -> 
     page.route("**/api/images/**", once)
     page.reload()
     expect(page.locator(".card img")).to_have_count(9)
-    loaded = "() => [...document.querySelectorAll('.card img')].every((one) => one.naturalWidth)"
     page.wait_for_function(loaded)
     assert len(refused) == 9
 
