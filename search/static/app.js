@@ -5,7 +5,7 @@ import { know } from "./colours.js";
 import { $, count, el, plural } from "./dom.js";
 import { openMap } from "./map.js";
 import {
-  setPictures, showExplanation, showHits, showQuery, storedPicture, uploadedPicture,
+  relink, setPictures, showExplanation, showHits, showQuery, storedPicture, uploadedPicture,
 } from "./results.js";
 import { WISHES, address, anywhere, example, keyOf, named, parameters, read } from "./state.js";
 import { fill, onSearch } from "./tray.js";
@@ -37,13 +37,13 @@ async function show({ focus = false } = {}) {
   }
   document.body.classList.toggle("mapped", map);
   warn("");
+  if (!map) fillForm(wishes); // before anything is waited for: what is typed meanwhile stays
   try {
     await known();
     if (map) {
       document.title = "Map – geosim";
       await openMap(go, signal);
     } else {
-      fillForm(wishes);
       signal.throwIfAborted();
       await search(query, wishes, signal);
       if (focus && query) toTop();
@@ -67,9 +67,11 @@ async function ask() {
   $("summary").textContent =
     `${plural(collection.points, "image")}, ${plural(collection.classes.length, "class", "classes")}`;
   const select = $("wishes").elements.class;
-  for (const one of collection.classes) {
-    select.append(el("option", { value: one.name }, `${one.name} (${count(one.count)})`));
-  }
+  const chosen = select.value;
+  const options = collection.classes.map((one) =>
+    el("option", { value: one.name }, `${one.name} (${count(one.count)})`));
+  select.replaceChildren(select.options[0], ...options);
+  choose(chosen);
 }
 
 // Searches
@@ -211,13 +213,19 @@ function toTop() {
 
 function fillForm(wishes) {
   for (const name of WISHES) {
-    const field = $("wishes").elements[name];
-    if (name === "class" && ![...field.options].some((option) => option.value === wishes.class)) {
-      field.append(el("option", { value: wishes.class }, wishes.class));
-    }
-    field.value = wishes[name];
+    if (name === "class") choose(wishes.class);
+    else $("wishes").elements[name].value = wishes[name];
     if (wishes[name] !== "") $("filters").open = true;
   }
+}
+
+// A class that the collection lacks can come from the address.
+function choose(name) {
+  const select = $("wishes").elements.class;
+  if (![...select.options].some((option) => option.value === name)) {
+    select.append(el("option", { value: name }, name));
+  }
+  select.value = name;
 }
 
 function wish(event) {
@@ -226,6 +234,7 @@ function wish(event) {
   if (!form.reportValidity()) return;
   const wishes = Object.fromEntries(WISHES.map((name) => [name, form.elements[name].value]));
   history.pushState(null, "", address(read(location).query, wishes));
+  relink(wishes);
   if (sending.length) upload(sending); // with these wishes
   else show();
 }

@@ -10,6 +10,15 @@ export function showHits(hits, { wishes, own = null, judged = true }) {
   $("hits").replaceChildren(...hits.map((hit) => card(hit, wishes, own, judged)));
 }
 
+// Lets the hits that are still shown lead on with new wishes.
+export function relink(wishes) {
+  for (const link of document.querySelectorAll("#hits .hit")) {
+    link.href = towards(link.dataset.id, wishes);
+  }
+}
+
+const towards = (id, wishes) => address({ kind: "point", id }, wishes);
+
 function card(hit, wishes, own, judged) {
   const other = own !== null && hit.class !== own;
   const facts = [
@@ -18,7 +27,7 @@ function card(hit, wishes, own, judged) {
   ];
   const link = el(
     "a",
-    { href: address({ kind: "point", id: hit.id }, wishes), class: "hit", title: "Search from this image" },
+    { href: towards(hit.id, wishes), class: "hit", "data-id": hit.id, title: "Search from this image" },
     el("span", { class: "frame" }, picture(hit, ""),
       hit.identical ? el("span", { class: "badge" }, "identical file") : null),
     el("span", { class: "facts" }, ...facts),

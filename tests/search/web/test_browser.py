@@ -379,13 +379,43 @@ def test_a_wish_during_an_upload_does_not_lose_the_picture(
     assert paths(page) == [hit.path for hit in served.index.search(photo, label="schist")]
 
 
-def test_wishes_of_the_first_page_go_along(visit: Open, served: Any) -> None:
+def test_wishes_of_the_first_page_go_along(visit: Open) -> None:
     page = visit()
     page.get_by_label("Hits", exact=True).fill("4")
     page.get_by_label("Hits", exact=True).press("Enter")
     expect(page.locator(".card")).to_have_count(9)
     page.locator(".hit").first.click()
     expect(page.locator(".card")).to_have_count(4)
+
+
+def test_a_hit_chosen_before_the_answer_to_a_wish_heeds_it(visit: Open) -> None:
+    page = visit()
+    expect(page.locator(".card")).to_have_count(9)
+    page.route("**/api/search**", lambda route: None)  # on its way for ever
+    page.get_by_label("Hits", exact=True).fill("4")
+    page.get_by_label("Hits", exact=True).press("Enter")
+    page.locator(".hit").first.click()
+    expect(page.locator(".card")).to_have_count(4)
+    assert "k=4" in page.url
+
+
+def test_what_is_typed_before_the_collection_is_known_stays(visit: Open) -> None:
+    page = visit("/map")
+
+    def type_first(route: Any) -> None:
+        page.get_by_label("Hits", exact=True).fill("4")
+        route.continue_()
+
+    page.route("**/api/collection", type_first)
+    page.goto(page.url.replace("/map", "/?class=schist"))
+    expect(page.locator(".card")).to_have_count(9)
+    assert page.get_by_label("Hits", exact=True).input_value() == "4"
+    page.get_by_label("Hits", exact=True).press("Enter")
+    page.locator(".hit").first.click()
+    expect(page.locator(".card")).to_have_count(4)
+    chosen = page.get_by_label("Class", exact=True)
+    assert chosen.locator("option:checked").inner_text() == "schist (12)"
+    assert chosen.locator("option").count() == 10
 
 
 def test_links_to_nothing(visit: Open) -> None:
