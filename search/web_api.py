@@ -195,7 +195,8 @@ class Api:
         return answer
 
     def _by_examples(self, examples: Examples) -> Answer:
-        model = self._stored_model()
+        uploads = any(isinstance(one, UploadedImage) for one in examples.likes + examples.unlikes)
+        model = self._stored_model() if uploads else ""
         likes, unlikes = (self._named(some, model) for some in (examples.likes, examples.unlikes))
         ask = partial(
             self._searcher.answer_together,

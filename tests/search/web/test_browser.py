@@ -391,7 +391,7 @@ def test_wishes_of_the_first_page_go_along(visit: Open) -> None:
 def test_a_hit_chosen_before_the_answer_to_a_wish_heeds_it(visit: Open) -> None:
     page = visit()
     expect(page.locator(".card")).to_have_count(9)
-    page.route("**/api/search**", lambda route: None)  # on its way for ever
+    page.route("**/api/search**", lambda _: None)  # on its way for ever
     page.get_by_label("Hits", exact=True).fill("4")
     page.get_by_label("Hits", exact=True).press("Enter")
     page.locator(".hit").first.click()
