@@ -67,11 +67,10 @@ async function ask() {
   $("summary").textContent =
     `${plural(collection.points, "image")}, ${plural(collection.classes.length, "class", "classes")}`;
   const select = $("wishes").elements.class;
-  const chosen = select.value;
   const options = collection.classes.map((one) =>
     el("option", { value: one.name }, `${one.name} (${count(one.count)})`));
   select.replaceChildren(select.options[0], ...options);
-  choose(chosen);
+  choose(read(location).wishes.class);
 }
 
 // Searches

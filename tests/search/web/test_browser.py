@@ -399,15 +399,15 @@ def test_a_hit_chosen_before_the_answer_to_a_wish_heeds_it(visit: Open) -> None:
     assert "k=4" in page.url
 
 
-def test_what_is_typed_before_the_collection_is_known_stays(visit: Open) -> None:
-    page = visit("/map")
+def test_what_is_typed_before_the_collection_is_known_stays(visit: Open, served: Any) -> None:
+    page = visit("/docs")
 
     def type_first(route: Any) -> None:
         page.get_by_label("Hits", exact=True).fill("4")
         route.continue_()
 
     page.route("**/api/collection", type_first)
-    page.goto(page.url.replace("/map", "/?class=schist"))
+    page.goto(f"{served.url}/?class=schist")
     expect(page.locator(".card")).to_have_count(9)
     assert page.get_by_label("Hits", exact=True).input_value() == "4"
     page.get_by_label("Hits", exact=True).press("Enter")
