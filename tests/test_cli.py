@@ -331,8 +331,10 @@ def test_control_characters_in_a_name_do_not_reach_the_terminal(
 
 
 def test_ctrl_c_answers_and_says_how_to_go_on(sample: Path, tmp_path: Path) -> None:
+    """Also where the tests run in the background of a shell, which has their children ignore it."""
     arguments = ["train", str(sample), "--backbone", "colour-grid", "--epochs", "100000"]
-    code = "import sys; from search.cli import geosim; geosim(sys.argv[1:])"
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heeding}\nimport sys; from search.cli import geosim; geosim(sys.argv[1:])"
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments, "--working", str(tmp_path / "working")],
         stderr=subprocess.PIPE,
