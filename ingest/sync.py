@@ -12,22 +12,21 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from ingest.pictures import other_place, remember
-from ingest.schema import ModelRef, Payload, Where, point_id, require_same_model
-from ingest.store import VectorStore
-from trainer.dataset import Dataset, Rejected, hash_records
-from trainer.errors import StoreError
-from trainer.features import Extracted
-from trainer.model import Model
-from trainer.progress import Progress
-from trainer.working import Working
+from geosim.ingest.catalog import other_place, remember
+from geosim.ingest.schema import ModelRef, Payload, Where, point_id, require_same_model
+from geosim.ingest.store.protocol import VectorStore
+from geosim.trainer.data.dataset import Dataset, Rejected, hash_records
+from geosim.trainer.errors import StoreError
+from geosim.trainer.features import Extracted
+from geosim.trainer.model import Model
+from geosim.trainer.progress import Progress
+from geosim.trainer.working import Working
 
 UPSERT_BATCH = 1024
 """Points per acknowledged write; what a kill can cost, and those features are cached."""
 
 IMAGES = "/api/images/"
-"""Where `geosim serve` has the picture of a point (`search/web.py`); its id and .jpg follow, an
+"""Where `geosim serve` has the picture of a point (`search/web/app.py`); its id and .jpg follow, an
 ending by which the Qdrant dashboard knows pictures."""
 
 ZERO_VECTOR = "the model embeds it to a zero vector, which has no cosine with anything"

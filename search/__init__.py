@@ -2,7 +2,7 @@
 
 The Python API is what this package exports::
 
-    from search import open_index
+    from geosim.search import open_index
 
     with open_index("working") as index:
         for hit in index.search("new.jpg", k=5):
@@ -14,21 +14,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.examples import Example
-    from search.hits import Hit, Result
-    from search.index import Index, Neighbours, open_index
-    from trainer.errors import GeosimError
+    from geosim.search.index import Index, Neighbours, open_index
+    from geosim.search.resolver import QueryLike
+    from geosim.search.types import Hit, Result
+    from geosim.trainer.errors import GeosimError
 
-__all__ = ["Example", "GeosimError", "Hit", "Index", "Neighbours", "Result", "open_index"]
+__all__ = ["GeosimError", "Hit", "Index", "Neighbours", "QueryLike", "Result", "open_index"]
 
 _HOMES = {
-    "Example": "search.examples",
-    "GeosimError": "trainer.errors",
-    "Hit": "search.hits",
-    "Index": "search.index",
-    "Neighbours": "search.index",
-    "Result": "search.hits",
-    "open_index": "search.index",
+    "QueryLike": "geosim.search.resolver",
+    "GeosimError": "geosim.trainer.errors",
+    "Hit": "geosim.search.types",
+    "Index": "geosim.search.index",
+    "Neighbours": "geosim.search.index",
+    "Result": "geosim.search.types",
+    "open_index": "geosim.search.index",
 }
 
 

@@ -14,15 +14,14 @@ from typing import Any
 
 import numpy as np
 import orjson
+from geosim.ingest.schema import SCORE_DIGITS, Point
+from geosim.ingest.store.protocol import VectorStore
+from geosim.search.types import DEFAULT_K, Hit, Result, SearchOptions
+from geosim.trainer.files import replacing
+from geosim.trainer.working import Working
 from numpy.typing import NDArray
 
-from ingest.schema import SCORE_DIGITS, Point
-from ingest.store import VectorStore
-from search.hits import Hit, K, Result, Wanted
-from trainer.files import replacing
-from trainer.working import Working
-
-DOUBT = 0.1
+SMOOTHING = 0.1
 """Votes for none of the classes, so that no vote is sure. Of 0 to 1 the number at which the
 confidence of ten hits was nearest to the share of right predictions, on the held-out queries of
 four recipes on the geological similarity data set: off by 0.4 to 1.1 points on average, and by 0.2
@@ -63,12 +62,12 @@ class Explanation:
     """What the hits say about a query.
 
     Attributes:
-        votes: one per class among the first `K` hits, the winner first.
-        predicted: the class that wins the vote, as in `trainer.evaluate.knn_votes`: a hit's vote
+        votes: one per class among the first `DEFAULT_K` hits, the winner first.
+        predicted: the class that wins the vote, as in `knn_votes`: a hit's vote
             weighs its score, a negative one does not count, equal totals go to the class of the
             better ranked hit. Empty without hits.
-        confidence: the winner's votes, so weighed, divided by all votes and `DOUBT`: 0 to below 1.
-            Among held-out queries with ten hits, about this share of the predictions was right. It
+        confidence: the winner's votes, so weighed, divided by all votes and `SMOOTHING`: 0 to
+            below 1. Of held-out queries with ten hits, about this share was predicted right. It
             says nothing of a picture that is ``unlike`` the collection, whose hits may all agree.
         unlike: nothing here looks like the query: its best score is below ``usual``. Never true of
             a query with an identical hit, nor where ``usual`` is unknown.
@@ -131,11 +130,11 @@ def explain(hits: Sequence[Hit], novelty: Novelty | None) -> Explanation:
     """Count the votes of hits, and tell whether the query is like anything in the collection.
 
     Args:
-        hits: best first, of a search in all classes: a filter takes the vote. The first `K` vote,
-            however many there are: `DOUBT` was fitted for them.
+        hits: best first, of a search in all classes: a filter takes the vote. The first
+            `DEFAULT_K` vote, however many there are: `SMOOTHING` was fitted for them.
         novelty: of the collection; None for a query that is indexed and so at home there.
     """
-    hits = hits[:K]
+    hits = hits[:DEFAULT_K]
     weights: dict[str, float] = {}
     for hit in hits:
         weights[hit.label] = weights.get(hit.label, 0.0) + max(hit.score, 0.0)
@@ -155,7 +154,7 @@ def explain(hits: Sequence[Hit], novelty: Novelty | None) -> Explanation:
             for label in ranking
         ),
         predicted=ranking[0] if ranking else "",
-        confidence=weights[ranking[0]] / (total + DOUBT) if ranking else 0.0,
+        confidence=weights[ranking[0]] / (total + SMOOTHING) if ranking else 0.0,
         unlike=usual is not None and best < usual and not known,
         best=best,
         usual=usual,
@@ -163,13 +162,13 @@ def explain(hits: Sequence[Hit], novelty: Novelty | None) -> Explanation:
 
 
 def explained(
-    results: Iterable[Result], wanted: Wanted, store: VectorStore, working: Working
+    results: Iterable[Result], options: SearchOptions, store: VectorStore, working: Working
 ) -> list[Explanation | None]:
     """Explain results, each by its own hits; the collection is measured for new pictures alone.
 
     Args:
         results: of one search.
-        wanted: what was asked for; hits of one class, or one per class, have nothing to vote on.
+        options: what was asked for; hits of one class, or one per class, have nothing to vote on.
         store: what was searched.
         working: where the measure is kept.
 
@@ -177,7 +176,7 @@ def explained(
         One per result; None where there are no hits, or no vote.
     """
     results = list(results)
-    if wanted.label is not None or wanted.one_per is not None:
+    if options.label is not None or options.one_per is not None:
         return [None] * len(results)
     new = any(one.indexed is None and one.hits for one in results)
     novelty = Novelty.of(store, working) if new else None
@@ -189,7 +188,7 @@ def explained(
 
 def _best_scores(store: VectorStore) -> NDArray[np.float32]:
     """Return the score of the nearest other, no copy, of each image in the sample that has one."""
-    from trainer.progress import Progress
+    from geosim.trainer.progress import Progress
 
     ids = (point.payload.id for batch in store.scan(vectors=False) for point in batch)
     sample = store.fetch(heapq.nsmallest(SAMPLE, ids))

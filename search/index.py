@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.store import VectorStore, open_store
-from search.examples import Example
-from search.hits import Hit, Result, Wanted
-from search.query import Searcher
-from trainer.closing import Closing
-from trainer.errors import QueryError
-from trainer.working import Working
+from geosim.ingest.store.factory import open_store
+from geosim.ingest.store.protocol import VectorStore
+from geosim.search.resolver import QueryLike
+from geosim.search.searcher import Searcher
+from geosim.search.types import Hit, Result, SearchOptions
+from geosim.trainer.closing import Closing
+from geosim.trainer.errors import QueryError
+from geosim.trainer.working import Working
 
 Neighbour = tuple[str, float]
 """Stored path and cosine."""
@@ -70,7 +71,7 @@ class Index(Closing):
 
     def search(
         self,
-        example: Example,
+        example: QueryLike,
         k: int | None = None,
         *,
         label: str | None = None,
@@ -92,14 +93,14 @@ class Index(Closing):
             QueryError: the example has no embedding, or the request is out of range.
             ModelError: it must be embedded and there is no model.
         """
-        (result,) = self._searcher.search([example], Wanted(k, label, min_score, one_per))
+        (result,) = self._searcher.search([example], SearchOptions(k, label, min_score, one_per))
         if result.error is not None:
             raise QueryError(f"{result.query}: {result.error}")
         return result.hits
 
     def search_many(
         self,
-        examples: Iterable[Example],
+        examples: Iterable[QueryLike],
         k: int | None = None,
         *,
         label: str | None = None,
@@ -111,24 +112,24 @@ class Index(Closing):
         Takes what `search` takes; an example without an answer has its reason in
         `Result.error` and does not cost the others theirs.
         """
-        return self._searcher.search(examples, Wanted(k, label, min_score, one_per))
+        return self._searcher.search(examples, SearchOptions(k, label, min_score, one_per))
 
     def recommend(
         self,
-        likes: Sequence[Example],
-        unlikes: Sequence[Example] = (),
+        positive: Sequence[QueryLike],
+        negative: Sequence[QueryLike] = (),
         k: int | None = None,
         *,
         label: str | None = None,
         min_score: float | None = None,
         one_per: str | None = None,
     ) -> tuple[Hit, ...]:
-        """Return what looks like all of ``likes`` and not like ``unlikes``, best first.
+        """Return what looks like all of ``positive`` and not like ``negative``, best first.
 
         Takes and raises what `search` does; see `Searcher.together`.
         """
-        wanted = Wanted(k, label, min_score, one_per)
-        return self._searcher.together(likes, unlikes, wanted).hits
+        options = SearchOptions(k, label, min_score, one_per)
+        return self._searcher.together(positive, negative, options).hits
 
     def neighbours(self, k: int = 10) -> Iterator[Neighbours]:
         """Yield every indexed image with its ``k`` nearest others, sorted by path; exact.
@@ -136,8 +137,8 @@ class Index(Closing):
         Raises:
             QueryError: ``k`` is not positive.
         """
-        from search.collection import read_collection
-        from search.neighbours import neighbour_graph
+        from geosim.search.graph.collection import read_collection
+        from geosim.search.graph.neighbours import neighbour_graph
 
         if k < 1:
             raise QueryError(f"k must be at least 1, received {k}")

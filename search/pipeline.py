@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ingest.schema import CollectionInfo, ModelRef, Where, point_id
-from ingest.store import VectorStore
-from ingest.sync import SyncReport, sync
-from search.export import ExportReport, export
-from search.hits import Result, Wanted
-from search.query import Searcher
-from search.results import save_results
-from trainer.backbones import Pretrained
-from trainer.dataset import Dataset
-from trainer.fit import TrainOptions
-from trainer.train import TrainReport, train
-from trainer.working import Working
+from geosim.ingest.schema import CollectionInfo, ModelRef, Where, point_id
+from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.sync import SyncReport, sync
+from geosim.search.graph.export import ExportReport, export
+from geosim.search.render.result_sheet import save_results
+from geosim.search.searcher import Searcher
+from geosim.search.types import Result, SearchOptions
+from geosim.trainer.backbones.registry import Pretrained
+from geosim.trainer.data.dataset import Dataset
+from geosim.trainer.heads.fit import TrainOptions
+from geosim.trainer.train import TrainReport, train
+from geosim.trainer.working import Working
 
-OWNER_QUERIES = tuple(
+DATASET_QUERIES = tuple(
     f"geological_similarity/marble/{name}.jpg" for name in ("MGN0Z", "W90SQ", "2G6SC", "PSQ1K")
 )
 """The sample queries that the product's owner asks of the geological similarity data set."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StepCallbacks:
     """What is called after each step, so that the user reads it while the next one runs."""
 
     training: Callable[[TrainReport], None]
@@ -42,7 +42,7 @@ def run(
     options: TrainOptions,
     k: int,
     recreate: bool,
-    told: Told,
+    told: StepCallbacks,
 ) -> list[Result]:
     """Do the whole job and return the answers to the sample queries.
 
@@ -68,7 +68,9 @@ def run(
     recreate |= keep is None and before is not None and before.model != model
     told.ingest(sync(dataset, trained.model, store, working, recreate=recreate))
     told.export(export(store, working.index, working.embeddings, k))
-    results = list(Searcher(store, working).search(sample_queries(dataset, store), Wanted(k)))
+    results = list(
+        Searcher(store, working).search(sample_queries(dataset, store), SearchOptions(k))
+    )
     save_results(results, working.samples, working)
     return results
 
@@ -93,7 +95,7 @@ def _reason_to_keep(
 
 def sample_queries(dataset: Dataset, store: VectorStore) -> list[str]:
     """Return the owner's four queries where they are of this set, else one image per class."""
-    own = [path for path in OWNER_QUERIES if path.startswith(f"{dataset.name}/")]
+    own = [path for path in DATASET_QUERIES if path.startswith(f"{dataset.name}/")]
     if own and len(store.fetch([point_id(path) for path in own], vectors=False)) == len(own):
         return own
     found: dict[str, str] = {}

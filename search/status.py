@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.pictures import places
-from ingest.store import VectorStore
-from search.table import printable
-from trainer.errors import ModelError
-from trainer.model import read_card
-from trainer.working import Working
+from geosim.ingest.catalog import places
+from geosim.ingest.store.protocol import VectorStore
+from geosim.search.render.table import printable
+from geosim.trainer.errors import ModelError
+from geosim.trainer.model import read_card
+from geosim.trainer.working import Working
 
 
 @dataclass(frozen=True, slots=True)

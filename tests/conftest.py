@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-
-from trainer.sample import write_sample
-from trainer.working import Working
+from geosim.trainer.sample.generate import write_sample
+from geosim.trainer.working import Working
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "geological_similarity.zip"
 
@@ -33,10 +32,10 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Working:
     """A working folder with a colour-grid model of `sample`; read only, copy it to change it."""
-    from trainer.backbones import choose
-    from trainer.dataset import open_dataset
-    from trainer.fit import TrainOptions
-    from trainer.train import train
+    from geosim.trainer.backbones.registry import choose
+    from geosim.trainer.data.dataset import open_dataset
+    from geosim.trainer.heads.fit import TrainOptions
+    from geosim.trainer.train import train
 
     working = Working(tmp_path_factory.mktemp("trained") / "working")
     train(open_dataset(sample), choose("colour-grid")[0], working, TrainOptions(epochs=5))
@@ -46,10 +45,10 @@ def trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Working:
 @pytest.fixture(scope="session")
 def lite0_trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Working:
     """A model on the bundled network, of two images of two classes each; read only."""
-    from trainer.backbones import choose
-    from trainer.dataset import open_dataset
-    from trainer.fit import TrainOptions
-    from trainer.train import train
+    from geosim.trainer.backbones.registry import choose
+    from geosim.trainer.data.dataset import open_dataset
+    from geosim.trainer.heads.fit import TrainOptions
+    from geosim.trainer.train import train
 
     root = tmp_path_factory.mktemp("lite0")
     for folder in sorted(path for path in sample.iterdir() if path.is_dir())[:2]:
@@ -77,7 +76,7 @@ def rocks(sample: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def geosim() -> Callable[..., Result]:
     """Run a geosim command in this process: ``geosim("search", path, "-k", 3)``."""
-    from search.cli import geosim as group
+    from geosim.search.cli.main import geosim as group
 
     def invoke(*arguments: object) -> Result:
         return CliRunner().invoke(group, [str(one) for one in arguments])

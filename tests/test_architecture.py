@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from trainer.working import Working
+from geosim.trainer.working import Working
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("trainer", "ingest", "search")
-SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).glob("*.py"))
+PACKAGES = ("trainer", "ingest", "search")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -37,8 +36,8 @@ def test_imports_go_one_way(room: str, forbidden: set[str]) -> None:
 
 def test_only_the_backends_import_the_engines() -> None:
     homes = {
-        "qdrant_edge": {"ingest/edge.py"},
-        "qdrant_client": {"ingest/server.py", "ingest/server_requests.py"},
+        "qdrant_edge": {"ingest/store/edge.py"},
+        "qdrant_client": {"ingest/store/server.py", "ingest/store/server_requests.py"},
     }
     for engine, allowed in homes.items():
         users = {
@@ -82,11 +81,16 @@ def heavy_modules(code: str, *arguments: str) -> set[str]:
 @pytest.mark.parametrize("command", ["", "run", "train", "ingest", "search", "export", "demo"])
 def test_help_imports_nothing_heavy(command: str) -> None:
     arguments = [*([command] if command else []), "--help"]
-    code = f"from search.cli import geosim; geosim({arguments!r}, standalone_mode=False)"
+    code = (
+        f"from geosim.search.cli.main import geosim; geosim({arguments!r}, standalone_mode=False)"
+    )
     assert heavy_modules(code) == set()
 
 
-RUN = "import sys; from search.cli import geosim; geosim(sys.argv[1:], standalone_mode=False)"
+RUN = (
+    "import sys; from geosim.search.cli.main import geosim; "
+    "geosim(sys.argv[1:], standalone_mode=False)"
+)
 
 
 def test_a_search_of_an_indexed_image_imports_nothing_heavy(sample: Path, working: Working) -> None:

@@ -15,16 +15,16 @@ from typing import Any
 
 import httpx
 import pytest
+from geosim.ingest.store.factory import open_store
+from geosim.ingest.sync import sync
+from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.model import load_model
+from geosim.trainer.working import Working
 
-from ingest.store import open_store
-from ingest.sync import sync
 from tests.benches.children import BenchError
 from tests.benches.frames import chromium
 from tests.benches.page import MOVEMENTS, check
 from tests.benches.server import serving
-from trainer.dataset import open_dataset
-from trainer.model import load_model
-from trainer.working import Working
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("graph", "store", "growth")

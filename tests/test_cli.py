@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from geosim.trainer.working import Working
 from PIL import Image
-
-from trainer.working import Working
 
 Run = Callable[..., Result]
 
@@ -271,7 +270,7 @@ def test_an_unreachable_server(geosim: Run, sample: Path, working: Working) -> N
 
 def test_a_store_in_use_by_another_process(geosim: Run, sample: Path, filled: Working) -> None:
     code = (
-        "import sys; from pathlib import Path; from ingest.edge import EdgeStore\n"
+        "import sys; from pathlib import Path; from geosim.ingest.store.edge import EdgeStore\n"
         "store = EdgeStore(Path(sys.argv[1]), 'geosim'); store.info(); print('open', flush=True)\n"
         "sys.stdin.read()"
     )
@@ -334,7 +333,7 @@ def test_ctrl_c_answers_and_says_how_to_go_on(sample: Path, tmp_path: Path) -> N
     """Also where the tests run in the background of a shell, which has their children ignore it."""
     arguments = ["train", str(sample), "--backbone", "colour-grid", "--epochs", "100000"]
     heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    code = f"{heeding}\nimport sys; from search.cli import geosim; geosim(sys.argv[1:])"
+    code = f"{heeding}\nimport sys; from geosim.search.cli.main import geosim; geosim(sys.argv[1:])"
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments, "--working", str(tmp_path / "working")],
         stderr=subprocess.PIPE,

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from search.cli import geosim
-from trainer.working import Working
+from geosim.search.cli.main import geosim
+from geosim.trainer.working import Working
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ def test_it_opens_with_two_commands_for_a_fresh_machine() -> None:
 
 
 def test_the_library_example_runs(sample: Path, working: Working, tmp_path: Path) -> None:
-    from search.cli import geosim as group
+    from geosim.search.cli.main import geosim as group
 
     arguments = ["ingest", str(sample), "--working", str(working.root)]
     group(arguments, standalone_mode=False)

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from geosim.search.pipeline import DATASET_QUERIES
+from geosim.trainer.data.dataset import hash_records, open_dataset
+from geosim.trainer.working import Working
 from PIL import Image
-
-from search.pipeline import OWNER_QUERIES
-from trainer.dataset import hash_records, open_dataset
-from trainer.working import Working
 
 PER_CLASS = 40
 
@@ -27,7 +26,7 @@ def some(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with zipfile.ZipFile(real_data) as source, zipfile.ZipFile(archive, "w") as target:
         for name in source.namelist():
             label = name.split("/")[1]
-            if name in OWNER_QUERIES or taken[label] < PER_CLASS:
+            if name in DATASET_QUERIES or taken[label] < PER_CLASS:
                 taken[label] += 1
                 target.writestr(name, source.read(name))
     return archive
@@ -50,7 +49,7 @@ def test_run_on_real_tiles(geosim: Callable[..., Result], some: Path, tmp_path: 
     result = geosim("run", some, *options, "--format", "jsonl")
     assert result.exit_code == 0, result.output
     answers = [json.loads(line) for line in result.stdout.splitlines()]
-    assert tuple(answer["query"] for answer in answers) == OWNER_QUERIES
+    assert tuple(answer["query"] for answer in answers) == DATASET_QUERIES
     hits = [hit for answer in answers for hit in answer["hits"]]
     assert len(hits) == 40
     assert sum(hit["class"] == "marble" for hit in hits) >= 30

@@ -1,7 +1,7 @@
 """Features of images: one backbone pass per image content, ever.
 
 Owns the cache on disk and the pass that fills it. Which images, and what becomes of their features,
-is the callers' business (`trainer/train.py`, `ingest/sync.py`, `search/query.py`).
+is the callers' business (`trainer/train.py`, `ingest/sync.py`, `search/searcher.py`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from typing import TypeVar
 
 import numpy as np
 from filelock import FileLock
+from geosim.trainer.backbones.registry import Backbone, BackboneSpec
+from geosim.trainer.data.dataset import Hashed, Rejected
+from geosim.trainer.data.images import Prepared, prepare
+from geosim.trainer.data.sources import Source
+from geosim.trainer.errors import ImageError, ModelError
 from numpy.typing import NDArray
-
-from trainer.backbones import Backbone, BackboneSpec
-from trainer.dataset import Hashed, Rejected
-from trainer.errors import ImageError, ModelError
-from trainer.images import Prepared, prepare
-from trainer.sources import Source
 
 BATCH = 16
 """Images per backbone call, and per transaction of the cache."""

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from geosim.trainer.backbones.registry import Backbone, Pretrained
+from geosim.trainer.data.dataset import Dataset, Hashed, Rejected, hash_records
+from geosim.trainer.data.images import prepare
+from geosim.trainer.data.sources import Source
+from geosim.trainer.errors import DatasetError, ImageError
+from geosim.trainer.features import FeatureExtractor
+from geosim.trainer.progress import Progress
+from geosim.trainer.runtime.choice import serve
 from numpy.typing import NDArray
-
-from trainer.backbones import Backbone, Pretrained
-from trainer.dataset import Dataset, Hashed, Rejected, hash_records
-from trainer.errors import DatasetError, ImageError
-from trainer.features import FeatureExtractor
-from trainer.images import prepare
-from trainer.progress import Progress
-from trainer.serving import serve
-from trainer.sources import Source
 
 TILE_SIZES = (16, 64)
 """Smallest and largest side in pixels at which a backbone is trained from scratch."""

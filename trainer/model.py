@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-
-from trainer.backbones import Backbone, BackboneSpec, Pretrained, build, spec_of
-from trainer.errors import ModelError
-from trainer.features import FeatureExtractor
-from trainer.files import replacing, sha256_of
-from trainer.head import Head
-from trainer.keras_backbone import KerasBackbone
-from trainer.openvino_backbone import Exported
-from trainer.serving import gpu_present, serve, serve_exported
+from geosim.trainer.backbones.registry import Backbone, BackboneSpec, Pretrained, build, spec_of
+from geosim.trainer.errors import ModelError
+from geosim.trainer.features import FeatureExtractor
+from geosim.trainer.files import replacing, sha256_of
+from geosim.trainer.heads.head import Head
+from geosim.trainer.runtime.choice import gpu_present, serve, serve_exported
+from geosim.trainer.runtime.keras import KerasBackbone
+from geosim.trainer.runtime.openvino import Exported
 
 CARD = "model.json"
 BACKBONE_FILES = {"backbone": ".weights.h5", "graph": ".xml", "graph_weights": ".bin"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.files import replacing
+from geosim.trainer.files import replacing
 
 
 def save_loss_curve(

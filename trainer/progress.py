@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from geosim.trainer.closing import Closing
 from tqdm import tqdm
-
-from trainer.closing import Closing
 
 T = TypeVar("T")
 

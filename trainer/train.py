@@ -1,8 +1,8 @@
 """Trains a model on a data set and writes it.
 
 Owns what a training is from end to end: the inputs, the fit, the card, and that nothing is done
-twice. The fits themselves are `trainer/fit.py` (a head on frozen features),
-`trainer/tile_resnet.py` (a small network end to end) and `trainer/tile_fusion.py` (both).
+twice. A head on frozen features is fitted by `trainer/heads/fit.py`; a backbone that is trained end
+to end brings its own fit.
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from geosim.trainer.backbones.registry import Backbone, BackboneSpec, Pretrained
+from geosim.trainer.data.dataset import Dataset, Rejected
+from geosim.trainer.errors import ModelError
+from geosim.trainer.heads.fit import LEARNING_RATE, Fit, TrainOptions, fit_head
+from geosim.trainer.inputs import Inputs, check_classes, read_inputs
+from geosim.trainer.model import Model, fingerprint_of, load_model, save_model
+from geosim.trainer.progress import Progress
+from geosim.trainer.runtime.choice import serve
+from geosim.trainer.runtime.keras import KerasBackbone
+from geosim.trainer.working import Working
 from numpy.typing import NDArray
-
-from trainer.backbones import Backbone, BackboneSpec, Pretrained
-from trainer.dataset import Dataset, Rejected
-from trainer.errors import ModelError
-from trainer.fit import LEARNING_RATE, Fit, TrainOptions, fit_head
-from trainer.inputs import Inputs, check_classes, read_inputs
-from trainer.keras_backbone import KerasBackbone
-from trainer.model import Model, fingerprint_of, load_model, save_model
-from trainer.progress import Progress
-from trainer.serving import serve
-from trainer.working import Working
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ def learn(
 
 def _trainable(spec: BackboneSpec) -> ModuleType:
     """Return the module that trains a backbone end to end, with its `fit` and `OPTIMIZER`."""
-    from trainer import tile_fusion, tile_resnet
+    from geosim.trainer.backbones import tile_fusion, tile_resnet
 
     return tile_fusion if spec.name == "tile-fusion" else tile_resnet
 
@@ -129,7 +128,7 @@ def train(
     """
     started = time.perf_counter()
     check_classes(dataset)
-    with _alone(working.model):
+    with _training_lock(working.model):
         inputs = read_inputs(dataset, pretrained, working.features)
         recipe = _recipe(inputs, options)
         previous = _model_or_none(working.model)
@@ -157,7 +156,7 @@ def train(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _training_lock(folder: Path) -> Iterator[None]:
     """Keep other trainings away, which would remove this one's files.
 
     Raises:
@@ -210,7 +209,7 @@ def _save(
     previous: Model | None,
 ) -> None:
     """Write the curve, the weights and, last, the card that makes them the model."""
-    from trainer.plots import save_loss_curve
+    from geosim.trainer.plots import save_loss_curve
 
     pretrained, fit = inputs.pretrained, learned.fit
     fingerprint, sha256 = pretrained.fingerprint, pretrained.sha256

@@ -29,7 +29,7 @@ class Working:
 
     @property
     def datasets(self) -> Path:
-        """Where this machine keeps the pictures of each data set (`ingest/pictures.py`)."""
+        """Where this machine keeps the pictures of each data set (`ingest/catalog.py`)."""
         return self.root / "datasets.json"
 
     @property

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from geosim.trainer.cli.options import INTERRUPTED, Command
+from geosim.trainer.errors import GeosimError
 
 from tests.benches import machine, report
 from tests.benches.plot import growth_plot
 from tests.benches.results import Settings
-from trainer.commands import INTERRUPTED, Command
-from trainer.errors import GeosimError
 
 PARTS = ("embed", "search", "page", "ingest", "graph", "store", "growth", "memory")
 """The parts' modules, in the tables' order."""

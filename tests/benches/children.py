@@ -21,9 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from geosim.trainer.errors import GeosimError
 from tqdm import tqdm
-
-from trainer.errors import GeosimError
 
 ROOT = Path(__file__).parents[2]
 """The checkout."""
@@ -158,7 +157,7 @@ def command(module: str, function: str, *arguments: object) -> tuple[float, str]
     """Run a command of this project as a user does, in a process of its own.
 
     Args:
-        module: where it is, ``search.cli``.
+        module: where it is, ``geosim.search.cli.main``.
         function: its name there.
         arguments: of its command line.
 

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from geosim.trainer.backbones.registry import Backbone, BackboneSpec, build, choose, spec_of
+from geosim.trainer.runtime.keras import KerasBackbone, import_keras
 from numpy.typing import NDArray
 
 from tests.benches.children import BenchError, Worker, in_child
@@ -24,8 +26,6 @@ from tests.benches.results import (
     skipped,
 )
 from tests.benches.timing import interleaved, missing
-from trainer.backbones import Backbone, BackboneSpec, build, choose, spec_of
-from trainer.keras_backbone import KerasBackbone, import_keras
 
 ABOUT = (
     "Decoded pixels to features, in memory, in batches of 32. ONNX Runtime runs the graph that "
@@ -105,7 +105,7 @@ def _checked(name: str, worker: Worker[Outcome], expected: NDArray[np.float32]) 
 
 def ours(name: str, file: Path) -> Callable[[], Outcome]:
     """Build this project's runtime for this machine."""
-    from trainer.serving import serve
+    from geosim.trainer.runtime.choice import serve
 
     return partial(_embed, serve(spec_of(name), load_keras(name)), np.load(file))
 

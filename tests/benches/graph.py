@@ -105,8 +105,8 @@ def checked(name: str, worker: Worker[Outcome], expected: NDArray[np.float64]) -
 
 def store_synthetic(folder: Path, count: int) -> None:
     """Make an embedded collection of synthetic vectors."""
-    from ingest.schema import ModelRef
-    from ingest.store import open_store
+    from geosim.ingest.schema import ModelRef
+    from geosim.ingest.store.factory import open_store
 
     with open_store(None, "geosim", working=folder) as store:
         store.create(ModelRef(synthetic.FINGERPRINT, "tile-resnet"))
@@ -116,7 +116,7 @@ def store_synthetic(folder: Path, count: int) -> None:
 
 def save_vectors(working: Path, file: Path) -> int:
     """Write a collection's vectors, ordered by path, as .npy; return how many there are."""
-    from ingest.store import open_store
+    from geosim.ingest.store.factory import open_store
 
     with open_store(None, "geosim", working=working) as store:
         points = [point for batch in store.scan(vectors=True) for point in batch]
@@ -128,9 +128,8 @@ def save_vectors(working: Path, file: Path) -> int:
 def ours(working: Path, output: Path) -> Callable[[], Outcome]:
     """Build this project's contender: a collection on disk to two files on disk."""
     import orjson
-
-    from ingest.store import open_store
-    from search.export import export
+    from geosim.ingest.store.factory import open_store
+    from geosim.search.graph.export import export
 
     def run() -> Outcome:
         index = output / "inverted-index.json"

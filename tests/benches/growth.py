@@ -55,10 +55,10 @@ def measure(settings: Settings, scratch: Path) -> list[Row]:
 
 def build(folder: Path, size: int) -> Callable[[str], float]:
     """Fill the feature cache and return what runs an operation by its name."""
-    from ingest.store import open_store
-    from ingest.sync import sync
-    from search.export import export
-    from trainer.working import Working
+    from geosim.ingest.store.factory import open_store
+    from geosim.ingest.sync import sync
+    from geosim.search.graph.export import export
+    from geosim.trainer.working import Working
 
     working = Working(folder)
     synthetic.fill_cache(working, size)

@@ -12,6 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.data.images import prepare
+from geosim.trainer.features import DECODERS
+from geosim.trainer.model import load_model
 from numpy.typing import NDArray
 
 from tests.benches.children import BenchError, Worker, command
@@ -26,10 +30,6 @@ from tests.benches.results import (
     ratio,
 )
 from tests.benches.timing import Round, interleaved
-from trainer.dataset import open_dataset
-from trainer.features import DECODERS
-from trainer.images import prepare
-from trainer.model import load_model
 
 ABOUT = (
     "`geosim ingest DATA` into a new collection, from the start of its process to its end: with "
@@ -80,7 +80,7 @@ def ingest(data: Path, working: Path, *, embedded: bool) -> float:
     Raises:
         BenchError: the backbone ran though features were to be cached, or did not run.
     """
-    seconds, output = command("ingest.cli", "ingest", data, "--working", working)
+    seconds, output = command("geosim.ingest.cli.ingest", "ingest", data, "--working", working)
     found = re.search(r"([\d,]+) embedded by the backbone", output)
     if found is None or (found[1] != "0") != embedded:
         raise BenchError(f"an ingest said: {output.strip().splitlines()[-1]}")

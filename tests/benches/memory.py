@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from geosim.trainer.working import Working
+
 from tests.benches import synthetic
 from tests.benches.children import in_child, peak_of
 from tests.benches.growth import K
 from tests.benches.results import OURS, Row, Settings, Target
-from trainer.working import Working
 
 ABOUT = (
     "Largest resident memory of a fresh process that ingests, or exports, synthetic vectors; and "
@@ -47,8 +48,8 @@ def _rows(group: str, ours: float, engine: float, size: int) -> list[Row]:
 
 def ingest(folder: Path, size: int) -> None:
     """Ingest the data set whose features are cached in ``folder``."""
-    from ingest.store import open_store
-    from ingest.sync import sync
+    from geosim.ingest.store.factory import open_store
+    from geosim.ingest.sync import sync
 
     working = Working(folder)
     with open_store(None, "geosim", working=folder) as store:
@@ -57,8 +58,8 @@ def ingest(folder: Path, size: int) -> None:
 
 def export(folder: Path, approximate: bool) -> None:
     """Export what `ingest` stored."""
-    from ingest.store import open_store
-    from search.export import export as write
+    from geosim.ingest.store.factory import open_store
+    from geosim.search.graph.export import export as write
 
     working = Working(folder)
     with open_store(None, "geosim", working=folder) as store:
@@ -68,12 +69,12 @@ def export(folder: Path, approximate: bool) -> None:
 def store_alone(folder: Path, size: int) -> None:
     """Store the points through the engine, one batch in memory at a time."""
     import qdrant_edge as edge
-
-    from ingest.schema import KEYWORD_FIELDS, VECTOR_SIZE
-    from ingest.sync import UPSERT_BATCH
+    from geosim.ingest.schema import KEYWORD_FIELDS
+    from geosim.ingest.sync import UPSERT_BATCH
+    from geosim.trainer.heads.head import EMBEDDING_DIM
 
     folder.mkdir()
-    settings = edge.EdgeVectorParams(size=VECTOR_SIZE, distance=edge.Distance.Cosine)
+    settings = edge.EdgeVectorParams(size=EMBEDDING_DIM, distance=edge.Distance.Cosine)
     shard = edge.EdgeShard.create(str(folder), edge.EdgeConfig(vectors=settings))
     for key in KEYWORD_FIELDS:
         shard.update(edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Keyword))
@@ -94,8 +95,7 @@ def store_alone(folder: Path, size: int) -> None:
 def read_alone(folder: Path, size: int) -> None:
     """Read what `store_alone` stored, one batch in memory at a time."""
     import qdrant_edge as edge
-
-    from ingest.store import SCAN_BATCH
+    from geosim.ingest.store.protocol import SCAN_BATCH
 
     shard = edge.EdgeShard.load(str(folder))
     offset, found = None, 0

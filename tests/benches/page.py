@@ -14,17 +14,17 @@ from statistics import median
 from typing import Any
 
 import orjson
+from geosim.ingest.catalog import Pictures
+from geosim.ingest.schema import point_id
+from geosim.trainer.progress import Progress
+from geosim.trainer.working import Working
 
-from ingest.pictures import Pictures
-from ingest.schema import point_id
 from tests.benches import frames
 from tests.benches.children import BenchError, Worker, in_child, resident_bytes
 from tests.benches.prepared import copied, like, stored_paths, working_folder
 from tests.benches.results import FULL_SIZE, Row, Settings, Target, compared, skipped
 from tests.benches.server import Request, Server, Visitor, all_at_once, serving, settle
 from tests.benches.timing import interleaved, missing, rounds, timed
-from trainer.progress import Progress
-from trainer.working import Working
 
 ABOUT = (
     "`geosim serve` in a process of its own, its model loaded, asked over loopback for ten hits. A "

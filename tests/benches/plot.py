@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from geosim.trainer.files import replacing
 
 from tests.benches.results import Row
-from trainer.files import replacing
 
 FITTED_FROM = 10_000
 """Least size that counts for the exponent: below, starting costs more than the work."""

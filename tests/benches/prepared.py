@@ -13,21 +13,21 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from geosim.ingest.store.factory import open_store
+from geosim.trainer.data.dataset import Dataset, open_dataset
+from geosim.trainer.data.images import open_rgb, prepare
+from geosim.trainer.errors import ModelError
+from geosim.trainer.files import replacing
+from geosim.trainer.model import load_model
+from geosim.trainer.progress import Progress
+from geosim.trainer.sample.generate import PER_CLASS, write_sample
+from geosim.trainer.sample.textures import SAMPLE_CLASSES
+from geosim.trainer.working import Working
 from numpy.typing import NDArray
 from PIL import Image
 
-from ingest.store import open_store
 from tests.benches.children import ROOT, BenchError
 from tests.benches.results import Settings
-from trainer.dataset import Dataset, open_dataset
-from trainer.errors import ModelError
-from trainer.files import replacing
-from trainer.images import open_rgb, prepare
-from trainer.model import load_model
-from trainer.progress import Progress
-from trainer.sample import PER_CLASS, write_sample
-from trainer.textures import SAMPLE_CLASSES
-from trainer.working import Working
 
 BACKBONE = "efficientnet-lite0"
 """Of the prepared model: its weights need no download."""
@@ -118,7 +118,7 @@ def working_folder(settings: Settings) -> Path:
     folder = _folder(settings, location)
     if not _complete(folder, open_dataset(location)):
         arguments = ("run", location, "--working", folder, "--backbone", BACKBONE)
-        line = [sys.executable, "-c", "from search.cli import geosim; geosim()"]
+        line = [sys.executable, "-c", "from geosim.search.cli.main import geosim; geosim()"]
         done = subprocess.run(
             [*line, *map(str, arguments)], check=False, cwd=ROOT, stdout=subprocess.DEVNULL
         )

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from geosim.trainer.files import replacing
 
 from tests.benches.children import BenchError
 from tests.benches.results import OURS, Row
-from trainer.files import replacing
 
 FORMAT = 1
 """Of ``bench.json``."""

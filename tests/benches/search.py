@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from ingest.pictures import Pictures
+from geosim.ingest.catalog import Pictures
+from geosim.trainer.working import Working
+
 from tests.benches.children import BenchError, command, in_child, process
 from tests.benches.prepared import copied, like, stored_paths, working_folder
 from tests.benches.results import (
@@ -23,7 +25,6 @@ from tests.benches.results import (
     ratio,
 )
 from tests.benches.timing import interleaved
-from trainer.working import Working
 
 ABOUT = (
     "`geosim-search PICTURE` from the start of its process to its end, ten hits. A new picture is "
@@ -46,7 +47,7 @@ def measure(settings: Settings, scratch: Path) -> list[Row]:
         picture = next(pictures)
         if name == OURS:
             options = ("--working", working, "--format", "jsonl")
-            seconds, output = command("search.cli", "search", picture, *options)
+            seconds, output = command("geosim.search.cli.main", "search", picture, *options)
         else:
             seconds, output = process("-m", "tests.benches.tensorflow_search", picture, working)
         found[name].append(hits(output))
@@ -60,7 +61,7 @@ def measure(settings: Settings, scratch: Path) -> list[Row]:
 
     def indexed() -> float:
         options = ("--working", working, "--format", "jsonl")
-        seconds, output = command("search.cli", "search", path, *options)
+        seconds, output = command("geosim.search.cli.main", "search", path, *options)
         hits(output)
         return seconds
 

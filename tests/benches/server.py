@@ -15,9 +15,9 @@ from typing import IO, Any
 
 import httpx
 import orjson
+from geosim.trainer.closing import Closing
 
 from tests.benches.children import ROOT, BenchError
-from trainer.closing import Closing
 
 CODE = """
 import os, signal, threading
@@ -25,7 +25,7 @@ def leave():
     os.read(0, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=leave, daemon=True).start()
-from search.cli import geosim
+from geosim.search.cli.main import geosim
 geosim()
 """
 """The command, which a polite kill ends once its stdin is closed: by whoever started it, or by

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from geosim.ingest.schema import ModelRef, Nearest, Where
+from geosim.ingest.store.factory import open_store
+from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
+from geosim.ingest.sync import UPSERT_BATCH
+from geosim.trainer.heads.head import EMBEDDING_DIM
 from numpy.typing import NDArray
 
-from ingest.schema import VECTOR_SIZE, ModelRef, Nearest, Where
-from ingest.store import SCAN_BATCH, VectorStore, open_store
-from ingest.sync import UPSERT_BATCH
 from tests.benches import synthetic
 from tests.benches.children import BenchError, Worker
 from tests.benches.results import OURS, Row, Settings, compared
@@ -98,7 +100,7 @@ class Contender(ABC):
         self.payloads = [synthetic.payload(number) for number in range(count)]
         self.vectors = np.concatenate([vectors for _, vectors in synthetic.blocks(count)])
         self.rounds = 0
-        wanted = np.random.default_rng(2).normal(size=(QUERIES, VECTOR_SIZE))
+        wanted = np.random.default_rng(2).normal(size=(QUERIES, EMBEDDING_DIM))
         self.queries = wanted.astype(np.float32)
 
     def upsert(self) -> float:
@@ -208,7 +210,7 @@ class Local(Contender):
             self.client.close()
         self.client = QdrantClient(path=str(folder))
         self.client.create_collection(
-            "geosim", models.VectorParams(size=VECTOR_SIZE, distance=models.Distance.COSINE)
+            "geosim", models.VectorParams(size=EMBEDDING_DIM, distance=models.Distance.COSINE)
         )
 
     def write(self, rows: slice) -> None:

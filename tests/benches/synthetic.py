@@ -13,20 +13,19 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from geosim.ingest.schema import Payload
+from geosim.trainer.backbones.registry import spec_of
+from geosim.trainer.data.dataset import Dataset
+from geosim.trainer.data.sources import Record
+from geosim.trainer.features import FeatureCache, Features
+from geosim.trainer.heads.head import EMBEDDING_DIM, Head
+from geosim.trainer.model import Model
+from geosim.trainer.working import Working
 from numpy.typing import NDArray
-
-from ingest.schema import VECTOR_SIZE, Payload
-from trainer.backbones import spec_of
-from trainer.dataset import Dataset
-from trainer.features import FeatureCache, Features
-from trainer.head import Head
-from trainer.model import Model
-from trainer.sources import Record
-from trainer.working import Working
 
 NAME = "synthetic"
 CLASSES = 6
-SPREAD = 0.2 * 0.85 ** np.arange(VECTOR_SIZE)
+SPREAD = 0.2 * 0.85 ** np.arange(EMBEDDING_DIM)
 """Standard deviations of a class around its unit-norm centre, along axes of its own. Chosen after
 29,998 embeddings of rock tiles, to be as close to each other (the nearest neighbour at a cosine of
 0.99) and as hard to divide into lists (10 dimensions locally)."""
@@ -67,7 +66,7 @@ def blocks(count: int) -> Iterator[tuple[range, NDArray[np.float32]]]:
     for start in range(0, count, BLOCK):
         numbers = range(start, min(start + BLOCK, count))
         centres, axes = _classes()
-        drawn = np.random.default_rng([1, start]).normal(0, SPREAD, (BLOCK, VECTOR_SIZE))
+        drawn = np.random.default_rng([1, start]).normal(0, SPREAD, (BLOCK, EMBEDDING_DIM))
         raw = np.empty_like(drawn)
         for one in range(CLASSES):
             own = slice((one - start) % CLASSES, None, CLASSES)
@@ -80,8 +79,8 @@ def blocks(count: int) -> Iterator[tuple[range, NDArray[np.float32]]]:
 def _classes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the classes' centres, ``(6, 32)``, and their axes, ``(6, 32, 32)``."""
     generator = np.random.default_rng(0)
-    raw = generator.normal(size=(CLASSES, VECTOR_SIZE))
-    axes, _ = np.linalg.qr(generator.normal(size=(CLASSES, VECTOR_SIZE, VECTOR_SIZE)))
+    raw = generator.normal(size=(CLASSES, EMBEDDING_DIM))
+    axes, _ = np.linalg.qr(generator.normal(size=(CLASSES, EMBEDDING_DIM, EMBEDDING_DIM)))
     return raw / np.linalg.norm(raw, axis=1, keepdims=True), axes
 
 

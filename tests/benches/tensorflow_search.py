@@ -15,11 +15,11 @@ import click
 
 def main(picture: Path, working: Path) -> None:
     """Search for one picture."""
-    from ingest.schema import Nearest
-    from ingest.store import open_store
-    from trainer.backbones import choose
-    from trainer.images import prepare
-    from trainer.model import load_model
+    from geosim.ingest.schema import Nearest
+    from geosim.ingest.store.factory import open_store
+    from geosim.trainer.backbones.registry import choose
+    from geosim.trainer.data.images import prepare
+    from geosim.trainer.model import load_model
 
     model = load_model(working / "model")
     backbone = choose(model.spec.name)[0].load()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
 
-from trainer.progress import Progress
+from geosim.trainer.progress import Progress
 
 Round = Callable[[], float]
 """Runs a contender once and returns the seconds that count."""

@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from geosim.ingest.schema import ModelRef, Where, point_id
+from geosim.ingest.store.edge import EdgeStore
+from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.server import ServerStore
+from geosim.ingest.sync import SyncReport, sync
+from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.errors import DatasetError, ModelMismatchError, StoreError
+from geosim.trainer.model import load_model
+from geosim.trainer.working import Working
 from PIL import Image
 from qdrant_client import QdrantClient
-
-from ingest.edge import EdgeStore
-from ingest.schema import ModelRef, Where, point_id
-from ingest.server import ServerStore
-from ingest.store import VectorStore
-from ingest.sync import SyncReport, sync
-from trainer.dataset import open_dataset
-from trainer.errors import DatasetError, ModelMismatchError, StoreError
-from trainer.model import load_model
-from trainer.working import Working
 
 IMAGES = 96
 
@@ -218,11 +217,11 @@ def test_equal_content_under_two_paths_makes_two_points(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import ingest.sync
-from ingest.edge import EdgeStore
-from trainer.dataset import open_dataset
-from trainer.model import load_model
-from trainer.working import Working
+import geosim.ingest.sync
+from geosim.ingest.store.edge import EdgeStore
+from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.model import load_model
+from geosim.trainer.working import Working
 
 class Deadly(EdgeStore):
     writes = 0
@@ -232,10 +231,10 @@ class Deadly(EdgeStore):
         if Deadly.writes == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-ingest.sync.UPSERT_BATCH = 20
+geosim.ingest.sync.UPSERT_BATCH = 20
 data, working = Path(sys.argv[1]), Working(Path(sys.argv[2]))
 store = Deadly(working.qdrant, "geosim")
-ingest.sync.sync(open_dataset(data), load_model(working.model), store, working)
+geosim.ingest.sync.sync(open_dataset(data), load_model(working.model), store, working)
 """
 
 

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from ingest.edge import EdgeStore
-from ingest.sync import sync
-from search.query import Searcher
-from trainer.dataset import open_dataset
-from trainer.model import load_model
-from trainer.working import Working
+from geosim.ingest.store.edge import EdgeStore
+from geosim.ingest.sync import sync
+from geosim.search.searcher import Searcher
+from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.model import load_model
+from geosim.trainer.working import Working
 
 
 @pytest.fixture(scope="session")

@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from geosim.ingest.schema import ModelRef, Payload
+from geosim.ingest.store.edge import EdgeStore
+from geosim.search.explain import SMALLEST, Explanation, Novelty, Vote, explain, explained
+from geosim.search.render.table import as_json, render, table
+from geosim.search.searcher import Searcher
+from geosim.search.types import Hit, Result, SearchOptions
+from geosim.trainer.evaluation.metrics import knn_votes
+from geosim.trainer.working import Working
 from numpy.typing import NDArray
 from PIL import Image
-
-from ingest.edge import EdgeStore
-from ingest.schema import ModelRef, Payload
-from search.explain import SMALLEST, Explanation, Novelty, Vote, explain, explained
-from search.hits import Hit, Result, Wanted
-from search.query import Searcher
-from search.table import as_json, render, table
-from trainer.evaluate import knn_votes
-from trainer.working import Working
 
 STORED = "rocks/marble/marble-0002.jpg"
 
@@ -163,7 +162,7 @@ def test_a_new_rock_is_like_something_here_and_noise_is_not(
     plain = Image.new("RGB", (64, 64), (255, 0, 255))
     plain.save(tmp_path / "magenta.png")
     names = [str(tmp_path / "new.png"), str(tmp_path / "magenta.png"), STORED]
-    new, magenta, stored = explained(searcher.search(names), Wanted(), store, indexed)
+    new, magenta, stored = explained(searcher.search(names), SearchOptions(), store, indexed)
     assert new is not None
     assert new.predicted == new.votes[0].label
     assert not new.unlike
@@ -178,9 +177,9 @@ def test_a_new_rock_is_like_something_here_and_noise_is_not(
 def test_filtered_hits_have_nothing_to_vote_on(
     searcher: Searcher, store: EdgeStore, indexed: Working
 ) -> None:
-    for wanted in (Wanted(label="schist"), Wanted(one_per="class")):
+    for wanted in (SearchOptions(label="schist"), SearchOptions(one_per="class")):
         assert explained(searcher.search([STORED], wanted), wanted, store, indexed) == [None]
-    none = Wanted(min_score=1.0)
+    none = SearchOptions(min_score=1.0)
     assert explained(searcher.search([STORED], none), none, store, indexed) == [None]
     assert not indexed.derived.exists(), "only a new picture needs the measure"
 
@@ -206,7 +205,7 @@ def test_the_table_tells_votes_and_prediction_or_that_nothing_is_like_it() -> No
 
 
 def test_an_indexed_query_has_votes_and_no_prediction(searcher: Searcher) -> None:
-    (one,) = searcher.search([STORED], Wanted(3))
+    (one,) = searcher.search([STORED], SearchOptions(3))
     why = explain(one.hits, None)
     (told,) = lines(one, why)
     assert told.startswith("votes: ")

@@ -9,24 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from geosim import search
+from geosim.search import GeosimError, open_index
+from geosim.search.graph.export import export
+from geosim.trainer.errors import QueryError, StoreBusyError, StoreError
+from geosim.trainer.working import Working
 from PIL import Image
-
-import search
-from search import GeosimError, open_index
-from search.export import export
-from trainer.errors import QueryError, StoreBusyError, StoreError
-from trainer.working import Working
 
 STORED = "rocks/marble/marble-0002.jpg"
 
 
 def test_its_public_names() -> None:
     assert sorted(search.__all__) == [
-        "Example",
         "GeosimError",
         "Hit",
         "Index",
         "Neighbours",
+        "QueryLike",
         "Result",
         "open_index",
     ]

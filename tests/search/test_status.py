@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from geosim.ingest.store.edge import EdgeStore
+from geosim.ingest.store.server import ServerStore
+from geosim.ingest.sync import sync
+from geosim.search.status import render, status
+from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.model import load_model
+from geosim.trainer.working import Working
 from qdrant_client import QdrantClient
-
-from ingest.edge import EdgeStore
-from ingest.server import ServerStore
-from ingest.sync import sync
-from search.status import render, status
-from trainer.dataset import open_dataset
-from trainer.model import load_model
-from trainer.working import Working
 
 
 def test_it_tells_what_there_is(

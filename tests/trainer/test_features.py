@@ -14,15 +14,14 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+from geosim.trainer import features as features_module
+from geosim.trainer.backbones.colour_grid import ColourGrid
+from geosim.trainer.backbones.registry import BackboneSpec, spec_of
+from geosim.trainer.data.dataset import Dataset, Hashed, Rejected, hash_records, open_dataset
+from geosim.trainer.data.images import prepare
+from geosim.trainer.errors import ModelError
+from geosim.trainer.features import AT_WORK, BATCH, Extracted, FeatureExtractor
 from PIL import Image
-
-from trainer import features as features_module
-from trainer.backbones import BackboneSpec, spec_of
-from trainer.colour_grid import ColourGrid
-from trainer.dataset import Dataset, Hashed, Rejected, hash_records, open_dataset
-from trainer.errors import ModelError
-from trainer.features import AT_WORK, BATCH, Extracted, FeatureExtractor
-from trainer.images import prepare
 
 SPEC = spec_of("colour-grid")
 FINGERPRINT = "ab" * 32
@@ -30,10 +29,10 @@ FINGERPRINT = "ab" * 32
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from trainer.backbones import spec_of
-from trainer.colour_grid import ColourGrid
-from trainer.dataset import hash_records, open_dataset
-from trainer.features import FeatureExtractor
+from geosim.trainer.backbones.registry import spec_of
+from geosim.trainer.backbones.colour_grid import ColourGrid
+from geosim.trainer.data.dataset import hash_records, open_dataset
+from geosim.trainer.features import FeatureExtractor
 
 data, cache, fingerprint, last = sys.argv[1:]
 grid, calls = ColourGrid(64), 0

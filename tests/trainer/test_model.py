@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from trainer.backbones import BACKBONES, choose, spec_of
-from trainer.dataset import open_dataset
-from trainer.errors import ModelError
-from trainer.fit import TrainOptions
-from trainer.head import Head
-from trainer.model import CARD, Model, fingerprint_of, load_model, read_card, save_model
-from trainer.serving import serve
-from trainer.train import train
-from trainer.working import Working
+from geosim.trainer.backbones.registry import BACKBONES, choose, spec_of
+from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.errors import ModelError
+from geosim.trainer.heads.fit import TrainOptions
+from geosim.trainer.heads.head import Head
+from geosim.trainer.model import CARD, Model, fingerprint_of, load_model, read_card, save_model
+from geosim.trainer.runtime.choice import serve
+from geosim.trainer.train import train
+from geosim.trainer.working import Working
 
 REMEDY = "geosim train DATA"
 
@@ -28,8 +27,8 @@ REMEDY = "geosim train DATA"
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from trainer.head import Head
-from trainer.model import fingerprint_of, load_model, save_model
+from geosim.trainer.heads.head import Head
+from geosim.trainer.model import fingerprint_of, load_model, save_model
 
 folder, method, at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 original, calls = getattr(Path, method), 0

@@ -10,19 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
+from geosim.trainer import train as train_module
+from geosim.trainer.backbones.registry import choose
+from geosim.trainer.data.dataset import hash_records, open_dataset
+from geosim.trainer.errors import DatasetError, ModelError
+from geosim.trainer.features import FeatureExtractor
+from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
+from geosim.trainer.heads.head import EMBEDDING_DIM, Head
+from geosim.trainer.model import fingerprint_of, load_model, read_card
+from geosim.trainer.plots import save_loss_curve
+from geosim.trainer.train import TrainReport, train
+from geosim.trainer.working import Working
 from PIL import Image
-
-from trainer import train as train_module
-from trainer.backbones import choose
-from trainer.dataset import hash_records, open_dataset
-from trainer.errors import DatasetError, ModelError
-from trainer.features import FeatureExtractor
-from trainer.fit import Fit, TrainOptions, fit_head
-from trainer.head import EMBEDDING_WIDTH, Head
-from trainer.model import fingerprint_of, load_model, read_card
-from trainer.plots import save_loss_curve
-from trainer.train import TrainReport, train
-from trainer.working import Working
 
 FEW = TrainOptions(epochs=2)
 
@@ -231,9 +230,9 @@ def test_zero_vectors_are_reported(
     tmp_path: Path, empty: Working, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A head whose one live unit is the red of the first cell - 0.5: black switches all units off.
-    kernel = np.zeros((384, EMBEDDING_WIDTH), np.float32)
+    kernel = np.zeros((384, EMBEDDING_DIM), np.float32)
     kernel[0, 0] = 1
-    bias = np.full(EMBEDDING_WIDTH, -0.5, np.float32)
+    bias = np.full(EMBEDDING_DIM, -0.5, np.float32)
 
     def fitted(*_: Any, **__: Any) -> Fit:
         return Fit(Head(kernel, bias), [1.0, 0.5], [], 2)

@@ -12,18 +12,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+from geosim.ingest.store.edge import EdgeStore
+from geosim.ingest.sync import sync
+from geosim.search.cli.serve import make_server
+from geosim.search.index import Index
+from geosim.search.web.app import BODY_SECONDS, make_app
+from geosim.search.web.guard import Access
+from geosim.search.web.protocol import TimeLimitedProtocol
+from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.model import load_model
+from geosim.trainer.working import Working
 from PIL import Image
-
-from ingest.edge import EdgeStore
-from ingest.sync import sync
-from search.index import Index
-from search.serve_cli import make_server
-from search.web import BODY_SECONDS, make_app
-from search.web_guard import Access
-from search.web_protocol import Impatient
-from trainer.dataset import open_dataset
-from trainer.model import load_model
-from trainer.working import Working
 
 SCRIPT_CLASS = "<img src=x onerror=window.hacked=1>"
 SCRIPT_FILE = "<script>window.hacked=1<.jpg"
@@ -86,7 +85,7 @@ def serve(odd: Working, tmp_path_factory: pytest.TempPathFactory) -> Serve:
         host: str = "127.0.0.1",
         key: str | None = None,
         body_seconds: float = BODY_SECONDS,
-        protocol: type[Impatient] = Impatient,
+        protocol: type[TimeLimitedProtocol] = TimeLimitedProtocol,
     ) -> Iterator[Served]:
         root = tmp_path_factory.mktemp("served") / "working"
         working = Working(Path(shutil.copytree(odd.root, root)))

@@ -16,13 +16,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from geosim.ingest.schema import ModelRef, Payload, point_id
+from geosim.ingest.sync import IMAGES
+from geosim.search.explain import Novelty
+from geosim.search.types import Hit
+from geosim.search.web.pictures import Thumbnails
 from PIL import Image
-
-from ingest.schema import ModelRef, Payload, point_id
-from ingest.sync import IMAGES
-from search.explain import Novelty
-from search.hits import Hit
-from search.web_pictures import Thumbnails
 
 STORED = "rocks/marble/marble-0002.jpg"
 JPEG = {"Content-Type": "image/jpeg"}
@@ -76,11 +75,11 @@ def test_what_another_model_embedded_is_refused(serve: Any, photo: Path) -> None
         model = client.get("/api/collection").json()["model"]["fingerprint"]
         assert model.startswith(given["model"])
         assert client.get("/api/search", params=link).json() == given
-        assert client.post("/api/recommend", json={"likes": [link]}).status_code == 200
+        assert client.post("/api/recommend", json={"positive": [link]}).status_code == 200
         old = {**link, "model": "0123456789ab"}
         for answer in (
             client.get("/api/search", params=old),
-            client.post("/api/recommend", json={"likes": [point_id(STORED)], "unlikes": [old]}),
+            client.post("/api/recommend", json={"positive": [point_id(STORED)], "negative": [old]}),
         ):
             assert answer.status_code == 409
             assert "another model" in answer.json()["error"]
@@ -168,18 +167,18 @@ def test_what_is_usual_is_measured_in_the_background(
 
 
 def test_several_examples(client: httpx.Client, served: Any) -> None:
-    likes = [STORED, "rocks/marble/marble-0005.jpg"]
-    unlikes = ["rocks/schist/schist-0001.jpg"]
+    positive = [STORED, "rocks/marble/marble-0005.jpg"]
+    negative = ["rocks/schist/schist-0001.jpg"]
     body = {
-        "likes": [point_id(path) for path in likes],
-        "unlikes": [point_id(path) for path in unlikes],
+        "positive": [point_id(path) for path in positive],
+        "negative": [point_id(path) for path in negative],
         "k": 6,
         "class": "marble",
     }
     answer = client.post("/api/recommend", json=body).json()
-    assert answer["hits"] == as_json(served.index.recommend(likes, unlikes, 6, label="marble"))
-    assert [one["path"] for one in answer["likes"]] == likes
-    assert [one["path"] for one in answer["unlikes"]] == unlikes
+    assert answer["hits"] == as_json(served.index.recommend(positive, negative, 6, label="marble"))
+    assert [one["path"] for one in answer["positive"]] == positive
+    assert [one["path"] for one in answer["negative"]] == negative
     assert answer["embedding"] is None
 
 
@@ -189,20 +188,20 @@ def test_uploaded_pictures_among_several_examples(
     copy = (sample / "schist" / "schist-0001.jpg").read_bytes()
     given = [upload(client, data) for data in (photo.read_bytes(), copy)]
     new, known = ({name: one[name] for name in ("embedding", "sha256", "model")} for one in given)
-    body = {"likes": [new, point_id(STORED)], "unlikes": [known], "k": 200}
+    body = {"positive": [new, point_id(STORED)], "negative": [known], "k": 200}
     answer = client.post("/api/recommend", json=body).json()
     expected = served.index.recommend([photo, STORED], [copy], 200)
     assert answer["hits"] == as_json(expected)
     assert "rocks/schist/schist-0001.jpg" not in [hit["path"] for hit in answer["hits"]]
-    assert answer["likes"][0] == new
-    assert answer["likes"][1]["path"] == STORED
-    assert answer["unlikes"] == [known]
+    assert answer["positive"][0] == new
+    assert answer["positive"][1]["path"] == STORED
+    assert answer["negative"] == [known]
 
 
 def test_a_hundred_uploaded_pictures_each_way(client: httpx.Client, photo: Path) -> None:
     given = upload(client, photo.read_bytes())
     one = {name: given[name] for name in ("embedding", "sha256", "model")}
-    body = {"likes": [one] * 100, "unlikes": [one] * 100}
+    body = {"positive": [one] * 100, "negative": [one] * 100}
     first = client.post("/api/recommend", json=body).json()["hits"][0]
     assert (first["path"], first["score"]) == (given["hits"][0]["path"], given["hits"][0]["score"])
 
@@ -214,7 +213,7 @@ def test_ids_are_the_collections_own_and_no_file_is_asked_for(
     monkeypatch.chdir(served.rocks.parent)
     with opened_files() as files:
         client.get(f"/api/points/{point_id(STORED)}/similar")
-        client.post("/api/recommend", json={"likes": [point_id(STORED)]})
+        client.post("/api/recommend", json={"positive": [point_id(STORED)]})
     assert not [path for path, _ in files if "marble" in path]
 
 
@@ -378,7 +377,7 @@ def test_the_documentation_is_complete_and_needs_no_internet(client: httpx.Clien
             assert operation["description"], path
             for parameter in operation.get("parameters", []):
                 assert parameter.get("description"), (path, parameter["name"])
-    static = Path(sys.modules["search.web_static"].FOLDER)
+    static = Path(sys.modules["geosim.search.web.assets"].FOLDER)
     for file in static.iterdir():
         text = file.read_text(encoding="utf-8")
         assert "innerHTML" not in text

@@ -17,13 +17,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from geosim.ingest.schema import point_id
+from geosim.search.web.api import UPLOAD_BYTES
+from geosim.search.web.guard import MAX_HELD, MAX_REQUESTS, Access, Guard
+from geosim.search.web.protocol import TimeLimitedProtocol
+from geosim.trainer.errors import StoreError
 from PIL import Image
-
-from ingest.schema import point_id
-from search.web_api import UPLOAD_BYTES
-from search.web_guard import MAX_HELD, MAX_REQUESTS, Access, Guard
-from search.web_protocol import Impatient
-from trainer.errors import StoreError
 
 KEY = "sésame, ouvre-toi"
 STORED = point_id("rocks/marble/marble-0002.jpg")
@@ -83,8 +82,8 @@ def test_no_parameter_reaches_the_file_system(
     refused(client.get("/api/search", params={"embedding": trick}), served, 422)
     link = {"embedding": floats(1), "sha256": trick}
     refused(client.get("/api/search", params=link), served, 422)
-    refused(client.post("/api/recommend", json={"likes": [trick]}), served, 422)
-    refused(client.post("/api/recommend", json={"likes": [STORED], trick: 1}), served, 422)
+    refused(client.post("/api/recommend", json={"positive": [trick]}), served, 422)
+    refused(client.post("/api/recommend", json={"positive": [STORED], trick: 1}), served, 422)
     refused(client.get(f"/static/{trick}"), served, 404)
     refused(client.get(f"/{trick}"), served, 404)
 
@@ -145,8 +144,8 @@ def test_wishes_that_cannot_be_fulfilled(
 def test_embeddings_that_are_none(client: httpx.Client, served: Any, text: str) -> None:
     refused(client.get("/api/search", params={"embedding": text}), served, 422)
     for body in (
-        {"likes": [{"embedding": text}]},
-        {"likes": [STORED], "unlikes": [{"embedding": text}]},
+        {"positive": [{"embedding": text}]},
+        {"positive": [STORED], "negative": [{"embedding": text}]},
     ):
         refused(client.post("/api/recommend", json=body), served, 422)
 
@@ -160,15 +159,15 @@ def test_embeddings_that_are_none(client: httpx.Client, served: Any, text: str) 
         (b"{", 422),
         (b"\xff\xfe", 400),
         (b"[" * 60_000, 400),
-        (b'{"likes": []}', 422),
-        (b'{"likes": "x"}', 422),
-        (json.dumps({"likes": [STORED] * 101}).encode(), 422),
-        (json.dumps({"likes": [STORED], "k": 10**400}).encode(), 422),
-        (json.dumps({"likes": [point_id("none")]}).encode(), 404),
-        (json.dumps({"likes": [{"embedding": floats(1), "sha256": "../x"}]}).encode(), 422),
-        (json.dumps({"likes": [{"embedding": floats(1), "path": "/etc/passwd"}]}).encode(), 422),
-        (json.dumps({"likes": [{"sha256": "0" * 64}]}).encode(), 422),
-        (json.dumps({"likes": [STORED, {"embedding": [0.5] * 32}]}).encode(), 422),
+        (b'{"positive": []}', 422),
+        (b'{"positive": "x"}', 422),
+        (json.dumps({"positive": [STORED] * 101}).encode(), 422),
+        (json.dumps({"positive": [STORED], "k": 10**400}).encode(), 422),
+        (json.dumps({"positive": [point_id("none")]}).encode(), 404),
+        (json.dumps({"positive": [{"embedding": floats(1), "sha256": "../x"}]}).encode(), 422),
+        (json.dumps({"positive": [{"embedding": floats(1), "path": "/etc/passwd"}]}).encode(), 422),
+        (json.dumps({"positive": [{"sha256": "0" * 64}]}).encode(), 422),
+        (json.dumps({"positive": [STORED, {"embedding": [0.5] * 32}]}).encode(), 422),
         (b" " * 70_000, 413),
     ],
 )
@@ -275,13 +274,13 @@ def test_a_slow_client_is_not_waited_for(serve: Any) -> None:
     assert '{"error":"the body took longer than 0.2 s' in answer
 
 
-class Hasty(Impatient):
+class Hasty(TimeLimitedProtocol):
     """Waits next to no time for a head."""
 
     head_seconds = 0.2
 
 
-class Pushing(Impatient):
+class Pushing(TimeLimitedProtocol):
     """Waits next to no time for what was sent to be taken."""
 
     taking_seconds = 0.2
@@ -316,7 +315,7 @@ def test_a_head_that_comes_slowly_is_not_waited_for(serve: Any) -> None:
 
 
 def test_one_connection_too_many_is_told_so_and_the_others_go_on(serve: Any) -> None:
-    class Small(Impatient):
+    class Small(TimeLimitedProtocol):
         most_connections = 2
 
     with serve(protocol=Small) as served, connected(served) as first, connected(served) as second:
@@ -507,7 +506,7 @@ def test_what_another_sites_page_posts_is_refused(
     picture = photo.read_bytes()
     answer = client.post("/api/search", content=picture, headers={**JPEG, **headers})
     refused(answer, served, 403)
-    answer = client.post("/api/recommend", json={"likes": [STORED]}, headers=headers)
+    answer = client.post("/api/recommend", json={"positive": [STORED]}, headers=headers)
     refused(answer, served, 403)
 
 

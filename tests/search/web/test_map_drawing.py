@@ -10,12 +10,11 @@ import anyio
 import numpy as np
 import orjson
 import pytest
-
-from ingest.schema import CollectionInfo, ModelRef
-from search import web_map
-from search.map import Layout
-from search.web_map import WebMap
-from trainer.working import Working
+from geosim.ingest.schema import CollectionInfo, ModelRef
+from geosim.search.graph.layout import Layout
+from geosim.search.web import map as web_map
+from geosim.search.web.map import WebMap
+from geosim.trainer.working import Working
 
 
 def test_a_collection_that_grows_is_drawn_by_one_thread_at_a_time(

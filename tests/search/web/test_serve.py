@@ -16,10 +16,9 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 from click.testing import Result
-
-from ingest.edge import EdgeStore
-from search.web_protocol import Impatient
-from trainer.working import Working
+from geosim.ingest.store.edge import EdgeStore
+from geosim.search.web.protocol import TimeLimitedProtocol
+from geosim.trainer.working import Working
 
 Run = Callable[..., Result]
 
@@ -29,7 +28,7 @@ def started(
     working: Path, *arguments: str, before: str = "", **environment: str
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Start the command; yield the address it prints, and the process, which must end by itself."""
-    code = f"{before}\nfrom search.cli import geosim; geosim()"
+    code = f"{before}\nfrom geosim.search.cli.main import geosim; geosim()"
     command = [sys.executable, "-c", code, "serve", "--port", "0", "--working", str(working)]
     process = subprocess.Popen(
         [*command, *arguments],
@@ -69,15 +68,15 @@ def test_it_says_where_and_ends_well(copy: Working, ending: signal.Signals) -> N
 
 
 SLOW_MAP = """
-import threading, search.web_map
-search.web_map.SECONDS = 0.1
-search.web_map.layout = lambda *_: threading.Event().wait()
+import threading, geosim.search.web.map
+geosim.search.web.map.SECONDS = 0.1
+geosim.search.web.map.layout = lambda *_: threading.Event().wait()
 """
 
 
 SLOW_MEASURE = """
-import threading, search.web_api
-search.web_api.Novelty.of = lambda *_: threading.Event().wait()
+import threading, geosim.search.web.api
+geosim.search.web.api.Novelty.of = lambda *_: threading.Event().wait()
 """
 
 
@@ -150,7 +149,7 @@ def test_nothing_to_serve(geosim: Run, working: Working) -> None:
 
 def test_help_is_answered_without_the_web_framework() -> None:
     code = (
-        "import sys; from search.cli import geosim\n"
+        "import sys; from geosim.search.cli.main import geosim\n"
         "geosim(['serve', '--help'], standalone_mode=False)\n"
         "assert not {'fastapi', 'uvicorn', 'pydantic', 'starlette', 'openTSNE'} & set(sys.modules)"
     )
@@ -158,7 +157,7 @@ def test_help_is_answered_without_the_web_framework() -> None:
     assert "Examples:" in done.stdout
 
 
-class Noting(Impatient):
+class Noting(TimeLimitedProtocol):
     """Notes of each connection whether what is written leaves at once."""
 
     at_once: ClassVar[list[int]] = []

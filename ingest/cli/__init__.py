@@ -1,0 +1,1 @@
+"""The command `ingest`, and the options that name a store."""

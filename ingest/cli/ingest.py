@@ -1,0 +1,86 @@
+"""``geosim-ingest``: parse, call one function, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from geosim.ingest.cli.options import opened, store_options
+from geosim.trainer.cli.options import (
+    Command,
+    data_argument,
+    strict_option,
+    tell_rejected,
+    working_option,
+)
+from geosim.trainer.working import Working
+
+if TYPE_CHECKING:
+    from geosim.ingest.store.protocol import VectorStore
+    from geosim.ingest.sync import SyncReport
+
+
+recreate_option = click.option(
+    "--recreate",
+    is_flag=True,
+    help="Drop the collection first, with all its data sets, and build it anew.",
+)
+
+
+@click.command(cls=Command)
+@data_argument
+@recreate_option
+@click.option(
+    "--image-url",
+    metavar="BASE",
+    help="Address of `geosim serve`; points then carry that of their picture, and the Qdrant "
+    "dashboard shows it.",
+)
+@strict_option
+@store_options
+@working_option
+def ingest(
+    data: Path,
+    recreate: bool,
+    image_url: str | None,
+    strict: bool,
+    qdrant: str | None,
+    collection: str,
+    working: Working,
+) -> None:
+    """Make the collection equal to DATA, a folder of class folders or a .zip of one.
+
+    New and changed images are embedded and stored, vanished ones deleted, unchanged ones left
+    alone. Points of other data sets in the collection stay. Killed and run again, it goes on where
+    it stopped.
+
+    \b
+    Examples:
+      geosim ingest photos
+      geosim ingest photos --qdrant http://localhost:6333
+      geosim ingest photos --recreate
+      geosim ingest photos --qdrant http://localhost:6333 --image-url http://localhost:8000
+    """  # noqa: D301 - click's mark for text that keeps its lines
+    from geosim.ingest.sync import sync
+    from geosim.trainer.data.dataset import open_dataset
+    from geosim.trainer.model import load_model
+
+    model = load_model(working.model)
+    dataset = open_dataset(data)
+    with opened(qdrant, collection, working) as store:
+        report = sync(dataset, model, store, working, recreate=recreate, image_url=image_url)
+        tell_ingest(report, store, err=False)
+    tell_rejected(report.rejected, strict=strict)
+
+
+def tell_ingest(report: SyncReport, store: VectorStore, *, err: bool) -> None:
+    """Say what an ingest did, on stderr or stdout."""
+    click.echo(f"collection {store.name} at {store.location}: {report.points:,} points", err=err)
+    click.echo(
+        f"added {report.added:,}, changed {report.changed:,}, deleted {report.deleted:,}, "
+        f"unchanged {report.unchanged:,}, rejected {len(report.rejected):,}; "
+        f"{report.computed:,} embedded by the backbone; "
+        f"{report.seconds:.1f} s, {report.images_per_second:,.0f} images/s",
+        err=err,
+    )

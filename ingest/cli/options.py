@@ -1,0 +1,44 @@
+"""Options that name a store, and opening it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from geosim.ingest.store.factory import open_store
+from geosim.ingest.store.protocol import VectorStore
+from geosim.trainer.working import Working
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+
+def store_options(function: AnyFunction) -> AnyFunction:
+    """Add ``--qdrant`` and ``--collection``."""
+    for option in (
+        click.option(
+            "--qdrant",
+            metavar="URL_OR_PATH",
+            envvar="GEOSIM_QDRANT_URL",
+            show_envvar=True,
+            help="A Qdrant server (http://localhost:6333) or a folder for the embedded engine "
+            "[default: WORKING/qdrant]. A server's API key comes from GEOSIM_QDRANT_API_KEY.",
+        ),
+        click.option(
+            "--collection",
+            default="geosim",
+            show_default=True,
+            envvar="GEOSIM_COLLECTION",
+            show_envvar=True,
+            help="Name of the collection.",
+        ),
+    )[::-1]:
+        function = option(function)
+    return function
+
+
+def opened(qdrant: str | None, collection: str, working: Working) -> VectorStore:
+    """Open the store the options name; the API key comes from the environment alone."""
+    key = os.environ.get("GEOSIM_QDRANT_API_KEY") or None
+    return open_store(qdrant or None, collection, working=working.root, api_key=key)

@@ -1,0 +1,43 @@
+"""Chooses the engine of a collection, once, from one URL or path.
+
+Each engine's library is imported only when that engine is chosen. No other module knows which one
+it talks to.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.urls import without_userinfo
+from geosim.trainer.errors import StoreError
+
+
+def open_store(
+    target: str | None, collection: str, *, working: Path, api_key: str | None = None
+) -> VectorStore:
+    """Choose the backend; nothing is created, opened or asked before the first use.
+
+    Args:
+        target: None for the embedded engine in ``<working>/qdrant``, an ``http://`` or
+            ``https://`` URL of a Qdrant server, or a folder for the embedded engine.
+        collection: name of the collection.
+        working: the working folder.
+        api_key: key of the server; unused by the embedded engine.
+
+    Raises:
+        StoreError: ``target`` looks like a URL of another kind, or the name cannot be used.
+    """
+    if target is not None and re.match(r"https?://", target, re.IGNORECASE):
+        from geosim.ingest.store.server import connect
+
+        return connect(target, api_key, collection)
+    if target is not None and re.search(r"^[A-Za-z][\w+.-]*://|^[\w.-]+:\d+(/|$)", target):
+        raise StoreError(
+            f"--qdrant {without_userinfo(target)!r} is neither a server's URL nor a folder; "
+            "expected http://HOST:6333, https://HOST:6333 or the path of a folder"
+        )
+    from geosim.ingest.store.edge import EdgeStore
+
+    return EdgeStore(working / "qdrant" if target is None else Path(target), collection)

@@ -1,0 +1,1 @@
+"""The command `geosim` and all of its search commands."""

@@ -1,0 +1,109 @@
+"""``geosim evaluate``: parse, call the study, print the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from geosim.trainer.cli.options import (
+    MAX_SEED,
+    Command,
+    Range,
+    data_argument,
+    recipe_options,
+    table_or_json_option,
+    tell_rejected,
+    working_option,
+)
+from geosim.trainer.working import Working
+
+
+def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(dict.fromkeys(int(part) for part in value.split(",")))
+    except ValueError:
+        seeds = ()
+    if not seeds or not all(0 <= seed <= MAX_SEED for seed in seeds):
+        raise click.BadParameter(f"expected numbers such as 0,1,2, received {value!r}")
+    return seeds
+
+
+@click.command(cls=Command)
+@data_argument
+@click.option(
+    "--split",
+    type=click.Choice(["random", "overlap-free", "both"]),
+    default="both",
+    show_default=True,
+    help="How queries are held out: at random, or so that none shares pixels with the gallery.",
+)
+@click.option(
+    "--test-share",
+    type=Range(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of each class to query with.",
+)
+@click.option(
+    "--seeds", "--seed", default="0", show_default=True, callback=_seeds, help="One run each: 0,1,2"
+)
+@click.option(
+    "--report",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of runs and report  [default: WORKING/report]",
+)
+@table_or_json_option
+@recipe_options
+@working_option
+def evaluate(
+    data: Path,
+    split: str,
+    test_share: float,
+    seeds: tuple[int, ...],
+    report: Path | None,
+    form: str,
+    backbone: str,
+    weights: Path | None,
+    working: Working,
+    **options: Any,
+) -> None:
+    """Measure how well similar images are found in DATA, honestly.
+
+    Trains on a part of DATA, indexes that part alone, and queries with the rest. Writes report.html
+    and report.json. Runs are kept in the report folder: a killed study goes on where it stopped,
+    and the report covers all recipes and seeds that were run into it.
+
+    \b
+    Examples:
+      geosim evaluate photos
+      geosim evaluate photos --backbone tile-resnet --seeds 0,1,2
+      geosim evaluate photos --backbone efficientnet-lite0 --head cosine --split overlap-free
+    """  # noqa: D301 - click's mark for text that keeps its lines
+    from geosim.search.evaluation.report import text_table, write_report
+    from geosim.search.evaluation.study import SPLITS, Study, read_runs
+    from geosim.search.evaluation.study import evaluate as measure
+    from geosim.trainer.backbones.registry import choose
+    from geosim.trainer.data.dataset import open_dataset
+    from geosim.trainer.heads.fit import TrainOptions
+
+    dataset = open_dataset(data)
+    pretrained, why = choose(backbone, weights)
+    click.echo(why, err=True)
+    folder = report or working.report
+    study = Study(
+        options=TrainOptions.of(pretrained.spec, **options),
+        splits=SPLITS if split == "both" else (split,),
+        seeds=seeds,
+        test_share=test_share,
+        folder=folder,
+    )
+    inputs = measure(dataset, pretrained, working.features, study)
+    tell_rejected(inputs.rejected, strict=False)
+    records = [item.record for item in inputs.items]
+    rows = write_report(read_runs(folder, inputs), records, dataset.source, folder)
+    if form == "json":
+        click.echo((folder / "report.json").read_text(encoding="utf-8"))
+    else:
+        click.echo(text_table(rows))
+    click.echo(f"wrote {folder / 'report.html'}", err=True)

@@ -1,0 +1,142 @@
+"""``geosim serve``: parse, open, listen until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import click
+from geosim.ingest.cli.options import opened, store_options
+from geosim.trainer.cli.options import Command, working_option
+from geosim.trainer.working import Working
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import uvicorn
+    from starlette.types import ASGIApp
+
+HEAD_BYTES = 64 * 2**10
+"""Largest request head: the address of a search by 200 examples has 53 KB."""
+
+SHUTDOWN_SECONDS = 5
+"""Time for answers under way after Ctrl-C."""
+
+
+@click.command(cls=Command)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--api-key",
+    metavar="KEY",
+    envvar="GEOSIM_SERVE_API_KEY",
+    show_envvar=True,
+    help="What visitors must know; needed to listen beyond this machine. Better set in the "
+    "environment, where other users of the machine do not see it.",
+)
+@store_options
+@working_option
+def serve(
+    host: str,
+    port: int,
+    api_key: str | None,
+    qdrant: str | None,
+    collection: str,
+    working: Working,
+) -> None:
+    """Serve a web page to search with, and to look at the map of the collection.
+
+    Only this machine can open it, unless --host names another address and there is a key. The key
+    and the pictures then cross the network as they are: put a proxy with TLS before it.
+
+    \b
+    Examples:
+      geosim serve
+      geosim serve --port 9000 --qdrant http://localhost:6333
+      GEOSIM_SERVE_API_KEY=... geosim serve --host 0.0.0.0
+    """  # noqa: D301 - click's mark for text that keeps its lines
+    from geosim.search.web.app import make_app
+    from geosim.search.web.guard import Access
+
+    try:
+        access = Access(host, api_key or None)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    with opened(qdrant, collection, working) as store, _listening(host, port) as listener:
+        click.echo("loading the model ...", err=True)
+        app = make_app(store, working, access)
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(f"http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends)")
+        _run(app, listener)
+    click.echo("ended", err=True)
+    _leave()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise click.ClickException(
+            f"cannot listen on {host}, port {port}: {reason}; name another --port or --host"
+        ) from error
+
+
+def _leave() -> None:
+    """End the process even where a map is being drawn, which takes minutes and hears no signal.
+
+    All is closed by now, and a map is only written once it is whole.
+    """
+    if threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def make_server(app: ASGIApp, protocol: type[asyncio.Protocol] | None = None) -> uvicorn.Server:
+    """Return a server for a page; one process, errors alone in its log.
+
+    Args:
+        app: the page.
+        protocol: of a connection; None for `TimeLimitedProtocol`.
+    """
+    import uvicorn
+    from geosim.search.web.protocol import TimeLimitedProtocol
+
+    config = uvicorn.Config(
+        app,
+        http=protocol or TimeLimitedProtocol,
+        ws="none",
+        lifespan="on",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    return uvicorn.Server(config)
+
+
+def _run(app: ASGIApp, listener: socket.socket) -> None:
+    """Serve until Ctrl-C or a polite kill, and return."""
+    server = make_server(app)
+    # uvicorn ends well, then raises the signal again: the store is still to be closed.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        return
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,1 @@
+"""Evaluates recipes by retrieval on held-out queries, and reports it."""

@@ -1,0 +1,62 @@
+"""Plots of a study, drawn without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from geosim.trainer.files import replacing
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+
+def confusion_plot(matrix: NDArray[np.int64], classes: Sequence[str], path: Path) -> None:
+    """Draw a confusion matrix, each row as shares of its true class, with counts written in."""
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = 2.4 + 0.62 * len(classes)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot(xlabel="voted class", ylabel="true class", title="k-NN confusion")
+    # The root brings out what matters: the few queries off the diagonal.
+    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), classes)
+    for row, column in np.ndindex(*matrix.shape):
+        colour = "white" if shares[row, column] > 0.3 else "black"
+        text = f"{matrix[row, column]:,}"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    _save(figure, path)
+
+
+def precision_plot(curves: Mapping[str, NDArray[np.float64]], path: Path) -> None:
+    """Draw precision against k, a line per recipe and split."""
+    figure = Figure(figsize=(8.0, 4.6), layout="constrained")
+    axes = figure.add_subplot(xlabel="k", ylabel="precision at k", title="Precision against k")
+    for name, values in curves.items():
+        style = "--" if name.endswith("overlap-free") else "-"
+        axes.plot(range(1, len(values) + 1), values, style, label=name)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def score_plot(same: NDArray[np.float64], other: NDArray[np.float64], path: Path) -> None:
+    """Draw how scores of hits of the query's class, and of other classes, are distributed."""
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    axes = figure.add_subplot(
+        xlabel="score", ylabel="share of the hits of that kind", title="Scores of the first 10 hits"
+    )
+    low = min((float(np.quantile(one, 0.001)) for one in (same, other) if len(one)), default=0.0)
+    edges = np.linspace(low, 1.0, 60)
+    for values, label, colour in ((same, "same class", "C0"), (other, "other class", "C1")):
+        if len(values):
+            weights = np.full(len(values), 1 / len(values))
+            name = f"{label} ({len(values):,})"
+            axes.hist(values, edges.tolist(), weights=weights, alpha=0.6, label=name, color=colour)
+    axes.legend()
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)

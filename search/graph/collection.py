@@ -1,0 +1,71 @@
+"""A whole collection as arrays, for what looks at all images at once: the map, the exports.
+
+Owns reading it, batch by batch. Of the vectors two copies are held while they are sorted, then one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from geosim.ingest.schema import point_id
+from geosim.ingest.store.protocol import VectorStore
+from geosim.trainer.heads.head import EMBEDDING_DIM
+from geosim.trainer.progress import Progress
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Collection:
+    """All images of a collection, sorted by path.
+
+    Attributes:
+        paths: n stored paths.
+        labels: their classes; equal ones are one string.
+        hashes: hex SHA-256 of the files.
+        vectors: ``(n, 32) float32``, L2 norm 1; ``(0, 32)`` where they were not asked for.
+    """
+
+    paths: list[str]
+    labels: list[str]
+    hashes: list[str]
+    vectors: NDArray[np.float32]
+
+    @property
+    def ids(self) -> list[str]:
+        """The points' ids, which follow from the paths."""
+        return [point_id(path) for path in self.paths]
+
+
+def read_collection(store: VectorStore, *, vectors: bool = True) -> Collection:
+    """Read all points of a store.
+
+    Args:
+        store: a server's collection may change meanwhile; what the scan gave counts.
+        vectors: whether they are needed.
+    """
+    paths: list[str] = []
+    labels: list[str] = []
+    hashes: list[str] = []
+    one_of: dict[str, str] = {}
+    count = store.count()
+    read = np.empty((count if vectors else 0, EMBEDDING_DIM), dtype=np.float32)
+    with Progress("loading", count) as bar:
+        for batch in store.scan(vectors=vectors):
+            done, stop = len(paths), len(paths) + len(batch)
+            payloads = [point.payload for point in batch]
+            paths += [payload.path for payload in payloads]
+            labels += [one_of.setdefault(p.label, p.label) for p in payloads]
+            hashes += [payload.sha256 for payload in payloads]
+            if vectors:
+                if stop > len(read):
+                    read = np.concatenate([read, np.empty((stop, EMBEDDING_DIM), np.float32)])
+                read[done:stop] = np.stack([p.vector for p in batch if p.vector is not None])
+            bar.update(len(batch))
+    order = sorted(range(len(paths)), key=paths.__getitem__)
+    return Collection(
+        [paths[row] for row in order],
+        [labels[row] for row in order],
+        [hashes[row] for row in order],
+        read[order] if vectors else read,
+    )

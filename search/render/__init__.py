@@ -1,0 +1,1 @@
+"""Answers for the eye: tables, JSON and contact sheets."""

@@ -1,0 +1,180 @@
+import numpy as np
+import pytest
+from geosim.search.graph.cells import PART, Lists
+from geosim.search.graph.neighbours import BLOCK, LISTED_FROM, WORTHWHILE, nearest, neighbour_graph
+from geosim.search.graph.ranking import Gallery
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def whole(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    blocks = list(neighbour_graph(vectors, k))
+    starts = np.cumsum([0, *(len(block.rows) for block in blocks)])
+    assert [block.start for block in blocks] == starts[:-1].tolist()
+    return np.concatenate([b.rows for b in blocks]), np.concatenate([b.scores for b in blocks])
+
+
+def brute(
+    vectors: np.ndarray, k: int, queries: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every pair in float64; ties at 6 decimals by row number; the row itself left out."""
+    wide = vectors.astype(np.float64)
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    rows, scores = [], []
+    for own in range(len(wide)) if queries is None else queries:
+        cosines = np.round(np.clip(wide @ wide[own], -1, 1), 6)
+        order = [row for row in np.lexsort((np.arange(len(wide)), -cosines)) if row != own][:k]
+        rows.append(order)
+        scores.append(cosines[order])
+    return np.array(rows), np.array(scores)
+
+
+def test_by_hand() -> None:
+    vectors = unit(np.array([[1, 0], [1, 1], [0, 1]], dtype=np.float32))
+    rows, scores = whole(vectors, 2)
+    assert rows.tolist() == [[1, 2], [0, 2], [1, 0]]
+    assert scores.tolist() == [[0.707107, 0.0], [0.707107, 0.707107], [0.707107, 0.0]]
+
+
+@pytest.mark.parametrize("k", [1, 10, 40])
+def test_equals_brute_force(k: int) -> None:
+    vectors = unit(np.random.default_rng(0).random((2500, 32)))
+    rows, scores = whole(vectors, k)
+    expected_rows, expected_scores = brute(vectors, k)
+    np.testing.assert_array_equal(rows, expected_rows)
+    np.testing.assert_array_equal(scores, expected_scores)
+
+
+def test_identical_vectors_are_ordered_by_row_however_many_there_are() -> None:
+    generator = np.random.default_rng(1)
+    distinct = unit(generator.random((40, 32)))
+    vectors = distinct[generator.integers(0, 8, 600)]  # about 75 copies of each of 8 vectors
+    rows, scores = whole(vectors, 10)
+    expected_rows, expected_scores = brute(vectors, 10)
+    np.testing.assert_array_equal(rows, expected_rows)
+    np.testing.assert_array_equal(scores, expected_scores)
+    assert not (rows == np.arange(600)[:, None]).any(), "no row is its own neighbour"
+
+
+def test_k_is_cut_to_the_others_there_are() -> None:
+    vectors = unit(np.random.default_rng(2).random((4, 32)))
+    assert whole(vectors, 10)[0].shape == (4, 3)
+    assert whole(vectors[:1], 10)[0].shape == (1, 0)
+
+
+def close_to(vector: np.ndarray, count: int, spread: float) -> np.ndarray:
+    """Unit vectors about ``spread`` away from one."""
+    noise = np.random.default_rng(5).normal(size=(count, 32)) * spread / np.sqrt(32)
+    return unit(vector + noise)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-4, 1e-3, 3e-3])
+@pytest.mark.parametrize("where", ["all", "end", "spread"])
+def test_a_crowd_of_equal_scores_is_ordered_by_row(spread: float, where: str) -> None:
+    """A crowd that no margin holds: its scores are equal, or differ in the last decimal or two."""
+    generator = np.random.default_rng(6)
+    vectors = unit(generator.random((3000, 32)))
+    crowd = {
+        "all": np.arange(3000),
+        "end": np.arange(1700, 3000),
+        "spread": np.sort(generator.choice(3000, 1300, replace=False)),
+    }[where]
+    vectors[crowd] = close_to(vectors[0], len(crowd), spread)
+    rows, scores = whole(vectors, 10)
+    queries = generator.choice(3000, 150, replace=False)
+    expected_rows, expected_scores = brute(vectors, 10, queries)
+    np.testing.assert_array_equal(rows[queries], expected_rows)
+    np.testing.assert_array_equal(scores[queries], expected_scores)
+
+
+def test_blocks_meet_without_a_gap() -> None:
+    count = 2 * BLOCK + 5
+    vectors = unit(np.random.default_rng(7).random((count, 32)))
+    vectors[BLOCK - 40 : BLOCK + 40] = vectors[0]
+    rows, scores = whole(vectors, 10)
+    queries = np.array([0, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK, count - 1])
+    expected_rows, expected_scores = brute(vectors, 10, queries)
+    np.testing.assert_array_equal(rows[queries], expected_rows)
+    np.testing.assert_array_equal(scores[queries], expected_scores)
+
+
+def test_an_abandoned_graph_stops() -> None:
+    blocks = neighbour_graph(unit(np.random.default_rng(8).random((3 * BLOCK, 32))), 1)
+    assert next(blocks).start == 0
+    blocks.close()
+    assert list(blocks) == []
+
+
+def test_nearest_in_a_gallery_orders_ties_by_row() -> None:
+    generator = np.random.default_rng(9)
+    gallery = unit(generator.random((2000, 32)))
+    gallery[700:1900] = gallery[5]
+    queries = np.concatenate([gallery[5:6], unit(generator.random((3, 32)))])
+    rows, scores = nearest(gallery, queries, 30)
+    assert rows[0].tolist() == [5, *range(700, 729)]
+    assert scores[0].tolist() == [1.0] * 30
+    cosines = np.round(queries.astype(np.float64) @ gallery.T.astype(np.float64), 6)
+    np.testing.assert_allclose(scores, -np.sort(-cosines, axis=1)[:, :30], atol=1.1e-6)
+
+
+def clustered(count: int, spread: float) -> np.ndarray:
+    """Unit vectors around 40 centres, a quarter of them opposite to others, and 30 stragglers."""
+    generator = np.random.default_rng(10)
+    centres = unit(generator.normal(size=(40, 32)))
+    centres[30:] = -centres[:10]
+    vectors = centres[generator.integers(0, 40, count)]
+    vectors = vectors + generator.normal(size=vectors.shape) * spread / np.sqrt(32)
+    vectors[generator.choice(count, 30, replace=False)] = generator.normal(size=(30, 32))
+    return unit(vectors)
+
+
+@pytest.mark.parametrize("k", [1, 10, 150])
+@pytest.mark.parametrize("spread", [0.02, 0.3])
+def test_clusters_are_searched_list_by_list_and_exactly(k: int, spread: float) -> None:
+    vectors = clustered(LISTED_FROM + 500, spread)
+    gallery = Gallery.of(vectors)
+    assert Lists.of(gallery, k).share(gallery, k) < WORTHWHILE, "most pairs are passed over"
+    rows, scores = whole(vectors, k)
+    stragglers = np.argsort(scores[:, 0])[:20]
+    queries = np.concatenate([stragglers, np.arange(0, len(vectors), 97)])
+    expected_rows, expected_scores = brute(vectors, k, queries)
+    np.testing.assert_array_equal(rows[queries], expected_rows)
+    np.testing.assert_array_equal(scores[queries], expected_scores)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-4, 3e-3])
+def test_a_crowd_among_clusters_is_ordered_by_row(spread: float) -> None:
+    vectors = clustered(LISTED_FROM, 0.1)
+    crowd = np.sort(np.random.default_rng(11).choice(LISTED_FROM, 1500, replace=False))
+    vectors[crowd] = close_to(vectors[0], len(crowd), spread)
+    rows, scores = whole(vectors, 10)
+    queries = np.concatenate([crowd[::50], np.arange(5, LISTED_FROM, 331)])
+    expected_rows, expected_scores = brute(vectors, 10, queries)
+    np.testing.assert_array_equal(rows[queries], expected_rows)
+    np.testing.assert_array_equal(scores[queries], expected_scores)
+
+
+@pytest.mark.parametrize("kind", ["without clusters", "all equal", "two points"])
+def test_vectors_that_lists_do_not_divide(kind: str) -> None:
+    generator = np.random.default_rng(12)
+    vectors = {
+        "without clusters": unit(generator.normal(size=(LISTED_FROM, 32))),
+        "all equal": np.repeat(unit(generator.normal(size=(1, 32))), LISTED_FROM, axis=0),
+        "two points": unit(generator.normal(size=(2, 32)))[np.arange(LISTED_FROM) % 2],
+    }[kind]
+    parts = Lists.of(Gallery.of(vectors), 10).parts()
+    assert max(len(own) for _, own in parts) <= PART, "memory is bounded, however large a list"
+    rows, scores = whole(vectors, 10)
+    queries = np.arange(0, LISTED_FROM, 499)
+    expected_rows, expected_scores = brute(vectors, 10, queries)
+    np.testing.assert_array_equal(rows[queries], expected_rows)
+    np.testing.assert_array_equal(scores[queries], expected_scores)
+
+
+@pytest.mark.parametrize("count", [500, LISTED_FROM])
+def test_progress_counts_every_vector_once(count: int) -> None:
+    done: list[int] = []
+    list(neighbour_graph(clustered(count, 0.1), 3, progress=done.append))
+    assert sum(done) == count

@@ -1,0 +1,184 @@
+"""ResNet50 as Keras ships it, with its preprocessing inside the graph, and its ImageNet weights.
+
+Owns the model's graph, the reading of a weights file and the one copy of the published file in
+Keras' own cache. Does not decide when this backbone is used, does not decode or resize images and
+does not train.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geosim.trainer.data.fetch import fetch
+from geosim.trainer.errors import DownloadError, WeightsError
+from geosim.trainer.runtime.keras import import_keras
+
+if TYPE_CHECKING:
+    import keras
+
+INPUT_SIZE = 224
+FEATURES = 2048
+
+# Means of the ImageNet training pictures in blue, green, red; subtracted by the mode "caffe" of
+# keras.applications.imagenet_utils, which ResNet50's published weights were trained with.
+MEAN_BGR = (103.939, 116.779, 123.68)
+
+_BACKBONE = "resnet50"
+_REMEDY = "give a file with --weights FILE, or take --backbone efficientnet-lite0"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A weights file as its publisher describes it."""
+
+    url: str
+    size: int  # bytes
+    md5: str
+
+
+# The address and the MD5 stand in keras/src/applications/resnet.py (BASE_WEIGHTS_PATH and
+# WEIGHTS_HASHES); the size is that of the file at this address.
+PUBLISHED = Published(
+    url="https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
+    "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    size=94_765_736,
+    md5="4d473c1dd8becc155b73f8504c6f6626",
+)
+
+
+def build() -> keras.Model:
+    """Builds ResNet50 without its classifier, with random weights.
+
+    The input is RGB ``(n, 224, 224, 3)``, uint8 or float, range 0..255. The preprocessing is part
+    of the graph and equals ``keras.applications.resnet.preprocess_input``.
+
+    Returns:
+        A model with output ``(n, 2048)`` float32, globally averaged features, not negative.
+    """
+    keras = import_keras()
+    shape = (INPUT_SIZE, INPUT_SIZE, 3)
+    backbone = keras.applications.ResNet50(
+        include_top=False, pooling="avg", weights=None, input_shape=shape, name=_BACKBONE
+    )
+    image = keras.Input(shape, name="image")
+    bgr = keras.ops.flip(image, axis=-1)
+    centred = keras.layers.Rescaling(
+        1.0, offset=[-mean for mean in MEAN_BGR], name="subtract_mean"
+    )(bgr)
+    return keras.Model(image, backbone(centred), name="resnet50_features")
+
+
+def load_pretrained(model: keras.Model, path: Path) -> None:
+    """Sets the weights of ``model`` from a ``.h5`` file in the layout that Keras publishes.
+
+    Layers are matched in their order, as Keras does for this file. After an error the weights of
+    the model are undefined.
+
+    Args:
+        model: What `build` returned.
+        path: The file, without classifier ("notop").
+
+    Raises:
+        WeightsError: The file is absent, damaged, or holds the weights of another network.
+    """
+    expected = f"expected a Keras .h5 file of ResNet50 without top; {_REMEDY}"
+    if not path.is_file():
+        raise WeightsError(f"no weights file {path}; {expected}")
+    if path.suffix != ".h5":
+        raise WeightsError(f"weights file {path} is no .h5 file; {expected}")
+    try:
+        model.get_layer(_BACKBONE).load_weights(path)
+    # h5py and Keras raise OSError, KeyError, ValueError, TypeError and more for a file that does
+    # not fit, none of them documented.
+    except Exception as error:
+        raise WeightsError(f"cannot use weights {path} ({_one_line(error)}); {expected}") from error
+
+
+def pretrained_file(*, timeout: float, published: Published = PUBLISHED) -> Path:
+    """Returns the published weights file in Keras' own cache, downloaded if it is not there.
+
+    The publisher gives an MD5 and no better digest. Size and MD5 are checked when the file is
+    first seen; its SHA-256 is then recorded beside it, in ``<file>.sha256``, and is what is
+    checked from then on.
+
+    Args:
+        timeout: Seconds to wait for the connection and for each next piece of data.
+        published: The file to have.
+
+    Raises:
+        WeightsError: The file is out of reach, damaged, or was changed after it was recorded.
+    """
+    try:
+        path = _cache_folder() / published.url.rpartition("/")[2]
+        fresh = not path.exists()
+        if fresh:
+            fetch(
+                published.url,
+                path,
+                timeout=timeout,
+                expected_bytes=published.size,
+                label="ResNet50 weights",
+            )
+        try:
+            _verify(path, published)
+        except WeightsError:
+            if fresh:
+                path.unlink()
+            raise
+    except (DownloadError, OSError, RuntimeError) as error:  # RuntimeError: there is no home
+        raise WeightsError(
+            f"no ImageNet weights for ResNet50: {_one_line(error)}; {_REMEDY}"
+        ) from error
+    return path
+
+
+def _verify(path: Path, published: Published) -> None:
+    """Checks ``path`` against its recorded SHA-256, or against ``published`` and records it."""
+    received = _digest(path, "sha256")
+    record = path.with_name(f"{path.name}.sha256")
+    if record.exists():
+        expected = record.read_text(encoding="ascii", errors="replace").strip()
+        if received != expected:
+            raise WeightsError(
+                f"weights {path} have SHA-256 {received}, expected {expected} from {record.name};"
+                f" delete both files and run again, or {_REMEDY}"
+            )
+        return
+    size, md5 = path.stat().st_size, _digest(path, "md5")
+    if (size, md5) != (published.size, published.md5):
+        raise WeightsError(
+            f"weights {path} have {size} bytes and MD5 {md5}, expected {published.size} bytes and"
+            f" MD5 {published.md5}; delete the file and run again, or {_REMEDY}"
+        )
+    # In a cache that cannot be written the MD5 is checked every time.
+    with contextlib.suppress(OSError):
+        record.write_text(f"{received}\n", encoding="ascii")
+
+
+def _cache_folder() -> Path:
+    """Returns the folder that ``keras.utils.get_file`` keeps weights in.
+
+    Unlike Keras, a folder that cannot be written is not exchanged for one in ``/tmp``, where
+    anybody could put the file.
+    """
+    home = Path(os.environ.get("KERAS_HOME", "~/.keras"))
+    return home.expanduser() / "models"
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    """Returns the hexadecimal digest of a file."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _one_line(error: Exception) -> str:
+    """Returns an error's first line, or its type's name where it has no text."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,1 @@
+"""The commands `train` and `download`, and what all commands share."""

@@ -1,0 +1,220 @@
+"""Data sets: a folder of class folders, or a .zip of one, as sorted records.
+
+Owns which files count, which class they belong to, how they are called in a collection, and
+reading their bytes. Does not decode them (`trainer/data/images.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from geosim.trainer.errors import DatasetError, ImageError
+from geosim.trainer.data.images import ENDINGS
+from geosim.trainer.data.sources import Archive, Files, Record, Source
+
+READERS = 4
+"""Threads that read files: reading and hashing let go of the interpreter lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An image that was left out, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """A record and the SHA-256 (hex) of its bytes."""
+
+    record: Record
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The images below one root.
+
+    Attributes:
+        name: name of the root folder; the first part of every stored path.
+        location: the folder or archive, absolute.
+        records: sorted by stored path.
+        rejected: images that cannot belong, with reasons.
+        source: reads the records' bytes.
+    """
+
+    name: str
+    location: Path
+    records: tuple[Record, ...]
+    rejected: tuple[Rejected, ...]
+    source: Source
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, sorted."""
+        return tuple(sorted({record.label for record in self.records}))
+
+
+def open_dataset(location: Path) -> Dataset:
+    """List a data set.
+
+    The root is the folder that holds the class folders. It may lie below ``location``, or inside
+    the archive, under folders that hold nothing else. Hidden files, ``__MACOSX`` and files that
+    are no images by their ending are passed over.
+
+    Args:
+        location: a folder, or a .zip archive of one.
+
+    Raises:
+        DatasetError: missing, unreadable, unsafe or without any image in a class folder.
+    """
+    location = Path(os.path.abspath(location))  # noqa: PTH100 - keeps symbolic links as named
+    if location.is_dir():
+        found = [(parts, os.fspath(location.joinpath(*parts))) for parts in _walk(location)]
+        return _assemble(location, location.name, found, Files())
+    if location.is_file():
+        archive = Archive(location)
+        entries = [(tuple(name.split("/")), name) for name in archive.names()]
+        return _assemble(location, location.stem, entries, archive)
+    raise DatasetError(
+        f"{location} does not exist; expected a folder of class folders or a .zip of one. "
+        "Without data at hand, try `geosim demo`"
+    )
+
+
+def _walk(root: Path) -> Iterator[tuple[str, ...]]:
+    """Yield the parts of every file below ``root``; each folder once, links included."""
+    seen: set[tuple[int, int]] = set()
+
+    def fail(error: OSError) -> None:
+        raise DatasetError(
+            f"cannot list {error.filename}: {error.strerror}; make it readable, or leave it out. "
+            "Nothing was changed"
+        ) from error
+
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=fail):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            subfolders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        # Of two names of one folder the real one is met first, where they stand side by side.
+        subfolders[:] = sorted(
+            (name for name in subfolders if not _ignored(name)),
+            key=lambda name: (os.path.islink(os.path.join(folder, name)), name),  # noqa: PTH114, PTH118
+        )
+        parts = Path(folder).relative_to(root).parts
+        yield from ((*parts, name) for name in files)
+
+
+def _ignored(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _is_image(parts: tuple[str, ...]) -> bool:
+    return not any(map(_ignored, parts)) and PurePosixPath(parts[-1]).suffix.lower() in ENDINGS
+
+
+def _assemble(
+    location: Path,
+    name: str,
+    found: Iterable[tuple[tuple[str, ...], str]],
+    source: Source,
+) -> Dataset:
+    """Find the root among all paths and sort what lies below it into records and rejects."""
+    images = {parts: where for parts, where in found if parts and _is_image(parts)}
+    prefix = _root(images)
+    name = prefix[-1] if prefix else name
+    records, rejected = [], []
+    for parts, where in images.items():
+        path = "/".join((name, *parts[len(prefix) :]))
+        if not _encodable(path):
+            printable = path.encode("utf-8", "replace").decode()
+            rejected.append(Rejected(printable, "the file name is not valid UTF-8; rename it"))
+        elif len(parts) < len(prefix) + 2:
+            rejected.append(Rejected(path, "not inside a class folder"))
+        elif isinstance(source, Files) and not _regular(where):
+            rejected.append(Rejected(path, "not a regular file"))
+        else:
+            records.append(Record(path, parts[len(prefix)], where))
+    if not records:
+        why = f" ({len(rejected)} rejected: {rejected[0].reason})" if rejected else ""
+        raise DatasetError(
+            f"{location} holds no images in class folders{why}; expected "
+            f"{name}/<class>/<image> with one of {', '.join(sorted(ENDINGS))}"
+        )
+    records.sort(key=lambda record: record.path)
+    rejected.sort(key=lambda reject: reject.path)
+    return Dataset(name, location, tuple(records), tuple(rejected), source)
+
+
+def _root(images: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the folders above the root: those that all images share and that hold no classes."""
+    paths = list(images)
+    prefix: list[str] = []
+    while paths and len({parts[0] for parts in paths}) == 1:
+        below = [parts[1:] for parts in paths if len(parts) > 1]
+        classes = {parts[0] for parts in below if len(parts) > 1}
+        nested = all(len(parts) > 1 for parts in below)
+        if len(below) < len(paths) or not classes or not (nested or len(classes) > 1):
+            break
+        prefix.append(paths[0][0])
+        paths = below
+    return tuple(prefix)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _regular(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - a third of Path's cost
+    except OSError:
+        return False
+
+
+def hash_records(
+    source: Source,
+    records: Sequence[Record],
+    *,
+    progress: Callable[[int], object] = lambda _: None,
+) -> tuple[list[Hashed], list[Rejected]]:
+    """Read every record once and return the SHA-256 of its bytes, or why there is none.
+
+    Args:
+        source: reads the bytes.
+        records: in any order; the result keeps it.
+        progress: called with the number of records just done.
+    """
+    hashed: list[Hashed] = []
+    rejected: list[Rejected] = []
+    with ThreadPoolExecutor(READERS) as pool:
+        remaining = iter(records)
+        while block := list(islice(remaining, 256)):
+            for outcome in pool.map(lambda record: _hash(source, record), block):
+                if isinstance(outcome, Hashed):
+                    hashed.append(outcome)
+                else:
+                    rejected.append(outcome)
+            progress(len(block))
+    return hashed, rejected
+
+
+def _hash(source: Source, record: Record) -> Hashed | Rejected:
+    try:
+        return Hashed(record, hashlib.sha256(source.read(record)).hexdigest())
+    except ImageError as error:
+        return Rejected(record.path, str(error))

@@ -1,0 +1,120 @@
+"""Where an image's bytes come from: the file system, or a .zip archive.
+
+Reads, and refuses what is too large or unsafe. Which files belong to a data set is
+`trainer/data/dataset.py`.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from geosim.trainer.errors import DatasetError, ImageError
+from geosim.trainer.data.images import MAX_BYTES
+
+_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image of a data set.
+
+    Attributes:
+        path: stored path, POSIX: the root folder's name, the class, the rest
+            (``geological_similarity/marble/MGN0Z.jpg``).
+        label: class name, the folder right below the root.
+        source: where the bytes are: a file system path, or an entry's POSIX path in the archive.
+    """
+
+    path: str
+    label: str
+    source: str
+
+
+class Source(Protocol):
+    """Anything that turns a record into bytes."""
+
+    def read(self, record: Record) -> bytes:
+        """Return the file's bytes; raise `ImageError` where that is not possible."""
+
+
+class Files:
+    """Reads records whose source is a path in the file system."""
+
+    def read(self, record: Record) -> bytes:
+        """Return the file's bytes.
+
+        Raises:
+            ImageError: it cannot be read, is no regular file or is too large.
+        """
+        path = Path(record.source)
+        try:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its other end
+                raise ImageError("not a regular file")
+            _check_size(status.st_size)
+            return path.read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: a name no file can have
+            raise ImageError(
+                f"cannot be read: {getattr(error, 'strerror', None) or error}"
+            ) from error
+
+
+class Archive:
+    """Reads records whose source is an entry of one .zip; safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except Exception as error:  # a damaged directory makes zipfile raise nearly anything
+            raise DatasetError(
+                f"{path} is no readable .zip archive ({error}); download or pack it again"
+            ) from error
+        entries = {"/".join(self._parts(entry)): entry for entry in self._zip.infolist()}
+        self._entries = {name: entry for name, entry in entries.items() if not entry.is_dir()}
+
+    def names(self) -> Iterator[str]:
+        """Yield the relative POSIX paths of the entries that are files."""
+        yield from self._entries
+
+    def _parts(self, entry: zipfile.ZipInfo) -> tuple[str, ...]:
+        """Return an entry's folders and name; some packers on Windows write backslashes only.
+
+        Raises:
+            DatasetError: the name would lead outside the archive's own folder.
+        """
+        name = entry.filename
+        slashed = name.replace("\\", "/")
+        if ".." in PurePosixPath(slashed).parts or _ABSOLUTE.match(name):
+            raise DatasetError(
+                f"{self._zip.filename} holds the unsafe path {name!r}; refused as a "
+                "whole, pack it again with relative paths"
+            )
+        return PurePosixPath(name if "/" in name else slashed).parts
+
+    def read(self, record: Record) -> bytes:
+        """Return the entry's bytes.
+
+        Raises:
+            ImageError: it is damaged, encrypted or too large.
+        """
+        entry = self._entries.get(record.source)
+        if entry is None:
+            raise ImageError("not in the archive")
+        _check_size(entry.file_size)
+        try:
+            return self._zip.read(entry)
+        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+            raise ImageError(f"cannot be read from the archive: {error}") from error
+        except Exception as error:  # zlib.error and other decompressors' own
+            raise ImageError(f"damaged in the archive: {error}") from error
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise ImageError(f"{size:,} bytes; at most {MAX_BYTES:,} are read, so make it smaller")

@@ -1,0 +1,1 @@
+"""What an honest evaluation needs: retrieval metrics, and images that share pixels."""

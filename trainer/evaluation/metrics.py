@@ -1,0 +1,145 @@
+"""Retrieval metrics: pure functions of ranked hits, in numpy.
+
+Conventions, the same for all of them:
+
+- A ranking is a row of gallery hits, best first. The query itself is never among them: queries are
+  held out of the gallery, so there is nothing to leave out.
+- A hit is relevant if it has the query's class.
+- Ties in score are ordered by gallery row, which is the order of stored paths; a metric sees the
+  order it is given and has no tie rule of its own, but for the vote of `knn_votes`.
+
+Which images are queries and which the gallery is decided in `search/evaluation/study.py`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Relevance = NDArray[np.bool_]
+
+
+def precision_at(relevant: Relevance, k: int) -> NDArray[np.float64]:
+    """Return the share of relevant hits among the first ``k``, per query.
+
+    Example: hits ``[yes, no, yes, yes]`` have precision 1, 1/2, 2/3, 3/4 at 1, 2, 3, 4.
+
+    Args:
+        relevant: ``(n, m) bool``, m at least ``k``.
+        k: 1 to m.
+
+    Returns:
+        ``(n,) float64``, 0 to 1.
+    """
+    return np.asarray(relevant[:, :k].mean(axis=1, dtype=np.float64))
+
+
+def average_precision_at(
+    relevant: Relevance, k: int, in_gallery: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the average precision of the first ``k`` hits, per query.
+
+    The mean of the precision at each rank that holds a relevant hit, divided by the number of
+    relevant images that ``k`` places could show: ``sum_i precision(i) * relevant(i) / min(k, r)``
+    (Manning, Raghavan, Schuetze: Introduction to Information Retrieval, 8.4, cut at k).
+
+    Example: hits ``[yes, no, yes]``, k = 3, with 5 relevant images in the gallery: the precision is
+    1 at rank 1 and 2/3 at rank 3, so (1 + 2/3) / 3 = 0.5556.
+
+    Args:
+        relevant: ``(n, m) bool``, m at least ``k``.
+        k: 1 to m.
+        in_gallery: ``(n,)`` number of relevant images in the gallery; 0 gives 0.
+
+    Returns:
+        ``(n,) float64``, 0 to 1.
+    """
+    hits = relevant[:, :k]
+    precision = np.cumsum(hits, axis=1) / np.arange(1, k + 1)
+    total = (precision * hits).sum(axis=1)
+    possible = np.minimum(in_gallery, k)
+    average = np.zeros(len(hits))
+    np.divide(total, possible, out=average, where=possible > 0)
+    return average
+
+
+def knn_votes(
+    labels: NDArray[np.int64], scores: NDArray[np.float64], classes: int
+) -> NDArray[np.int64]:
+    """Return the class that the hits vote for, per query; each hit's vote weighs its score.
+
+    Negative scores do not vote. Equal totals go to the class of the better ranked hit.
+
+    Example: classes ``[a, b, b]`` with scores ``[0.9, 0.5, 0.3]`` vote a, 0.9 to 0.8.
+
+    Args:
+        labels: ``(n, k)`` class numbers of the hits, best first.
+        scores: ``(n, k)`` cosines.
+        classes: number of classes.
+
+    Returns:
+        ``(n,)`` class numbers.
+    """
+    count, k = labels.shape
+    votes = np.zeros((count, classes))
+    np.add.at(votes, (np.arange(count)[:, None], labels), np.maximum(scores, 0.0))
+    # The best rank of a class breaks ties: it is worth less than any difference in votes.
+    best_rank = np.full((count, classes), k)
+    for rank in reversed(range(k)):
+        best_rank[np.arange(count), labels[:, rank]] = rank
+    return np.lexsort((best_rank, -np.round(votes, 9)), axis=1)[:, 0]
+
+
+def confusion_matrix(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """Return ``(classes, classes)`` counts: row the true class, column the predicted one."""
+    matrix = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(matrix, (truth, predicted), 1)
+    return matrix
+
+
+def recall_of_partners(
+    hits: NDArray[np.int64], queries: NDArray[np.int64], partners: NDArray[np.int64], k: int
+) -> NDArray[np.bool_]:
+    """Tell for each query with an overlapping partner whether one is among its first ``k`` hits.
+
+    A truth without labels: a partner shows some of the same rock surface.
+
+    Args:
+        hits: ``(n, m)`` gallery rows of the hits of all n queries.
+        queries: ``(p,)`` query numbers, 0 to n - 1; a query stands once for each partner.
+        partners: ``(p,)`` the gallery rows of their partners.
+        k: 1 to m.
+
+    Returns:
+        ``(q,) bool``, one for each different query in ``queries``, ascending.
+    """
+    found = (hits[queries, :k] == partners[:, None]).any(axis=1)
+    different, position = np.unique(queries, return_inverse=True)
+    recalled = np.zeros(len(different), dtype=bool)
+    np.logical_or.at(recalled, position, found)
+    return recalled
+
+
+def per_class(
+    values: NDArray[np.float64] | NDArray[np.bool_], labels: NDArray[np.int64], classes: int
+) -> NDArray[np.float64]:
+    """Return the mean of ``values`` over the queries of each class; NaN for a class without any."""
+    sums = np.bincount(labels, weights=values, minlength=classes)
+    counts = np.bincount(labels, minlength=classes)
+    means = np.full(classes, np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means
+
+
+def most_confused(matrix: NDArray[np.int64], limit: int = 5) -> list[tuple[int, int, int]]:
+    """Return the largest off-diagonal entries as (true class, predicted class, count)."""
+    off = matrix - np.diag(np.diag(matrix))
+    order = np.argsort(-off, axis=None, kind="stable")[:limit]
+    rows, columns = np.unravel_index(order, off.shape)
+    return [
+        (int(row), int(column), int(off[row, column]))
+        for row, column in zip(rows, columns, strict=True)
+        if off[row, column] > 0
+    ]

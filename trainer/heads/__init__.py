@@ -1,0 +1,1 @@
+"""Heads: what turns the features of a backbone into the embedding."""

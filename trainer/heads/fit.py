@@ -1,0 +1,197 @@
+"""Fits a head on frozen features.
+
+Owns the loss, the optimiser and which epoch is kept. What the head computes afterwards is
+`trainer/heads/head.py`; where features come from is `trainer/features.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from geosim.trainer.backbones.registry import BackboneSpec
+from geosim.trainer.data.split import stratified_split
+from geosim.trainer.errors import ModelError
+from geosim.trainer.heads.head import EMBEDDING_DIM, HEADS, Head, Hidden
+from geosim.trainer.runtime.keras import import_keras
+from numpy.typing import NDArray
+
+LEARNING_RATE = 1e-3
+"""Adam's usual rate, Keras' default."""
+
+HIDDEN_WIDTH = 512
+"""Width of the cosine head's hidden layer."""
+
+COSINE_SCALE = 16.0
+"""What cosines are multiplied by before the softmax, which could not be sure of -1 to 1 alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What a training can be told.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images per step.
+        validation_split: share of each class held out to choose the best epoch by; 0 trains on
+            all images and chooses by training loss.
+        seed: of the split, the initial weights and the order.
+        head: a name in `HEADS`; a backbone that is trained end to end has a head of its own.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    validation_split: float = 0.0
+    seed: int = 0
+    head: str = HEADS[0]
+
+    @classmethod
+    def of(cls, spec: BackboneSpec, **given: Any) -> TrainOptions:
+        """Return what was given, and a backbone's own settings for what is None or absent.
+
+        Raises:
+            ModelError: a head for a backbone that has its own.
+        """
+        own: dict[str, Any] = {"epochs": spec.epochs, "batch_size": spec.batch_size}
+        if spec.trained:
+            own["head"] = "cosine"
+            if given.get("head") not in (None, own["head"]):
+                raise ModelError(
+                    f"backbone {spec.name} is trained under a cosine softmax of its own, received "
+                    f"the head {given['head']!r}; leave --head out"
+                )
+        return cls(**own | {name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A fitted head and how it got there: losses per epoch, and the epoch kept (from 1)."""
+
+    head: Head
+    loss: list[float]
+    validation_loss: list[float]
+    best_epoch: int
+
+
+def fit_head(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    classes: int,
+    options: TrainOptions,
+    *,
+    width: int = EMBEDDING_DIM,
+    progress: Callable[[int], object] = lambda _: None,
+) -> Fit:
+    """Fit a head and a softmax over the classes; keep the best epoch.
+
+    ``dense-relu``: ``Dense(width, relu, name="embedding")`` and a softmax. ``cosine``: a hidden
+    layer, a linear embedding of unit norm, and a softmax over its scaled cosines with one learned
+    direction per class.
+
+    Best is the lowest validation loss, or the lowest training loss where nothing is held out.
+
+    Args:
+        features: ``(n, feature_width) float32``.
+        labels: ``(n,) int32``, 0 to ``classes - 1``.
+        classes: number of classes.
+        options: see `TrainOptions`.
+        width: of the embedding.
+        progress: called with 1 after each epoch.
+
+    Raises:
+        ModelError: an unknown head, features that are no finite numbers, or no epoch with a finite
+            loss.
+    """
+    if options.head not in HEADS:
+        raise ModelError(f"unknown head {options.head!r}; expected one of {', '.join(HEADS)}")
+    if not np.isfinite(features).all():
+        raise ModelError("there are features that are no finite numbers; delete the feature cache")
+    keras = import_keras()
+    keras.utils.set_random_seed(options.seed)
+    network = _network(keras, features.shape[1], width, classes, options.head)
+    network.compile(
+        optimizer=keras.optimizers.Adam(LEARNING_RATE),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=options.head == "cosine"),
+    )
+    kept, held = stratified_split(labels, options.validation_split, options.seed)
+    history = keep_best(
+        network,
+        features[kept],
+        labels[kept],
+        validation=(features[held], labels[held]) if len(held) else None,
+        epochs=options.epochs,
+        progress=progress,
+        batch_size=options.batch_size,
+    )
+    return Fit(_head(network, options.head), *history)
+
+
+def keep_best(
+    network: Any,
+    *data: Any,
+    validation: tuple[Any, Any] | None,
+    epochs: int,
+    progress: Callable[[int], object],
+    **how: Any,
+) -> tuple[list[float], list[float], int]:
+    """Fit a compiled Keras model and leave it with the weights of its best epoch.
+
+    Best is the lowest validation loss, or the lowest training loss where nothing is held out.
+
+    Args:
+        network: the model.
+        data: its inputs and targets, or one iterator of batches.
+        validation: inputs and targets held out.
+        epochs: passes over the data.
+        progress: called with 1 after each epoch.
+        how: passed on to Keras' ``fit``.
+
+    Returns:
+        Training losses, validation losses (empty without any) and the best epoch, from 1.
+
+    Raises:
+        ModelError: no epoch had a finite loss.
+    """
+    keras = import_keras()
+    monitor = "loss" if validation is None else "val_loss"
+    best = keras.callbacks.EarlyStopping(
+        monitor=monitor, mode="min", patience=epochs, restore_best_weights=True
+    )
+    tick = keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: progress(1))
+    history = network.fit(
+        *data, validation_data=validation, epochs=epochs, callbacks=[best, tick], verbose=0, **how
+    ).history
+    losses = np.array(history[monitor], dtype=np.float64)
+    if not np.isfinite(losses).any():
+        raise ModelError(
+            "training gave no finite loss; delete the feature cache, or try another --seed"
+        )
+    loss, held = ([float(one) for one in history.get(key, [])] for key in ("loss", "val_loss"))
+    return loss, held, int(np.nanargmin(losses)) + 1
+
+
+def _network(keras: Any, feature_width: int, width: int, classes: int, head: str) -> Any:
+    """Return the Keras model whose weights become a head."""
+    layers = keras.layers
+    features = keras.Input((feature_width,))
+    if head == "dense-relu":
+        x = layers.Dense(width, activation="relu", name="embedding")(features)
+        return keras.Model(features, layers.Dense(classes, activation="softmax")(x))
+    x = layers.Dense(HIDDEN_WIDTH, activation="relu", name="hidden")(features)
+    x = layers.UnitNormalization()(layers.Dense(width, name="embedding")(x))
+    directions = layers.Dense(classes, use_bias=False, kernel_constraint="unit_norm")
+    return keras.Model(features, layers.Rescaling(COSINE_SCALE)(directions(x)))
+
+
+def _head(network: Any, head: str) -> Head:
+    kernel, bias = _weights(network, "embedding")
+    if head == "dense-relu":
+        return Head(kernel, bias)
+    return Head(kernel, bias, relu=False, hidden=Hidden(*_weights(network, "hidden")))
+
+
+def _weights(network: Any, layer: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    kernel, bias = network.get_layer(layer).get_weights()
+    return np.ascontiguousarray(kernel), np.ascontiguousarray(bias)

@@ -1,0 +1,1 @@
+"""The generated data set of rock textures, for the demo and the tests."""

@@ -1,0 +1,132 @@
+"""The generated data set of rock textures, for the demo and the tests, as a folder on disk.
+
+Owns the folder: its names, its marker, and that it is whole or not there. What the pictures show is
+`trainer/sample/textures.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from geosim.trainer.errors import DatasetError
+from geosim.trainer.sample.textures import SAMPLE_CLASSES, draw
+from PIL import Image
+
+MARKER = ".sample.json"
+"""Hidden file in a finished sample: the parameters that made it."""
+
+RECIPE = 1
+"""Version of the textures; raised whenever one changes, so that an older sample is not reused."""
+
+PER_CLASS = 80
+"""Images per class unless asked otherwise: with 8 classes, seconds to draw and to learn."""
+
+SMALLEST = 16
+"""Least width in pixels at which the textures still show more than one grain."""
+
+JPEG_QUALITY = 92
+"""High enough that JPEG blocks do not become the texture the model learns."""
+
+
+def _parameters(per_class: int, size: int, seed: int) -> dict[str, Any]:
+    """Return what decides every pixel of a sample, as the marker file holds it."""
+    if per_class < 1 or size < SMALLEST or seed < 0:
+        raise DatasetError(
+            f"received {per_class} images per class of {size} px with seed {seed}; a sample needs "
+            f"at least 1 image per class, {SMALLEST} px and a seed of 0 or more"
+        )
+    return {
+        "recipe": RECIPE,
+        "classes": list(SAMPLE_CLASSES),
+        "per_class": per_class,
+        "size": size,
+        "seed": seed,
+    }
+
+
+def _names(per_class: int) -> list[str]:
+    """Return the images of a sample as paths relative to its folder, ordered."""
+    return [f"{label}/{label}-{i:04d}.jpg" for label in SAMPLE_CLASSES for i in range(per_class)]
+
+
+def _is_finished(folder: Path, parameters: dict[str, Any]) -> bool:
+    """Tell whether ``folder`` holds this very sample, whole; False where nothing is there.
+
+    Raises:
+        DatasetError: something else is there.
+    """
+    if not folder.exists():
+        return False
+    try:
+        stored = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        stored = None
+    if stored != parameters:
+        found = "no generated sample" if stored is None else f"a sample made with {stored}"
+        raise DatasetError(
+            f"{folder} exists and is {found}; expected {parameters}: nothing was written, name "
+            "another folder or remove this one"
+        )
+    missing = sum(not (folder / name).is_file() for name in _names(parameters["per_class"]))
+    if missing:
+        raise DatasetError(
+            f"{folder} is a generated sample with {missing} of its images missing; remove the "
+            "folder and generate it again"
+        )
+    return True
+
+
+def write_sample(
+    folder: Path,
+    *,
+    per_class: int = PER_CLASS,
+    size: int = 112,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Path:
+    """Write a sample as ``<folder>/<class>/<class>-<number>.jpg`` and return ``folder``.
+
+    A finished sample of the same parameters is left as it is. The images are written to a hidden
+    folder beside ``folder`` that is renamed at the end, so a killed run leaves no ``folder``.
+
+    Args:
+        folder: where the class folders go; must not exist, or hold this very sample.
+        per_class: images per class.
+        size: width and height in pixels.
+        seed: equal arguments give equal pixels.
+        progress: called after each image with 1, as the ``update`` of a progress bar expects; not
+            called when a finished sample is reused.
+
+    Raises:
+        DatasetError: an argument is out of range, ``folder`` holds something else, or it cannot be
+            written.
+    """
+    folder = Path(folder)
+    parameters = _parameters(per_class, size, seed)
+    if _is_finished(folder, parameters):
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
+            partial = Path(beside) / "sample"
+            for label in SAMPLE_CLASSES:
+                (partial / label).mkdir(parents=True)
+            for number, name in enumerate(_names(per_class)):
+                pixels = draw(name.split("/")[0], number % per_class, size=size, seed=seed)
+                Image.fromarray(pixels).save(partial / name, quality=JPEG_QUALITY)
+                if progress is not None:
+                    progress(1)
+            (partial / MARKER).write_text(json.dumps(parameters), encoding="utf-8")
+            partial.rename(folder)
+    except OSError as error:
+        if _is_finished(folder, parameters):  # another process wrote the same sample meanwhile
+            return folder
+        raise DatasetError(
+            f"the sample cannot be written to {folder}: {error}; name a folder whose parent can be "
+            "written to"
+        ) from error
+    return folder
