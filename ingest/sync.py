@@ -19,7 +19,7 @@ from geosim.trainer.data.dataset import Dataset, Rejected, hash_records
 from geosim.trainer.errors import StoreError
 from geosim.trainer.features import Extracted
 from geosim.trainer.model import Model
-from geosim.trainer.progress import Progress
+from geosim.trainer.progress import progress_bar
 from geosim.trainer.working import Working
 
 UPSERT_BATCH = 1024
@@ -93,7 +93,7 @@ def sync(
     started = time.perf_counter()
     served = None if image_url is None else _served(image_url)
     _prepare(store, ModelRef(model.fingerprint, model.spec.name), recreate=recreate)
-    with Progress("reading", len(dataset.records)) as bar:
+    with progress_bar("reading", len(dataset.records)) as bar:
         hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
     rejected = [*dataset.rejected, *unreadable]
     stored = {
@@ -116,7 +116,7 @@ def sync(
     ]
     extractor = model.extractor(working.features)
     written: list[str] = []
-    with Progress("embedding", len(todo)) as bar:
+    with progress_bar("embedding", len(todo)) as bar:
 
         def reject(one: Rejected) -> None:
             rejected.append(one)

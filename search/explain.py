@@ -188,7 +188,7 @@ def explained(
 
 def _best_scores(store: VectorStore) -> NDArray[np.float32]:
     """Return the score of the nearest other, no copy, of each image in the sample that has one."""
-    from geosim.trainer.progress import Progress
+    from geosim.trainer.progress import progress_bar
 
     ids = (point.payload.id for batch in store.scan(vectors=False) for point in batch)
     sample = store.fetch(heapq.nsmallest(SAMPLE, ids))
@@ -196,7 +196,7 @@ def _best_scores(store: VectorStore) -> NDArray[np.float32]:
     for row, point in enumerate(sample):
         rows.setdefault(point.payload.sha256, []).append(row)
     vectors, best = _vectors(sample), np.full(len(sample), -np.inf, dtype=np.float32)
-    with Progress("comparing", store.count()) as bar:
+    with progress_bar("comparing", store.count()) as bar:
         for batch in store.scan(vectors=True):
             scores = vectors @ _vectors(batch).T
             for column, point in enumerate(batch):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from geosim.ingest.store.protocol import VectorStore
 from geosim.search.resolver import QueryLike
 from geosim.search.searcher import Searcher
 from geosim.search.types import Hit, Result, SearchOptions
-from geosim.trainer.closing import Closing
 from geosim.trainer.errors import QueryError
 from geosim.trainer.working import Working
 
@@ -61,7 +61,7 @@ class Neighbours:
     neighbours: tuple[Neighbour, ...]
 
 
-class Index(Closing):
+class Index(AbstractContextManager["Index"]):
     """An open index; close it, or use it in a ``with`` block."""
 
     def __init__(self, store: VectorStore, working: Working) -> None:
@@ -162,3 +162,7 @@ class Index(Closing):
     def close(self) -> None:
         """Let go of the store; safe to call twice."""
         self._store.close()
+
+    def __exit__(self, *_: object) -> None:
+        """Close at the end of a ``with`` block."""
+        self.close()

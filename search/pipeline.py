@@ -12,7 +12,7 @@ from geosim.search.graph.export import ExportReport, export
 from geosim.search.render.result_sheet import save_results
 from geosim.search.searcher import Searcher
 from geosim.search.types import Result, SearchOptions
-from geosim.trainer.backbones.registry import Pretrained
+from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.train import TrainReport, train

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from geosim.trainer.backbones.registry import Backbone, Pretrained
+from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset, Hashed, Rejected, hash_records
 from geosim.trainer.data.images import prepare
 from geosim.trainer.data.sources import Source
 from geosim.trainer.errors import DatasetError, ImageError
 from geosim.trainer.features import FeatureExtractor
-from geosim.trainer.progress import Progress
-from geosim.trainer.runtime.choice import serve
+from geosim.trainer.progress import progress_bar
+from geosim.trainer.runtime.backbone import Backbone
+from geosim.trainer.runtime.choice import choose_runtime
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 TILE_SIZES = (16, 64)
 """Smallest and largest side in pixels at which a backbone is trained from scratch."""
@@ -92,7 +94,7 @@ def read_inputs(dataset: Dataset, pretrained: Pretrained, cache: Path) -> Inputs
         DatasetError: fewer than two classes have an image that can be decoded.
     """
     check_classes(dataset)
-    with Progress("reading", len(dataset.records)) as bar:
+    with progress_bar("reading", len(dataset.records)) as bar:
         hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
     rejected = [*dataset.rejected, *unreadable]
     extractor: FeatureExtractor | None = None
@@ -105,7 +107,7 @@ def read_inputs(dataset: Dataset, pretrained: Pretrained, cache: Path) -> Inputs
     else:
         spec = pretrained.spec
         extractor = FeatureExtractor(
-            spec, pretrained.fingerprint, lambda: serve(spec, backbone()), cache
+            spec, pretrained.fingerprint, lambda: choose_runtime(backbone(), spec.precision), cache
         )
         array, done = _features(dataset.source, hashed, extractor, rejected)
     items = tuple(item for item, good in zip(hashed, done, strict=True) if good)
@@ -162,7 +164,7 @@ def _pixels(
         done[row] = True
         return None
 
-    with ThreadPoolExecutor() as pool, Progress("decoding", len(hashed)) as bar:
+    with ThreadPoolExecutor() as pool, progress_bar("decoding", len(hashed)) as bar:
         for outcome in pool.map(decode, range(len(hashed))):
             if outcome is not None:
                 rejected.append(outcome)
@@ -180,7 +182,7 @@ def _features(
     rows = {item.record.path: row for row, item in enumerate(hashed)}
     features = np.zeros((len(hashed), extractor.spec.feature_width), dtype=np.float32)
     done = np.zeros(len(hashed), dtype=bool)
-    with Progress("features", len(hashed)) as bar:
+    with progress_bar("features", len(hashed)) as bar:
         reject = _counting(rejected, bar)
         for batch in extractor.extract(source, hashed, reject=reject):
             for extracted in batch:
@@ -191,7 +193,7 @@ def _features(
     return features, done
 
 
-def _counting(rejected: list[Rejected], bar: Progress) -> Callable[[Rejected], None]:
+def _counting(rejected: list[Rejected], bar: tqdm[Any]) -> Callable[[Rejected], None]:
     def reject(one: Rejected) -> None:
         rejected.append(one)
         bar.update(1)

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from geosim.trainer.backbones.registry import Backbone, BackboneSpec, Pretrained, build, spec_of
+from geosim.trainer.backbones.registry import spec_of
+from geosim.trainer.backbones.spec import BackboneSpec, Pretrained
 from geosim.trainer.errors import ModelError
 from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.files import replacing, sha256_of
 from geosim.trainer.heads.head import Head
-from geosim.trainer.runtime.choice import gpu_present, serve, serve_exported
+from geosim.trainer.runtime.backbone import Backbone
+from geosim.trainer.runtime.choice import choose_runtime, gpu_present
 from geosim.trainer.runtime.keras import KerasBackbone
-from geosim.trainer.runtime.openvino import Exported
+from geosim.trainer.runtime.openvino import Exported, OpenVinoBackbone
 
 CARD = "model.json"
 BACKBONE_FILES = {"backbone": ".weights.h5", "graph": ".xml", "graph_weights": ".bin"}
@@ -78,11 +80,12 @@ class Model:
         if self.spec.keras and not gpu_present():
             files = self.card["files"]
             _checked(self.folder, files["graph_weights"])
-            return serve_exported(self.spec, Exported.read(_checked(self.folder, files["graph"])))
-        backbone = build(self.spec)
+            exported = Exported.read(_checked(self.folder, files["graph"]))
+            return OpenVinoBackbone(exported, self.spec.precision)
+        backbone = self.spec.build(self.spec.input_size)
         if isinstance(backbone, KerasBackbone):
             backbone.load(_checked(self.folder, self.card["files"]["backbone"]))
-        return serve(self.spec, backbone)
+        return choose_runtime(backbone, self.spec.precision)
 
 
 def fingerprint_of(backbone_fingerprint: str, head: Head) -> str:

@@ -15,19 +15,19 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from geosim.trainer.backbones.registry import Backbone, BackboneSpec, Pretrained
+from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset, Rejected
 from geosim.trainer.errors import ModelError
-from geosim.trainer.heads.fit import LEARNING_RATE, Fit, TrainOptions, fit_head
+from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
 from geosim.trainer.inputs import Inputs, check_classes, read_inputs
 from geosim.trainer.model import Model, fingerprint_of, load_model, save_model
-from geosim.trainer.progress import Progress
-from geosim.trainer.runtime.choice import serve
+from geosim.trainer.progress import progress_bar
+from geosim.trainer.runtime.backbone import Backbone
+from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.runtime.keras import KerasBackbone
 from geosim.trainer.working import Working
 from numpy.typing import NDArray
@@ -87,18 +87,11 @@ def learn(
         progress: called with 1 after each epoch.
     """
     array, labels, classes = inputs.array[rows], inputs.labels[rows], len(inputs.classes)
-    if inputs.pretrained.spec.trained:
-        spec = inputs.pretrained.spec
-        backbone, fit = _trainable(spec).fit(array, labels, classes, options, progress=progress)
-        return Learned(fit, backbone, serve(spec, backbone))
+    spec = inputs.pretrained.spec
+    if spec.fit is not None:
+        backbone, fit = spec.fit(array, labels, classes, options, progress=progress)
+        return Learned(fit, backbone, choose_runtime(backbone, spec.precision))
     return Learned(fit_head(array, labels, classes, options, progress=progress), None, None)
-
-
-def _trainable(spec: BackboneSpec) -> ModuleType:
-    """Return the module that trains a backbone end to end, with its `fit` and `OPTIMIZER`."""
-    from geosim.trainer.backbones import tile_fusion, tile_resnet
-
-    return tile_fusion if spec.name == "tile-fusion" else tile_resnet
 
 
 def train(
@@ -138,7 +131,7 @@ def train(
         else:
             if keep is not None:
                 raise ModelError(keep)
-            with Progress("training", options.epochs, unit="epoch") as bar:
+            with progress_bar("training", options.epochs, unit="epoch") as bar:
                 everything = np.arange(len(inputs.items))
                 learned = learn(inputs, everything, options, progress=bar.update)
             zero = _zero(inputs, learned)
@@ -244,12 +237,6 @@ def _weights_digest(backbone: KerasBackbone) -> str:
     return digest.hexdigest()
 
 
-def _optimizer(inputs: Inputs) -> str:
-    if inputs.pretrained.spec.trained:
-        return str(_trainable(inputs.pretrained.spec).OPTIMIZER)
-    return f"Adam, rate {LEARNING_RATE}"
-
-
 def _facts(
     dataset: Dataset, inputs: Inputs, fit: Fit, options: TrainOptions, zero: tuple[str, ...]
 ) -> dict[str, Any]:
@@ -270,7 +257,7 @@ def _facts(
             "images_per_class": dict(zip(inputs.classes, counts, strict=True)),
             "zero_embeddings": list(zero),
             **asdict(options),
-            "optimizer": _optimizer(inputs),
+            "optimizer": inputs.pretrained.spec.optimizer,
             "loss": fit.loss,
             "validation_loss": fit.validation_loss,
             "best_epoch": fit.best_epoch,

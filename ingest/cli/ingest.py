@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 from geosim.ingest.cli.options import opened, store_options
-from geosim.trainer.cli.options import (
-    Command,
-    data_argument,
-    strict_option,
-    tell_rejected,
-    working_option,
-)
+from geosim.trainer.cli.command import Command
+from geosim.trainer.cli.messages import tell_rejected
+from geosim.trainer.cli.options import data_argument, strict_option, working_option
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:

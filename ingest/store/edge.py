@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from geosim.ingest.schema import (
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.ingest.store.exact import exact_top
 from geosim.ingest.store.protocol import SCAN_BATCH
-from geosim.trainer.closing import Closing
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from numpy.typing import NDArray
@@ -39,7 +38,7 @@ UPSERT_BATCH = 1024
 """Points per write. Qdrant Edge holds the GIL during a call: about 30 ms for this many."""
 
 
-class EdgeStore(Closing):
+class EdgeStore(AbstractContextManager["EdgeStore"]):
     """One collection in Qdrant Edge; a `VectorStore`.
 
     The shard is opened, and locked against other openers, by the first call that needs it.
@@ -180,6 +179,10 @@ class EdgeStore(Closing):
             finally:
                 self._shard = None
                 self._files.release()
+
+    def __exit__(self, *_: object) -> None:
+        """Close at the end of a ``with`` block."""
+        self.close()
 
     def _ask(self, queries: Sequence[Nearest], limit: int) -> list[list[Match]]:
         shard = self._open()

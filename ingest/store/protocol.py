@@ -7,7 +7,6 @@ Owns what every engine must do. The engines are `ingest/store/edge.py` and `inge
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Protocol
 
 import numpy as np
@@ -90,10 +89,5 @@ class VectorStore(Protocol):
     def __enter__(self) -> VectorStore:
         """Enter a ``with`` block."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the store at the end of a ``with`` block."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -27,7 +28,6 @@ from geosim.ingest.schema import (
 from geosim.ingest.store.exact import exact_top
 from geosim.ingest.store.protocol import SCAN_BATCH
 from geosim.ingest.store.server_requests import PAUSE_S, TRIES, open_client, send
-from geosim.trainer.closing import Closing
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ def connect(url: str, api_key: str | None, name: str, *, pause: float = PAUSE_S)
     return ServerStore(client, name, location=location, pause=pause)
 
 
-class ServerStore(Closing):
+class ServerStore(AbstractContextManager["ServerStore"]):
     """One collection on a Qdrant server; a `VectorStore`."""
 
     def __init__(
@@ -221,6 +221,10 @@ class ServerStore(Closing):
     def close(self) -> None:
         """Close the connections; safe to call twice."""
         self._client.close()
+
+    def __exit__(self, *_: object) -> None:
+        """Close at the end of a ``with`` block."""
+        self.close()
 
     def _ask(self, queries: Sequence[Nearest], limit: int) -> list[list[Match]]:
         requests = [

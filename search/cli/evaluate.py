@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from geosim.trainer.cli.command import Command
+from geosim.trainer.cli.messages import tell_rejected
 from geosim.trainer.cli.options import (
     MAX_SEED,
-    Command,
     Range,
     data_argument,
     recipe_options,
     table_or_json_option,
-    tell_rejected,
     working_option,
 )
 from geosim.trainer.working import Working
@@ -85,14 +85,13 @@ def evaluate(
     from geosim.search.evaluation.study import evaluate as measure
     from geosim.trainer.backbones.registry import choose
     from geosim.trainer.data.dataset import open_dataset
-    from geosim.trainer.heads.fit import TrainOptions
 
     dataset = open_dataset(data)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     folder = report or working.report
     study = Study(
-        options=TrainOptions.of(pretrained.spec, **options),
+        options=pretrained.spec.train_options(**options),
         splits=SPLITS if split == "both" else (split,),
         seeds=seeds,
         test_share=test_share,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 from geosim.ingest.cli.options import opened, store_options
-from geosim.trainer.cli.options import Command, working_option
+from geosim.trainer.cli.command import Command
+from geosim.trainer.cli.options import working_option
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 from geosim.search.graph.neighbours import nearest
-from geosim.trainer.backbones.registry import Pretrained
+from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset
 from geosim.trainer.data.images import prepare
 from geosim.trainer.data.split import overlap_free_split, stratified_split
@@ -34,7 +34,7 @@ from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.inputs import Inputs, read_inputs
-from geosim.trainer.progress import Progress
+from geosim.trainer.progress import progress_bar
 from geosim.trainer.train import Learned, learn
 from numpy.typing import NDArray
 
@@ -163,7 +163,7 @@ def _run(
         )
     options = TrainOptions(**asdict(study.options) | {"seed": seed})
     started = time.perf_counter()
-    with Progress(f"{facts['split']} {seed}", options.epochs, unit="epoch") as bar:
+    with progress_bar(f"{facts['split']} {seed}", options.epochs, unit="epoch") as bar:
         learned = learn(inputs, train, options, progress=bar.update)
     seconds = time.perf_counter() - started
     embedded = learned.embed(inputs.array)
@@ -272,12 +272,12 @@ def _overlaps(dataset: Dataset, inputs: Inputs, digest: str, folder: Path) -> Ov
             return Overlaps(stored["groups"], stored["pairs"], shifts)
     except DAMAGED_NPZ:
         pass  # not there yet, or damaged
-    with Progress("decoding", len(inputs.items)) as bar:
+    with progress_bar("decoding", len(inputs.items)) as bar:
         _, pictures, gone = read_pictures(dataset.source, inputs.items, progress=bar.update)
     if gone:
         raise DatasetError(f"{gone[0].path} changed while it was read; run again")
     labels = [item.record.label for item in inputs.items]
-    with Progress("overlaps", len(pictures)) as bar:
+    with progress_bar("overlaps", len(pictures)) as bar:
         found = find_overlaps(
             pictures, labels, [item.sha256 for item in inputs.items], progress=bar.update
         )

@@ -11,7 +11,7 @@ import numpy as np
 from geosim.ingest.schema import point_id
 from geosim.ingest.store.protocol import VectorStore
 from geosim.trainer.heads.head import EMBEDDING_DIM
-from geosim.trainer.progress import Progress
+from geosim.trainer.progress import progress_bar
 from numpy.typing import NDArray
 
 
@@ -50,7 +50,7 @@ def read_collection(store: VectorStore, *, vectors: bool = True) -> Collection:
     one_of: dict[str, str] = {}
     count = store.count()
     read = np.empty((count if vectors else 0, EMBEDDING_DIM), dtype=np.float32)
-    with Progress("loading", count) as bar:
+    with progress_bar("loading", count) as bar:
         for batch in store.scan(vectors=vectors):
             done, stop = len(paths), len(paths) + len(batch)
             payloads = [point.payload for point in batch]

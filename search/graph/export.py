@@ -18,7 +18,7 @@ from geosim.search.graph.collection import Collection, read_collection
 from geosim.search.graph.neighbours import GraphBlock, neighbour_graph
 from geosim.trainer.errors import QueryError, StoreError
 from geosim.trainer.files import replacing
-from geosim.trainer.progress import Progress
+from geosim.trainer.progress import progress_bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _write_index(
     with (
         replacing(path) as temporary,
         temporary.open("wb") as file,
-        Progress("neighbours", len(paths)) as bar,
+        progress_bar("neighbours", len(paths)) as bar,
     ):
         opening = b"{\n"
         for block in search(vectors, k, progress=bar.update):

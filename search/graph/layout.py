@@ -19,7 +19,7 @@ from geosim.ingest.store.protocol import VectorStore
 from geosim.search.graph.collection import Collection, read_collection
 from geosim.trainer.errors import StoreError
 from geosim.trainer.files import DAMAGED_NPZ, replacing
-from geosim.trainer.progress import Progress
+from geosim.trainer.progress import progress_bar
 from geosim.trainer.working import Working
 from numpy.typing import NDArray
 
@@ -162,7 +162,7 @@ def _tsne(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         n_jobs=1,
         random_state=SEED,
     )
-    with Progress("drawing the map", PULLED + SETTLED, unit="step") as bar:
+    with progress_bar("drawing the map", PULLED + SETTLED, unit="step") as bar:
         followed: dict[str, object] = {
             "callbacks": _following(bar.update),
             "callbacks_every_iters": FOLLOWED,
@@ -198,7 +198,7 @@ def _placed(
     placed, sample = np.empty((len(vectors), 2)), vectors[drawn]
     placed[drawn] = positions
     rest = np.setdiff1d(np.arange(len(vectors)), drawn)
-    with Progress("placing", len(rest)) as bar:
+    with progress_bar("placing", len(rest)) as bar:
         for start in range(0, len(rest), PLACED_AT_ONCE):
             rows = rest[start : start + PLACED_AT_ONCE]
             found, _ = nearest(sample, vectors[rows], AMONG)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from geosim.trainer.cli.options import INTERRUPTED, Command
+from geosim.trainer.cli.command import INTERRUPTED
+from geosim.trainer.cli.command import Command
 from geosim.trainer.errors import GeosimError
 
 from tests.benches import machine, report

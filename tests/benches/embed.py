@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from geosim.trainer.backbones.registry import Backbone, BackboneSpec, build, choose, spec_of
+from geosim.trainer.backbones.registry import build, choose, spec_of
+from geosim.trainer.backbones.spec import BackboneSpec
+from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.keras import KerasBackbone, import_keras
 from numpy.typing import NDArray
 

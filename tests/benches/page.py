@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from geosim.ingest.catalog import Pictures
 from geosim.ingest.schema import point_id
-from geosim.trainer.progress import Progress
+from geosim.trainer.progress import progress_bar
 from geosim.trainer.working import Working
 
 from tests.benches import frames
@@ -233,7 +233,7 @@ def uploading(picture: bytes) -> Request:
 
 def ask_all(visitors: Sequence[Visitor], requests: Iterator[Request], total: int) -> None:
     """Deal requests to visitors, block by block."""
-    with Progress("memory", total, unit="request") as bar:
+    with progress_bar("memory", total, unit="request") as bar:
         while block := list(islice(requests, BLOCK)):
             all_at_once(visitors, block)
             bar.update(len(block))

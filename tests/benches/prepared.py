@@ -19,7 +19,7 @@ from geosim.trainer.data.images import open_rgb, prepare
 from geosim.trainer.errors import ModelError
 from geosim.trainer.files import replacing
 from geosim.trainer.model import load_model
-from geosim.trainer.progress import Progress
+from geosim.trainer.progress import progress_bar
 from geosim.trainer.sample.generate import PER_CLASS, write_sample
 from geosim.trainer.sample.textures import SAMPLE_CLASSES
 from geosim.trainer.working import Working
@@ -63,7 +63,7 @@ def pixels(settings: Settings, size: int, count: int) -> NDArray[np.uint8]:
     dataset = open_dataset(pictures(settings))
     step = max(1, len(dataset.records) // count)
     chosen = dataset.records[::step][:count]
-    with Progress("decoding", len(chosen)) as bar:
+    with progress_bar("decoding", len(chosen)) as bar:
         decoded = []
         for record in chosen:
             decoded.append(prepare(dataset.source.read(record), size).pixels)

@@ -15,7 +15,6 @@ from typing import IO, Any
 
 import httpx
 import orjson
-from geosim.trainer.closing import Closing
 
 from tests.benches.children import ROOT, BenchError
 

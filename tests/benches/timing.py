@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
 
-from geosim.trainer.progress import Progress
-
 Round = Callable[[], float]
 """Runs a contender once and returns the seconds that count."""
 
@@ -49,7 +47,7 @@ def interleaved(
     """
     names = list(contenders)
     taken: dict[str, list[float]] = {name: [] for name in names}
-    with Progress(what, (warm_ups + runs) * len(names), unit="run") as bar:
+    with progress(what, (warm_ups + runs) * len(names), unit="run") as bar:
         started = time.perf_counter()
         for number in range(-warm_ups, runs):
             if number == 0:

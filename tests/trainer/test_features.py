@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from geosim.trainer import features as features_module
 from geosim.trainer.backbones.colour_grid import ColourGrid
-from geosim.trainer.backbones.registry import BackboneSpec, spec_of
+from geosim.trainer.backbones.registry import spec_of
+from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.data.dataset import Dataset, Hashed, Rejected, hash_records, open_dataset
 from geosim.trainer.data.images import prepare
 from geosim.trainer.errors import ModelError

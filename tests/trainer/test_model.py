@@ -17,7 +17,7 @@ from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.heads.head import Head
 from geosim.trainer.model import CARD, Model, fingerprint_of, load_model, read_card, save_model
-from geosim.trainer.runtime.choice import serve
+from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.train import train
 from geosim.trainer.working import Working
 
@@ -115,7 +115,7 @@ def test_a_model_of_another_recipe_is_refused_and_made_anew(
     working: Working, sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = BACKBONES["colour-grid"]
-    monkeypatch.setitem(BACKBONES, spec.name, replace(spec, recipe=spec.recipe + 1))
+    monkeypatch.setitem(BACKBONES, spec.name, replace(spec, version=spec.version + 1))
     with pytest.raises(ModelError, match=f"another version of geosim.*{REMEDY}"):
         load_model(working.model)
     dataset, (pretrained, _) = open_dataset(sample), choose(spec.name)
@@ -205,7 +205,7 @@ def test_the_saved_backbone_gives_the_features_it_was_trained_on(lite0_working: 
     images = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
     saved = load_model(lite0_working.model).extractor(lite0_working.features).backbone
     spec = spec_of("efficientnet-lite0")
-    published = serve(spec, choose(spec.name)[0].load())
+    published = choose_runtime(choose(spec.name)[0].load(), spec.precision)
     np.testing.assert_array_equal(saved(images), published(images))
 
 

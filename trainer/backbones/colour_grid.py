@@ -1,12 +1,19 @@
-"""The baseline backbone: colour statistics on a grid, no learning, no weights, numpy alone."""
+"""``colour-grid``: the baseline. Colour statistics on a grid; nothing is learned."""
 
 from __future__ import annotations
 
 import numpy as np
+from geosim.trainer.backbones.registry import register
+from geosim.trainer.backbones.spec import BackboneSpec
 from numpy.typing import NDArray
 
+INPUT_SIZE = 64
+
 CELLS = 8
-"""Grid cells per side: 8 x 8 cells x (mean, standard deviation) x RGB = 384 features."""
+"""Grid cells per side."""
+
+FEATURES = CELLS * CELLS * 2 * 3
+"""Mean and standard deviation of three colour channels in each cell."""
 
 
 class ColourGrid:
@@ -19,5 +26,19 @@ class ColourGrid:
         """Map ``(n, size, size, 3) uint8`` RGB to ``(n, 384) float32`` in 0..1."""
         count, cell = len(images), self._cell
         cells = images.astype(np.float32).reshape(count, CELLS, cell, CELLS, cell, 3) / 255.0
-        means, spreads = cells.mean(axis=(2, 4)), cells.std(axis=(2, 4))
-        return np.concatenate([means, spreads], axis=-1).reshape(count, -1)
+        means, deviations = cells.mean(axis=(2, 4)), cells.std(axis=(2, 4))
+        return np.concatenate([means, deviations], axis=-1).reshape(count, -1)
+
+
+SPEC = register(
+    BackboneSpec(
+        name="colour-grid",
+        summary="colour statistics on an 8 x 8 grid, the baseline",
+        input_size=INPUT_SIZE,
+        feature_width=FEATURES,
+        version=1,
+        licence="Apache-2.0",
+        build=ColourGrid,
+        keras=False,
+    )
+)

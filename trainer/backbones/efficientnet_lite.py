@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from geosim.trainer.backbones.registry import register
+from geosim.trainer.backbones.spec import BackboneSpec
+from geosim.trainer.backbones.weights import read_state_dict
 from geosim.trainer.errors import WeightsError
-from geosim.trainer.runtime.keras import import_keras
+from geosim.trainer.runtime.keras import KerasBackbone, import_keras
 
 if TYPE_CHECKING:
     import keras
@@ -211,3 +214,28 @@ def _to_keras(layer: str, value: np.ndarray) -> np.ndarray:
         depthwise = layer.endswith("_depthwise_conv")  # ... -> height, width, in, multiplier
         return value.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
     return value.T
+
+
+def load(backbone: KerasBackbone, file: Path) -> None:
+    """Load the weights file of the installed package.
+
+    Raises:
+        WeightsError: the file is missing or has another content.
+    """
+    load_pretrained(backbone.model, read_state_dict(file, sha256=SHA256))
+
+
+SPEC = register(
+    BackboneSpec(
+        name="efficientnet-lite0",
+        summary="ImageNet network whose weights are installed with geosim",
+        input_size=INPUT_SIZE,
+        feature_width=FEATURES,
+        version=2,
+        licence="Apache-2.0",
+        build=lambda _size: KerasBackbone(build()),
+        find_weights=weights_file,
+        load=load,
+        precision="bf16",
+    )
+)

@@ -7,16 +7,16 @@ does not train.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geosim.trainer.data.fetch import fetch
+from geosim.trainer.backbones.registry import register
+from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.errors import DownloadError, WeightsError
-from geosim.trainer.runtime.keras import import_keras
+from geosim.trainer.fetch import fetch
+from geosim.trainer.runtime.keras import KerasBackbone, import_keras
 
 if TYPE_CHECKING:
     import keras
@@ -28,6 +28,9 @@ FEATURES = 2048
 # keras.applications.imagenet_utils, which ResNet50's published weights were trained with.
 MEAN_BGR = (103.939, 116.779, 123.68)
 
+TIMEOUT = 5.0
+"""Seconds to wait for the publisher, before ``auto`` turns to another backbone."""
+
 _BACKBONE = "resnet50"
 _REMEDY = "give a file with --weights FILE, or take --backbone efficientnet-lite0"
 
@@ -37,16 +40,14 @@ class Published:
     """A weights file as its publisher describes it."""
 
     url: str
-    size: int  # bytes
     md5: str
 
 
 # The address and the MD5 stand in keras/src/applications/resnet.py (BASE_WEIGHTS_PATH and
-# WEIGHTS_HASHES); the size is that of the file at this address.
+# WEIGHTS_HASHES).
 PUBLISHED = Published(
     url="https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
     "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    size=94_765_736,
     md5="4d473c1dd8becc155b73f8504c6f6626",
 )
 
@@ -99,65 +100,24 @@ def load_pretrained(model: keras.Model, path: Path) -> None:
         raise WeightsError(f"cannot use weights {path} ({_one_line(error)}); {expected}") from error
 
 
-def pretrained_file(*, timeout: float, published: Published = PUBLISHED) -> Path:
-    """Returns the published weights file in Keras' own cache, downloaded if it is not there.
+def pretrained_file(published: Published = PUBLISHED) -> Path:
+    """Return the published weights file in Keras' own cache, downloaded if it is not there.
 
-    The publisher gives an MD5 and no better digest. Size and MD5 are checked when the file is
-    first seen; its SHA-256 is then recorded beside it, in ``<file>.sha256``, and is what is
-    checked from then on.
+    The publisher gives an MD5 and no better digest; it is checked every time.
 
     Args:
-        timeout: Seconds to wait for the connection and for each next piece of data.
-        published: The file to have.
+        published: the file to have.
 
     Raises:
-        WeightsError: The file is out of reach, damaged, or was changed after it was recorded.
+        WeightsError: the file is out of reach, or has another content.
     """
     try:
-        path = _cache_folder() / published.url.rpartition("/")[2]
-        fresh = not path.exists()
-        if fresh:
-            fetch(
-                published.url,
-                path,
-                timeout=timeout,
-                expected_bytes=published.size,
-                label="ResNet50 weights",
-            )
-        try:
-            _verify(path, published)
-        except WeightsError:
-            if fresh:
-                path.unlink()
-            raise
+        target = _cache_folder() / published.url.rpartition("/")[2]
+        return fetch(published.url, target, digest=f"md5:{published.md5}", timeout=TIMEOUT)
     except (DownloadError, OSError, RuntimeError) as error:  # RuntimeError: there is no home
         raise WeightsError(
             f"no ImageNet weights for ResNet50: {_one_line(error)}; {_REMEDY}"
         ) from error
-    return path
-
-
-def _verify(path: Path, published: Published) -> None:
-    """Checks ``path`` against its recorded SHA-256, or against ``published`` and records it."""
-    received = _digest(path, "sha256")
-    record = path.with_name(f"{path.name}.sha256")
-    if record.exists():
-        expected = record.read_text(encoding="ascii", errors="replace").strip()
-        if received != expected:
-            raise WeightsError(
-                f"weights {path} have SHA-256 {received}, expected {expected} from {record.name};"
-                f" delete both files and run again, or {_REMEDY}"
-            )
-        return
-    size, md5 = path.stat().st_size, _digest(path, "md5")
-    if (size, md5) != (published.size, published.md5):
-        raise WeightsError(
-            f"weights {path} have {size} bytes and MD5 {md5}, expected {published.size} bytes and"
-            f" MD5 {published.md5}; delete the file and run again, or {_REMEDY}"
-        )
-    # In a cache that cannot be written the MD5 is checked every time.
-    with contextlib.suppress(OSError):
-        record.write_text(f"{received}\n", encoding="ascii")
 
 
 def _cache_folder() -> Path:
@@ -170,15 +130,23 @@ def _cache_folder() -> Path:
     return home.expanduser() / "models"
 
 
-def _digest(path: Path, algorithm: str) -> str:
-    """Returns the hexadecimal digest of a file."""
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
 def _one_line(error: Exception) -> str:
     """Returns an error's first line, or its type's name where it has no text."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+SPEC = register(
+    BackboneSpec(
+        name="resnet50",
+        summary="ImageNet weights, downloaded once, or --weights FILE",
+        input_size=INPUT_SIZE,
+        feature_width=FEATURES,
+        version=2,
+        licence="MIT",
+        build=lambda _size: KerasBackbone(build()),
+        find_weights=pretrained_file,
+        load=lambda backbone, file: load_pretrained(backbone.model, file),
+        takes_weights=True,
+        precision="bf16",
+    )
+)

@@ -12,14 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from geosim.trainer.backbones import efficientnet_lite as lite0
-from geosim.trainer.backbones import tile_resnet
-from geosim.trainer.backbones import weights as torch_file
-from geosim.trainer.backbones.registry import spec_of
+from geosim.trainer.backbones import efficientnet_lite, tile_resnet
+from geosim.trainer.backbones.registry import register
+from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.heads.fit import HIDDEN_WIDTH, LEARNING_RATE, Fit, TrainOptions, fit_head
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
-from geosim.trainer.progress import Progress
-from geosim.trainer.runtime.choice import serve
+from geosim.trainer.progress import progress_bar
+from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.runtime.keras import KerasBackbone, import_keras
 from numpy.typing import NDArray
 
@@ -32,15 +31,12 @@ is in doubt. Chosen on the queries of one overlap-free split of the geological s
 that of seed 2, with a tile network of 32 numbers: there P@10 was 0.9865 without the frozen network,
 and 0.9898, 0.9906 and 0.9900 at 0.8, 0.9 and 0.95."""
 
-FROZEN = "efficientnet-lite0"
-"""The network beside it."""
-
 HEAD_EPOCHS, HEAD_BATCH = 20, 64
 """How the frozen network's head is trained, whatever is asked for the tile network."""
 
 OPTIMIZER = (
-    f"{tile_resnet.OPTIMIZER}; head of {FROZEN}: Adam, rate {LEARNING_RATE}, {HEAD_EPOCHS} epochs "
-    f"in batches of {HEAD_BATCH}"
+    f"{tile_resnet.OPTIMIZER}; head of {efficientnet_lite.SPEC.name}: Adam, rate {LEARNING_RATE}, "
+    f"{HEAD_EPOCHS} epochs in batches of {HEAD_BATCH}"
 )
 
 BLOCK = 1024
@@ -55,7 +51,7 @@ def build(size: int) -> Any:
     Args:
         size: side of the tiles in pixels.
     """
-    return _fused(tile_resnet.build(size, width=WIDTH), _enlarged(lite0.build(), size))
+    return _fused(tile_resnet.build(size, width=WIDTH), _enlarged(efficientnet_lite.build(), size))
 
 
 def fit(
@@ -82,15 +78,13 @@ def fit(
         ModelError: no epoch had a finite loss.
         WeightsError: the frozen network's weights are missing or damaged.
     """
-    frozen = lite0.build()
-    lite0.load_pretrained(
-        frozen, torch_file.read_state_dict(lite0.weights_file(), sha256=lite0.SHA256)
-    )
-    enlarged = _enlarged(frozen, pixels.shape[1])
+    frozen = KerasBackbone(efficientnet_lite.build())
+    efficientnet_lite.load(frozen, efficientnet_lite.weights_file())
+    enlarged = _enlarged(frozen.model, pixels.shape[1])
     tile, fitted = tile_resnet.fit(pixels, labels, classes, options, width=WIDTH, progress=progress)
     features = _features(enlarged, pixels)
     own = replace(options, epochs=HEAD_EPOCHS, batch_size=HEAD_BATCH, head="cosine")
-    with Progress("head", own.epochs, unit="epoch") as bar:
+    with progress_bar("head", own.epochs, unit="epoch") as bar:
         fitted_head = fit_head(features, labels, classes, own, width=WIDTH, progress=bar.update)
     head = fitted_head.head.arrays()
     fused = _fused(tile.model, enlarged)
@@ -117,17 +111,38 @@ def _enlarged(frozen: Any, size: int) -> Any:
     """Build the frozen network with what enlarges tiles to its input, as `prepare` would."""
     keras = import_keras()
     image = keras.Input((size, size, 3), name="image")
-    large = keras.ops.image.resize(image, (lite0.INPUT_SIZE, lite0.INPUT_SIZE))  # bilinear
+    large = keras.ops.image.resize(
+        image, (efficientnet_lite.INPUT_SIZE, efficientnet_lite.INPUT_SIZE)
+    )  # bilinear
     return keras.Model(image, frozen(large), name="enlarged")
 
 
 def _features(network: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return ``(n, 1280) float32``."""
-    backbone = serve(spec_of(FROZEN), KerasBackbone(network))
-    features = np.empty((len(pixels), lite0.FEATURES), dtype=np.float32)
-    with Progress("features", len(pixels)) as bar:
+    backbone = choose_runtime(KerasBackbone(network), efficientnet_lite.SPEC.precision)
+    features = np.empty((len(pixels), efficientnet_lite.FEATURES), dtype=np.float32)
+    with progress_bar("features", len(pixels)) as bar:
         for start in range(0, len(pixels), BLOCK):
             part = pixels[start : start + BLOCK]
             features[start : start + BLOCK] = backbone(part)
             bar.update(len(part))
     return features
+
+
+SPEC = register(
+    BackboneSpec(
+        name="tile-fusion",
+        summary="tile-resnet beside a frozen efficientnet-lite0, the best for small tiles",
+        input_size=28,
+        feature_width=EMBEDDING_DIM,
+        version=1,
+        licence="Apache-2.0",
+        build=lambda size: KerasBackbone(build(size)),
+        find_weights=efficientnet_lite.weights_file,
+        fit=fit,
+        optimizer=OPTIMIZER,
+        precision="bf16",
+        epochs=80,
+        batch_size=128,
+    )
+)

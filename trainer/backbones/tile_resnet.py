@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from geosim.trainer.backbones.registry import register
+from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.backbones.views import VIEWS, turn_averaged, turned
 from geosim.trainer.data.split import stratified_split
 from geosim.trainer.errors import ModelError
@@ -206,3 +208,20 @@ def _mixed(
         np.where(strip, images[::-1], images),
         (truth * (1 - share) + truth[::-1] * share).astype(np.float32),
     )
+
+
+SPEC = register(
+    BackboneSpec(
+        name="tile-resnet",
+        summary="small residual network trained from scratch, for tiles of 16 to 64 pixels",
+        input_size=28,
+        feature_width=EMBEDDING_DIM,
+        version=2,
+        licence="Apache-2.0",
+        build=lambda size: KerasBackbone(build(size)),
+        fit=fit,
+        optimizer=OPTIMIZER,
+        epochs=80,
+        batch_size=128,
+    )
+)

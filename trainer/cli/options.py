@@ -1,4 +1,4 @@
-"""What all commands share: options, how errors and Ctrl-C end, how rejected images are told.
+"""Options that several commands share.
 
 Imports nothing heavy, so that ``--help`` answers at once.
 """
@@ -6,25 +6,17 @@ Imports nothing heavy, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
-from geosim.trainer.errors import DatasetError, GeosimError
 from geosim.trainer.working import Working
-
-if TYPE_CHECKING:
-    from geosim.trainer.data.dataset import Rejected
-    from geosim.trainer.train import TrainReport
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 MAX_SEED = 2**32 - 1
-"""What numpy and Keras take."""
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
+"""Largest seed that numpy and Keras take."""
 
 
 class Range(click.FloatRange):
@@ -40,24 +32,16 @@ class Range(click.FloatRange):
         return number
 
 
-class Command(click.Command):
-    """A command whose known errors are one line on stderr and exit status 1, never a traceback."""
+class BackboneOption(click.Option):
+    """``--backbone``; its help lists the registered backbones and is made when it is shown."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command and translate what it raises."""
-        try:
-            return super().invoke(ctx)
-        except GeosimError as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            raise click.ClickException(f"{error.strerror or error}{where}") from error
-        except KeyboardInterrupt:
-            told = "interrupted; run the same command again, what was finished is kept"
-            click.echo(f"\n{told}", err=True)
-            ctx.exit(INTERRUPTED)
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option and its help."""
+        from geosim.trainer.backbones.registry import AUTO, BACKBONES
+
+        listed = ", ".join(f"{name} ({spec.summary})" for name, spec in sorted(BACKBONES.items()))
+        self.help = f"auto (the first of {', '.join(AUTO)} whose weights can be had), {listed}."
+        return super().get_help_record(ctx)
 
 
 def _working(_ctx: click.Context, _parameter: click.Parameter, value: Path) -> Working:
@@ -92,14 +76,7 @@ data_argument = click.argument("data", type=click.Path(path_type=Path))
 def recipe_options(function: AnyFunction) -> AnyFunction:
     """Add the options of a recipe: backbone, weights, head, epochs, batch size, held-out share."""
     for option in (
-        click.option(
-            "--backbone",
-            default="auto",
-            show_default=True,
-            help="resnet50, efficientnet-lite0, tile-resnet (learned from scratch, for tiles), "
-            "tile-fusion (that and efficientnet-lite0 side by side), colour-grid (a baseline), or "
-            "auto: resnet50 if its weights can be had, else efficientnet-lite0.",
-        ),
+        click.option("--backbone", cls=BackboneOption, default="auto", show_default=True),
         click.option(
             "--weights",
             type=click.Path(path_type=Path),
@@ -144,39 +121,3 @@ def train_options(function: AnyFunction) -> AnyFunction:
         help="Of all randomness.",
     )
     return recipe_options(seed(function))
-
-
-def tell_training(report: TrainReport) -> None:
-    """Say on stderr what a training did."""
-    training = report.model.card["training"]
-    losses = training["validation_loss"] or training["loss"]
-    verb = "kept, it is up to date" if report.reused else "trained"
-    click.echo(
-        f"model {report.model.fingerprint[:12]} {verb}: {report.images:,} images of "
-        f"{len(report.model.classes)} classes ({report.computed:,} through the backbone), loss "
-        f"{losses[training['best_epoch'] - 1]:.4f} at epoch {training['best_epoch']} of "
-        f"{training['epochs']}, {report.seconds:.1f} s",
-        err=True,
-    )
-    if report.zero:
-        click.echo(
-            f"warning: the model embeds {len(report.zero):,} training images to a zero vector, "
-            f"which cannot be searched: {_first(report.zero)}. Train with another --seed",
-            err=True,
-        )
-
-
-def tell_rejected(rejected: Sequence[Rejected], *, strict: bool) -> None:
-    """Name every rejected image and its reason on stderr.
-
-    Raises:
-        DatasetError: there are any, and the user asked to fail on them.
-    """
-    for one in rejected:
-        click.echo(f"rejected {one.path}: {one.reason}", err=True)
-    if rejected and strict:
-        raise DatasetError(f"{len(rejected):,} images were rejected, and --strict is set")
-
-
-def _first(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:3]) + (f" and {len(paths) - 3:,} more" if len(paths) > 3 else "")

@@ -6,15 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from geosim.trainer.cli.options import (
-    Command,
-    data_argument,
-    strict_option,
-    tell_rejected,
-    tell_training,
-    train_options,
-    working_option,
-)
+from geosim.trainer.cli.command import Command
+from geosim.trainer.cli.messages import tell_rejected, tell_training
+from geosim.trainer.cli.options import data_argument, strict_option, train_options, working_option
 from geosim.trainer.working import Working
 
 
@@ -44,13 +38,12 @@ def train(
     """  # noqa: D301 - click's mark for text that keeps its lines
     from geosim.trainer.backbones.registry import choose
     from geosim.trainer.data.dataset import open_dataset
-    from geosim.trainer.heads.fit import TrainOptions
     from geosim.trainer.train import train as fit
 
     dataset = open_dataset(data)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
-    report = fit(dataset, pretrained, working, TrainOptions.of(pretrained.spec, **options))
+    report = fit(dataset, pretrained, working, pretrained.spec.train_options(**options))
     tell_training(report)
     tell_rejected(report.rejected, strict=strict)
     click.echo(working.model)

@@ -6,19 +6,18 @@ that is the data set reader's.
 
 from __future__ import annotations
 
-import shutil
 import stat
 import tempfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
-
 from geosim.trainer.errors import DownloadError
-from geosim.trainer.data.fetch import fetch
+from geosim.trainer.fetch import fetch
+from geosim.trainer.progress import progress_bar
 
 DATASET_URL = "http://aws-proserve-data-science.s3.amazonaws.com/geological_similarity.zip"
+DATASET_DIGEST = "sha256:9053090735e7d713384b6131aa56b855028f55f2e850ca287f6c1cb1650a6815"
 NAME = "geological_similarity"
 
 # The real archive unpacks to 35 MB in 29,998 files; nearly a hundred times as much is not it.
@@ -27,7 +26,13 @@ MAX_UNPACKED_BYTES = 3_000_000_000
 _OFFLINE = "without a network, try `geosim demo`, or `geosim run FOLDER` with your own pictures"
 
 
-def download_dataset(folder: Path, *, url: str = DATASET_URL, timeout: float = 20.0) -> Path:
+def download_dataset(
+    folder: Path,
+    *,
+    url: str = DATASET_URL,
+    digest: str | None = DATASET_DIGEST,
+    timeout: float = 20.0,
+) -> Path:
     """Makes ``<folder>/geological_similarity/``, one folder of pictures per class.
 
     What is there already is not fetched again: a complete folder is returned at once, and an
@@ -36,6 +41,7 @@ def download_dataset(folder: Path, *, url: str = DATASET_URL, timeout: float = 2
     Args:
         folder: Where the archive and the unpacked folder go; made if missing.
         url: The archive's address.
+        digest: The archive's, as `fetch` takes it.
         timeout: Seconds to wait for the connection and for each next piece of data.
 
     Returns:
@@ -50,7 +56,7 @@ def download_dataset(folder: Path, *, url: str = DATASET_URL, timeout: float = 2
     archive = folder / f"{NAME}.zip"
     if not archive.exists():
         try:
-            fetch(url, archive, timeout=timeout, label=archive.name)
+            fetch(url, archive, digest=digest, timeout=timeout)
         except DownloadError as error:
             raise DownloadError(f"{error}; {_OFFLINE}") from error
     try:
@@ -76,14 +82,10 @@ def _unpack(archive: Path, target: Path) -> None:
     ):
         entries = opened.infolist()
         _refuse_unsafe(archive, entries)
-        for entry in tqdm(entries, desc="unpacking", unit="file", disable=None):
-            path = Path(scratch, *PurePosixPath(entry.filename).parts)
-            if entry.is_dir():
-                path.mkdir(parents=True, exist_ok=True)
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with opened.open(entry) as source, path.open("wb") as file:
-                shutil.copyfileobj(source, file)
+        with progress_bar("unpacking", len(entries), unit="file") as bar:
+            for entry in entries:
+                opened.extract(entry, scratch)
+                bar.update()
         unpacked = Path(scratch, NAME)
         if not unpacked.is_dir():
             raise DownloadError(

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from geosim.trainer.backbones.registry import BackboneSpec
 from geosim.trainer.data.split import stratified_split
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.head import EMBEDDING_DIM, HEADS, Head, Hidden
@@ -46,23 +45,6 @@ class TrainOptions:
     validation_split: float = 0.0
     seed: int = 0
     head: str = HEADS[0]
-
-    @classmethod
-    def of(cls, spec: BackboneSpec, **given: Any) -> TrainOptions:
-        """Return what was given, and a backbone's own settings for what is None or absent.
-
-        Raises:
-            ModelError: a head for a backbone that has its own.
-        """
-        own: dict[str, Any] = {"epochs": spec.epochs, "batch_size": spec.batch_size}
-        if spec.trained:
-            own["head"] = "cosine"
-            if given.get("head") not in (None, own["head"]):
-                raise ModelError(
-                    f"backbone {spec.name} is trained under a cosine softmax of its own, received "
-                    f"the head {given['head']!r}; leave --head out"
-                )
-        return cls(**own | {name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,30 @@ from geosim.trainer.runtime.openvino import Exported, import_openvino
 from numpy.typing import NDArray
 
 
+def check_installed() -> None:
+    """Refuse a training where TensorFlow is not installed; imports nothing.
+
+    Raises:
+        ModelError: it is not installed; the message says how to install it.
+    """
+    if find_spec("tensorflow") is None or find_spec("keras") is None:
+        raise ModelError(
+            "training needs TensorFlow, which is not installed; install it with "
+            "`pip install 'geosim[train]'`. A model that is trained needs it no more"
+        )
+
+
 @cache
 def import_keras() -> Any:
     """Import Keras on TensorFlow and start its runtime; 6-20 s the first time.
 
     TensorFlow's C++ code writes a dozen lines about this machine to stderr while it starts, and no
     setting stops all of them. They are held back, and shown if the start fails.
+
+    Raises:
+        ModelError: TensorFlow is not installed.
     """
+    check_installed()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with _stderr_held_back():

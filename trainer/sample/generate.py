@@ -86,7 +86,7 @@ def write_sample(
     per_class: int = PER_CLASS,
     size: int = 112,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Path:
     """Write a sample as ``<folder>/<class>/<class>-<number>.jpg`` and return ``folder``.
 

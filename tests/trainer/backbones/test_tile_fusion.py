@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from geosim.trainer.backbones.efficientnet_lite import INPUT_SIZE
-from geosim.trainer.backbones.registry import build, choose, spec_of
+from geosim.trainer.backbones.registry import choose, spec_of
 from geosim.trainer.backbones.tile_fusion import TILE_WEIGHT, WIDTH, fit
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import TrainOptions
-from geosim.trainer.runtime.choice import serve
+from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.sample.textures import draw
 from PIL import Image
 
@@ -82,14 +82,14 @@ def test_the_graph_enlarges_tiles_as_pillow_does_but_does_not_round(fitted, tile
 
 
 def test_the_exported_graph_embeds_alike(fitted, tiles) -> None:
-    plain, exported = fitted[0](tiles), serve(spec_of("tile-fusion"), fitted[0])(tiles)
+    plain, exported = fitted[0](tiles), choose_runtime(fitted[0], "bf16")(tiles)
     assert (plain * exported).sum(axis=1).min() >= 0.999
 
 
 def test_weights_come_back_into_a_new_graph(fitted, tiles, tmp_path) -> None:
     path = tmp_path / "backbone.weights.h5"
     fitted[0].save(path)
-    again = build(spec_of("tile-fusion"))
+    again = spec_of("tile-fusion").build(28)
     assert np.abs(again(tiles[:4]) - fitted[0](tiles[:4])).max() > 0.1
     again.load(path)
     np.testing.assert_array_equal(again(tiles[:4]), fitted[0](tiles[:4]))
@@ -97,4 +97,4 @@ def test_weights_come_back_into_a_new_graph(fitted, tiles, tmp_path) -> None:
 
 def test_it_has_a_head_of_its_own() -> None:
     with pytest.raises(ModelError, match="leave --head out"):
-        TrainOptions.of(spec_of("tile-fusion"), head="dense-relu")
+        spec_of("tile-fusion").train_options(head="dense-relu")

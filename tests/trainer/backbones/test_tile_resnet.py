@@ -101,7 +101,7 @@ def test_it_is_trained_saved_ingested_and_trained_no_second_time(
 ) -> None:
     working = Working(tmp_path / "working")
     dataset, (pretrained, _) = open_dataset(sample), choose(name)
-    options = TrainOptions.of(pretrained.spec, epochs=2, batch_size=32)
+    options = pretrained.spec.train_options(epochs=2, batch_size=32)
     report = train(dataset, pretrained, working, options)
     assert not report.reused
     card = report.model.card

@@ -14,6 +14,7 @@ import pytest
 from geosim.trainer.data import download
 from geosim.trainer.data.download import download_dataset
 from geosim.trainer.errors import DownloadError
+from geosim.trainer.files import sha256_of
 
 PICTURES = {
     "geological_similarity/gneiss/A1.jpg": b"first picture " * 50,
@@ -72,7 +73,7 @@ def test_fetches_and_unpacks(served: tuple[Path, str], tmp_path: Path) -> None:
     archive, url = served
     write_archive(archive, {**PICTURES, "geological_similarity/marble/": b"", "notes.txt": b"x"})
     folder = tmp_path / "data"
-    result = download_dataset(folder, url=url)
+    result = download_dataset(folder, url=url, digest=None)
     assert result == folder / "geological_similarity"
     assert {f"{result.name}/{name}": content for name, content in files_below(result).items()} == (
         PICTURES
@@ -81,6 +82,21 @@ def test_fetches_and_unpacks(served: tuple[Path, str], tmp_path: Path) -> None:
         "geological_similarity",
         "geological_similarity.zip",
     ]
+
+
+def test_another_archive_than_the_published_one_is_refused(
+    served: tuple[Path, str], tmp_path: Path
+) -> None:
+    archive, url = served
+    write_archive(archive, PICTURES)
+    with pytest.raises(DownloadError, match=r"hash.*geosim demo") as caught:
+        download_dataset(tmp_path / "data", url=url)
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_the_pinned_digest_is_that_of_the_real_archive(real_data: Path) -> None:
+    assert download.DATASET_DIGEST == f"sha256:{sha256_of(real_data)}"
 
 
 def test_what_is_there_is_returned_at_once(tmp_path: Path, nowhere: str) -> None:
@@ -109,10 +125,10 @@ def test_a_damaged_entry_deletes_the_archive(served: tuple[Path, str], tmp_path:
     archive.write_bytes(whole.replace(b"third picture", b"THIRD picture"))
     folder = tmp_path / "data"
     with pytest.raises(DownloadError, match=r"damaged .*run again"):
-        download_dataset(folder, url=url)
+        download_dataset(folder, url=url, digest=None)
     assert list(folder.iterdir()) == []
     archive.write_bytes(whole)
-    assert len(files_below(download_dataset(folder, url=url))) == len(PICTURES)
+    assert len(files_below(download_dataset(folder, url=url, digest=None))) == len(PICTURES)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])

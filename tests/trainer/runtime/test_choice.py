@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from geosim.trainer.data.images import prepare
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import TrainOptions, fit_head
 from geosim.trainer.model import load_model
-from geosim.trainer.runtime import choice as serving
-from geosim.trainer.runtime.choice import gpu_present, serve
+from geosim.trainer.runtime import choice
+from geosim.trainer.runtime.choice import choose_runtime, gpu_present
 from geosim.trainer.runtime.keras import KerasBackbone
 from geosim.trainer.runtime.openvino import Exported, OpenVinoBackbone
 from geosim.trainer.working import Working
@@ -36,7 +35,7 @@ def lite0() -> Any:
 @pytest.fixture(scope="module")
 def fast(lite0: Any) -> Any:
     """The same as a CPU serves it."""
-    return serve(LITE0, lite0)
+    return choose_runtime(lite0, LITE0.precision)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +56,9 @@ def test_real_images_get_the_embedding_that_tensorflow_gives(lite0: Any, real_da
     features = np.concatenate([lite0(pixels[start : start + 25]) for start in range(0, 100, 25)])
     head = fit_head(features, labels, 6, TrainOptions(epochs=20, batch_size=16)).head
     expected = head(features)
-    exact = head(serve(replace(LITE0, precision="f32"), lite0)(pixels))
+    exact = head(choose_runtime(lite0, "f32")(pixels))
     assert cosines(exact, expected).min() >= 0.999
-    served = head(serve(LITE0, lite0)(pixels))
+    served = head(choose_runtime(lite0, LITE0.precision)(pixels))
     assert np.median(cosines(served, expected)) >= 0.99
 
 
@@ -108,7 +107,7 @@ def test_a_gpu_is_left_to_tensorflow(
     model = load_model(lite0_trained.model)
     on_cpu = model.extractor(lite0_trained.features).backbone
     assert isinstance(on_cpu, OpenVinoBackbone)
-    for module in (serving, model_module):
+    for module in (choice, model_module):
         monkeypatch.setattr(module, "gpu_present", lambda: True)  # none is at hand
     on_gpu = model.extractor(lite0_trained.features).backbone
     assert isinstance(on_gpu, KerasBackbone)

@@ -1,0 +1,117 @@
+"""``geosim run`` and ``geosim demo``: the whole job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from geosim.ingest.cli.ingest import recreate_option, tell_ingest
+from geosim.ingest.cli.options import opened, store_options
+from geosim.search.cli.messages import tell_export, tell_results
+from geosim.search.cli.options import form_option, k_option
+from geosim.trainer.cli.command import Command
+from geosim.trainer.cli.messages import tell_rejected, tell_training
+from geosim.trainer.cli.options import strict_option, train_options, working_option
+from geosim.trainer.working import Working
+
+DATASET = Path("data", "geological_similarity")
+"""Where ``geosim run`` without DATA looks for the data set, and downloads it to."""
+
+
+@click.command(cls=Command)
+@click.argument("data", type=click.Path(path_type=Path), required=False)
+@train_options
+@k_option
+@form_option
+@recreate_option
+@strict_option
+@store_options
+@working_option
+def run(data: Path | None, backbone: str, weights: Path | None, **options: Any) -> None:
+    """Do the whole job on DATA: train, ingest, export, and answer sample queries.
+
+    DATA is a folder of class folders or a .zip of one. Without DATA the geological similarity data
+    set is used, and downloaded first if it is not there. Run again, it repeats nothing that is
+    done.
+
+    \b
+    Examples:
+      geosim run photos
+      geosim run geological_similarity.zip --backbone efficientnet-lite0
+      geosim run photos --qdrant http://localhost:6333
+    """  # noqa: D301
+    from geosim.trainer.data.download import download_dataset
+
+    if data is None:
+        data = DATASET if DATASET.is_dir() else download_dataset(DATASET.parent)
+    _run(data, backbone, weights, **options)
+
+
+@click.command(cls=Command)
+@k_option
+@form_option
+@recreate_option
+@store_options
+@working_option
+def demo(working: Working, **options: Any) -> None:
+    """Do the whole job on a generated set of rock textures: no download, no server.
+
+    \b
+    Examples:
+      geosim demo
+      geosim search working/geosim-sample/granite/*.jpg -k 5
+    """  # noqa: D301
+    from geosim.trainer.progress import progress_bar
+    from geosim.trainer.sample.generate import PER_CLASS, write_sample
+    from geosim.trainer.sample.textures import SAMPLE_CLASSES
+
+    with progress_bar("generating", PER_CLASS * len(SAMPLE_CLASSES)) as bar:
+        data = write_sample(working.sample_set, progress=bar.update)
+    _run(data, "efficientnet-lite0", None, strict=False, working=working, **options)
+
+
+def _run(
+    data: Path,
+    backbone: str,
+    weights: Path | None,
+    *,
+    k: int,
+    form: str,
+    recreate: bool,
+    strict: bool,
+    qdrant: str | None,
+    collection: str,
+    working: Working,
+    **training: Any,
+) -> None:
+    from geosim.search import pipeline
+    from geosim.trainer.backbones.registry import choose
+    from geosim.trainer.data.dataset import open_dataset
+
+    dataset = open_dataset(data)
+    pretrained, why = choose(backbone, weights)
+    click.echo(why, err=True)
+    with opened(qdrant, collection, working) as store:
+        told = pipeline.StepCallbacks(
+            training=tell_training,
+            ingest=lambda report: _tell_step(report, store, strict=strict),
+            export=tell_export,
+        )
+        results = pipeline.run(
+            dataset,
+            pretrained,
+            store,
+            working,
+            options=pretrained.spec.train_options(**training),
+            k=k,
+            recreate=recreate,
+            told=told,
+        )
+    tell_results(results, form)
+    click.echo(f"wrote {working.samples}", err=True)
+
+
+def _tell_step(report: Any, store: Any, *, strict: bool) -> None:
+    tell_ingest(report, store, err=True)
+    tell_rejected(report.rejected, strict=strict)

@@ -1,0 +1,117 @@
+"""``geosim search``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from geosim.ingest.cli.options import opened, store_options
+from geosim.search.cli.messages import tell_results
+from geosim.search.cli.options import form_option
+from geosim.trainer.cli.command import Command
+from geosim.trainer.cli.options import Range, working_option
+from geosim.trainer.working import Working
+
+if TYPE_CHECKING:
+    from geosim.search.types import Result
+
+
+@click.command(cls=Command)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "-k",
+    type=click.IntRange(min=1),
+    help="Hits per query  [default: 10, or all that --min-score leaves]",
+)
+@click.option("--class", "label", metavar="C", help="Only hits of this class.")
+@click.option(
+    "--min-score",
+    type=Range(-1, 1),
+    metavar="S",
+    help="Only hits with this cosine or a higher one.",
+)
+@click.option(
+    "--one-per",
+    type=click.Choice(["class", "dataset"]),
+    help="Only the best hit of each class or data set.",
+)
+@click.option("--together", is_flag=True, help="One search for what looks like all PATHs at once.")
+@click.option(
+    "--unlike",
+    "negative",
+    multiple=True,
+    metavar="PATH",
+    help="One search, away from this image; may be repeated.",
+)
+@form_option
+@click.option(
+    "--sheet",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also draw queries and hits as a picture, .png or .jpg.",
+)
+@store_options
+@working_option
+def search(
+    paths: tuple[str, ...],
+    k: int | None,
+    label: str | None,
+    min_score: float | None,
+    one_per: str | None,
+    together: bool,
+    negative: tuple[str, ...],
+    form: str,
+    sheet: Path | None,
+    qdrant: str | None,
+    collection: str,
+    working: Working,
+) -> None:
+    """Find the indexed images that look like each PATH.
+
+    PATH is an image file, a folder of them, or the stored path of an indexed image. An indexed
+    image is answered from its stored vector and never lists itself.
+
+    \b
+    Examples:
+      geosim search photo.jpg
+      geosim search geological_similarity/marble/MGN0Z.jpg -k 5 --sheet hits.png
+      geosim search field-day/ --class marble --format jsonl
+      geosim search photo.jpg --min-score 0.95
+      geosim search photo.jpg --one-per class
+      geosim search a.jpg b.jpg --together --unlike c.jpg
+    """  # noqa: D301 - click's mark for text that keeps its lines
+    from geosim.search.explain import explained
+    from geosim.search.resolver import expand
+    from geosim.search.searcher import Searcher
+    from geosim.search.types import SearchOptions
+
+    options, examples = SearchOptions(k, label, min_score, one_per), list(expand(paths))
+    with opened(qdrant, collection, working) as store:
+        searcher = Searcher(store, working)
+        if together or negative:
+            results, explanations = [searcher.together(examples, negative, options)], []
+        else:
+            results = list(_with_progress(searcher.search(examples, options), len(examples)))
+            explanations = explained(results, options, store, working)
+    failed = tell_results(results, form, explanations)
+    if sheet is not None and failed < len(results):
+        from geosim.search.render.result_sheet import save_results
+
+        save_results(results, sheet, working)
+        click.echo(f"wrote {sheet}", err=True)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _with_progress(results: Iterable[Result], count: int) -> Iterable[Result]:
+    """Show the progress of several searches; one is answered before a bar is imported."""
+    if count < 2:
+        yield from results
+        return
+    from geosim.trainer.progress import progress_bar
+
+    with progress_bar("searching", count) as bar:
+        for result in results:
+            yield result
+            bar.update()

@@ -1,0 +1,33 @@
+"""``geosim status``."""
+
+from __future__ import annotations
+
+import click
+from geosim.ingest.cli.options import opened, store_options
+from geosim.trainer.cli.command import Command
+from geosim.trainer.cli.options import table_or_json_option, working_option
+from geosim.trainer.working import Working
+
+
+@click.command(cls=Command)
+@table_or_json_option
+@store_options
+@working_option
+def status(form: str, qdrant: str | None, collection: str, working: Working) -> None:
+    """Tell what there is: images per class, model, engine, disk use, dashboard.
+
+    \b
+    Examples:
+      geosim status
+      geosim status --qdrant http://localhost:6333 --format json
+    """  # noqa: D301
+    import orjson
+    from geosim.search.status import render
+    from geosim.search.status import status as look
+
+    with opened(qdrant, collection, working) as store:
+        found = look(store, working)
+    if form == "json":
+        click.echo(orjson.dumps(found.to_dict(), option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(render(found))

@@ -1,0 +1,11 @@
+"""The backbones. To add one, write a module here that registers its spec, and import it below."""
+
+from geosim.trainer.backbones import (
+    colour_grid,
+    efficientnet_lite,
+    resnet50,
+    tile_fusion,
+    tile_resnet,
+)
+
+__all__ = ["colour_grid", "efficientnet_lite", "resnet50", "tile_fusion", "tile_resnet"]
