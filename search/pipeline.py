@@ -9,7 +9,7 @@ from geosim.ingest.schema import CollectionInfo, ModelRef, Where, point_id
 from geosim.ingest.store.protocol import VectorStore
 from geosim.ingest.sync import SyncReport, sync
 from geosim.search.graph.export import ExportReport, export
-from geosim.search.render.result_sheet import save_results
+from geosim.search.render.sheet import save_results
 from geosim.search.searcher import Searcher
 from geosim.search.types import Result, SearchOptions
 from geosim.trainer.backbones.registry import Pretrained

@@ -123,7 +123,7 @@ def search(
             explanations = explained(results, options, store, working)
     failed = _tell_results(results, form, explanations)
     if sheet is not None and failed < len(results):
-        from geosim.search.render.result_sheet import save_results
+        from geosim.search.render.sheet import save_results
 
         save_results(results, sheet, working)
         click.echo(f"wrote {sheet}", err=True)

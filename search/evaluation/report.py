@@ -15,13 +15,13 @@ import numpy as np
 import orjson
 from geosim.search.evaluation.plots import confusion_plot, precision_plot, score_plot
 from geosim.search.evaluation.study import EVALUATED_K, SPLITS, Run, grouped
-from geosim.search.render.result_sheet import PICTURE_HINT
-from geosim.search.render.sheet import SheetHit, SheetQuery, SheetRow, contact_sheet
-from geosim.trainer.data.images import open_rgb
+from geosim.search.render.drawing import SheetRow, contact_sheet
+from geosim.search.render.sheet import open_picture
+from geosim.search.types import Hit
 from geosim.trainer.data.sources import Record, Source
-from geosim.trainer.errors import ImageError
 from geosim.trainer.evaluation.metrics import most_confused
 from geosim.trainer.files import replacing
+from PIL import Image
 
 COLUMNS = {
     "precision_at_1": "P@1",
@@ -186,26 +186,19 @@ def _pictures(
 
 
 def _row(run: Run, query: int, records: Sequence[Record], source: Source) -> SheetRow:
-    def picture(record: Record) -> Any:
-        try:
-            return open_rgb(source.read(record), hint=PICTURE_HINT)
-        except ImageError:
-            return None
+    """Return a query of a run with its hits, as a contact sheet draws it."""
 
-    own = records[run.queries[query]]
-    found = [row for row in run.hits[query, :EVALUATED_K].tolist() if row >= 0]
+    def picture(record: Record) -> Image.Image | None:
+        return open_picture(lambda: source.read(record))
+
+    asked = records[run.queries[query]]
+    rows = [row for row in run.hits[query, :EVALUATED_K].tolist() if row >= 0]
+    scores = run.scores[query].tolist()
     hits = [
-        SheetHit(
-            picture=picture(record),
-            rank=rank,
-            score=float(run.scores[query, rank - 1]),
-            label=record.label,
-            path=record.path,
-            same_class=record.label == own.label,
-        )
-        for rank, record in enumerate((records[row] for row in found), start=1)
+        (Hit(i + 1, scores[i], record.path, record.label, "", identical=False), picture(record))
+        for i, record in enumerate(records[row] for row in rows)
     ]
-    return SheetRow(SheetQuery(picture(own), own.path, own.label), hits)
+    return SheetRow(asked.path, asked.label, picture(asked), hits)
 
 
 def _confused(runs: Sequence[Run]) -> list[dict[str, Any]]:
