@@ -108,7 +108,7 @@ def search(
       geosim search photo.jpg --one-per class
       geosim search a.jpg b.jpg --together --unlike c.jpg
     """  # noqa: D301 - click's mark for text that keeps its lines
-    from geosim.search.explain import explained
+    from geosim.search.explain import explain_results
     from geosim.search.resolver import expand
     from geosim.search.searcher import Searcher
     from geosim.search.types import SearchOptions
@@ -117,10 +117,10 @@ def search(
     with opened(qdrant, collection, working) as store:
         searcher = Searcher(store, working)
         if together or negative:
-            results, explanations = [searcher.together(examples, negative, options)], []
+            results, explanations = [searcher.recommend(examples, negative, options)], []
         else:
             results = list(_followed(searcher.search(examples, options), len(examples)))
-            explanations = explained(results, options, store, working)
+            explanations = explain_results(results, options, store, working)
     failed = _tell_results(results, form, explanations)
     if sheet is not None and failed < len(results):
         from geosim.search.render.sheet import save_results
@@ -270,7 +270,7 @@ def _run(
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     with opened(qdrant, collection, working) as store:
-        told = pipeline.StepCallbacks(
+        callbacks = pipeline.StepCallbacks(
             training=tell_training,
             ingest=lambda report: _tell_step(report, store, strict=strict),
             export=tell_export,
@@ -283,7 +283,7 @@ def _run(
             options=TrainOptions.of(pretrained.spec, **training),
             k=k,
             recreate=recreate,
-            told=told,
+            callbacks=callbacks,
         )
     _tell_results(results, form)
     click.echo(f"wrote {working.samples}", err=True)

@@ -149,9 +149,9 @@ class ExplanationAnswer(BaseModel):
             votes=[VoteAnswer(label=v.label, votes=v.votes, share=v.share) for v in told.votes],
             predicted=told.predicted,
             confidence=told.confidence,
-            unlike=told.unlike,
-            best=told.best,
-            usual=told.usual,
+            unlike=told.is_novel,
+            best=told.best_score,
+            usual=told.threshold,
         )
 
 

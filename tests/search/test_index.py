@@ -36,7 +36,7 @@ def test_its_public_names() -> None:
 
 
 def test_importing_it_costs_nothing() -> None:
-    code = "import sys, search; print('numpy' in sys.modules or 'PIL' in sys.modules)"
+    code = "import sys, geosim.search; print('numpy' in sys.modules or 'PIL' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
     )

@@ -76,7 +76,7 @@ geosim.search.web.map.layout = lambda *_: threading.Event().wait()
 
 SLOW_MEASURE = """
 import threading, geosim.search.web.api
-geosim.search.web.api.Novelty.of = lambda *_: threading.Event().wait()
+geosim.search.web.api.novelty_threshold = lambda *_: threading.Event().wait()
 """
 
 
