@@ -31,9 +31,9 @@ UNKNOWN_CLASS: Colour = (150, 157, 167)
 COLUMNS = 5
 """Hits per line."""
 
-# Layout in pixels. Every sheet is MARGIN + CARD + MARGIN wide.
+# Layout in pixels. Every sheet is OUTER_MARGIN + CARD + OUTER_MARGIN wide.
 PICTURE, QUERY_PICTURE, FRAME = 176, 216, 3
-CAPTION, GAP, PADDING, MARGIN, FOOTER = 68, 18, 22, 20, 30
+CAPTION, GAP, PADDING, OUTER_MARGIN, FOOTER = 68, 18, 22, 20, 30
 PANEL = QUERY_PICTURE + 2 * PADDING
 CARD = PANEL + PADDING + COLUMNS * (PICTURE + GAP) - GAP + PADDING
 
@@ -72,11 +72,11 @@ def contact_sheet(rows: Sequence[SheetRow]) -> Image.Image:
     lines = [-(-len(row.hits) // COLUMNS) for row in rows]
     least = QUERY_PICTURE + CAPTION + 30
     heights = [2 * PADDING + max(n * (PICTURE + CAPTION + GAP) - GAP, least) for n in lines]
-    size = (CARD + 2 * MARGIN, sum(heights) + MARGIN * (len(rows) + 1) + FOOTER)
-    sheet, top = Image.new("RGB", size, PAPER), MARGIN
+    size = (CARD + 2 * OUTER_MARGIN, sum(heights) + OUTER_MARGIN * (len(rows) + 1) + FOOTER)
+    sheet, top = Image.new("RGB", size, PAPER), OUTER_MARGIN
     for row, height in zip(rows, heights, strict=True):
         _draw_row(sheet, row, top, height)
-        top += height + MARGIN
+        top += height + OUTER_MARGIN
     _draw_legend(sheet, top - 4)
     return sheet
 
@@ -84,11 +84,11 @@ def contact_sheet(rows: Sequence[SheetRow]) -> Image.Image:
 def _draw_row(sheet: Image.Image, row: SheetRow, top: int, height: int) -> None:
     """Draw a card with the dark panel of the query, and the hits line by line."""
     mask = _rounded_mask(CARD, height, 12)
-    sheet.paste(LINE, (MARGIN, top), mask)
-    sheet.paste(WHITE, (MARGIN + 1, top + 1), _rounded_mask(CARD - 2, height - 2, 11))
-    sheet.paste(SLATE, (MARGIN, top), mask.crop((0, 0, PANEL, height)))
+    sheet.paste(LINE, (OUTER_MARGIN, top), mask)
+    sheet.paste(WHITE, (OUTER_MARGIN + 1, top + 1), _rounded_mask(CARD - 2, height - 2, 11))
+    sheet.paste(SLATE, (OUTER_MARGIN, top), mask.crop((0, 0, PANEL, height)))
 
-    left, y = MARGIN + PADDING, top + PADDING
+    left, y = OUTER_MARGIN + PADDING, top + PADDING
     _draw_text(sheet, (left, y - 4), "QUERY", 13, SLATE_TEXT)
     if row.label is not None and row.hits:
         share = f"{sum(hit.label == row.label for hit, _ in row.hits)} of {len(row.hits)}"
@@ -101,7 +101,7 @@ def _draw_row(sheet: Image.Image, row: SheetRow, top: int, height: int) -> None:
         y += 26
     _draw_text(sheet, (left, y), _shorten(row.query, 13, QUERY_PICTURE), 13, SLATE_TEXT)
 
-    left, y = MARGIN + PANEL + PADDING, top + PADDING
+    left, y = OUTER_MARGIN + PANEL + PADDING, top + PADDING
     if not row.hits:
         _draw_text(sheet, (left, y), "no hits", 18, MUTED)
     for i, (hit, picture) in enumerate(row.hits):
@@ -137,14 +137,14 @@ def _draw_hit(
 
 def _draw_legend(sheet: Image.Image, top: int) -> None:
     """Explain frames, sign and score below the last row."""
-    x = MARGIN + 4
+    x = OUTER_MARGIN + 4
     sheet.paste(SAME_CLASS, (x, top + 2), _rounded_mask(16, 16, 4))
     sheet.paste(PAPER, (x + 3, top + 5), _rounded_mask(10, 10, 2))
     _draw_text(sheet, (x + 24, top), "class of the query", 14, MUTED)
     _draw_unequal_sign(sheet, (x + 165, top + 1), 18)
     _draw_text(sheet, (x + 191, top), "another class", 14, MUTED)
     note = "score: cosine similarity, 1 is the same direction"
-    _draw_text(sheet, (sheet.width - MARGIN - 4, top), note, 14, MUTED, "ra")
+    _draw_text(sheet, (sheet.width - OUTER_MARGIN - 4, top), note, 14, MUTED, "ra")
 
 
 def _draw_picture(
@@ -231,12 +231,8 @@ def _shorten(text: str, size: int, width: int) -> str:
         # No character is narrower than a pixel; measuring a very long text is slow.
         return len(shown) <= width and _font(shown, size).getlength(shown) <= width
 
-    shown = text
-    while "/" in text and not fits(shown):
-        text = text.partition("/")[2]
-        shown = f"…/{text}"
-    long, keep = shown, min(len(shown), width) // 2
-    while not fits(shown):
-        shown = f"{long[:keep]}…{long[-keep:]}"
-        keep -= 1
-    return shown
+    parts = text.split("/")
+    choices = [text, *(f"…/{'/'.join(parts[start:])}" for start in range(1, len(parts)))]
+    last, most = choices[-1], min(len(choices[-1]), width) // 2
+    choices += [f"{last[:kept]}…{last[-kept:]}" for kept in range(most, 0, -1)]
+    return next(filter(fits, choices))
