@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from geosim.ingest.catalog import other_place, remember
 from geosim.ingest.schema import ModelRef, Payload, Where, point_id, require_same_model
 from geosim.ingest.store.protocol import VectorStore

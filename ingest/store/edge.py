@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import qdrant_edge as edge
+from numpy.typing import NDArray
+
 from geosim.ingest.schema import (
     KEYWORD_FIELDS,
     CollectionInfo,
@@ -32,7 +34,6 @@ from geosim.ingest.store.exact import exact_top
 from geosim.ingest.store.protocol import SCAN_BATCH
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
-from numpy.typing import NDArray
 
 UPSERT_BATCH = 1024
 """Points per write. Qdrant Edge holds the GIL during a call: about 30 ms for this many."""

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
-from geosim.ingest.schema import CollectionInfo, Match, ModelRef, Nearest, Payload, Point, Where
 from numpy.typing import NDArray
+
+from geosim.ingest.schema import CollectionInfo, Match, ModelRef, Nearest, Payload, Point, Where
 
 SCAN_BATCH = 4096
 """Points per batch of `VectorStore.scan`: about 1 MB with vectors, far below a server's 32 MB."""

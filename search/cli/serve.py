@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import click
+
 from geosim.ingest.cli.options import opened, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import working_option
@@ -113,6 +114,7 @@ def make_server(app: ASGIApp, protocol: type[asyncio.Protocol] | None = None) ->
         protocol: of a connection; None for `TimeLimitedProtocol`.
     """
     import uvicorn
+
     from geosim.search.web.protocol import TimeLimitedProtocol
 
     config = uvicorn.Config(

@@ -17,9 +17,10 @@ from uuid import UUID
 import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+
 from geosim.ingest.schema import CollectionInfo, Point
 from geosim.ingest.store.protocol import VectorStore
-from geosim.search.explain import Novelty, explain
+from geosim.search.explain import explain, novelty_threshold
 from geosim.search.resolver import ResolvedQuery
 from geosim.search.searcher import Searcher
 from geosim.search.types import DEFAULT_K, Result, SearchOptions
@@ -76,13 +77,13 @@ class Api:
         self._model = self._stored_model()
         self._thumbnails = Thumbnails(working)
         self._decoders = anyio.CapacityLimiter(DECODERS)
-        self._novelty: Novelty | None = None
+        self._novelty: float | None = None
         self._map = WebMap(store, working)
 
     async def measure(self) -> None:
         """Measure what is usual in the collection; until then no picture is called unlike it."""
         try:
-            measure = partial(Novelty.of, self._store, self._working)
+            measure = partial(novelty_threshold, self._store, self._working)
             self._novelty = await run_sync(measure, abandon_on_cancel=True)  # the server may end
         except Exception:  # searches are answered without it
             _log.exception("what is usual in the collection could not be measured")
@@ -202,7 +203,7 @@ class Api:
             self._named(some, model) for some in (examples.positive, examples.negative)
         )
         ask = partial(
-            self._searcher.answer_together,
+            self._searcher.recommend_resolved,
             [one for one, _ in positive],
             [one for one, _ in negative],
         )
@@ -231,7 +232,9 @@ class Api:
     def _answer(self, query: ResolvedQuery, options: SearchOptions) -> Answer:
         """Answer a query that has its vector; only a new picture can be unlike what is here."""
         novelty = self._novelty if query.indexed is None else None
-        hits, explanation = _explained(partial(self._searcher.answer, query), options, novelty)
+        hits, explanation = _explained(
+            partial(self._searcher.search_resolved, query), options, novelty
+        )
         return Answer(
             hits=hits,
             explanation=explanation,
@@ -284,7 +287,7 @@ def _uploaded(image: UploadedImage, model: str) -> ResolvedQuery:
 
 
 def _explained(
-    ask: Ask, options: SearchOptions, novelty: Novelty | None
+    ask: Ask, options: SearchOptions, novelty: float | None
 ) -> tuple[list[HitAnswer], ExplanationAnswer]:
     """Ask, and explain by the ten nearest of all classes: no filter must decide the vote."""
     hits = ask(options).hits

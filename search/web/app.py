@@ -16,6 +16,9 @@ import anyio
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
 from geosim.ingest.store.protocol import VectorStore
 from geosim.search.web.api import UPLOAD_BYTES, UPLOAD_PATH, Api
 from geosim.search.web.assets import static_routes
@@ -24,8 +27,6 @@ from geosim.search.web.models import Failure, Key
 from geosim.search.web.pictures import TooManyPixelsError
 from geosim.trainer.errors import GeosimError, ImageError, ModelError, QueryError
 from geosim.trainer.working import Working
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
 
 BODY_SECONDS = 30.0
 """Time for a whole request body: 32 MiB at 9 Mbit/s."""

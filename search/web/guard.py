@@ -16,10 +16,11 @@ import secrets
 from collections.abc import Mapping
 
 import orjson
-from geosim.ingest.sync import IMAGES
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from geosim.ingest.sync import IMAGES
 
 COOKIE = "geosim-session"
 

@@ -10,6 +10,7 @@ import asyncio
 import numpy as np
 import orjson
 from anyio.to_thread import run_sync
+
 from geosim.ingest.store.protocol import VectorStore
 from geosim.search.graph.layout import layout
 from geosim.trainer.working import Working

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from geosim.ingest.schema import Payload
 from geosim.search.explain import Explanation
 from geosim.search.types import Hit, SearchOptions
-from pydantic import BaseModel, ConfigDict, Field
 
 MOST_HITS = 1000
 """Hits of one answer."""
@@ -149,9 +150,9 @@ class ExplanationAnswer(BaseModel):
             votes=[VoteAnswer(label=v.label, votes=v.votes, share=v.share) for v in told.votes],
             predicted=told.predicted,
             confidence=told.confidence,
-            unlike=told.unlike,
-            best=told.best,
-            usual=told.usual,
+            unlike=told.is_novel,
+            best=told.best_score,
+            usual=told.threshold,
         )
 
 

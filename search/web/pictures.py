@@ -10,12 +10,13 @@ import io
 import threading
 from collections import OrderedDict
 
+from PIL import Image
+
 from geosim.ingest.catalog import Pictures
 from geosim.ingest.schema import Payload
 from geosim.trainer.data.images import FORMATS, open_rgb
 from geosim.trainer.errors import ImageError
 from geosim.trainer.working import Working
-from PIL import Image
 
 MOST_PIXELS = 64_000_000
 """Largest picture that is taken from a stranger. Decoding takes up to 16 bytes a pixel, so 1 GB: 8

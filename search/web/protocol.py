@@ -11,8 +11,9 @@ import asyncio
 import socket
 
 import h11
-from geosim.search.web.guard import HEADERS, refusal
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from geosim.search.web.guard import HEADERS, refusal
 
 MOST_CONNECTIONS = 256
 """Open connections at once; a browser holds up to six."""

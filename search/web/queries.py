@@ -10,11 +10,12 @@ import base64
 import re
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.ingest.schema import Point
 from geosim.search.resolver import ResolvedQuery
 from geosim.trainer.errors import QueryError
 from geosim.trainer.heads.head import EMBEDDING_DIM
-from numpy.typing import NDArray
 
 
 def stored(point: Point) -> ResolvedQuery:

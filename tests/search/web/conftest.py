@@ -12,6 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
+
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
 from geosim.search.cli.serve import make_server
@@ -22,7 +24,6 @@ from geosim.search.web.protocol import TimeLimitedProtocol
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
-from PIL import Image
 
 SCRIPT_CLASS = "<img src=x onerror=window.hacked=1>"
 SCRIPT_FILE = "<script>window.hacked=1<.jpg"

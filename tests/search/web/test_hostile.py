@@ -17,12 +17,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
+
 from geosim.ingest.schema import point_id
 from geosim.search.web.api import UPLOAD_BYTES
 from geosim.search.web.guard import MAX_HELD, MAX_REQUESTS, Access, Guard
 from geosim.search.web.protocol import TimeLimitedProtocol
 from geosim.trainer.errors import StoreError
-from PIL import Image
 
 KEY = "sésame, ouvre-toi"
 STORED = point_id("rocks/marble/marble-0002.jpg")

@@ -10,6 +10,7 @@ import anyio
 import numpy as np
 import orjson
 import pytest
+
 from geosim.ingest.schema import CollectionInfo, ModelRef
 from geosim.search.graph.layout import Layout
 from geosim.search.web import map as web_map

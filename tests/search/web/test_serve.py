@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 from click.testing import Result
+
 from geosim.ingest.store.edge import EdgeStore
 from geosim.search.web.protocol import TimeLimitedProtocol
 from geosim.trainer.working import Working
@@ -76,7 +77,7 @@ geosim.search.web.map.layout = lambda *_: threading.Event().wait()
 
 SLOW_MEASURE = """
 import threading, geosim.search.web.api
-geosim.search.web.api.Novelty.of = lambda *_: threading.Event().wait()
+geosim.search.web.api.novelty_threshold = lambda *_: threading.Event().wait()
 """
 
 
