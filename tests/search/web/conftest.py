@@ -16,8 +16,8 @@ from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
 from geosim.search.cli.serve import make_server
 from geosim.search.index import Index
+from geosim.search.web.access import Access
 from geosim.search.web.app import BODY_SECONDS, make_app
-from geosim.search.web.guard import Access
 from geosim.search.web.protocol import TimeLimitedProtocol
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.model import load_model

@@ -20,6 +20,7 @@ from geosim.ingest.schema import ModelRef, Payload, point_id
 from geosim.ingest.sync import IMAGES
 from geosim.search.explain import Novelty
 from geosim.search.types import Hit
+from geosim.search.web.pages import FOLDER
 from geosim.search.web.pictures import Thumbnails
 from PIL import Image
 
@@ -377,8 +378,7 @@ def test_the_documentation_is_complete_and_needs_no_internet(client: httpx.Clien
             assert operation["description"], path
             for parameter in operation.get("parameters", []):
                 assert parameter.get("description"), (path, parameter["name"])
-    static = Path(sys.modules["geosim.search.web.assets"].FOLDER)
-    for file in static.iterdir():
+    for file in FOLDER.iterdir():
         text = file.read_text(encoding="utf-8")
         assert "innerHTML" not in text
         assert "//" not in text.replace("// ", "").replace("http://www.w3.org/2000/svg", ""), file

@@ -13,7 +13,7 @@ import pytest
 from geosim.ingest.schema import CollectionInfo, ModelRef
 from geosim.search.graph.layout import Layout
 from geosim.search.web import map as web_map
-from geosim.search.web.map import WebMap
+from geosim.search.web.map import MapCache
 from geosim.trainer.working import Working
 
 
@@ -29,9 +29,9 @@ def test_a_collection_that_grows_is_drawn_by_one_thread_at_a_time(
         free.wait(60)
         return Layout(["id"], ["path"], ["class"], np.zeros((1, 2), np.float32))
 
-    monkeypatch.setattr(web_map, "SECONDS", 0.01)
+    monkeypatch.setattr(web_map, "WAIT_SECONDS", 0.01)
     monkeypatch.setattr(web_map, "layout", draw)
-    drawn = WebMap(store, working)  # type: ignore[arg-type]
+    drawn = MapCache(store, working)  # type: ignore[arg-type]
 
     async def visit() -> None:
         for store.points in (1, 2, 3):

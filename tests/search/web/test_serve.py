@@ -69,14 +69,14 @@ def test_it_says_where_and_ends_well(copy: Working, ending: signal.Signals) -> N
 
 SLOW_MAP = """
 import threading, geosim.search.web.map
-geosim.search.web.map.SECONDS = 0.1
+geosim.search.web.map.WAIT_SECONDS = 0.1
 geosim.search.web.map.layout = lambda *_: threading.Event().wait()
 """
 
 
 SLOW_MEASURE = """
-import threading, geosim.search.web.api
-geosim.search.web.api.Novelty.of = lambda *_: threading.Event().wait()
+import threading, geosim.search.explain
+geosim.search.explain.Novelty.of = lambda *_: threading.Event().wait()
 """
 
 
