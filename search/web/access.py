@@ -150,4 +150,4 @@ def _check_origin(request: Request) -> None:
 
 
 def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")  # bytes of the environment come back unchanged
+    return text.encode("utf-8", "surrogatepass")  # JSON may have half a surrogate pair

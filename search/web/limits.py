@@ -75,8 +75,8 @@ class BodyLimit:
         Raises:
             HTTPException: 413 too large, 408 too slow, 503 too much in memory, 400 incomplete.
         """
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            await self._app(scope, receive, send)  # no route reads their bodies
             return
         max_bytes, seconds = self._limits.get(scope["path"], SMALL_BODY)
         too_large = HTTPException(413, f"at most {max_bytes:,} bytes are taken; send less")

@@ -150,11 +150,9 @@ def test_filters_do_not_decide_the_vote(client: httpx.Client, photo: Path) -> No
 
 
 def test_what_is_usual_is_measured_in_the_background(
-    client: httpx.Client, served: Any, photo: Path
+    client: httpx.Client, served: Any, photo: Path, eventually: Any
 ) -> None:
-    usual = None
-    while usual is None:
-        usual = upload(client, photo.read_bytes())["explanation"]["usual"]
+    usual = eventually(lambda: upload(client, photo.read_bytes())["explanation"]["usual"])
     measured = Novelty.of(served.store, served.working)
     assert measured is not None
     assert usual == measured.usual
@@ -290,9 +288,15 @@ def test_the_collection(client: httpx.Client, served: Any) -> None:
     assert answer["engine"].startswith("Qdrant Edge")
 
 
-def test_the_map(client: httpx.Client, served: Any) -> None:
-    while (answer := client.get("/api/map")).status_code == 202:
+def test_the_map(client: httpx.Client, served: Any, eventually: Any) -> None:
+    def ask() -> httpx.Response | None:
+        answer = client.get("/api/map")
+        if answer.status_code != 202:
+            return answer
         assert answer.headers["retry-after"] == "1"
+        return None
+
+    answer = eventually(ask)
     drawn = answer.json()
     assert len(drawn["ids"]) == 98
     assert [point_id(path) for path in drawn["paths"]] == drawn["ids"]
@@ -344,14 +348,14 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def test_uploads_are_never_written_to_disk(
-    serve: Any, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Any, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Any
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     large = io.BytesIO()
     Image.effect_noise((2500, 2500), 90).save(large, "PNG")
     with serve() as served, served.client as client:
-        while upload(client, photo.read_bytes())["explanation"]["usual"] is None:
-            pass  # what is measured at the start is kept, rightly
+        # What is measured at the start is kept, rightly.
+        eventually(lambda: upload(client, photo.read_bytes())["explanation"]["usual"])
         before = snapshot(served.working.root)
         with opened_files() as files:
             upload(client, photo.read_bytes())

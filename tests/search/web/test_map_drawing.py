@@ -42,7 +42,11 @@ def test_a_collection_that_grows_is_drawn_by_one_thread_at_a_time(
             pass
         assert orjson.loads(first)["ids"] == ["id"]
         while len(drawing) == 1:
-            await drawn.get()  # once that was told, the new images are drawn
+            await drawn.get()  # once the first map is returned, the new images are drawn
         assert drawing[-1] == 3
 
-    anyio.run(visit)
+    async def bounded() -> None:
+        with anyio.fail_after(60):
+            await visit()
+
+    anyio.run(bounded)

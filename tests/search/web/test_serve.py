@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,11 +38,14 @@ def started(
         text=True,
         env={**os.environ, **environment},
     )
+    deadline = threading.Timer(120, process.kill)  # ends `readline`, too
+    deadline.start()
     try:
         assert process.stdout is not None
         yield process.stdout.readline().split(" ")[0], process
         process.wait(60)
     finally:
+        deadline.cancel()
         process.kill()
         process.communicate()
 
