@@ -64,8 +64,8 @@ def make_app(
         middleware=[
             Middleware(ExceptionMiddleware, handlers={HTTPException: HANDLERS[HTTPException]}),
             Middleware(RequestLimit),
-            Middleware(AccessMiddleware, access),
-            Middleware(BodyLimit, {UPLOAD_PATH: (UPLOAD_BYTES, body_seconds)}),
+            Middleware(AccessMiddleware, access=access),
+            Middleware(BodyLimit, limits={UPLOAD_PATH: (UPLOAD_BYTES, body_seconds)}),
         ],
     )
     # `AccessMiddleware` checks the key; these dependencies document it.

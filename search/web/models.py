@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from geosim.ingest.schema import Payload
-from geosim.search.explain import Explanation
+from geosim.ingest.sync import IMAGES
 from geosim.search.types import Hit, SearchOptions
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -109,9 +109,8 @@ class StoredImage(BaseModel):
     @classmethod
     def of(cls, payload: Payload) -> StoredImage:
         """Convert the payload of a point."""
-        return cls(
-            id=payload.id, path=payload.path, label=payload.label, picture=picture_path(payload.id)
-        )
+        picture = IMAGES + payload.id
+        return cls(id=payload.id, path=payload.path, label=payload.label, picture=picture)
 
 
 class HitAnswer(StoredImage):
@@ -128,7 +127,7 @@ class HitAnswer(StoredImage):
             id=hit.id,
             path=hit.path,
             label=hit.label,
-            picture=picture_path(hit.id),
+            picture=IMAGES + hit.id,
             rank=hit.rank,
             score=hit.score,
             identical=hit.identical,
@@ -138,6 +137,8 @@ class HitAnswer(StoredImage):
 class VoteAnswer(BaseModel):
     """One class among the nearest images."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     label: str = Field(serialization_alias="class")
     votes: int
     share: float = Field(description="Share of the votes weighted by score, 0 to 1.")
@@ -145,6 +146,8 @@ class VoteAnswer(BaseModel):
 
 class ExplanationAnswer(BaseModel):
     """What the ten nearest images of all classes say about the query, whatever the filters are."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     votes: list[VoteAnswer]
     predicted: str = Field(description="The class with the highest share; empty without hits.")
@@ -157,20 +160,6 @@ class ExplanationAnswer(BaseModel):
         description="The best score that 99 % of the indexed images reach; null while it is "
         "measured, and unless the query is a new picture."
     )
-
-    @classmethod
-    def of(cls, explanation: Explanation) -> ExplanationAnswer:
-        """Convert an explanation."""
-        return cls(
-            votes=[
-                VoteAnswer(label=v.label, votes=v.votes, share=v.share) for v in explanation.votes
-            ],
-            predicted=explanation.predicted,
-            confidence=explanation.confidence,
-            unlike=explanation.unlike,
-            best=explanation.best,
-            usual=explanation.usual,
-        )
 
 
 class Answer(BaseModel):
@@ -236,8 +225,3 @@ class MapAnswer(BaseModel):
     paths: list[str]
     x: list[float] = Field(description="0 to 1, left to right.")
     y: list[float] = Field(description="0 to 1, top to bottom.")
-
-
-def picture_path(id_: str) -> str:
-    """Return the URL path of the picture of an indexed image."""
-    return f"/api/images/{id_}"

@@ -187,5 +187,5 @@ def _search_and_explain(
     hits = search(options).hits
     enough = options == SearchOptions(options.k) and (options.k or DEFAULT_K) >= DEFAULT_K
     nearest = hits if enough else search(SearchOptions()).hits
-    explanation = explain(nearest, novelty)
-    return [HitAnswer.of_hit(hit) for hit in hits], ExplanationAnswer.of(explanation)
+    explanation = ExplanationAnswer.model_validate(explain(nearest, novelty))
+    return [HitAnswer.of_hit(hit) for hit in hits], explanation
