@@ -392,6 +392,7 @@ def test_the_documentation_is_complete_and_needs_no_internet(client: httpx.Clien
         for address in [part.split('"')[0] for part in answer.text.split('="/static/')[1:]]:
             found = client.get(f"/static/{address}")
             assert found.status_code == 200
+            assert found.headers["cache-control"] == "no-cache"
             again = client.get(
                 f"/static/{address}", headers={"If-None-Match": found.headers["etag"]}
             )
