@@ -1,4 +1,4 @@
-"""The working folder: everything the product writes, and under which name."""
+"""The working folder: the paths of everything that geosim writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Working:
-    """Paths below ``--working``; nothing is created before it is written."""
+    """Paths below ``--working``; none is created here."""
 
     root: Path
 
@@ -29,7 +29,7 @@ class Working:
 
     @property
     def datasets(self) -> Path:
-        """Where this machine keeps the pictures of each data set (`ingest/catalog.py`)."""
+        """Where each data set lies on this machine (`ingest/catalog.py`)."""
         return self.root / "datasets.json"
 
     @property
@@ -49,7 +49,7 @@ class Working:
 
     @property
     def derived(self) -> Path:
-        """What is worked out from a collection, and again when it changes: its map, its scores."""
+        """Folder of what is computed from a collection, such as its map."""
         return self.root / "derived"
 
     @property

@@ -35,7 +35,7 @@ from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.inputs import Inputs, read_inputs
 from geosim.trainer.progress import progress_bar
-from geosim.trainer.train import Learned, learn
+from geosim.trainer.train import FittedModel, fit_model
 from numpy.typing import NDArray
 
 SPLITS = ("random", "overlap-free")
@@ -164,7 +164,7 @@ def _run(
     options = TrainOptions(**asdict(study.options) | {"seed": seed})
     started = time.perf_counter()
     with progress_bar(f"{facts['split']} {seed}", options.epochs, unit="epoch") as bar:
-        learned = learn(inputs, train, options, progress=bar.update)
+        learned = fit_model(inputs, train, options, progress=bar.update)
     seconds = time.perf_counter() - started
     embedded = learned.embed(inputs.array)
     shown = np.any(embedded != 0, axis=1)  # what has no direction is not indexed and finds nothing
@@ -241,7 +241,7 @@ def _overlap_recall(
     return {f"overlap_recall_at_{EVALUATED_K}": recall, "queries_with_partner": len(found)}
 
 
-def _images_per_second(dataset: Dataset, inputs: Inputs, learned: Learned) -> float:
+def _images_per_second(dataset: Dataset, inputs: Inputs, learned: FittedModel) -> float:
     """Embed some images from their bytes, nothing cached, and return the rate."""
     extractor, backbone = inputs.extractor, learned.runtime
     if backbone is None and extractor is not None:

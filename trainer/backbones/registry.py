@@ -1,7 +1,7 @@
-"""The table of all backbones, and the choice of one with its weights.
+"""The table of all backbones, and the choice of a backbone with its weights.
 
-A backbone registers itself when its module is imported; `geosim.trainer.backbones` imports those
-that come with geosim. Nothing else names a backbone.
+A backbone registers itself when its module is imported; `geosim.trainer.backbones` imports the
+built-in ones.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ BACKBONES: dict[str, BackboneSpec] = {}
 """All registered backbones by name."""
 
 AUTO = ("resnet50", "efficientnet-lite0")
-"""Backbones in the order in which ``auto`` prefers them: the first whose weights can be had."""
+"""Backbones that ``auto`` tries in this order; it takes the first with available weights."""
 
 
 def register(spec: BackboneSpec) -> BackboneSpec:
     """Add a backbone to the table and return it.
 
     Raises:
-        ValueError: another backbone has this name.
+        ValueError: the name is taken.
     """
     if BACKBONES.setdefault(spec.name, spec) != spec or spec.name == "auto":
         raise ValueError(f"the backbone name {spec.name!r} is taken; choose another")
@@ -35,7 +35,7 @@ def spec_of(name: str) -> BackboneSpec:
     """Return the spec called ``name``.
 
     Raises:
-        ModelError: there is none; the valid names are listed.
+        ModelError: the name is unknown; the message lists the valid ones.
     """
     try:
         return BACKBONES[name]
@@ -49,16 +49,16 @@ def choose(name: str, weights: Path | None = None) -> tuple[Pretrained, str]:
     """Find a backbone and its weights.
 
     Args:
-        name: a registered name, which never falls back, or ``auto``: the first of `AUTO` whose
-            weights are given, cached, installed or can be downloaded.
+        name: a registered name, or ``auto``: the first of `AUTO` whose weights are cached,
+            installed or can be downloaded.
         weights: a local weights file, for a backbone that takes one.
 
     Returns:
-        The backbone with its weights, and a line that says which and why.
+        The backbone with its weights, and a one-line reason for the choice.
 
     Raises:
-        ModelError: unknown name, or TensorFlow, which a training needs, is not installed.
-        WeightsError: the weights of a backbone that was named cannot be had.
+        ModelError: the name is unknown, or TensorFlow is not installed.
+        WeightsError: the weights of a named backbone are not available.
     """
     check_installed()
     if weights is not None:
@@ -77,7 +77,7 @@ def choose(name: str, weights: Path | None = None) -> tuple[Pretrained, str]:
 
 
 def _first_available() -> tuple[Pretrained, str]:
-    """Return the first backbone of `AUTO` whose weights can be had, and why it was taken."""
+    """Return the first backbone of `AUTO` with available weights, and the reason."""
     missing: list[str] = []
     for spec in map(spec_of, AUTO[:-1]):
         try:
