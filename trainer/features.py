@@ -196,7 +196,8 @@ class FeatureExtractor:
                 if missing:
                     _ = self.backbone  # TensorFlow must start in the main thread
                 with closing(self._decode(decoders, source, missing, reject)) as batches:
-                    for fresh in _map_ahead(computing, self._compute, batches):
+                    computed = _map_ahead(computing, self._compute, batches, CONCURRENT_BATCHES)
+                    for fresh in computed:
                         cache.put(fresh)
                         self.computed += len(fresh)
                         yield [
@@ -227,41 +228,41 @@ class FeatureExtractor:
         missing: dict[str, list[HashedRecord]],
         reject: Callable[[Rejected], object],
     ) -> Generator[dict[str, Prepared]]:
-        """Yield batches of decoded images by content hash; decode two batches ahead."""
-        waiting: deque[tuple[str, Future[Prepared]]] = deque()
+        """Yield batches of decoded images by content hash; drop rejected items from ``missing``."""
+
+        def decode(items: list[HashedRecord]) -> tuple[Prepared | None, list[Rejected]]:
+            """Decode the first readable item; all have the same content."""
+            rejected: list[Rejected] = []
+            for item in items:
+                outcome = self._prepare(source, item)
+                if isinstance(outcome, Prepared):
+                    return outcome, rejected
+                rejected.append(outcome)
+            return None, rejected
+
         batch: dict[str, Prepared] = {}
-        remaining = iter(missing)
-        try:
-            while True:
-                for digest in islice(remaining, 2 * BATCH_SIZE - len(waiting)):
-                    first = missing[digest][0]
-                    waiting.append((digest, pool.submit(self._prepare, source, first)))
-                if not waiting:
-                    break
-                digest, future = waiting.popleft()
-                try:
-                    batch[digest] = future.result()
-                except ImageError as error:
-                    item, *others = missing[digest]
-                    missing[digest] = others
-                    reject(Rejected(item.record.path, str(error)))
-                    if others:  # another file of the same content may be readable
-                        retry = pool.submit(self._prepare, source, others[0])
-                        waiting.append((digest, retry))
+        outcomes = _map_ahead(pool, decode, list(missing.values()), 2 * BATCH_SIZE)
+        with closing(outcomes):
+            for digest, (prepared, rejected) in zip(list(missing), outcomes, strict=True):
+                for one in rejected:
+                    reject(one)
+                missing[digest] = missing[digest][len(rejected) :]
+                if prepared is not None:
+                    batch[digest] = prepared
                 if len(batch) == BATCH_SIZE:
                     yield batch
                     batch = {}
-            if batch:
-                yield batch
-        finally:
-            for _, future in waiting:
-                future.cancel()
+        if batch:
+            yield batch
 
-    def _prepare(self, source: Source, item: HashedRecord) -> Prepared:
-        data = source.read(item.record)
-        if hashlib.sha256(data).hexdigest() != item.sha256:
-            raise ImageError("changed while it was read; run again")
-        return prepare(data, self.spec.input_size)
+    def _prepare(self, source: Source, item: HashedRecord) -> Prepared | Rejected:
+        try:
+            data = source.read(item.record)
+            if hashlib.sha256(data).hexdigest() == item.sha256:
+                return prepare(data, self.spec.input_size)
+        except ImageError as error:
+            return Rejected(item.record.path, str(error))
+        return Rejected(item.record.path, "changed while it was read; run again")
 
     def _compute(self, batch: dict[str, Prepared]) -> dict[str, Features]:
         pixels = np.stack([prepared.pixels for prepared in batch.values()])
@@ -273,16 +274,20 @@ class FeatureExtractor:
 
 
 def _map_ahead(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T]
-) -> Iterator[R]:
-    """Yield ``function`` of each item in order, with `CONCURRENT_BATCHES` calls submitted ahead."""
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
+) -> Generator[R]:
+    """Yield ``function`` of each item in order, with ``ahead`` calls submitted in advance."""
     waiting: deque[Future[R]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > CONCURRENT_BATCHES:
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:

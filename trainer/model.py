@@ -7,7 +7,7 @@ holds either the old model or the new one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime, gpu_present
 from geosim.trainer.runtime.keras import KerasBackbone
 from geosim.trainer.runtime.openvino import Exported, OpenVinoBackbone
+from numpy.typing import NDArray
 
 CARD = "model.json"
 BACKBONE_FILES = {"backbone": ".weights.h5", "graph": ".xml", "graph_weights": ".bin"}
@@ -90,8 +91,13 @@ class Model:
 
 def fingerprint_of(backbone_fingerprint: str, head: Head) -> str:
     """Return the fingerprint of a backbone and a head together, as hex SHA-256."""
-    digest = hashlib.sha256(backbone_fingerprint.encode())
-    for array in head.arrays().values():
+    return sha256_of_arrays(head.arrays().values(), prefix=backbone_fingerprint)
+
+
+def sha256_of_arrays(arrays: Iterable[NDArray[Any]], *, prefix: str = "") -> str:
+    """Return the SHA-256 of a text and arrays, as float32, as hex."""
+    digest = hashlib.sha256(prefix.encode())
+    for array in arrays:
         digest.update(array.astype("<f4").tobytes())
     return digest.hexdigest()
 

@@ -23,7 +23,13 @@ from geosim.trainer.data.dataset import Dataset, Rejected
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
 from geosim.trainer.inputs import Inputs, check_classes, read_inputs
-from geosim.trainer.model import Model, fingerprint_of, load_model, save_model
+from geosim.trainer.model import (
+    Model,
+    fingerprint_of,
+    load_model,
+    save_model,
+    sha256_of_arrays,
+)
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
@@ -211,44 +217,40 @@ def _save(
     from geosim.trainer.plots import save_loss_curve
 
     pretrained, fit = inputs.pretrained, fitted.fit
-    fingerprint, sha256 = pretrained.fingerprint, pretrained.sha256
-    if fitted.backbone is not None:
-        sha256 = _weights_digest(fitted.backbone)
-        fingerprint = replace(pretrained, sha256=sha256).fingerprint
-    old = None if previous is None else previous.card
-    same = old is not None and old["backbone"]["fingerprint"] == fingerprint
     backbone: Backbone | None = fitted.backbone
-    if backbone is None and not same:
-        backbone = inputs.backbone()
+    if fitted.backbone is not None:
+        weights = fitted.backbone.model.get_weights()
+        pretrained = replace(pretrained, sha256=sha256_of_arrays(weights))
     card = {
-        "fingerprint": fingerprint_of(fingerprint, fit.head),
+        "fingerprint": fingerprint_of(pretrained.fingerprint, fit.head),
         "recipe": digest,
         "backbone": {
             "name": pretrained.spec.name,
-            "fingerprint": fingerprint,
-            "weights_sha256": sha256,
+            "fingerprint": pretrained.fingerprint,
+            "weights_sha256": pretrained.sha256,
             "licence": pretrained.spec.licence,
         },
-        **_facts(dataset, inputs, fit, options, zero_embeddings),
+        **_describe(dataset, inputs, fit, options, zero_embeddings),
     }
+    same = None  # the card of a model with the same backbone
+    if previous and previous.card["backbone"]["fingerprint"] == pretrained.fingerprint:
+        same = previous.card
+    if backbone is None and same is None:
+        backbone = inputs.backbone()
     save_loss_curve(fit.loss, fit.validation_loss, fit.best_epoch, folder / "loss.png")
-    save_model(folder, fit.head, backbone, card, old if same else None)
+    save_model(folder, fit.head, backbone, card, same)
 
 
-def _weights_digest(backbone: KerasBackbone) -> str:
-    """Return a hex digest of a trained backbone's weights."""
-    digest = hashlib.sha256()
-    for array in backbone.model.get_weights():
-        digest.update(array.astype("<f4").tobytes())
-    return digest.hexdigest()
-
-
-def _facts(
+def _describe(
     dataset: Dataset, inputs: Inputs, fit: Fit, options: TrainOptions, zero: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the part of the card that describes the training."""
     size = inputs.pretrained.spec.input_size
     counts = np.bincount(inputs.labels, minlength=len(inputs.classes)).tolist()
+    versions = {
+        name: metadata.version(name)
+        for name in ("geosim", "tensorflow", "keras", "openvino", "numpy")
+    }
     return {
         "input_size": size,
         "preprocessing": (
@@ -268,11 +270,5 @@ def _facts(
             "validation_loss": fit.validation_loss,
             "best_epoch": fit.best_epoch,
         },
-        "versions": {
-            "python": platform.python_version(),
-            **{
-                name: metadata.version(name)
-                for name in ("geosim", "tensorflow", "keras", "openvino", "numpy")
-            },
-        },
+        "versions": {"python": platform.python_version(), **versions},
     }

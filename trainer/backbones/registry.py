@@ -17,7 +17,7 @@ BACKBONES: dict[str, BackboneSpec] = {}
 """All registered backbones by name."""
 
 AUTO = ("resnet50", "efficientnet-lite0")
-"""Backbones that ``auto`` tries in this order; it takes the first with available weights."""
+"""The backbone that ``auto`` takes, and the one that it takes where the first has no weights."""
 
 
 def register(spec: BackboneSpec) -> BackboneSpec:
@@ -72,23 +72,13 @@ def choose(name: str, weights: Path | None = None) -> tuple[Pretrained, str]:
     if name != "auto":
         spec = spec_of(name)
         file = None if spec.find_weights is None else spec.find_weights()
-        return _pretrained(spec, file), f"backbone {spec.name}, as asked"
-    return _first_available()
-
-
-def _first_available() -> tuple[Pretrained, str]:
-    """Return the first backbone of `AUTO` with available weights, and the reason."""
-    missing: list[str] = []
-    for spec in map(spec_of, AUTO[:-1]):
-        try:
-            file = None if spec.find_weights is None else spec.find_weights()
-        except WeightsError as error:
-            reason = str(error).split("; ")[0]
-            missing.append(f"those of {spec.name} cannot be had ({reason})")
-            continue
-        return _pretrained(spec, file), f"backbone {spec.name}: its ImageNet weights are cached"
-    pretrained, _ = choose(AUTO[-1])
-    return pretrained, f"backbone {AUTO[-1]}: its weights are installed, {', '.join(missing)}"
+        return _pretrained(spec, file), f"backbone {name}, as asked"
+    first, second = AUTO
+    try:
+        return choose(first)[0], f"backbone {first}: its ImageNet weights are cached"
+    except WeightsError as error:
+        missing = f"those of {first} cannot be had ({str(error).split('; ')[0]})"
+    return choose(second)[0], f"backbone {second}: its weights are installed, {missing}"
 
 
 def _pretrained(spec: BackboneSpec, file: Path | None) -> Pretrained:

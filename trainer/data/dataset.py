@@ -141,8 +141,8 @@ def _assemble(
     records, rejected = [], []
     for parts, where in images.items():
         path = "/".join((name, *parts[len(prefix) :]))
-        if not _encodable(path):
-            printable = path.encode("utf-8", "replace").decode()
+        printable = path.encode("utf-8", "replace").decode()
+        if printable != path:
             rejected.append(Rejected(printable, "the file name is not valid UTF-8; rename it"))
         elif len(parts) < len(prefix) + 2:
             rejected.append(Rejected(path, "not inside a class folder"))
@@ -174,14 +174,6 @@ def _root(images: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
         prefix.append(paths[0][0])
         paths = below
     return tuple(prefix)
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _regular(path: str) -> bool:

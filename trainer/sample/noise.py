@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 
 
-def rgb(*colours: int) -> Array:
-    """Return ``(len(colours), 3) float32``, 0 to 1, of colours written as ``0xRRGGBB``."""
-    return np.array([[c >> 16, c >> 8 & 255, c & 255] for c in colours], np.float32) / 255
+def pick_palette(rng: np.random.Generator, *palettes: Sequence[int]) -> Array:
+    """Return a random palette with slightly varied brightness.
 
+    Args:
+        rng: source of the choice and the brightness.
+        palettes: colours as ``0xRRGGBB``.
 
-def pick_palette(rng: np.random.Generator, palettes: Sequence[Array]) -> Array:
-    """Return a random palette with slightly varied brightness: ``(colours, 3) float32``."""
-    palette = palettes[int(rng.integers(len(palettes)))]
+    Returns:
+        ``(colours, 3) float32``, about 0 to 1.
+    """
+    colours = palettes[int(rng.integers(len(palettes)))]
+    palette = np.array([[c >> 16, c >> 8 & 255, c & 255] for c in colours], np.float32) / 255
     shifted: Array = palette * rng.normal(1, 0.06, (len(palette), 1)).astype(np.float32)
     return shifted
 

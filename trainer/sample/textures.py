@@ -22,7 +22,6 @@ from geosim.trainer.sample.noise import (
     pick_palette,
     plane,
     relief,
-    rgb,
     smoothstep,
 )
 from numpy.typing import NDArray
@@ -37,12 +36,10 @@ def _granite(rng: np.random.Generator, n: int) -> Array:
     """Interlocking grains of feldspar, quartz and mica, without direction."""
     feldspar, plagioclase, quartz, mica = pick_palette(
         rng,
-        (
-            rgb(0xC99C8C, 0xDDD2C8, 0x9A948F, 0x2B2827),
-            rgb(0xD9D5CE, 0xC3C3C0, 0x8B8D8F, 0x242528),
-            rgb(0xA87568, 0xC9B3A2, 0x77706C, 0x231F1F),
-            rgb(0x77797C, 0xA5A6A6, 0x55585C, 0x17181A),
-        ),
+        (0xC99C8C, 0xDDD2C8, 0x9A948F, 0x2B2827),
+        (0xD9D5CE, 0xC3C3C0, 0x8B8D8F, 0x242528),
+        (0xA87568, 0xC9B3A2, 0x77706C, 0x231F1F),
+        (0x77797C, 0xA5A6A6, 0x55585C, 0x17181A),
     )
     u, v = plane(rng, n, rng.uniform(8, 15))
     ragged = 0.07 * clouds(rng, n, 1.5, 5)
@@ -62,12 +59,10 @@ def _gneiss(rng: np.random.Generator, n: int) -> Array:
     """Light and dark bands, gently to tightly folded, grains drawn out along them."""
     dark, light, warm = pick_palette(
         rng,
-        (
-            rgb(0x2F3134, 0xD3CFC8, 0xA8A39C),
-            rgb(0x4A403B, 0xDDBFA9, 0xB98B74),
-            rgb(0x55585A, 0xB9BCBC, 0x8E9292),
-            rgb(0x262829, 0x9B938A, 0x6E655D),
-        ),
+        (0x2F3134, 0xD3CFC8, 0xA8A39C),
+        (0x4A403B, 0xDDBFA9, 0xB98B74),
+        (0x55585A, 0xB9BCBC, 0x8E9292),
+        (0x262829, 0x9B938A, 0x6E655D),
     )
     u, v = plane(rng, n, rng.uniform(9, 15))
     v = v + rng.uniform(0.2, 1.5) * np.sin(u * rng.uniform(0.2, 0.6)) + 0.6 * clouds(rng, n, 2.3)
@@ -83,12 +78,10 @@ def _schist(rng: np.random.Generator, n: int) -> Array:
     """Thin wavy sheets of mica that glitter; no broad bands."""
     dark, light, shine = pick_palette(
         rng,
-        (
-            rgb(0x4C5052, 0x9EA3A4, 0xF2F4F2),
-            rgb(0x3F4A41, 0x8B9A88, 0xE6EFDF),
-            rgb(0x5A4A38, 0xAE9673, 0xF6E6BE),
-            rgb(0x6F6B6B, 0xC2BDB8, 0xFFFFFF),
-        ),
+        (0x4C5052, 0x9EA3A4, 0xF2F4F2),
+        (0x3F4A41, 0x8B9A88, 0xE6EFDF),
+        (0x5A4A38, 0xAE9673, 0xF6E6BE),
+        (0x6F6B6B, 0xC2BDB8, 0xFFFFFF),
     )
     u, v = plane(rng, n, rng.uniform(13, 20))
     v = v + rng.uniform(0.15, 0.5) * np.sin(u * rng.uniform(0.6, 1.4) + 0.8 * clouds(rng, n, 2))
@@ -109,13 +102,11 @@ def _marble(rng: np.random.Generator, n: int) -> Array:
     """A smooth, clouded ground crossed by fine turbulent veins."""
     ground, cloud, vein = pick_palette(
         rng,
-        (
-            rgb(0xEDEBE6, 0xD3D3D1, 0x76797D),
-            rgb(0xE6D3C6, 0xD2B4A4, 0x8B5F51),
-            rgb(0xB9BDBE, 0x9DA3A6, 0xECEDEA),
-            rgb(0xC9CFC2, 0xA5B09F, 0x4F5F52),
-            rgb(0x34363A, 0x232528, 0xD8D6D0),
-        ),
+        (0xEDEBE6, 0xD3D3D1, 0x76797D),
+        (0xE6D3C6, 0xD2B4A4, 0x8B5F51),
+        (0xB9BDBE, 0x9DA3A6, 0xECEDEA),
+        (0xC9CFC2, 0xA5B09F, 0x4F5F52),
+        (0x34363A, 0x232528, 0xD8D6D0),
     )
     u, v = plane(rng, n, rng.uniform(1.2, 2.4))
     image = mix(ground, cloud, 0.5 + 0.4 * clouds(rng, n, 1.8))
@@ -132,13 +123,11 @@ def _sandstone(rng: np.random.Generator, n: int) -> Array:
     """Fine, even sand grains with faint bedding, sometimes stained by iron."""
     base, second, stain = pick_palette(
         rng,
-        (
-            rgb(0xC9A878, 0xDCC59C, 0x9B6A3C),
-            rgb(0xA9664A, 0xC48566, 0x7A3F2E),
-            rgb(0xA9A59B, 0xC4C0B6, 0x7F7464),
-            rgb(0x7D6A5A, 0x97836F, 0x54443A),
-            rgb(0xCFC5B0, 0xDDD5C5, 0xB0936A),
-        ),
+        (0xC9A878, 0xDCC59C, 0x9B6A3C),
+        (0xA9664A, 0xC48566, 0x7A3F2E),
+        (0xA9A59B, 0xC4C0B6, 0x7F7464),
+        (0x7D6A5A, 0x97836F, 0x54443A),
+        (0xCFC5B0, 0xDDD5C5, 0xB0936A),
     )
     u, v = plane(rng, n, rng.uniform(40, 56))
     bed = v / rng.uniform(4, 8) + 0.25 * clouds(rng, n, 2.2) + u * rng.uniform(-0.02, 0.02)
@@ -154,13 +143,11 @@ def _basalt(rng: np.random.Generator, n: int) -> Array:
     """A dense fine groundmass with gas bubbles, some of them filled."""
     ground, speck, filling = pick_palette(
         rng,
-        (
-            rgb(0x3A3B3E, 0x5B5D60, 0xD9D6CC),
-            rgb(0x4B413B, 0x6C5E55, 0xC9C3B0),
-            rgb(0x6D4A40, 0x8A6456, 0xD6C6B4),
-            rgb(0x74777A, 0x93969A, 0xE4E4DE),
-            rgb(0x9A938A, 0xB4ADA4, 0xEFEAE0),
-        ),
+        (0x3A3B3E, 0x5B5D60, 0xD9D6CC),
+        (0x4B413B, 0x6C5E55, 0xC9C3B0),
+        (0x6D4A40, 0x8A6456, 0xD6C6B4),
+        (0x74777A, 0x93969A, 0xE4E4DE),
+        (0x9A938A, 0xB4ADA4, 0xEFEAE0),
     )
     image = mix(ground, speck, 0.35 + 0.33 * clouds(rng, n, 0.35, 12))
     height = 0.05 * clouds(rng, n, 0.8, 6)
@@ -182,11 +169,9 @@ def _conglomerate(rng: np.random.Generator, n: int) -> Array:
     """Rounded pebbles of many rocks and two sizes in a sandy matrix."""
     palette = pick_palette(
         rng,
-        (
-            rgb(0x8A7560, 0xB79A7A, 0x6F6259, 0xD2C4AE, 0x9A5E46, 0x7F8583),
-            rgb(0x77746F, 0x9C9A96, 0x5A5C60, 0xC9C6C0, 0x8A7F73, 0x3F4246),
-            rgb(0x8D5A48, 0xB07A62, 0x6B4A42, 0xD3B7A3, 0x9C8B80, 0x5B3B34),
-        ),
+        (0x8A7560, 0xB79A7A, 0x6F6259, 0xD2C4AE, 0x9A5E46, 0x7F8583),
+        (0x77746F, 0x9C9A96, 0x5A5C60, 0xC9C6C0, 0x8A7F73, 0x3F4246),
+        (0x8D5A48, 0xB07A62, 0x6B4A42, 0xD3B7A3, 0x9C8B80, 0x5B3B34),
     )
     u, v = plane(rng, n, rng.uniform(3.2, 5.5))
     wobble = 0.06 * clouds(rng, n, 2.6, 3)
@@ -215,13 +200,11 @@ def _oolite(rng: np.random.Generator, n: int) -> Array:
     """Packed round grains with concentric coats in a clear cement."""
     coat, core, cement = pick_palette(
         rng,
-        (
-            rgb(0xD8C8A6, 0x9C8560, 0xEFE7D6),
-            rgb(0xB4B2AC, 0x75736E, 0xDEDDD8),
-            rgb(0x9A5F45, 0x5E3527, 0xD0A98C),
-            rgb(0xE7E1D2, 0xB5AA93, 0x8F8777),
-            rgb(0x6A6661, 0x413E3B, 0xA9A49C),
-        ),
+        (0xD8C8A6, 0x9C8560, 0xEFE7D6),
+        (0xB4B2AC, 0x75736E, 0xDEDDD8),
+        (0x9A5F45, 0x5E3527, 0xD0A98C),
+        (0xE7E1D2, 0xB5AA93, 0x8F8777),
+        (0x6A6661, 0x413E3B, 0xA9A49C),
     )
     u, v = plane(rng, n, rng.uniform(9, 15))
     v = v * 1.1

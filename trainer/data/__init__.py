@@ -1,0 +1,1 @@
+"""Data sets: their images, how they are read, split and downloaded."""
