@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -130,34 +131,28 @@ class FeatureCache:
             ) from error
 
 
+@dataclass
 class FeatureExtractor:
     """Takes features from the cache and runs the backbone for the missing ones.
 
     Attributes:
         spec: the backbone's spec.
+        fingerprint: of the backbone.
+        load: loads the backbone.
+        cache_folder: folder of the feature cache.
         computed: number of images that went through the backbone so far.
     """
 
-    def __init__(
-        self,
-        spec: BackboneSpec,
-        fingerprint: str,
-        load: Callable[[], Backbone],
-        cache_folder: Path,
-    ) -> None:
-        self.spec = spec
-        self.computed = 0
-        self._fingerprint = fingerprint
-        self._load = load
-        self._folder = cache_folder
-        self._backbone: Backbone | None = None
+    spec: BackboneSpec
+    fingerprint: str
+    load: Callable[[], Backbone]
+    cache_folder: Path
+    computed: int = field(default=0, init=False)
 
-    @property
+    @cached_property
     def backbone(self) -> Backbone:
         """The backbone, loaded on first use."""
-        if self._backbone is None:
-            self._backbone = self._load()
-        return self._backbone
+        return self.load()
 
     def extract(
         self,
@@ -179,7 +174,7 @@ class FeatureExtractor:
         Raises:
             ModelError: the cache or the backbone cannot be used.
         """
-        cache = FeatureCache(self._folder, self.spec, self._fingerprint)
+        cache = FeatureCache(self.cache_folder, self.spec, self.fingerprint)
         with (
             closing(cache),
             ThreadPoolExecutor(DECODE_THREADS) as decoders,

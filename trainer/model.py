@@ -7,7 +7,7 @@ holds either the old model or the new one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -179,8 +179,12 @@ def save_model(
     if isinstance(backbone, KerasBackbone):
         stem = f"backbone-{str(card['backbone']['fingerprint'])[:12]}"
         exported = backbone.exported
-        contents = (backbone.save, exported.save_graph, exported.save_weights)
-        for name, save in zip(BACKBONE_FILES, contents, strict=True):
+        saves: tuple[Callable[[Path], object], ...] = (
+            backbone.save,
+            lambda path: path.write_bytes(exported.graph),
+            lambda path: path.write_bytes(exported.weights),
+        )
+        for name, save in zip(BACKBONE_FILES, saves, strict=True):
             files[name] = _write(folder / (stem + BACKBONE_FILES[name]), save)
     elif previous is not None:
         files |= {
@@ -198,7 +202,7 @@ def save_model(
                 path.unlink()
 
 
-def _write(path: Path, save: Any) -> dict[str, str]:
+def _write(path: Path, save: Callable[[Path], object]) -> dict[str, str]:
     with replacing(path) as temporary:
         save(temporary)
     return {"file": path.name, "sha256": sha256_of(path)}

@@ -35,14 +35,6 @@ class Exported:
         """Read ``name.xml`` and the ``name.bin`` beside it."""
         return cls(graph.read_bytes(), graph.with_suffix(".bin").read_bytes())
 
-    def save_graph(self, path: Path) -> None:
-        """Write the structure."""
-        path.write_bytes(self.graph)
-
-    def save_weights(self, path: Path) -> None:
-        """Write the weights."""
-        path.write_bytes(self.weights)
-
 
 def import_openvino() -> Any:
     """Import OpenVINO without its telemetry, which would report every import."""
