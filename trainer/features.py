@@ -131,7 +131,7 @@ class FeatureCache:
             ) from error
 
 
-@dataclass
+@dataclass(eq=False)
 class FeatureExtractor:
     """Takes features from the cache and runs the backbone for the missing ones.
 

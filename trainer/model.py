@@ -135,7 +135,7 @@ def load_model(folder: Path) -> Model:
         if Pretrained(spec, None, weights).fingerprint != card["backbone"]["fingerprint"]:
             raise ModelError(
                 f"the model in {folder} was made by another version of geosim, whose backbone "
-                f"computes otherwise; {_REMEDY}"
+                f"computes differently; {_REMEDY}"
             )
         if spec.keras:
             for name in BACKBONE_FILES:

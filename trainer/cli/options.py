@@ -40,7 +40,7 @@ class BackboneOption(click.Option):
         from geosim.trainer.backbones.registry import AUTO, BACKBONES
 
         listed = ", ".join(f"{name} ({spec.summary})" for name, spec in sorted(BACKBONES.items()))
-        self.help = f"auto (the first of {', '.join(AUTO)} whose weights can be had), {listed}."
+        self.help = f"auto (the first of {', '.join(AUTO)} with available weights), {listed}."
         return super().get_help_record(ctx)
 
 

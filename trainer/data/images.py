@@ -51,7 +51,7 @@ MAX_PIXELS = 178_956_970
 MAX_BYTES = 512 * 2**20
 """Largest file that is read, in bytes; about an uncompressed RGB image of `MAX_PIXELS`."""
 
-UPRIGHT = {
+EXIF_TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -129,7 +129,7 @@ def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, i
                 image.draft(None, (hint, hint))
             image.load()  # before EXIF is read: a PNG may have it last, a TIFF is transposed by Pillow
             orientation = _orientation(image)
-            upright = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+            upright = image.transpose(EXIF_TRANSPOSE[orientation]) if orientation in EXIF_TRANSPOSE else image
             return _to_rgb(upright), original[::-1] if orientation >= 5 else original
     except UnidentifiedImageError as error:
         raise ImageError("not a JPEG, PNG, WebP, BMP, TIFF or GIF picture") from error
@@ -151,7 +151,7 @@ def _orientation(image: Image.Image) -> int:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # the pixels are good even where the metadata is damaged
         return 1
-    return orientation if orientation in UPRIGHT else 1
+    return orientation if orientation in EXIF_TRANSPOSE else 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
