@@ -31,7 +31,7 @@ _REMEDY = "give a file with --weights FILE, or take --backbone efficientnet-lite
 
 @dataclass(frozen=True)
 class Published:
-    """A published weights file."""
+    """The address and the MD5 of a weights file."""
 
     url: str
     md5: str

@@ -16,9 +16,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from geosim.trainer.errors import DatasetError, ImageError
 from geosim.trainer.data.images import ENDINGS
 from geosim.trainer.data.sources import Archive, Files, Record, Source
+from geosim.trainer.errors import DatasetError, ImageError
 
 READ_THREADS = 4
 """Threads that read files."""

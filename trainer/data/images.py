@@ -11,6 +11,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from geosim.trainer.errors import ImageError
 from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
@@ -23,8 +24,6 @@ from PIL import (
     UnidentifiedImageError,
     WebPImagePlugin,
 )
-
-from geosim.trainer.errors import ImageError
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 """File name suffixes of images, in lower case."""
@@ -127,9 +126,10 @@ def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, i
             original = image.size
             if hint is not None:
                 image.draft(None, (hint, hint))
-            image.load()  # before EXIF is read: a PNG may have it last, a TIFF is transposed by Pillow
+            image.load()  # before EXIF is read: a PNG may have it last, Pillow rotates a TIFF
             orientation = _orientation(image)
-            upright = image.transpose(EXIF_TRANSPOSE[orientation]) if orientation in EXIF_TRANSPOSE else image
+            transpose = EXIF_TRANSPOSE.get(orientation)
+            upright = image if transpose is None else image.transpose(transpose)
             return _to_rgb(upright), original[::-1] if orientation >= 5 else original
     except UnidentifiedImageError as error:
         raise ImageError("not a JPEG, PNG, WebP, BMP, TIFF or GIF picture") from error

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from geosim.trainer.errors import DatasetError, ImageError
 from geosim.trainer.data.images import MAX_BYTES
+from geosim.trainer.errors import DatasetError, ImageError
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
-
 from geosim.trainer.errors import DatasetError
+from numpy.typing import NDArray
 
 
 def stratified_split(
@@ -45,7 +44,7 @@ def overlap_free_split(
 
     Args:
         labels: ``(n,)`` class numbers.
-        groups: ``(n,)`` group numbers, of `geosim.trainer.evaluation.overlap.Overlaps`; a group may span classes.
+        groups: ``(n,)`` group numbers (`trainer/evaluation/overlap.py`); a group may span classes.
         share: of each class to hold out, 0 to below 1; rounded to whole images.
         seed: of the choice.
 

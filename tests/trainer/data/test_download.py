@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from geosim.trainer.data import download
 from geosim.trainer.data.download import download_dataset
 from geosim.trainer.errors import DownloadError
@@ -96,7 +95,7 @@ def test_another_archive_than_the_published_one_is_refused(
 
 
 def test_the_pinned_digest_is_that_of_the_real_archive(real_data: Path) -> None:
-    assert download.DATASET_DIGEST == f"sha256:{sha256_of(real_data)}"
+    assert f"sha256:{sha256_of(real_data)}" == download.DATASET_DIGEST
 
 
 def test_what_is_there_is_returned_at_once(tmp_path: Path, nowhere: str) -> None:

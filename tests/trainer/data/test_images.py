@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
-
-from geosim.trainer.errors import ImageError
 from geosim.trainer.data.images import ENDINGS, FORMATS, MAX_PIXELS, open_rgb, prepare
+from geosim.trainer.errors import ImageError
+from PIL import ExifTags, Image
 
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
