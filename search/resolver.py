@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 
 from geosim.ingest.schema import ModelRef, Payload, Point, Where, point_id, require_same_model
 from geosim.ingest.store.protocol import VectorStore
-from geosim.trainer.data.dataset import Hashed, Rejected
+from geosim.trainer.data.dataset import HashedRecord, Rejected
 from geosim.trainer.data.images import ENDINGS
 from geosim.trainer.data.sources import Files, Record
 from geosim.trainer.errors import ImageError, ModelError, QueryError, StoreError
@@ -169,7 +169,9 @@ class Resolver:
         def reject(rejected: Rejected) -> None:
             files[rejected.path].error = rejected.reason
 
-        items = [Hashed(Record(text, "", text), query.sha256) for text, query in files.items()]
+        items = [
+            HashedRecord(Record(text, "", text), query.sha256) for text, query in files.items()
+        ]
         for batch in self._backbone().extract(Files(), items, reject=reject):
             for extracted in batch:
                 self._set_vector(files[extracted.item.record.path], extracted.features.vector)

@@ -1,46 +1,46 @@
-"""Every error a user can meet, in one tree.
+"""All errors of geosim, in one tree.
 
     GeosimError
-    ├── DatasetError          a folder or archive is no usable data set
-    ├── ImageError            one picture cannot be read or decoded
-    ├── ModelError            a model is missing, damaged or does not fit
-    │   └── WeightsError      pretrained weights are missing, damaged or out of reach
-    ├── DownloadError         a file could not be fetched from the network
-    ├── StoreError            a collection is missing, damaged or refused the request
-    │   ├── StoreBusyError         another process holds the store
-    │   ├── StoreUnreachableError  no answer from the server
-    │   ├── StoreDeniedError       the server refused the API key
-    │   └── ModelMismatchError     the collection was made by another model
-    └── QueryError            a search cannot be answered as it was asked
+    ├── DatasetError
+    ├── ImageError
+    ├── ModelError
+    │   └── WeightsError
+    ├── DownloadError
+    ├── StoreError
+    │   ├── StoreBusyError
+    │   ├── StoreUnreachableError
+    │   ├── StoreDeniedError
+    │   └── ModelMismatchError
+    └── QueryError
 
-Each message is one line that says what was received, what was expected and the remedy. Command
-lines print it and exit with 1. Errors of other libraries are translated in the module that calls
-them and chained with ``from``; they never reach a user bare.
+A message is one line that says what was received, what was expected and the remedy. Commands print
+it and exit with status 1. The module that calls another library translates its errors and chains
+them with ``from``.
 """
 
 
 class GeosimError(Exception):
-    """Base of all errors that have a remedy on the user's side."""
+    """Base of all errors that a user can fix."""
 
 
 class DatasetError(GeosimError):
-    """A folder or archive is no usable data set."""
+    """A folder or archive is not a usable data set."""
 
 
 class ImageError(GeosimError):
-    """One picture cannot be read or decoded; the message is the reason, without the path."""
+    """An image cannot be read or decoded; the message is the reason, without the path."""
 
 
 class ModelError(GeosimError):
-    """A model is missing, damaged or does not fit what it is used for."""
+    """A model is missing, damaged or does not fit its use."""
 
 
 class WeightsError(ModelError):
-    """Pretrained weights are missing, damaged or out of reach."""
+    """Pretrained weights are missing, damaged or unreachable."""
 
 
 class DownloadError(GeosimError):
-    """A file could not be fetched from the network."""
+    """A file cannot be downloaded."""
 
 
 class StoreError(GeosimError):
@@ -56,12 +56,12 @@ class StoreUnreachableError(StoreError):
 
 
 class StoreDeniedError(StoreError):
-    """The server refused the API key, or wants one."""
+    """The server requires an API key or refused it."""
 
 
 class ModelMismatchError(StoreError):
-    """The collection was made by another model than the one at hand."""
+    """The collection was made by another model."""
 
 
 class QueryError(GeosimError):
-    """A search cannot be answered as it was asked."""
+    """A query is invalid or cannot be answered."""

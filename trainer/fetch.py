@@ -1,7 +1,6 @@
-"""Downloads one file over HTTP and checks its digest, by pooch.
+"""Download of one file over HTTP with a check of its digest, by pooch.
 
-Owns the translation of errors. A broken download is not resumed: the two files that geosim fetches
-have 34 and 95 MB.
+A broken download is not resumed: the two files that geosim fetches have 34 and 95 MB.
 """
 
 from __future__ import annotations
@@ -13,22 +12,22 @@ from geosim.trainer.progress import progress_bar
 
 
 def fetch(url: str, target: Path, *, digest: str | None, timeout: float) -> Path:
-    """Download ``url`` to ``target``, unless a file with the right digest is there.
+    """Download ``url`` to ``target``, unless a file with this digest is there.
 
-    The target appears only when it is complete and its digest is right.
+    The target appears only when it is complete and has this digest.
 
     Args:
         url: an http or https address; redirects are followed.
-        target: the file to write; missing folders are made.
+        target: the file to write; missing folders are created.
         digest: ``sha256:HEX`` or ``md5:HEX``; None accepts any content.
-        timeout: seconds to wait for the connection and for each next piece of data.
+        timeout: seconds to wait for the connection and for each block of data.
 
     Returns:
         ``target``.
 
     Raises:
-        DownloadError: the address is wrong or out of reach, the server refused, the content is
-            another one, or the disk refused.
+        DownloadError: the address is wrong or unreachable, the server refused, the digest differs,
+            or the file cannot be written.
     """
     import pooch
     import requests
@@ -42,7 +41,7 @@ def fetch(url: str, target: Path, *, digest: str | None, timeout: float) -> Path
         raise DownloadError(
             f"cannot download {url}: {reason}; check the address and the network, then run again"
         ) from error
-    except ValueError as error:  # pooch's word for a wrong digest or address
+    except ValueError as error:  # pooch raises it for a wrong digest or address
         reason = " ".join(str(error).split())
         raise DownloadError(f"cannot download {url}: {reason}; check the address") from error
     except OSError as error:

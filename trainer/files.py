@@ -1,4 +1,4 @@
-"""Small, safe file handling shared by all rooms: hash a file, write beside and rename."""
+"""File helpers: hash a file, replace a file atomically."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 DAMAGED_NPZ = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
-"""What numpy raises where an .npz file is missing, is none, was cut off or lacks an array."""
+"""Errors that numpy raises for an .npz file that is missing, damaged or lacks an array."""
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as hex, reading it in pieces."""
+    """Return the SHA-256 of a file as hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place when the block ends well.
+    """Yield a temporary path in the same folder and rename it to ``path`` at the end of the block.
 
-    A reader sees the old file or the new one, whole, never a part; a block that raises leaves the
-    old one. The temporary keeps the ending, which tells writers the format.
+    A reader sees the complete old or new file. A block that raises leaves the old file. The
+    temporary path has the same suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")

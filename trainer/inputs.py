@@ -1,24 +1,28 @@
-"""What a training sees of a data set: every image's features, or its pixels.
+"""Training inputs: a whole data set as one array of features or of pixels.
 
-Owns reading a whole data set into one array. Frozen backbones train a head on features, which come
-from the cache; a backbone that is trained end to end needs the pixels themselves.
+A head on a frozen backbone is trained on features, which come from the cache. A backbone that is
+trained end to end needs the pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache as cached
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from geosim.trainer.backbones.spec import Pretrained
-from geosim.trainer.data.dataset import Dataset, Hashed, Rejected, hash_records
+from geosim.trainer.data.dataset import (
+    Dataset,
+    HashedRecord,
+    Rejected,
+    hash_records,
+    read_records,
+)
 from geosim.trainer.data.images import prepare
 from geosim.trainer.data.sources import Source
 from geosim.trainer.errors import DatasetError, ImageError
@@ -28,28 +32,28 @@ from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
 
 TILE_SIZES = (16, 64)
-"""Smallest and largest side in pixels at which a backbone is trained from scratch."""
+"""Smallest and largest input side, in pixels, of a backbone trained end to end."""
 
 SIZE_SAMPLE = 256
-"""Images looked at to find the size of a set's tiles."""
+"""Images sampled to find the size of a data set's tiles."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
-    """A data set, ready to be learned from.
+    """A data set, read for training.
 
     Attributes:
         items: the images that can be decoded, sorted by stored path.
         classes: class names, sorted.
-        labels: ``(n,) int32``, numbers into ``classes``.
+        labels: ``(n,) int32``, indices into ``classes``.
         array: ``(n, feature_width) float32`` features, or ``(n, size, size, 3) uint8`` pixels.
-        pretrained: the backbone they are for, its input size settled.
+        pretrained: the backbone, with its final input size.
         rejected: images left out, with reasons.
-        extractor: gave the features; None for pixels.
-        backbone: loads the frozen backbone, once.
+        extractor: computed the features; None for pixels.
+        backbone: loads the frozen backbone on the first call and returns it.
     """
 
-    items: tuple[Hashed, ...]
+    items: tuple[HashedRecord, ...]
     classes: tuple[str, ...]
     labels: NDArray[np.int32]
     array: NDArray[Any]
@@ -60,21 +64,21 @@ class Inputs:
 
     @property
     def listing(self) -> bytes:
-        """Path and content hash of every image: what tells one set of inputs from another."""
+        """Stored path and content hash of every image, one line each."""
         lines = (f"{item.record.path}\0{item.sha256}\n" for item in self.items)
         return "".join(lines).encode()
 
     @property
     def computed(self) -> int:
-        """Images that went through the backbone; the others were cached."""
+        """Number of images that went through the backbone; the others were cached."""
         return 0 if self.extractor is None else self.extractor.computed
 
 
 def check_classes(dataset: Dataset) -> None:
-    """Refuse what cannot be learned from, before anything is read or written.
+    """Check, before any image is read, that a data set has at least two classes.
 
     Raises:
-        DatasetError: there is one class only.
+        DatasetError: there is only one class.
     """
     if len(dataset.classes) < 2:
         raise DatasetError(
@@ -83,13 +87,13 @@ def check_classes(dataset: Dataset) -> None:
         )
 
 
-def read_inputs(dataset: Dataset, pretrained: Pretrained, cache: Path) -> Inputs:
-    """Read, decode and, for a frozen backbone, extract a whole data set.
+def read_inputs(dataset: Dataset, pretrained: Pretrained, cache_folder: Path) -> Inputs:
+    """Read a whole data set as pixels or, for a frozen backbone, as features.
 
     Args:
-        dataset: what to learn from.
+        dataset: the images.
         pretrained: the backbone.
-        cache: folder of the feature cache.
+        cache_folder: folder of the feature cache.
 
     Raises:
         DatasetError: fewer than two classes have an image that can be decoded.
@@ -99,7 +103,7 @@ def read_inputs(dataset: Dataset, pretrained: Pretrained, cache: Path) -> Inputs
         hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
     rejected = [*dataset.rejected, *unreadable]
     extractor: FeatureExtractor | None = None
-    backbone = cached(pretrained.load)
+    backbone = cache(pretrained.load)
     array: NDArray[Any]
     if pretrained.spec.trained:
         size = tile_size(dataset.source, hashed)
@@ -108,7 +112,10 @@ def read_inputs(dataset: Dataset, pretrained: Pretrained, cache: Path) -> Inputs
     else:
         spec = pretrained.spec
         extractor = FeatureExtractor(
-            spec, pretrained.fingerprint, lambda: choose_runtime(backbone(), spec.precision), cache
+            spec,
+            pretrained.fingerprint,
+            lambda: choose_runtime(backbone(), spec.precision),
+            cache_folder,
         )
         array, done = _features(dataset.source, hashed, extractor, rejected)
     items = tuple(item for item, good in zip(hashed, done, strict=True) if good)
@@ -131,11 +138,11 @@ def read_inputs(dataset: Dataset, pretrained: Pretrained, cache: Path) -> Inputs
     )
 
 
-def tile_size(source: Source, hashed: Sequence[Hashed]) -> int:
-    """Return the side at which a set's images are learned from scratch: their own, within bounds.
+def tile_size(source: Source, hashed: Sequence[HashedRecord]) -> int:
+    """Return the input side, in pixels, for a backbone that is trained end to end.
 
-    The median of the shorter sides of up to `SIZE_SAMPLE` images, spread over the set, as a
-    multiple of 4, within `TILE_SIZES`.
+    The median of the shorter sides of up to `SIZE_SAMPLE` images, spread over the set, rounded to a
+    multiple of 4 and clipped to `TILE_SIZES`.
     """
     step = -(-len(hashed) // SIZE_SAMPLE)
     sides = []
@@ -145,46 +152,50 @@ def tile_size(source: Source, hashed: Sequence[Hashed]) -> int:
         except ImageError:
             continue
         sides.append(min(prepared.width, prepared.height))
-    typical = round(float(np.median(sides)) / 4) * 4 if sides else TILE_SIZES[0]
-    return int(np.clip(typical, *TILE_SIZES))
+    median = round(float(np.median(sides)) / 4) * 4 if sides else TILE_SIZES[0]
+    return int(np.clip(median, *TILE_SIZES))
 
 
 def _pixels(
-    source: Source, hashed: Sequence[Hashed], size: int, rejected: list[Rejected]
+    source: Source, hashed: Sequence[HashedRecord], size: int, rejected: list[Rejected]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return all images at ``size`` and which of them could be decoded."""
+    """Return all images resized to ``size``, and a mask of those that could be decoded."""
     pixels = np.zeros((len(hashed), size, size, 3), dtype=np.uint8)
     done = np.zeros(len(hashed), dtype=bool)
-
-    def decode(row: int) -> Rejected | None:
-        record = hashed[row].record
-        try:
-            pixels[row] = prepare(source.read(record), size).pixels
-        except ImageError as error:
-            return Rejected(record.path, str(error))
-        done[row] = True
-        return None
-
-    with ThreadPoolExecutor() as pool, progress_bar("decoding", len(hashed)) as bar:
-        for outcome in pool.map(decode, range(len(hashed))):
-            if outcome is not None:
+    records = [item.record for item in hashed]
+    with progress_bar("decoding", len(hashed)) as bar:
+        outcomes = read_records(
+            source,
+            records,
+            lambda data: prepare(data, size).pixels,
+            threads=None,
+            progress=bar.update,
+        )
+        for row, outcome in enumerate(outcomes):
+            if isinstance(outcome, Rejected):
                 rejected.append(outcome)
-            bar.update(1)
+            else:
+                pixels[row] = outcome
+                done[row] = True
     return pixels, done
 
 
 def _features(
     source: Source,
-    hashed: Sequence[Hashed],
+    hashed: Sequence[HashedRecord],
     extractor: FeatureExtractor,
     rejected: list[Rejected],
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return all images' features and which of them could be decoded."""
+    """Return all images' features, and a mask of those that could be decoded."""
     rows = {item.record.path: row for row, item in enumerate(hashed)}
     features = np.zeros((len(hashed), extractor.spec.feature_width), dtype=np.float32)
     done = np.zeros(len(hashed), dtype=bool)
     with progress_bar("features", len(hashed)) as bar:
-        reject = _counting(rejected, bar)
+
+        def reject(one: Rejected) -> None:
+            rejected.append(one)
+            bar.update(1)
+
         for batch in extractor.extract(source, hashed, reject=reject):
             for extracted in batch:
                 row = rows[extracted.item.record.path]
@@ -192,11 +203,3 @@ def _features(
                 done[row] = True
             bar.update(len(batch))
     return features, done
-
-
-def _counting(rejected: list[Rejected], bar: tqdm[Any]) -> Callable[[Rejected], None]:
-    def reject(one: Rejected) -> None:
-        rejected.append(one)
-        bar.update(1)
-
-    return reject

@@ -1,18 +1,19 @@
 """The saved model: a card, a head and the backbone's weights in ``<working>/model/``.
 
-Owns the folder's layout, its fingerprint and its checks. ``model.json`` is written last and names
-the other files with their SHA-256, so a folder is either the old model or the new one.
+``model.json`` is written last and names the other files with their SHA-256, so that a folder always
+holds either the old model or the new one.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
+from numpy.typing import NDArray
 
 from geosim.trainer.backbones.registry import spec_of
 from geosim.trainer.backbones.spec import BackboneSpec, Pretrained
@@ -27,21 +28,21 @@ from geosim.trainer.runtime.openvino import Exported, OpenVinoBackbone
 
 CARD = "model.json"
 BACKBONE_FILES = {"backbone": ".weights.h5", "graph": ".xml", "graph_weights": ".bin"}
-"""Entries of the card for a Keras backbone's files, and their endings: Keras' own weights, for a
-GPU, and the graph exported for a CPU."""
+"""File suffixes of a Keras backbone by entry of the card: Keras weights for a GPU, the exported
+graph for a CPU."""
 
 _REMEDY = "train one with `geosim train DATA`, or try `geosim demo`"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A trained model, its backbone still on disk.
+    """A trained model; its backbone is loaded on demand.
 
     Attributes:
-        folder: where it is saved.
-        spec: its backbone.
-        head: turns features into embeddings.
-        card: everything ``model.json`` says.
+        folder: the folder it is saved in.
+        spec: the backbone's spec.
+        head: computes embeddings from features.
+        card: content of ``model.json``.
     """
 
     folder: Path
@@ -51,16 +52,16 @@ class Model:
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest that changes whenever an image's embedding would."""
+        """Hex digest that changes with the embeddings that the model computes."""
         return str(self.card["fingerprint"])
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes it was trained on, sorted."""
+        """Names of the classes it was trained on, sorted."""
         return tuple(self.card["classes"])
 
     def extractor(self, features: Path) -> FeatureExtractor:
-        """Return an extractor for its backbone.
+        """Return an extractor for the backbone.
 
         Args:
             features: folder of the feature cache.
@@ -69,10 +70,10 @@ class Model:
         return FeatureExtractor(self.spec, fingerprint, self._load_backbone, features)
 
     def check(self) -> None:
-        """Compare all files with the card; `load_model` leaves out the backbone's, for speed.
+        """Compare all files with the card; `load_model` checks only the head's.
 
         Raises:
-            ModelError: one is missing or damaged.
+            ModelError: a file is missing or damaged.
         """
         for entry in self.card["files"].values():
             _checked(self.folder, entry)
@@ -91,8 +92,13 @@ class Model:
 
 def fingerprint_of(backbone_fingerprint: str, head: Head) -> str:
     """Return the fingerprint of a backbone and a head together, as hex SHA-256."""
-    digest = hashlib.sha256(backbone_fingerprint.encode())
-    for array in head.arrays().values():
+    return sha256_of_arrays(head.arrays().values(), prefix=backbone_fingerprint)
+
+
+def sha256_of_arrays(arrays: Iterable[NDArray[Any]], *, prefix: str = "") -> str:
+    """Return the SHA-256 of a text and arrays, as float32, as hex."""
+    digest = hashlib.sha256(prefix.encode())
+    for array in arrays:
         digest.update(array.astype("<f4").tobytes())
     return digest.hexdigest()
 
@@ -101,7 +107,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     """Read ``model.json``.
 
     Raises:
-        ModelError: there is no model, or the card is damaged.
+        ModelError: the folder has no model, or the card is damaged.
     """
     path = folder / CARD
     try:
@@ -116,10 +122,10 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def load_model(folder: Path) -> Model:
-    """Load a model without its backbone, which is only built for images not in the cache.
+    """Load a model without its backbone.
 
     Raises:
-        ModelError: none there, damaged, or of another size.
+        ModelError: the model is missing, damaged or of another version.
     """
     card = read_card(folder)
     try:
@@ -130,7 +136,7 @@ def load_model(folder: Path) -> Model:
         if Pretrained(spec, None, weights).fingerprint != card["backbone"]["fingerprint"]:
             raise ModelError(
                 f"the model in {folder} was made by another version of geosim, whose backbone "
-                f"computes otherwise; {_REMEDY}"
+                f"computes differently; {_REMEDY}"
             )
         if spec.keras:
             for name in BACKBONE_FILES:
@@ -157,16 +163,16 @@ def save_model(
     card: Mapping[str, Any],
     previous: Mapping[str, Any] | None,
 ) -> None:
-    """Write a model; the card goes last and replaces the old one in one step.
+    """Write a model; the card is written last and replaces the old one atomically.
 
-    One process at a time: files that do not belong to the new model are removed.
+    Files of other models are removed: only one process may write at a time.
 
     Args:
         folder: ``<working>/model``.
-        head: its head.
-        backbone: its backbone, or None where ``previous`` has the same one on disk.
+        head: the head.
+        backbone: the backbone; None if ``previous`` has the same one on disk.
         card: the card, without ``files``.
-        previous: the card of the model that is there now, if any.
+        previous: the card of the existing model, if any.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fingerprint = str(card["fingerprint"])
@@ -174,8 +180,12 @@ def save_model(
     if isinstance(backbone, KerasBackbone):
         stem = f"backbone-{str(card['backbone']['fingerprint'])[:12]}"
         exported = backbone.exported
-        contents = (backbone.save, exported.save_graph, exported.save_weights)
-        for name, save in zip(BACKBONE_FILES, contents, strict=True):
+        saves: tuple[Callable[[Path], object], ...] = (
+            backbone.save,
+            lambda path: path.write_bytes(exported.graph),
+            lambda path: path.write_bytes(exported.weights),
+        )
+        for name, save in zip(BACKBONE_FILES, saves, strict=True):
             files[name] = _write(folder / (stem + BACKBONE_FILES[name]), save)
     elif previous is not None:
         files |= {
@@ -186,21 +196,21 @@ def save_model(
             orjson.dumps({**card, "files": files}, option=orjson.OPT_INDENT_2) + b"\n"
         )
     kept = {entry["file"] for entry in files.values()}
-    # Dotted names are what a killed training left half written.
+    # Names that start with a dot are temporary files of a killed training.
     for pattern in ("head-*.npz", "backbone-*", ".*-head-*", ".*-backbone-*"):
         for path in folder.glob(pattern):
             if path.name not in kept:
                 path.unlink()
 
 
-def _write(path: Path, save: Any) -> dict[str, str]:
+def _write(path: Path, save: Callable[[Path], object]) -> dict[str, str]:
     with replacing(path) as temporary:
         save(temporary)
     return {"file": path.name, "sha256": sha256_of(path)}
 
 
 def _checked(folder: Path, entry: Mapping[str, str]) -> Path:
-    """Return a file of the model after comparing its content with the card."""
+    """Return the path of a model's file after comparing its SHA-256 with the card."""
     path = folder / Path(entry["file"]).name
     try:
         actual = sha256_of(path)

@@ -1,4 +1,4 @@
-"""Pictures of a training, drawn without a display."""
+"""The plot of a training's losses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from geosim.trainer.files import replacing
 def save_loss_curve(
     loss: Sequence[float], validation_loss: Sequence[float], best_epoch: int, path: Path
 ) -> None:
-    """Draw losses over epochs, the kept epoch marked, and write the picture to ``path``."""
+    """Plot the losses over the epochs, mark the best epoch, and write the image to ``path``."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.add_subplot(xlabel="epoch", ylabel="cross-entropy", title="Training")
-    if max(loss) > 0:  # a logarithm needs something to show
+    if max(loss) > 0:  # a log scale needs a positive value
         axes.set_yscale("log")
     epochs = range(1, len(loss) + 1)
     axes.plot(epochs, loss, marker="o", markersize=3, label="training")

@@ -1,4 +1,4 @@
-"""Progress bars: on stderr, with rate and time left, and hidden when stderr is no terminal."""
+"""Progress bars on stderr, hidden where stderr is no terminal."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from tqdm import tqdm
 
 
 def progress_bar(
-    what: str, total: int | None, *, unit: str = "image", unit_scale: bool = False
+    description: str, total: int | None, *, unit: str = "image", unit_scale: bool = False
 ) -> tqdm[Any]:
-    """Return a progress bar, to be used in a ``with`` block and advanced by its `update`.
+    """Return a progress bar for a ``with`` block.
 
     Args:
-        what: what is being done.
+        description: label of the bar.
         total: number of units.
-        unit: what is counted.
-        unit_scale: whether to abbreviate large numbers: 34.0M.
+        unit: name of a unit.
+        unit_scale: abbreviate large numbers, as in 34.0M.
     """
     return tqdm(
         total=total,
-        desc=what,
+        desc=description,
         unit=f" {unit}",
         unit_scale=unit_scale,
         disable=None,

@@ -1,8 +1,7 @@
-"""Trains a model on a data set and writes it.
+"""Training: read a data set, fit a model and write it with its card.
 
-Owns what a training is from end to end: the inputs, the fit, the card, and that nothing is done
-twice. A head on frozen features is fitted by `trainer/heads/fit.py`; a backbone that is trained end
-to end brings its own fit.
+A head on frozen features is fitted by `trainer/heads/fit.py`. A backbone that is trained end to end
+has its own fit.
 """
 
 from __future__ import annotations
@@ -26,7 +25,13 @@ from geosim.trainer.data.dataset import Dataset, Rejected
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
 from geosim.trainer.inputs import Inputs, check_classes, read_inputs
-from geosim.trainer.model import Model, fingerprint_of, load_model, save_model
+from geosim.trainer.model import (
+    Model,
+    fingerprint_of,
+    load_model,
+    save_model,
+    sha256_of_arrays,
+)
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
@@ -36,30 +41,36 @@ from geosim.trainer.working import Working
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """What a training did.
+    """The result of a training.
 
     Attributes:
         model: the saved model.
-        images: trained on or held out.
-        computed: images that went through the backbone; the others were cached.
+        images: number of images, trained on or held out.
+        computed: number of images that went through the backbone; the others were cached.
         rejected: images left out, with reasons.
-        zero: stored paths of images that the model embeds to a zero vector.
+        zero_embeddings: stored paths of images that the model embeds to a zero vector.
         seconds: wall time.
-        reused: the model was there already, from the same images and options.
+        reused: whether a model of the same images and options was already there.
     """
 
     model: Model
     images: int
     computed: int
     rejected: tuple[Rejected, ...]
-    zero: tuple[str, ...]
+    zero_embeddings: tuple[str, ...]
     seconds: float
     reused: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Learned:
-    """A fit, and the backbone that it trained, if it trained one, with what runs it."""
+class FittedModel:
+    """A fitted model that is not saved.
+
+    Attributes:
+        fit: the head and the losses.
+        backbone: the trained backbone; None for a frozen one.
+        runtime: runs the trained backbone; None for a frozen one.
+    """
 
     fit: Fit
     backbone: KerasBackbone | None
@@ -67,32 +78,33 @@ class Learned:
 
     def embed(self, array: NDArray[Any]) -> NDArray[np.float32]:
         """Map rows of `Inputs.array` to embeddings ``(n, 32) float32``, L2 norm 1 or zero."""
-        if self.runtime is None:
-            return self.fit.head(array)
-        return self.fit.head(self.runtime(array))
+        return self.fit.head(array if self.runtime is None else self.runtime(array))
 
 
-def learn(
+def fit_model(
     inputs: Inputs,
     rows: NDArray[np.intp],
     options: TrainOptions,
     *,
     progress: Callable[[int], object] = lambda _: None,
-) -> Learned:
-    """Learn the embedding from some of the images.
+) -> FittedModel:
+    """Fit a model on some of the images.
 
     Args:
         inputs: the data set.
-        rows: which of its images may be seen.
+        rows: rows of `Inputs.array` to train on.
         options: see `TrainOptions`.
         progress: called with 1 after each epoch.
+
+    Raises:
+        ModelError: the fit gave no finite loss.
     """
     array, labels, classes = inputs.array[rows], inputs.labels[rows], len(inputs.classes)
     spec = inputs.pretrained.spec
     if spec.fit is not None:
         backbone, fit = spec.fit(array, labels, classes, options, progress=progress)
-        return Learned(fit, backbone, choose_runtime(backbone, spec.precision))
-    return Learned(fit_head(array, labels, classes, options, progress=progress), None, None)
+        return FittedModel(fit, backbone, choose_runtime(backbone, spec.precision))
+    return FittedModel(fit_head(array, labels, classes, options, progress=progress), None, None)
 
 
 def train(
@@ -105,28 +117,28 @@ def train(
 ) -> TrainReport:
     """Train a model on a data set and write it to ``<working>/model``.
 
-    A model that is there already and was made from the same images, backbone and options is kept:
-    its fingerprint, and with it every collection, stays valid.
+    An existing model of the same images, backbone and options is kept, so that its fingerprint and
+    all collections stay valid.
 
     Args:
-        dataset: what to learn from.
+        dataset: the images.
         pretrained: the backbone.
-        working: where model and feature cache go.
+        working: the folder for the model and the feature cache.
         options: see `TrainOptions`.
-        keep: why the model that is there must not be replaced by another one, if it must not.
+        keep: error message if the training would replace an existing model; None allows it.
 
     Raises:
-        DatasetError: fewer than two classes, or no image that can be decoded.
-        ModelError: another training is under way there, another model is to be kept, the features
-            cannot be cached, or the fit gave no finite loss.
+        DatasetError: fewer than two classes have an image that can be decoded.
+        ModelError: another training is under way, the existing model must be kept, the feature
+            cache cannot be used, or the fit gave no finite loss.
     """
     started = time.perf_counter()
     check_classes(dataset)
     with _training_lock(working.model):
         inputs = read_inputs(dataset, pretrained, working.features)
-        recipe = _recipe(inputs, options)
+        digest = _training_digest(inputs, options)
         previous = _model_or_none(working.model)
-        reused = previous is not None and previous.card.get("recipe") == recipe
+        reused = previous is not None and previous.card.get("recipe") == digest
         if previous is not None and reused:
             model, zero = previous, tuple(previous.card["training"]["zero_embeddings"])
         else:
@@ -134,16 +146,16 @@ def train(
                 raise ModelError(keep)
             with progress_bar("training", options.epochs, unit="epoch") as bar:
                 everything = np.arange(len(inputs.items))
-                learned = learn(inputs, everything, options, progress=bar.update)
-            zero = _zero(inputs, learned)
-            _save(working.model, dataset, inputs, learned, options, zero, recipe, previous)
+                fitted = fit_model(inputs, everything, options, progress=bar.update)
+            zero = _zero_embeddings(inputs, fitted)
+            _save(working.model, dataset, inputs, fitted, options, zero, digest, previous)
             model = load_model(working.model)
     return TrainReport(
         model=model,
         images=len(inputs.items),
         computed=inputs.computed,
         rejected=inputs.rejected,
-        zero=zero,
+        zero_embeddings=zero,
         seconds=time.perf_counter() - started,
         reused=reused,
     )
@@ -151,10 +163,10 @@ def train(
 
 @contextmanager
 def _training_lock(folder: Path) -> Iterator[None]:
-    """Keep other trainings away, which would remove this one's files.
+    """Lock a model folder for one training.
 
     Raises:
-        ModelError: another one is under way.
+        ModelError: another training holds the lock.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -167,23 +179,23 @@ def _training_lock(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _zero(inputs: Inputs, learned: Learned) -> tuple[str, ...]:
-    """Return the stored paths of images without an embedding; a ReLU head alone can have any."""
-    if not learned.fit.head.relu:
+def _zero_embeddings(inputs: Inputs, fitted: FittedModel) -> tuple[str, ...]:
+    """Return the stored paths of images with a zero embedding; only a ReLU head has any."""
+    if not fitted.fit.head.relu:
         return ()
-    embedded = learned.embed(inputs.array)
+    embedded = fitted.embed(inputs.array)
     rows = np.flatnonzero(~np.any(embedded != 0, axis=1))
     return tuple(inputs.items[row].record.path for row in rows)
 
 
-def _recipe(inputs: Inputs, options: TrainOptions) -> str:
-    """Return a digest of everything that decides the outcome of a training."""
+def _training_digest(inputs: Inputs, options: TrainOptions) -> str:
+    """Return a hex digest of the backbone, the options and the images of a training."""
     settings = f"{inputs.pretrained.fingerprint}|{asdict(options)}".encode()
     return hashlib.sha256(settings + inputs.listing).hexdigest()
 
 
 def _model_or_none(folder: Path) -> Model | None:
-    """Return a model that is whole; a damaged one is made again."""
+    """Return the saved model, or None where it is missing or damaged."""
     try:
         model = load_model(folder)
         model.check()
@@ -196,54 +208,50 @@ def _save(
     folder: Path,
     dataset: Dataset,
     inputs: Inputs,
-    learned: Learned,
+    fitted: FittedModel,
     options: TrainOptions,
-    zero: tuple[str, ...],
-    recipe: str,
+    zero_embeddings: tuple[str, ...],
+    digest: str,
     previous: Model | None,
 ) -> None:
-    """Write the curve, the weights and, last, the card that makes them the model."""
+    """Write the loss curve and the model."""
     from geosim.trainer.plots import save_loss_curve
 
-    pretrained, fit = inputs.pretrained, learned.fit
-    fingerprint, sha256 = pretrained.fingerprint, pretrained.sha256
-    if learned.backbone is not None:
-        sha256 = _weights_digest(learned.backbone)
-        fingerprint = replace(pretrained, sha256=sha256).fingerprint
-    old = None if previous is None else previous.card
-    same = old is not None and old["backbone"]["fingerprint"] == fingerprint
-    backbone: Backbone | None = learned.backbone
-    if backbone is None and not same:
-        backbone = inputs.backbone()
+    pretrained, fit = inputs.pretrained, fitted.fit
+    backbone: Backbone | None = fitted.backbone
+    if fitted.backbone is not None:
+        weights = fitted.backbone.model.get_weights()
+        pretrained = replace(pretrained, sha256=sha256_of_arrays(weights))
     card = {
-        "fingerprint": fingerprint_of(fingerprint, fit.head),
-        "recipe": recipe,
+        "fingerprint": fingerprint_of(pretrained.fingerprint, fit.head),
+        "recipe": digest,
         "backbone": {
             "name": pretrained.spec.name,
-            "fingerprint": fingerprint,
-            "weights_sha256": sha256,
+            "fingerprint": pretrained.fingerprint,
+            "weights_sha256": pretrained.sha256,
             "licence": pretrained.spec.licence,
         },
-        **_facts(dataset, inputs, fit, options, zero),
+        **_describe(dataset, inputs, fit, options, zero_embeddings),
     }
+    same = None  # the card of a model with the same backbone
+    if previous and previous.card["backbone"]["fingerprint"] == pretrained.fingerprint:
+        same = previous.card
+    if backbone is None and same is None:
+        backbone = inputs.backbone()
     save_loss_curve(fit.loss, fit.validation_loss, fit.best_epoch, folder / "loss.png")
-    save_model(folder, fit.head, backbone, card, old if same else None)
+    save_model(folder, fit.head, backbone, card, same)
 
 
-def _weights_digest(backbone: KerasBackbone) -> str:
-    """Return a digest of a trained backbone's weights: it has no publisher's file to hash."""
-    digest = hashlib.sha256()
-    for array in backbone.model.get_weights():
-        digest.update(array.astype("<f4").tobytes())
-    return digest.hexdigest()
-
-
-def _facts(
+def _describe(
     dataset: Dataset, inputs: Inputs, fit: Fit, options: TrainOptions, zero: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Return what the card tells a reader."""
+    """Return the part of the card that describes the training."""
     size = inputs.pretrained.spec.input_size
     counts = np.bincount(inputs.labels, minlength=len(inputs.classes)).tolist()
+    versions = {
+        name: metadata.version(name)
+        for name in ("geosim", "tensorflow", "keras", "openvino", "numpy")
+    }
     return {
         "input_size": size,
         "preprocessing": (
@@ -263,11 +271,5 @@ def _facts(
             "validation_loss": fit.validation_loss,
             "best_epoch": fit.best_epoch,
         },
-        "versions": {
-            "python": platform.python_version(),
-            **{
-                name: metadata.version(name)
-                for name in ("geosim", "tensorflow", "keras", "openvino", "numpy")
-            },
-        },
+        "versions": {"python": platform.python_version(), **versions},
     }

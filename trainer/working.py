@@ -1,63 +1,36 @@
-"""The working folder: everything the product writes, and under which name."""
+"""The working folder: the paths of everything that geosim writes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True, slots=True)
 class Working:
-    """Paths below ``--working``; nothing is created before it is written."""
+    """Paths below ``--working``; none is created here.
 
-    root: Path
+    Attributes:
+        root: the working folder.
+        model: folder of the trained model.
+        features: folder of the feature cache.
+        qdrant: folder of the embedded store.
+        datasets: file with the location of each data set on this machine (`ingest/catalog.py`).
+        embeddings: the exported vectors.
+        index: the exported neighbour graph.
+        samples: contact sheet of the sample queries of ``geosim run``.
+        derived: folder of what is computed from a collection, such as its map.
+        report: folder of the runs and the report of ``geosim evaluate``.
+        sample_set: folder of the generated data set of ``geosim demo``.
+    """
 
-    @property
-    def model(self) -> Path:
-        """The trained model's folder."""
-        return self.root / "model"
-
-    @property
-    def features(self) -> Path:
-        """The feature cache's folder."""
-        return self.root / "features"
-
-    @property
-    def qdrant(self) -> Path:
-        """Folder of the embedded store."""
-        return self.root / "qdrant"
-
-    @property
-    def datasets(self) -> Path:
-        """Where this machine keeps the pictures of each data set (`ingest/catalog.py`)."""
-        return self.root / "datasets.json"
-
-    @property
-    def embeddings(self) -> Path:
-        """The exported vectors."""
-        return self.root / "embeddings.json"
-
-    @property
-    def index(self) -> Path:
-        """The exported neighbour graph."""
-        return self.root / "inverted-index.json"
-
-    @property
-    def samples(self) -> Path:
-        """Contact sheet of the sample queries of ``geosim run``."""
-        return self.root / "samples.png"
-
-    @property
-    def derived(self) -> Path:
-        """What is worked out from a collection, and again when it changes: its map, its scores."""
-        return self.root / "derived"
-
-    @property
-    def report(self) -> Path:
-        """Runs and report of ``geosim evaluate``."""
-        return self.root / "report"
-
-    @property
-    def sample_set(self) -> Path:
-        """The generated data set of ``geosim demo``."""
-        return self.root / "geosim-sample"
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.model = root / "model"
+        self.features = root / "features"
+        self.qdrant = root / "qdrant"
+        self.datasets = root / "datasets.json"
+        self.embeddings = root / "embeddings.json"
+        self.index = root / "inverted-index.json"
+        self.samples = root / "samples.png"
+        self.derived = root / "derived"
+        self.report = root / "report"
+        self.sample_set = root / "geosim-sample"

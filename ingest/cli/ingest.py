@@ -9,7 +9,7 @@ import click
 
 from geosim.ingest.cli.options import opened, store_options
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import tell_rejected
+from geosim.trainer.cli.messages import report_rejected
 from geosim.trainer.cli.options import data_argument, strict_option, working_option
 from geosim.trainer.working import Working
 
@@ -68,7 +68,7 @@ def ingest(
     with opened(qdrant, collection, working) as store:
         report = sync(dataset, model, store, working, recreate=recreate, image_url=image_url)
         tell_ingest(report, store, err=False)
-    tell_rejected(report.rejected, strict=strict)
+    report_rejected(report.rejected, strict=strict)
 
 
 def tell_ingest(report: SyncReport, store: VectorStore, *, err: bool) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import tell_rejected
+from geosim.trainer.cli.messages import report_rejected
 from geosim.trainer.cli.options import (
     MAX_SEED,
     Range,
     data_argument,
-    recipe_options,
+    shared_train_options,
     table_or_json_option,
     working_option,
 )
@@ -55,7 +55,7 @@ def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
     help="Folder of runs and report  [default: WORKING/report]",
 )
 @table_or_json_option
-@recipe_options
+@shared_train_options
 @working_option
 def evaluate(
     data: Path,
@@ -101,7 +101,7 @@ def evaluate(
         folder=folder,
     )
     inputs = measure(dataset, pretrained, working.features, study)
-    tell_rejected(inputs.rejected, strict=False)
+    report_rejected(inputs.rejected, strict=False)
     records = [item.record for item in inputs.items]
     rows = write_report(read_runs(folder, inputs), records, dataset.source, folder)
     if form == "json":

@@ -12,7 +12,7 @@ from geosim.ingest.cli.options import opened, store_options
 from geosim.search.cli.messages import tell_export, tell_results
 from geosim.search.cli.options import form_option, k_option
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import tell_rejected, tell_training
+from geosim.trainer.cli.messages import report_rejected, report_training
 from geosim.trainer.cli.options import strict_option, train_options, working_option
 from geosim.trainer.working import Working
 
@@ -95,7 +95,7 @@ def _run(
     click.echo(why, err=True)
     with opened(qdrant, collection, working) as store:
         callbacks = pipeline.StepCallbacks(
-            training=tell_training,
+            training=report_training,
             ingest=lambda report: _tell_step(report, store, strict=strict),
             export=tell_export,
         )
@@ -115,4 +115,4 @@ def _run(
 
 def _tell_step(report: Any, store: Any, *, strict: bool) -> None:
     tell_ingest(report, store, err=True)
-    tell_rejected(report.rejected, strict=strict)
+    report_rejected(report.rejected, strict=strict)

@@ -29,7 +29,7 @@ from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs, read_inputs
 from geosim.trainer.progress import progress_bar
-from geosim.trainer.train import Learned, learn
+from geosim.trainer.train import FittedModel, fit_model
 
 SPLITS = ("random", "overlap-free")
 """How queries are held out of each class: at random, or sharing no pixels with the gallery."""
@@ -138,7 +138,7 @@ def _run(
     options = TrainOptions(**asdict(study.options) | {"seed": seed})
     started = time.perf_counter()
     with progress_bar(f"{settings['split']} {seed}", options.epochs, unit="epoch") as bar:
-        learned = learn(inputs, gallery, options, progress=bar.update)
+        learned = fit_model(inputs, gallery, options, progress=bar.update)
     seconds = time.perf_counter() - started
 
     embedded = learned.embed(inputs.array)
@@ -168,7 +168,7 @@ def _run(
     return Run(facts, queries.astype(np.int64), hits, scores)
 
 
-def _images_per_second(dataset: Dataset, inputs: Inputs, learned: Learned) -> float:
+def _images_per_second(dataset: Dataset, inputs: Inputs, learned: FittedModel) -> float:
     """Embed `TIMED_IMAGES` images from their bytes, nothing cached, and return the rate."""
     extractor, backbone = inputs.extractor, learned.runtime
     if backbone is None and extractor is not None:

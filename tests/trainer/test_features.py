@@ -20,10 +20,10 @@ from geosim.trainer import features as features_module
 from geosim.trainer.backbones.colour_grid import ColourGrid
 from geosim.trainer.backbones.registry import spec_of
 from geosim.trainer.backbones.spec import BackboneSpec
-from geosim.trainer.data.dataset import Dataset, Hashed, Rejected, hash_records, open_dataset
+from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_records, open_dataset
 from geosim.trainer.data.images import prepare
 from geosim.trainer.errors import ModelError
-from geosim.trainer.features import AT_WORK, BATCH, Extracted, FeatureExtractor
+from geosim.trainer.features import BATCH_SIZE, CONCURRENT_BATCHES, Extracted, FeatureExtractor
 
 SPEC = spec_of("colour-grid")
 FINGERPRINT = "ab" * 32
@@ -72,7 +72,7 @@ def rocks(root: Path, count: int) -> Path:
     return root
 
 
-def hashed_of(dataset: Dataset) -> list[Hashed]:
+def hashed_of(dataset: Dataset) -> list[HashedRecord]:
     return hash_records(dataset.source, dataset.records)[0]
 
 
@@ -85,7 +85,7 @@ def must_not_load() -> ColourGrid:
 
 
 def run(
-    one: FeatureExtractor, dataset: Dataset, items: Sequence[Hashed]
+    one: FeatureExtractor, dataset: Dataset, items: Sequence[HashedRecord]
 ) -> tuple[dict[str, Extracted], list[Rejected]]:
     """Extract everything; every item must come out exactly once, extracted or rejected."""
     rejected: list[Rejected] = []
@@ -150,7 +150,7 @@ def test_moved_images_are_still_known_and_new_ones_are_computed(tmp_path: Path) 
 def test_equal_content_is_computed_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    monkeypatch.setattr(features_module, "CHUNK", chunk)
+    monkeypatch.setattr(features_module, "LOOKUP_SIZE", chunk)
     root = rocks(tmp_path / "rocks", 6)
     for number in range(6):
         (root / "class1" / f"copy{number}.png").write_bytes(picture(number % 3))
@@ -252,8 +252,8 @@ def test_a_killed_pass_is_resumed_where_it_was(tmp_path: Path, call: int) -> Non
     resumed = start(data, cache)
     output, _ = resumed.communicate("\n")
     # Batches before the one that was killed may be at work, or finished and not stored yet.
-    stored = range(max(0, call - 1 - AT_WORK), call)
-    assert output in [f"80 {80 - BATCH * batches}\n" for batches in stored]
+    stored = range(max(0, call - 1 - CONCURRENT_BATCHES), call)
+    assert output in [f"80 {80 - BATCH_SIZE * batches}\n" for batches in stored]
     dataset = open_dataset(data)
     again = FeatureExtractor(SPEC, FINGERPRINT, must_not_load, cache)
     found, _ = run(again, dataset, hashed_of(dataset))
@@ -350,9 +350,9 @@ def test_a_caller_that_stops_early_keeps_what_it_got(tmp_path: Path) -> None:
     dataset = open_dataset(rocks(tmp_path / "rocks", 80))
     items = hashed_of(dataset)
     batches = extractor(tmp_path / "cache").extract(dataset.source, items, reject=print)
-    assert len(next(batches)) == BATCH
+    assert len(next(batches)) == BATCH_SIZE
     batches.close()
     again = extractor(tmp_path / "cache")
     run(again, dataset, items)
-    assert again.computed == 80 - BATCH
+    assert again.computed == 80 - BATCH_SIZE
     assert not list((tmp_path / "cache").glob("*-wal"))

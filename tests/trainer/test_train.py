@@ -140,7 +140,7 @@ def test_a_training_leaves_a_complete_card_and_a_picture(sample: Path, empty: Wo
     assert training["dataset"] == "rocks"
     assert training["images"] == 96
     assert training["images_per_class"] == dict.fromkeys(names, 12)
-    assert training["zero_embeddings"] == list(report.zero)
+    assert training["zero_embeddings"] == list(report.zero_embeddings)
     for name, value in (("epochs", 3), ("batch_size", 10), ("validation_split", 0.25), ("seed", 5)):
         assert training[name] == value
     assert len(training["loss"]) == len(training["validation_loss"]) == 3
@@ -242,11 +242,11 @@ def test_zero_vectors_are_reported(
     data = plain(tmp_path / "rocks", basalt=(0, 0, 0), marble=(255, 255, 255))
     report = colour_grid(data, empty)
     black = tuple(f"rocks/basalt/{name}.png" for name in (10, 8, 9))
-    assert report.zero == black
+    assert report.zero_embeddings == black
     assert report.model.card["training"]["zero_embeddings"] == list(black)
     again = colour_grid(data, empty)
     assert again.reused
-    assert again.zero == black
+    assert again.zero_embeddings == black
 
 
 def test_rejected_images_are_reported_and_the_rest_is_learned(

@@ -1,4 +1,4 @@
-"""The backbones. To add one, write a module here that registers its spec, and import it below."""
+"""The backbones. To add one, write a module that registers its spec and import it here."""
 
 from geosim.trainer.backbones import (
     colour_grid,

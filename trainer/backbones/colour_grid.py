@@ -1,4 +1,4 @@
-"""``colour-grid``: the baseline. Colour statistics on a grid; nothing is learned."""
+"""``colour-grid``: the baseline, colour statistics on a grid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CELLS = 8
 """Grid cells per side."""
 
 FEATURES = CELLS * CELLS * 2 * 3
-"""Mean and standard deviation of three colour channels in each cell."""
+"""Length of the feature vector: mean and standard deviation of three channels in each cell."""
 
 
 class ColourGrid:

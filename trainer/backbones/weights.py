@@ -1,12 +1,11 @@
-"""Reads weights in PyTorch's legacy file format without PyTorch.
+"""Reader of weights in PyTorch's legacy file format, without PyTorch.
 
-Owns the format and its dangers: a pickle can run code, so only the names that a state dict needs
-are admitted, and only a file whose SHA-256 is known is read at all. Does not know which network the
-weights belong to.
+A pickle can run code. So only a file with a known SHA-256 is read, and only the names that a state
+dict needs are allowed.
 
-The format: pickles for magic number, protocol and system information, the pickled state dict whose
-tensors name their storages by id, the pickled list of ids, then per storage an 8-byte little-endian
-count and the raw values.
+The format: pickles of the magic number, the protocol and system information, the pickled state dict
+whose tensors refer to storages by id, the pickled list of ids, then per storage an 8-byte
+little-endian count and the raw values.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import numpy as np
 
 from geosim.trainer.errors import WeightsError
 
-# PyTorch's constants for its legacy format (torch/serialization.py).
+# Constants of torch/serialization.py.
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
@@ -31,7 +30,7 @@ _REMEDY = "install or download the file again"
 
 
 class _Storage(NamedTuple):
-    """A run of values further down in the file."""
+    """An array of values at the end of the file."""
 
     key: str
     dtype: str
@@ -48,18 +47,18 @@ class _Tensor(NamedTuple):
 
 
 def read_state_dict(path: Path, *, sha256: str) -> dict[str, np.ndarray]:
-    """Reads a weights file without PyTorch and without running what a pickle may ask for.
+    """Read a state dict without PyTorch and without running code of the pickle.
 
     Args:
-        path: The file.
-        sha256: The only content that is accepted, as a hexadecimal digest.
+        path: the weights file.
+        sha256: expected hex SHA-256 of the file.
 
     Returns:
         Arrays by key, in the file's order: float32 in PyTorch's order of axes, and int64 scalars
         under ``*.num_batches_tracked``.
 
     Raises:
-        WeightsError: The file cannot be read, has another content, or is no state dict.
+        WeightsError: the file cannot be read, has another SHA-256, or is not a state dict.
     """
     try:
         content = path.read_bytes()
@@ -70,15 +69,14 @@ def read_state_dict(path: Path, *, sha256: str) -> dict[str, np.ndarray]:
         raise WeightsError(f"weights {path} have SHA-256 {received}, expected {sha256}; {_REMEDY}")
     try:
         return _parse(io.BytesIO(content))
-    # A pickle can fail in any way its opcodes can be misused: all of them mean the same here.
-    except Exception as error:
+    except Exception as error:  # a damaged pickle raises many kinds
         raise WeightsError(
             f"weights {path} are no legacy state dict ({error}); {_REMEDY}"
         ) from error
 
 
 def _parse(stream: BinaryIO) -> dict[str, np.ndarray]:
-    """Reads one legacy file from its first byte to its last."""
+    """Read one complete file."""
     head = (_Unpickler(stream).load(), _Unpickler(stream).load())
     if head != (_MAGIC, _PROTOCOL):
         raise ValueError(f"magic number and protocol are {head}")
@@ -100,7 +98,7 @@ def _parse(stream: BinaryIO) -> dict[str, np.ndarray]:
 
 
 def _view(tensor: _Tensor, values: np.ndarray) -> np.ndarray:
-    """Copies one tensor out of its storage, strides and all."""
+    """Copy one tensor out of its storage."""
     last = tensor.offset + sum(
         (size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True)
     )
@@ -122,14 +120,14 @@ def _rebuild_tensor(
     _requires_grad: bool,
     _hooks: object,
 ) -> _Tensor:
-    """Stands in for ``torch._utils._rebuild_tensor_v2``: notes the view, reads nothing."""
+    """Replace ``torch._utils._rebuild_tensor_v2``; the values come later in the file."""
     return _Tensor(storage, offset, shape, strides)
 
 
 class _Unpickler(pickle.Unpickler):
-    """Admits the four names that a state dict uses, and no other."""
+    """Unpickler that allows only the four names that a state dict uses."""
 
-    _ADMITTED: Mapping[tuple[str, str], Any] = {
+    _ALLOWED: Mapping[tuple[str, str], Any] = {
         ("collections", "OrderedDict"): OrderedDict,
         ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
         ("torch", "FloatStorage"): "<f4",
@@ -137,14 +135,14 @@ class _Unpickler(pickle.Unpickler):
     }
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        """Returns the stand-in for an admitted name and refuses every other."""
+        """Return the replacement of an allowed name."""
         try:
-            return self._ADMITTED[module_name, global_name]
+            return self._ALLOWED[module_name, global_name]
         except KeyError:
             raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}") from None
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """Returns the storage that a persistent id stands for."""
+        """Return the storage of a persistent id."""
         kind, dtype, key, _location, count, view = pid
         if kind != "storage" or view is not None:
             raise pickle.UnpicklingError(f"it asks for {pid!r}")

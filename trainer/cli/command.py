@@ -1,6 +1,6 @@
-"""The base of all commands: how errors and Ctrl-C end a command.
+"""The base class of all commands: turns errors and Ctrl-C into a message and an exit status.
 
-Imports nothing heavy, so that ``--help`` answers at once.
+Imports nothing heavy, to keep ``--help`` fast.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import click
 from geosim.trainer.errors import GeosimError
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
+"""Exit status after Ctrl-C: 128 + SIGINT, as in shells."""
 
 
 class Command(click.Command):
-    """A command whose known errors are one line on stderr and exit status 1, never a traceback."""
+    """A command that prints known errors as one line on stderr and exits with status 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command and translate what it raises."""
+        """Run the command and translate its errors."""
         try:
             return super().invoke(ctx)
         except GeosimError as error:
@@ -30,6 +30,6 @@ class Command(click.Command):
             where = f" ({error.filename})" if error.filename else ""
             raise click.ClickException(f"{error.strerror or error}{where}") from error
         except KeyboardInterrupt:
-            told = "interrupted; run the same command again, what was finished is kept"
-            click.echo(f"\n{told}", err=True)
+            message = "interrupted; run the same command again, what was finished is kept"
+            click.echo(f"\n{message}", err=True)
             ctx.exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""Messages on stderr about a training and about rejected images."""
+"""Messages on stderr about trainings and rejected images."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from geosim.trainer.train import TrainReport
 
 
-def tell_training(report: TrainReport) -> None:
-    """Say on stderr what a training did."""
+def report_training(report: TrainReport) -> None:
+    """Print a summary of a training."""
     training = report.model.card["training"]
     losses = training["validation_loss"] or training["loss"]
     verb = "kept, it is up to date" if report.reused else "trained"
@@ -26,25 +26,25 @@ def tell_training(report: TrainReport) -> None:
         f"{training['epochs']}, {report.seconds:.1f} s",
         err=True,
     )
-    if report.zero:
+    if zero := report.zero_embeddings:
         click.echo(
-            f"warning: the model embeds {len(report.zero):,} training images to a zero vector, "
-            f"which cannot be searched: {_first(report.zero)}. Train with another --seed",
+            f"warning: the model embeds {len(zero):,} training images to a zero vector, which "
+            f"cannot be searched: {_shorten(zero)}. Train with another --seed",
             err=True,
         )
 
 
-def tell_rejected(rejected: Sequence[Rejected], *, strict: bool) -> None:
-    """Name every rejected image and its reason on stderr.
+def report_rejected(rejected: Sequence[Rejected], *, strict: bool) -> None:
+    """Print every rejected image and the reason.
 
     Raises:
-        DatasetError: there are any, and the user asked to fail on them.
+        DatasetError: images were rejected, and ``strict`` is set.
     """
-    for one in rejected:
-        click.echo(f"rejected {one.path}: {one.reason}", err=True)
+    for image in rejected:
+        click.echo(f"rejected {image.path}: {image.reason}", err=True)
     if rejected and strict:
         raise DatasetError(f"{len(rejected):,} images were rejected, and --strict is set")
 
 
-def _first(paths: Sequence[str]) -> str:
+def _shorten(paths: Sequence[str]) -> str:
     return ", ".join(paths[:3]) + (f" and {len(paths) - 3:,} more" if len(paths) > 3 else "")

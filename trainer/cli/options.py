@@ -1,6 +1,6 @@
-"""Options that several commands share.
+"""Options shared by several commands.
 
-Imports nothing heavy, so that ``--help`` answers at once.
+Imports nothing heavy, to keep ``--help`` fast.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from geosim.trainer.working import Working
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 MAX_SEED = 2**32 - 1
-"""Largest seed that numpy and Keras take."""
+"""Largest seed that numpy and Keras accept."""
 
 
 class Range(click.FloatRange):
-    """A range of numbers; NaN, which click lets through, is in none."""
+    """A range of numbers that excludes NaN, which click accepts."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -34,14 +34,14 @@ class Range(click.FloatRange):
 
 
 class BackboneOption(click.Option):
-    """``--backbone``; its help lists the registered backbones and is made when it is shown."""
+    """``--backbone``; builds its help, a list of the registered backbones, when it is shown."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the option and its help."""
         from geosim.trainer.backbones.registry import AUTO, BACKBONES
 
         listed = ", ".join(f"{name} ({spec.summary})" for name, spec in sorted(BACKBONES.items()))
-        self.help = f"auto (the first of {', '.join(AUTO)} whose weights can be had), {listed}."
+        self.help = f"auto (the first of {', '.join(AUTO)} with available weights), {listed}."
         return super().get_help_record(ctx)
 
 
@@ -74,8 +74,8 @@ table_or_json_option = click.option(
 data_argument = click.argument("data", type=click.Path(path_type=Path))
 
 
-def recipe_options(function: AnyFunction) -> AnyFunction:
-    """Add the options of a recipe: backbone, weights, head, epochs, batch size, held-out share."""
+def shared_train_options(function: AnyFunction) -> AnyFunction:
+    """Add backbone, weights, head, epochs, batch size and held-out share."""
     for option in (
         click.option("--backbone", cls=BackboneOption, default="auto", show_default=True),
         click.option(
@@ -93,12 +93,12 @@ def recipe_options(function: AnyFunction) -> AnyFunction:
         click.option(
             "--epochs",
             type=click.IntRange(min=1),
-            help="Passes over the images  [default: the recipe's own]",
+            help="Passes over the images  [default: set by the backbone]",
         ),
         click.option(
             "--batch-size",
             type=click.IntRange(min=1),
-            help="Images per training step  [default: the recipe's own]",
+            help="Images per training step  [default: set by the backbone]",
         ),
         click.option(
             "--validation-split",
@@ -113,12 +113,12 @@ def recipe_options(function: AnyFunction) -> AnyFunction:
 
 
 def train_options(function: AnyFunction) -> AnyFunction:
-    """Add the options of a training: those of a recipe, and the seed."""
+    """Add all options of a training: the shared ones and the seed."""
     seed = click.option(
         "--seed",
         type=click.IntRange(0, MAX_SEED),
         default=0,
         show_default=True,
-        help="Of all randomness.",
+        help="Seed of all randomness.",
     )
-    return recipe_options(seed(function))
+    return shared_train_options(seed(function))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import tell_rejected, tell_training
+from geosim.trainer.cli.messages import report_rejected, report_training
 from geosim.trainer.cli.options import data_argument, strict_option, train_options, working_option
 from geosim.trainer.working import Working
 
@@ -28,15 +28,15 @@ def train(
 ) -> None:
     """Learn the embedding from DATA, a folder of class folders or a .zip of one.
 
-    Writes WORKING/model and prints where. A frozen backbone runs once per image, ever: a second
-    training takes its features from the cache.
+    Writes WORKING/model and prints its path. A frozen backbone runs once per image: a second
+    training takes the features from the cache.
 
     \b
     Examples:
       geosim train photos
       geosim train geological_similarity.zip --backbone tile-fusion
       geosim train photos --validation-split 0.2 --epochs 40 --seed 1
-    """  # noqa: D301 - click's mark for text that keeps its lines
+    """  # noqa: D301 - \b keeps the lines in click
     from geosim.trainer.backbones.registry import choose
     from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.train import train as fit
@@ -45,8 +45,8 @@ def train(
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     report = fit(dataset, pretrained, working, pretrained.spec.train_options(**options))
-    tell_training(report)
-    tell_rejected(report.rejected, strict=strict)
+    report_training(report)
+    report_rejected(report.rejected, strict=strict)
     click.echo(working.model)
 
 

@@ -1,1 +1,1 @@
-"""Data sets of pictures: which files belong, their bytes, their pixels, and splits of them."""
+"""Data sets: their images, how they are read, split and downloaded."""

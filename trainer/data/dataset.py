@@ -1,7 +1,7 @@
 """Data sets: a folder of class folders, or a .zip of one, as sorted records.
 
-Owns which files count, which class they belong to, how they are called in a collection, and
-reading their bytes. Does not decode them (`trainer/data/images.py`).
+Owns which files belong to a data set, their classes and their stored paths. Decoding is in
+`trainer/data/images.py`.
 """
 
 from __future__ import annotations
@@ -14,25 +14,30 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
-from geosim.trainer.errors import DatasetError, ImageError
 from geosim.trainer.data.images import ENDINGS
 from geosim.trainer.data.sources import Archive, Files, Record, Source
+from geosim.trainer.errors import DatasetError, ImageError
 
-READERS = 4
-"""Threads that read files: reading and hashing let go of the interpreter lock."""
+READ_THREADS = 4
+"""Threads that read files."""
+
+_BLOCK = 256  # records read ahead at once
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An image that was left out, and why."""
+    """An image that was left out, and the reason."""
 
     path: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Hashed:
+class HashedRecord:
     """A record and the SHA-256 (hex) of its bytes."""
 
     record: Record
@@ -41,13 +46,13 @@ class Hashed:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The images below one root.
+    """The images below one root folder.
 
     Attributes:
         name: name of the root folder; the first part of every stored path.
-        location: the folder or archive, absolute.
-        records: sorted by stored path.
-        rejected: images that cannot belong, with reasons.
+        location: absolute path of the folder or archive.
+        records: the images, sorted by stored path.
+        rejected: images left out, with reasons.
         source: reads the records' bytes.
     """
 
@@ -59,22 +64,22 @@ class Dataset:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The class names, sorted."""
+        """Class names, sorted."""
         return tuple(sorted({record.label for record in self.records}))
 
 
 def open_dataset(location: Path) -> Dataset:
-    """List a data set.
+    """List the images of a data set.
 
     The root is the folder that holds the class folders. It may lie below ``location``, or inside
-    the archive, under folders that hold nothing else. Hidden files, ``__MACOSX`` and files that
-    are no images by their ending are passed over.
+    the archive, under folders that hold nothing else. Hidden files, ``__MACOSX`` and files without
+    an image's ending are ignored.
 
     Args:
         location: a folder, or a .zip archive of one.
 
     Raises:
-        DatasetError: missing, unreadable, unsafe or without any image in a class folder.
+        DatasetError: the data set is missing, unreadable, unsafe or has no image in a class folder.
     """
     location = Path(os.path.abspath(location))  # noqa: PTH100 - keeps symbolic links as named
     if location.is_dir():
@@ -91,7 +96,7 @@ def open_dataset(location: Path) -> Dataset:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, ...]]:
-    """Yield the parts of every file below ``root``; each folder once, links included."""
+    """Yield the path parts of every file below ``root``; follow links, each folder once."""
     seen: set[tuple[int, int]] = set()
 
     def fail(error: OSError) -> None:
@@ -106,7 +111,7 @@ def _walk(root: Path) -> Iterator[tuple[str, ...]]:
             subfolders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        # Of two names of one folder the real one is met first, where they stand side by side.
+        # Links come last, so that a folder is listed under its real name rather than a link's.
         subfolders[:] = sorted(
             (name for name in subfolders if not _ignored(name)),
             key=lambda name: (os.path.islink(os.path.join(folder, name)), name),  # noqa: PTH114, PTH118
@@ -129,15 +134,15 @@ def _assemble(
     found: Iterable[tuple[tuple[str, ...], str]],
     source: Source,
 ) -> Dataset:
-    """Find the root among all paths and sort what lies below it into records and rejects."""
+    """Find the root among all paths and sort the images below it into records and rejects."""
     images = {parts: where for parts, where in found if parts and _is_image(parts)}
     prefix = _root(images)
     name = prefix[-1] if prefix else name
     records, rejected = [], []
     for parts, where in images.items():
         path = "/".join((name, *parts[len(prefix) :]))
-        if not _encodable(path):
-            printable = path.encode("utf-8", "replace").decode()
+        printable = path.encode("utf-8", "replace").decode()
+        if printable != path:
             rejected.append(Rejected(printable, "the file name is not valid UTF-8; rename it"))
         elif len(parts) < len(prefix) + 2:
             rejected.append(Rejected(path, "not inside a class folder"))
@@ -157,7 +162,7 @@ def _assemble(
 
 
 def _root(images: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the folders above the root: those that all images share and that hold no classes."""
+    """Return the path of the root: the folders that all images share, without the class."""
     paths = list(images)
     prefix: list[str] = []
     while paths and len({parts[0] for parts in paths}) == 1:
@@ -169,14 +174,6 @@ def _root(images: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
         prefix.append(paths[0][0])
         paths = below
     return tuple(prefix)
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _regular(path: str) -> bool:
@@ -191,30 +188,58 @@ def hash_records(
     records: Sequence[Record],
     *,
     progress: Callable[[int], object] = lambda _: None,
-) -> tuple[list[Hashed], list[Rejected]]:
-    """Read every record once and return the SHA-256 of its bytes, or why there is none.
+) -> tuple[list[HashedRecord], list[Rejected]]:
+    """Read every record once and compute the SHA-256 of its bytes.
 
     Args:
         source: reads the bytes.
         records: in any order; the result keeps it.
         progress: called with the number of records just done.
+
+    Returns:
+        The records that could be read, and the others with reasons.
     """
-    hashed: list[Hashed] = []
+    hashed: list[HashedRecord] = []
     rejected: list[Rejected] = []
-    with ThreadPoolExecutor(READERS) as pool:
-        remaining = iter(records)
-        while block := list(islice(remaining, 256)):
-            for outcome in pool.map(lambda record: _hash(source, record), block):
-                if isinstance(outcome, Hashed):
-                    hashed.append(outcome)
-                else:
-                    rejected.append(outcome)
-            progress(len(block))
+    outcomes = read_records(source, records, _sha256, progress=progress)
+    for record, outcome in zip(records, outcomes, strict=True):
+        if isinstance(outcome, Rejected):
+            rejected.append(outcome)
+        else:
+            hashed.append(HashedRecord(record, outcome))
     return hashed, rejected
 
 
-def _hash(source: Source, record: Record) -> Hashed | Rejected:
-    try:
-        return Hashed(record, hashlib.sha256(source.read(record)).hexdigest())
-    except ImageError as error:
-        return Rejected(record.path, str(error))
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_records(
+    source: Source,
+    records: Iterable[Record],
+    decode: Callable[[bytes], R],
+    *,
+    threads: int | None = READ_THREADS,
+    progress: Callable[[int], object] = lambda _: None,
+) -> Iterator[R | Rejected]:
+    """Read records in threads and yield, in order, each one's decoded bytes or why there are none.
+
+    Args:
+        source: reads the bytes.
+        records: what to read.
+        decode: called in a thread with the bytes; may raise `ImageError`.
+        threads: number of threads; None is the default of `ThreadPoolExecutor`.
+        progress: called with the number of records just done.
+    """
+
+    def read(record: Record) -> R | Rejected:
+        try:
+            return decode(source.read(record))
+        except ImageError as error:
+            return Rejected(record.path, str(error))
+
+    remaining = iter(records)
+    with ThreadPoolExecutor(threads) as pool:
+        while block := list(islice(remaining, _BLOCK)):
+            yield from pool.map(read, block)
+            progress(len(block))

@@ -1,8 +1,4 @@
-"""Fetches the public data set of geological pictures and unpacks it.
-
-Owns where the archive and its folder lie and what an archive may hold. Does not read pictures:
-that is the data set reader's.
-"""
+"""Download of the public data set of geological images, and safe unpacking of its archive."""
 
 from __future__ import annotations
 
@@ -20,8 +16,8 @@ DATASET_URL = "http://aws-proserve-data-science.s3.amazonaws.com/geological_simi
 DATASET_DIGEST = "sha256:9053090735e7d713384b6131aa56b855028f55f2e850ca287f6c1cb1650a6815"
 NAME = "geological_similarity"
 
-# The real archive unpacks to 35 MB in 29,998 files; nearly a hundred times as much is not it.
 MAX_UNPACKED_BYTES = 3_000_000_000
+"""Largest unpacked size that is accepted; the data set has 35 MB."""
 
 _OFFLINE = "without a network, try `geosim demo`, or `geosim run FOLDER` with your own pictures"
 
@@ -33,22 +29,22 @@ def download_dataset(
     digest: str | None = DATASET_DIGEST,
     timeout: float = 20.0,
 ) -> Path:
-    """Makes ``<folder>/geological_similarity/``, one folder of pictures per class.
+    """Download and unpack the data set to ``<folder>/geological_similarity/``.
 
-    What is there already is not fetched again: a complete folder is returned at once, and an
-    archive ``<folder>/geological_similarity.zip`` is unpacked without a network.
+    An existing folder is returned at once, and an existing archive
+    ``<folder>/geological_similarity.zip`` is unpacked without a network.
 
     Args:
-        folder: Where the archive and the unpacked folder go; made if missing.
-        url: The archive's address.
-        digest: The archive's, as `fetch` takes it.
-        timeout: Seconds to wait for the connection and for each next piece of data.
+        folder: folder for the archive and the unpacked folder; created if missing.
+        url: address of the archive.
+        digest: digest of the archive, in the format of `fetch`.
+        timeout: seconds to wait for the connection and for each block of data.
 
     Returns:
         The unpacked folder.
 
     Raises:
-        DownloadError: The archive is out of reach, damaged or unsafe, or the disk refused.
+        DownloadError: the archive is unreachable, damaged or unsafe, or cannot be written.
     """
     target = folder / NAME
     if target.is_dir():
@@ -72,10 +68,7 @@ def download_dataset(
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """Unpacks the top folder of ``archive`` that is named as ``target`` is, all or nothing.
-
-    Reading an entry to its end checks its CRC; a damaged archive leaves nothing behind.
-    """
+    """Unpack the folder `NAME` of an archive to ``target``, completely or not at all."""
     with (
         zipfile.ZipFile(archive) as opened,
         tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{NAME}-") as scratch,
@@ -96,7 +89,7 @@ def _unpack(archive: Path, target: Path) -> None:
 
 
 def _refuse_unsafe(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
-    """Raises DownloadError for an archive that would write outside its folder or fill the disk."""
+    """Raise DownloadError for an archive that would write outside its folder or fill the disk."""
     for entry in entries:
         reason = _unsafe(entry)
         if reason:
@@ -113,7 +106,7 @@ def _refuse_unsafe(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
 
 
 def _unsafe(entry: zipfile.ZipInfo) -> str | None:
-    """Returns why an entry may not be unpacked, or None."""
+    """Return the reason why an entry is unsafe, or None."""
     name = entry.orig_filename
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if name.startswith("/"):

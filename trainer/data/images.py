@@ -1,8 +1,7 @@
-"""From a picture's bytes to the pixels a backbone sees: the one place that decodes and resizes.
+"""Decoding and resizing: from an image file's bytes to the pixels that a backbone takes.
 
-Training, ingest and search all call `prepare`, so a picture looks the same to all three. Files are
-read elsewhere (`trainer/data/dataset.py`); a backbone's own scaling of the pixel values is part of its
-graph (`trainer/backbones/registry.py`).
+Training, ingest and search all call `prepare`. The scaling of pixel values is part of a backbone's
+graph.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from PIL import (
 from geosim.trainer.errors import ImageError
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-"""File name endings that are taken for pictures, in lower case."""
+"""File name suffixes of images, in lower case."""
 
 FORMATS = tuple(
     plugin.format
@@ -41,18 +40,18 @@ FORMATS = tuple(
         GifImagePlugin.GifImageFile,
     )
 )
-"""Pillow decoders that may run, whatever the file is called.
+"""Pillow decoders that may run, independent of the file name.
 
-They are imported here because Pillow's own loading on demand is not safe with several threads.
+Imported here because Pillow's loading on demand is not thread-safe.
 """
 
 MAX_PIXELS = 178_956_970
-"""Largest picture that is decoded; Pillow's own bound against decompression bombs."""
+"""Largest image that is decoded, in pixels; Pillow's limit against decompression bombs."""
 
 MAX_BYTES = 512 * 2**20
-"""Largest file that is read: above an uncompressed RGB picture of nearly `MAX_PIXELS`."""
+"""Largest file that is read, in bytes; about an uncompressed RGB image of `MAX_PIXELS`."""
 
-TURNS = {
+EXIF_TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -61,19 +60,18 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each EXIF orientation (CIPA DC-008, tag 274); from 5 on sides are swapped."""
+"""Transposition that undoes each EXIF orientation (CIPA DC-008, tag 274); 5 to 8 swap the sides."""
 
 BACKGROUND = (255, 255, 255)
-"""What shows through transparent pixels: the white of a cut-out on a page."""
+"""RGB behind transparent pixels: white."""
 
-# Pillow warns at half of MAX_PIXELS and refuses above it, and warns of metadata that is not used;
-# the refusal is enough.
+# Pillow warns at half of MAX_PIXELS and about damaged metadata; neither matters here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One picture, ready for a backbone.
+    """A decoded and resized image.
 
     Attributes:
         pixels: ``(size, size, 3) uint8``, RGB.
@@ -87,17 +85,17 @@ class Prepared:
 
 
 def prepare(data: bytes, size: int) -> Prepared:
-    """Decode a picture and resize it to a square.
+    """Decode an image and resize it to a square.
 
-    The whole picture is squeezed to ``size`` x ``size`` (bilinear, antialiased when shrinking), as
-    Keras' ``load_img(target_size=...)`` does; nothing is cropped away.
+    The whole image is resized to ``size`` x ``size`` (bilinear, antialiased), as by Keras'
+    ``load_img(target_size=...)``, without cropping.
 
     Args:
         data: the file's bytes.
         size: side of the square in pixels.
 
     Raises:
-        ImageError: the bytes are no picture, or one that is damaged or too large.
+        ImageError: the bytes are not an image, or it is damaged or too large.
     """
     image, (width, height) = _decode(data, hint=2 * size)
     resized = image.resize((size, size), Image.Resampling.BILINEAR)
@@ -105,21 +103,21 @@ def prepare(data: bytes, size: int) -> Prepared:
 
 
 def open_rgb(data: bytes, *, hint: int | None = None) -> Image.Image:
-    """Decode a picture to RGB, upright.
+    """Decode an image to RGB with the EXIF orientation applied.
 
     Args:
         data: the file's bytes.
-        hint: the caller needs no more than about this many pixels a side; a JPEG may then come at
-            a half, a quarter or an eighth of its size, which is much faster.
+        hint: side in pixels that the caller needs; a larger JPEG may be decoded at a half, a
+            quarter or an eighth of its size, which is faster.
 
     Raises:
-        ImageError: the bytes are no picture, or one that is damaged or too large.
+        ImageError: the bytes are not an image, or it is damaged or too large.
     """
     return _decode(data, hint=hint)[0]
 
 
 def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    """Return the upright RGB picture and the original's width and height."""
+    """Return the upright RGB image and the original's width and height."""
     if not data:
         raise ImageError("the file is empty")
     try:
@@ -129,9 +127,10 @@ def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, i
             original = image.size
             if hint is not None:
                 image.draft(None, (hint, hint))
-            image.load()  # before asking for EXIF: a PNG may have it last, a TIFF turns itself
+            image.load()  # before EXIF is read: a PNG may have it last, Pillow rotates a TIFF
             orientation = _orientation(image)
-            upright = image.transpose(TURNS[orientation]) if orientation in TURNS else image
+            transpose = EXIF_TRANSPOSE.get(orientation)
+            upright = image if transpose is None else image.transpose(transpose)
             return _to_rgb(upright), original[::-1] if orientation >= 5 else original
     except UnidentifiedImageError as error:
         raise ImageError("not a JPEG, PNG, WebP, BMP, TIFF or GIF picture") from error
@@ -139,7 +138,7 @@ def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, i
         raise ImageError(_too_large("too many pixels")) from error
     except ImageError:
         raise
-    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
+    except Exception as error:  # Pillow's decoders raise many kinds for damaged files
         raise ImageError(f"damaged picture: {error}".splitlines()[0]) from error
 
 
@@ -148,22 +147,22 @@ def _too_large(received: str) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 (upright) where it is absent, invalid or unreadable."""
+    """Return the EXIF orientation; 1 (upright) where it is absent, invalid or unreadable."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged metadata is no reason to refuse good pixels
+    except Exception:  # the pixels are good even where the metadata is damaged
         return 1
-    return orientation if orientation in TURNS else 1
+    return orientation if orientation in EXIF_TRANSPOSE else 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB: deep greys are scaled, transparency shows `BACKGROUND`."""
+    """Convert any mode to RGB: scale deep greys, put transparency over `BACKGROUND`."""
     if image.mode.startswith("I"):  # 16 bits, or 16 bits held in 32
         grey = np.array(image, dtype=np.float32)
         grey /= 257.0
         np.clip(grey, 0, 255, out=grey)
         return Image.fromarray(np.rint(grey, out=grey).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":  # no agreed range: stretch what is there
+    if image.mode == "F":  # floats have no defined range
         return Image.fromarray(_stretched(np.array(image))).convert("RGB")
     if image.has_transparency_data:
         layered = Image.new("RGBA", image.size, (*BACKGROUND, 255))
@@ -173,9 +172,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _stretched(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Map the lowest finite value to 0 and the highest to 255; NaN to 0, infinities to the ends.
+    """Map the lowest finite value and NaN to 0, the highest to 255, infinities to the ends.
 
-    Works in ``values`` itself: a picture of 64 megapixels has 256 MB of them.
+    Changes ``values`` in place, to save memory.
     """
     values *= 0.5  # so that no difference overflows
     finite = np.isfinite(values)

@@ -1,7 +1,6 @@
-"""Where an image's bytes come from: the file system, or a .zip archive.
+"""Sources of an image's bytes: the file system, or a .zip archive.
 
-Reads, and refuses what is too large or unsafe. Which files belong to a data set is
-`trainer/data/dataset.py`.
+Refuses files that are too large and unsafe archives.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from geosim.trainer.errors import DatasetError, ImageError
 from geosim.trainer.data.images import MAX_BYTES
+from geosim.trainer.errors import DatasetError, ImageError
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 
@@ -25,10 +24,10 @@ class Record:
     """One image of a data set.
 
     Attributes:
-        path: stored path, POSIX: the root folder's name, the class, the rest
+        path: stored path, POSIX: root folder, class, file
             (``geological_similarity/marble/MGN0Z.jpg``).
-        label: class name, the folder right below the root.
-        source: where the bytes are: a file system path, or an entry's POSIX path in the archive.
+        label: class name, the folder directly below the root.
+        source: path in the file system, or POSIX path in the archive.
     """
 
     path: str
@@ -37,10 +36,10 @@ class Record:
 
 
 class Source(Protocol):
-    """Anything that turns a record into bytes."""
+    """Reads the bytes of records."""
 
     def read(self, record: Record) -> bytes:
-        """Return the file's bytes; raise `ImageError` where that is not possible."""
+        """Return the file's bytes or raise `ImageError`."""
 
 
 class Files:
@@ -50,28 +49,28 @@ class Files:
         """Return the file's bytes.
 
         Raises:
-            ImageError: it cannot be read, is no regular file or is too large.
+            ImageError: the file cannot be read, is not a regular file or is too large.
         """
         path = Path(record.source)
         try:
             status = path.stat()
-            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its other end
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
                 raise ImageError("not a regular file")
             _check_size(status.st_size)
             return path.read_bytes()
-        except (OSError, ValueError) as error:  # ValueError: a name no file can have
+        except (OSError, ValueError) as error:  # ValueError: the name has a NUL
             raise ImageError(
                 f"cannot be read: {getattr(error, 'strerror', None) or error}"
             ) from error
 
 
 class Archive:
-    """Reads records whose source is an entry of one .zip; safe to use from several threads."""
+    """Reads records whose source is an entry of one .zip; thread-safe."""
 
     def __init__(self, path: Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-        except Exception as error:  # a damaged directory makes zipfile raise nearly anything
+        except Exception as error:  # zipfile raises many kinds for a damaged directory
             raise DatasetError(
                 f"{path} is no readable .zip archive ({error}); download or pack it again"
             ) from error
@@ -83,10 +82,10 @@ class Archive:
         yield from self._entries
 
     def _parts(self, entry: zipfile.ZipInfo) -> tuple[str, ...]:
-        """Return an entry's folders and name; some packers on Windows write backslashes only.
+        """Return an entry's path parts; some packers on Windows write only backslashes.
 
         Raises:
-            DatasetError: the name would lead outside the archive's own folder.
+            DatasetError: the path leads outside the archive.
         """
         name = entry.filename
         slashed = name.replace("\\", "/")
@@ -101,7 +100,7 @@ class Archive:
         """Return the entry's bytes.
 
         Raises:
-            ImageError: it is damaged, encrypted or too large.
+            ImageError: the entry is missing, damaged, encrypted or too large.
         """
         entry = self._entries.get(record.source)
         if entry is None:
@@ -111,7 +110,7 @@ class Archive:
             return self._zip.read(entry)
         except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
             raise ImageError(f"cannot be read from the archive: {error}") from error
-        except Exception as error:  # zlib.error and other decompressors' own
+        except Exception as error:  # zlib.error and errors of other decompressors
             raise ImageError(f"damaged in the archive: {error}") from error
 
 

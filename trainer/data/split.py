@@ -1,4 +1,4 @@
-"""Splits of a labelled set into two parts: at random, or by groups that stay together."""
+"""Splits of a labelled set into two parts: at random, or by groups."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def stratified_split(
 
     Args:
         labels: ``(n,) int32`` class numbers.
-        share: of each class to hold out, 0 to below 1; rounded to whole images, and never a whole
-            class.
+        share: of each class to hold out, 0 to below 1; rounded to whole images, at most all but
+            one.
         seed: of the choice.
 
     Returns:
@@ -38,25 +38,24 @@ def stratified_split(
 def overlap_free_split(
     labels: NDArray[np.int32], groups: NDArray[np.int64], share: float, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Split at random with whole groups on one side, holding out about ``share`` of every class.
+    """Split at random by whole groups, holding out about ``share`` of every class.
 
-    Groups are taken in random order as long as no class goes above its share; then those that
-    bring the classes closer to it, the best first. A class whose groups are large may miss its
-    share; what was reached is to be counted in the result.
+    Groups are held out in random order as long as no class exceeds its share, then those that bring
+    the classes closest to it. A class with large groups may miss its share.
 
     Args:
         labels: ``(n,)`` class numbers.
-        groups: ``(n,)`` group numbers, of `geosim.trainer.evaluation.overlap.Overlaps`; a group may span classes.
+        groups: ``(n,)`` group numbers (`trainer/evaluation/overlap.py`); a group may span classes.
         share: of each class to hold out, 0 to below 1; rounded to whole images.
         seed: of the choice.
 
     Returns:
-        Sorted row numbers of the kept and of the held-out part. Every class is on the kept side,
-        and on the other one too where its share is half an image or more.
+        Sorted row numbers of the kept and of the held-out part. Every class is in the kept part,
+        and in the other where its share is half an image or more.
 
     Raises:
         ValueError: ``share`` is out of range.
-        DatasetError: a class cannot be on both sides, because its images are all in one group.
+        DatasetError: a class cannot be in both parts because its groups are too large.
     """
     if not 0 <= share < 1:
         raise ValueError(f"share to hold out must be from 0 to below 1, received {share}")
@@ -76,7 +75,7 @@ def overlap_free_split(
             reached += sizes[group]
     while (reached < target).any():
         missed = np.abs(target - reached).sum() - np.abs(target - reached - sizes).sum(axis=1)
-        # A class that is not held out at all is worth more than any number of images.
+        # A class without held-out images counts more than any number of images.
         missed += len(labels) * ((reached == 0) & (target > 0) & (sizes > 0)).sum(axis=1)
         missed[taken | (reached + sizes >= totals).any(axis=1, where=sizes > 0)] = 0
         best = order[missed[order].argmax()]

@@ -1,14 +1,12 @@
 """Retrieval metrics: pure functions of ranked hits, in numpy.
 
-Conventions, the same for all of them:
-
-- A ranking is a row of gallery hits, best first. The query itself is never among them: queries are
-  held out of the gallery, so there is nothing to leave out.
+- A ranking is a row of gallery hits, best first. Queries are held out of the gallery, so a query is
+  never its own hit.
 - A hit is relevant if it has the query's class.
-- Ties in score are ordered by gallery row, which is the order of stored paths; a metric sees the
-  order it is given and has no tie rule of its own, but for the vote of `knn_votes`.
+- Ties in score are ordered by gallery row, the order of stored paths. Metrics use the given order;
+  only `knn_votes` has a tie rule.
 
-Which images are queries and which the gallery is decided in `search/evaluation/study.py`.
+`search/evaluation/study.py` selects the queries and the gallery.
 """
 
 from __future__ import annotations
@@ -39,9 +37,9 @@ def average_precision_at(
 ) -> NDArray[np.float64]:
     """Return the average precision of the first ``k`` hits, per query.
 
-    The mean of the precision at each rank that holds a relevant hit, divided by the number of
-    relevant images that ``k`` places could show: ``sum_i precision(i) * relevant(i) / min(k, r)``
-    (Manning, Raghavan, Schuetze: Introduction to Information Retrieval, 8.4, cut at k).
+    The sum of the precision at each rank with a relevant hit, divided by the largest possible
+    number of relevant hits: ``sum_i precision(i) * relevant(i) / min(k, r)`` (Manning, Raghavan,
+    Schuetze: Introduction to Information Retrieval, 8.4, cut at k).
 
     Example: hits ``[yes, no, yes]``, k = 3, with 5 relevant images in the gallery: the precision is
     1 at rank 1 and 2/3 at rank 3, so (1 + 2/3) / 3 = 0.5556.
@@ -66,9 +64,9 @@ def average_precision_at(
 def knn_votes(
     labels: NDArray[np.int64], scores: NDArray[np.float64], classes: int
 ) -> NDArray[np.int64]:
-    """Return the class that the hits vote for, per query; each hit's vote weighs its score.
+    """Return the class with the highest sum of scores among the hits, per query.
 
-    Negative scores do not vote. Equal totals go to the class of the better ranked hit.
+    Negative scores count as 0. Equal sums go to the class of the better ranked hit.
 
     Example: classes ``[a, b, b]`` with scores ``[0.9, 0.5, 0.3]`` vote a, 0.9 to 0.8.
 
@@ -83,7 +81,7 @@ def knn_votes(
     count, k = labels.shape
     votes = np.zeros((count, classes))
     np.add.at(votes, (np.arange(count)[:, None], labels), np.maximum(scores, 0.0))
-    # The best rank of a class breaks ties: it is worth less than any difference in votes.
+    # The best rank of a class breaks ties.
     best_rank = np.full((count, classes), k)
     for rank in reversed(range(k)):
         best_rank[np.arange(count), labels[:, rank]] = rank
@@ -102,14 +100,14 @@ def confusion_matrix(
 def recall_of_partners(
     hits: NDArray[np.int64], queries: NDArray[np.int64], partners: NDArray[np.int64], k: int
 ) -> NDArray[np.bool_]:
-    """Tell for each query with an overlapping partner whether one is among its first ``k`` hits.
+    """Return, for each query with overlapping partners, whether one is in its first ``k`` hits.
 
-    A truth without labels: a partner shows some of the same rock surface.
+    A ground truth without labels: a partner shows part of the same rock surface.
 
     Args:
         hits: ``(n, m)`` gallery rows of the hits of all n queries.
-        queries: ``(p,)`` query numbers, 0 to n - 1; a query stands once for each partner.
-        partners: ``(p,)`` the gallery rows of their partners.
+        queries: ``(p,)`` query numbers, 0 to n - 1, one for each pair of query and partner.
+        partners: ``(p,)`` gallery rows of the partners.
         k: 1 to m.
 
     Returns:
@@ -125,7 +123,7 @@ def recall_of_partners(
 def per_class(
     values: NDArray[np.float64] | NDArray[np.bool_], labels: NDArray[np.int64], classes: int
 ) -> NDArray[np.float64]:
-    """Return the mean of ``values`` over the queries of each class; NaN for a class without any."""
+    """Return the mean of ``values`` over the queries of each class, NaN where there are none."""
     sums = np.bincount(labels, weights=values, minlength=classes)
     counts = np.bincount(labels, minlength=classes)
     means = np.full(classes, np.nan)

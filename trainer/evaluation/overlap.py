@@ -1,44 +1,39 @@
-"""Which images of a set show the same pixels, so that a split which parts them leaks.
+"""Groups of images that share pixels: copies, and tiles cut from one larger picture.
 
-Such are copies, also re-encoded or resized ones, and tiles that were cut from one larger picture.
-
-Owns the reduced pictures that are compared, finding copies and joining all pairs to groups.
-`shifts.py` compares shifted tiles; `trainer/data/split.py` splits by groups.
+A split that separates such images leaks. Copies include re-encoded and resized ones. `shifts.py`
+compares shifted tiles; `trainer/data/split.py` splits by groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geosim.trainer.data.dataset import Hashed, Rejected
+from geosim.trainer.data.dataset import HashedRecord, Rejected, read_records
 from geosim.trainer.data.images import open_rgb
 from geosim.trainer.data.sources import Source
-from geosim.trainer.errors import ImageError
 from geosim.trainer.evaluation.shifts import Shift, find_shifts, pairs_at
 
 TILE_SIDE = 64
-"""Longest side in pixels at which pictures are compared at shifts; bounds memory and time.
+"""Longest side in pixels of the pictures compared at shifts; bounds memory and time.
 
-Larger ones are averaged down by a whole factor. Shifts that are multiples of it are found as if
-nothing had been averaged, others may be missed: of 256-pixel tiles those by multiples of 4.
+Larger pictures are averaged down by a whole factor. Shifts that are no multiple of the factor may
+be missed.
 """
 
 THUMBNAIL_SIDE = 32
-"""Side in pixels of the squares by which whole pictures of any size are compared."""
+"""Side in pixels of the thumbnails by which whole pictures are compared."""
 
-_DECODERS = 2  # threads
+_DECODE_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What is kept of one image to compare it; at most 5 KiB.
+    """A reduced image for comparison, at most 5 KiB.
 
     Attributes:
         size: native height and width in pixels, after EXIF orientation.
@@ -61,8 +56,8 @@ class Overlaps:
         groups: ``(n,) int64``, the group of each image, numbered in the order of their first
             images; images of one group share pixels directly or through others.
         pairs: ``(p, 2) int64``, images that share pixels directly, first < second, rows sorted and
-            unique. Of byte-identical images each is paired with the first one only.
-        shifts: ``(down, right)`` in native pixels at which tiles were found to overlap.
+            unique. Byte-identical images are paired with the first of them only.
+        shifts: ``(down, right)`` in native pixels at which tiles overlap.
     """
 
     groups: NDArray[np.int64]
@@ -76,7 +71,7 @@ class Overlaps:
 
 
 def reduce_picture(image: Image.Image) -> Picture:
-    """Reduce a decoded picture to what is compared."""
+    """Reduce a decoded image for comparison."""
     grey = image.convert("L")
     factor = -(-max(grey.size) // TILE_SIDE)
     square = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
@@ -90,10 +85,10 @@ def reduce_picture(image: Image.Image) -> Picture:
 
 def read_pictures(
     source: Source,
-    items: Iterable[Hashed],
+    items: Sequence[HashedRecord],
     *,
     progress: Callable[[int], object] = lambda _: None,
-) -> tuple[list[Hashed], list[Picture], list[Rejected]]:
+) -> tuple[list[HashedRecord], list[Picture], list[Rejected]]:
     """Decode and reduce images.
 
     Args:
@@ -105,26 +100,22 @@ def read_pictures(
         The items that could be decoded, their pictures in the same order, and the other items with
         reasons.
     """
-
-    def read(item: Hashed) -> Picture | Rejected:
-        try:
-            return reduce_picture(open_rgb(source.read(item.record)))
-        except ImageError as error:
-            return Rejected(item.record.path, str(error))
-
-    kept: list[Hashed] = []
+    kept: list[HashedRecord] = []
     pictures: list[Picture] = []
     rejected: list[Rejected] = []
-    remaining = iter(items)
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        while block := list(islice(remaining, 256)):
-            for item, outcome in zip(block, pool.map(read, block), strict=True):
-                if isinstance(outcome, Picture):
-                    kept.append(item)
-                    pictures.append(outcome)
-                else:
-                    rejected.append(outcome)
-            progress(len(block))
+    outcomes = read_records(
+        source,
+        [item.record for item in items],
+        lambda data: reduce_picture(open_rgb(data)),
+        threads=_DECODE_THREADS,
+        progress=progress,
+    )
+    for item, outcome in zip(items, outcomes, strict=True):
+        if isinstance(outcome, Rejected):
+            rejected.append(outcome)
+        else:
+            kept.append(item)
+            pictures.append(outcome)
     return kept, pictures, rejected
 
 
@@ -138,19 +129,19 @@ def find_overlaps(
 ) -> Overlaps:
     """Find the images that share pixels and join them to groups.
 
-    Copies are found in the whole set, whatever their size and class; shifted tiles among images of
-    one class and size. The rules for both, which flat pictures never meet, are in `shifts.py`.
-    Pictures that were turned, mirrored or cut at random places are not found.
+    Copies are found across sizes and classes; shifted tiles among images of one class and size.
+    The rules for both are in `shifts.py`; flat pictures never match. Rotated and mirrored pictures,
+    and pictures cut at random places, are not found.
 
     Args:
         pictures: of `reduce_picture` or `read_pictures`.
         labels: class of each picture.
         digests: content hash of each picture's file; equal ones are copies.
-        seed: of the sample that shifts are looked for in.
+        seed: of the sample in which shifts are searched.
         progress: called with numbers of pictures that add up to all.
 
     Raises:
-        ValueError: the three differ in length.
+        ValueError: pictures, labels and digests differ in length.
     """
     if not len(pictures) == len(labels) == len(digests):
         raise ValueError(
@@ -182,7 +173,7 @@ def find_overlaps(
 def _sets(
     pictures: Sequence[Picture], labels: Sequence[Hashable], digests: Sequence[Hashable]
 ) -> list[list[NDArray[np.intp]]]:
-    """Return, for each native size, the rows of each class; of identical files the first one."""
+    """Return the rows of each class for each native size, without copies of a file."""
     members: dict[tuple[int, int], dict[Hashable, dict[Hashable, int]]] = {}
     for row, picture in enumerate(pictures):
         of_size = members.setdefault(picture.size, {})

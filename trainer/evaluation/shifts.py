@@ -1,17 +1,16 @@
-"""Tiles cut from one larger picture: the shifts at which they overlap, and the pairs that do.
+"""Tiles cut from one larger picture: the shifts at which they overlap, and the overlapping pairs.
 
-Owns the comparison of overlap strips and the search for shifts. Which images are compared, and
-what becomes of the pairs, is `trainer/evaluation/overlap.py`.
+`trainer/evaluation/overlap.py` selects the images to compare.
 
-A shift ``(down, right)`` says that the second tile of a pair lies that many pixels below and to the
-right of the first in the picture both were cut from; ``right`` may be negative. What both show is
-their overlap strip. Two strips agree when
+A shift ``(down, right)`` is the position of a pair's second tile relative to the first, in pixels
+of the picture both were cut from; ``right`` may be negative. The overlap strip is what both tiles
+show. Two strips agree if
 
-- each has a standard deviation of at least `MIN_STD`: flat ground looks alike everywhere;
+- each has a standard deviation of at least `MIN_STD`, since flat areas look alike everywhere;
 - their normalised cross-correlation (NCC) is above `MIN_NCC` and the root mean square of their
-  difference below `MAX_RMSE`;
-- the shift is a sharp optimum: one pixel off in any of four directions, what is missing from a
-  perfect NCC is at least `PEAK` times as much. Smooth ground that only looks alike fails this.
+  difference is below `MAX_RMSE`;
+- the shift is a sharp optimum: one pixel off in any of four directions, 1 - NCC is at least
+  `PEAK_RATIO` times as large. Smooth areas that only look alike fail this.
 """
 
 from __future__ import annotations
@@ -25,28 +24,27 @@ from numpy.typing import NDArray
 Shift = tuple[int, int]
 
 MIN_NCC = 0.96
-"""With `MAX_RMSE` and `MIN_STD`, the rule by which the overlaps of the 28-pixel rock tiles were
-first measured: JPEG losses of separately encoded tiles stay inside it."""
+"""Least NCC of two strips, exclusive; tolerates the JPEG losses of separately encoded tiles."""
 
 MAX_RMSE = 9.0
-"""Grey levels of 255."""
+"""Largest root mean square difference of two strips, exclusive, in grey levels of 255."""
 
 MIN_STD = 4.0
-"""Grey levels of 255."""
+"""Least standard deviation of a strip, in grey levels of 255."""
 
-PEAK = 2.0
-"""Of the rock tiles' pairs at true shifts 98 % pass, at shifts in between hardly any by chance."""
+PEAK_RATIO = 2.0
+"""Least ratio of 1 - NCC one pixel off to 1 - NCC at the shift."""
 
 MIN_SIDE = 12
-"""Smaller tiles are not compared at shifts: too few pixels to tell overlap from likeness."""
+"""Least side of a tile, in pixels, for a comparison at shifts."""
 
-_PATCH = 3 / 8  # of a side: the smallest overlap, so the largest shift is 5/8 of a side
-_MIN_PATCH = 8  # pixels a side, where 3/8 are fewer
-_SAMPLE = 10  # tiles sampled per square root of a set: expected votes then grow with its size
+_PATCH = 3 / 8  # smallest overlap, as a share of a side; the largest shift is 5/8 of a side
+_MIN_PATCH = 8  # smallest overlap in pixels
+_SAMPLE = 10  # tiles sampled per square root of a set's size
 _MIN_VOTES = 5  # sampled pairs that a shift needs
-_ABOVE_CHANCE = 5  # times the median of all shifts that its votes need
-_MAX_SHIFTS = 64  # searched at most: more add nothing that is not linked already, only time
-_WIDTH = 32  # principal components a strip is screened by
+_ABOVE_CHANCE = 5  # least ratio of a shift's votes to the median of all shifts
+_MAX_SHIFTS = 64  # shifts returned at most
+_WIDTH = 32  # principal components for screening strips
 _CHUNK = 1024  # strips held as floats at once
 _SCORES = 2**23  # inner products held at once
 
@@ -76,9 +74,9 @@ def _unit(strips: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _basis(units: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return an orthonormal ``(pixels, width) float32`` basis, the rows' main directions first.
+    """Return an orthonormal ``(pixels, width) float32`` basis of the rows' principal directions.
 
-    All of space, where `_WIDTH` of them carry less than a third of the rows: noise has none.
+    Return the identity where `_WIDTH` directions explain less than a third of the variance.
     """
     values, vectors = np.linalg.eigh((units @ units.T).astype(np.float64))
     keep = values > 1e-3 * max(values[-1], 1e-9)
@@ -93,19 +91,21 @@ def _basis(units: NDArray[np.float32]) -> NDArray[np.float32]:
 def _bounding(units: NDArray[np.float32], basis: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return short rows whose inner products are never below those of ``units``.
 
-    The coordinates in the basis, and the length of what lies outside it: by Cauchy and Schwarz the
-    product of two such lengths is at least the inner product of the parts outside.
+    A row holds the coordinates in the basis and the norm of the residual. By the Cauchy-Schwarz
+    inequality the product of two norms is at least the inner product of the residuals.
     """
     inside = units @ basis
     outside = np.einsum("ij,ij->i", units, units) - np.einsum("ij,ij->i", inside, inside)
     return np.hstack([inside, np.sqrt(np.maximum(outside, 0))[:, None]])
 
 
-def _above(first: NDArray[np.float32], second: NDArray[np.float32]) -> Iterator[NDArray[np.intp]]:
+def _pairs_above(
+    first: NDArray[np.float32], second: NDArray[np.float32]
+) -> Iterator[NDArray[np.intp]]:
     """Yield ``(p, 2)`` rows of ``first`` and ``second`` with inner products above `MIN_NCC`.
 
-    Both are rows of `_bounding`. Unit vectors with that inner product are close in every
-    coordinate; sorted by the first one, most rows need no comparison.
+    Both are rows of `_bounding`. Unit vectors with this inner product are close in every
+    coordinate, so that sorting by the first one avoids most comparisons.
     """
     close = np.sqrt(2 - 2 * MIN_NCC) + 1e-3
     by_first, by_second = np.argsort(first[:, 0]), np.argsort(second[:, 0])
@@ -133,12 +133,12 @@ def _ncc(tiles: NDArray[np.uint8], pairs: NDArray[np.intp], shift: Shift) -> NDA
 
 
 def agree(tiles: NDArray[np.uint8], pairs: NDArray[np.intp], shift: Shift) -> NDArray[np.bool_]:
-    """Tell which pairs show the same at a shift, by the rule at the top of this module.
+    """Return which pairs agree at a shift, by the rule in this module's docstring.
 
     Args:
         tiles: ``(n, height, width) uint8``, grey.
         pairs: ``(p, 2)`` rows of ``tiles``.
-        shift: of the second tile against the first; (0, 0) compares whole tiles.
+        shift: of the second tile relative to the first; (0, 0) compares whole tiles.
 
     Returns:
         ``(p,) bool``.
@@ -154,8 +154,8 @@ def agree(tiles: NDArray[np.uint8], pairs: NDArray[np.intp], shift: Shift) -> ND
         for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0)):
             here = np.flatnonzero(good)
             beside = _ncc(tiles, chunk[here], (shift[0] + down, shift[1] + right))
-            # A perfect fit may be a rounding error above or below 1.
-            good[here] = PEAK * (1 - ncc[here]) <= np.maximum(1 - beside, 1e-5)
+            # The NCC of a perfect match may differ from 1 by a rounding error.
+            good[here] = PEAK_RATIO * (1 - ncc[here]) <= np.maximum(1 - beside, 1e-5)
         agreed[start : start + _CHUNK] = good
     return agreed
 
@@ -163,11 +163,11 @@ def agree(tiles: NDArray[np.uint8], pairs: NDArray[np.intp], shift: Shift) -> ND
 def pairs_at(tiles: NDArray[np.uint8], shift: Shift) -> NDArray[np.intp]:
     """Return all pairs of tiles that overlap at a shift.
 
-    Exact: the screening by short vectors passes every pair that the full strips would.
+    The result is exact: screening by short vectors drops no pair of the full strips.
 
     Args:
         tiles: ``(n, height, width) uint8``, grey.
-        shift: of the second tile of a pair against the first; at (0, 0) each pair comes once.
+        shift: of the second tile relative to the first; at (0, 0) each pair is returned once.
 
     Returns:
         ``(p, 2)`` rows of ``tiles``.
@@ -176,7 +176,7 @@ def pairs_at(tiles: NDArray[np.uint8], shift: Shift) -> NDArray[np.intp]:
     some = np.unique(np.linspace(0, len(tiles) - 1, 2 * _WIDTH).astype(np.intp))
     basis = _basis(_unit(tiles[some, windows[0][0], windows[0][1]]))
 
-    def described(window: tuple[slice, slice]) -> NDArray[np.float32]:
+    def bounding(window: tuple[slice, slice]) -> NDArray[np.float32]:
         return np.concatenate(
             [
                 _bounding(_unit(tiles[start : start + _CHUNK, window[0], window[1]]), basis)
@@ -184,12 +184,12 @@ def pairs_at(tiles: NDArray[np.uint8], shift: Shift) -> NDArray[np.intp]:
             ]
         )
 
-    first = described(windows[0])
-    second = first if shift == (0, 0) else described(windows[1])
+    first = bounding(windows[0])
+    second = first if shift == (0, 0) else bounding(windows[1])
     found = [np.empty((0, 2), dtype=np.intp)]
-    for pairs in _above(first, second):
-        unlike = pairs[:, 0] < pairs[:, 1] if shift == (0, 0) else pairs[:, 0] != pairs[:, 1]
-        candidates = pairs[unlike]
+    for pairs in _pairs_above(first, second):
+        valid = pairs[:, 0] < pairs[:, 1] if shift == (0, 0) else pairs[:, 0] != pairs[:, 1]
+        candidates = pairs[valid]
         found.append(candidates[agree(tiles, candidates, shift)])
     return np.concatenate(found)
 
@@ -200,10 +200,10 @@ def find_shifts(
     *,
     progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[Shift, ...]:
-    """Find the shifts at which tiles overlap more often than chance explains.
+    """Find the shifts at which tiles overlap more often than by chance.
 
     A sample of each set is compared at every shift that leaves an overlap of 3/8 of both sides.
-    Crops at random places, each at a shift of its own, are not found this way.
+    Crops at random places have no shift in common and are not found.
 
     Args:
         sets: tiles that may overlap, ``(n, height, width) uint8`` each, all of one size.
@@ -211,8 +211,8 @@ def find_shifts(
         progress: called with the number of tiles of each set when it is done.
 
     Returns:
-        The shifts, most frequent first; of a shift and its reverse the one that leads down, or
-        right.
+        The shifts, most frequent first. Of a shift and its reverse only the one that points down
+        or, on the same row, right.
     """
     if not sets or min(sets[0].shape[1:]) < MIN_SIDE:
         return ()
@@ -224,7 +224,7 @@ def find_shifts(
         size = min(len(tiles), int(_SAMPLE * np.sqrt(len(tiles))) + 1)
         _vote(tiles[np.sort(generator.permutation(len(tiles))[:size])], (tall, wide), votes)
         progress(len(tiles))
-    possible = votes.size - (width - wide) - 1  # the rest of the first row is its other half again
+    possible = votes.size - (width - wide) - 1  # half of the first row is symmetric
     chance = np.median(np.sort(votes.ravel())[-possible:])
     downs, rights = np.nonzero(votes >= max(_MIN_VOTES, _ABOVE_CHANCE * chance))
     order = np.argsort(-votes[downs, rights], kind="stable")[:_MAX_SHIFTS]
@@ -232,10 +232,10 @@ def find_shifts(
 
 
 def _vote(tiles: NDArray[np.uint8], patch: tuple[int, int], votes: NDArray[np.int64]) -> None:
-    """Count the overlapping pairs at every shift into ``votes[down, right + largest right]``.
+    """Add the number of overlapping pairs at every shift to ``votes[down, right + largest right]``.
 
-    A tile's lower right patch lies in every tile that is cut further down and right, its lower
-    left one in every tile further down and left; so two patches are looked for everywhere.
+    A tile's lower right patch is part of every overlapping tile further down and right, its lower
+    left patch of every one further down and left. So these two patches are searched in all tiles.
     """
     if len(tiles) < 2:
         return
@@ -257,12 +257,11 @@ def _vote(tiles: NDArray[np.uint8], patch: tuple[int, int], votes: NDArray[np.in
     count = len(tiles)
     for y in range(down + 1):
         row = [_unit(tiles[:, y : y + tall, x : x + wide]) for x in range(right + 1)]
-        for pairs in _above(both, _bounding(np.concatenate(row), basis)):
+        for pairs in _pairs_above(both, _bounding(np.concatenate(row), basis)):
             first, of_left = pairs[:, 0] % count, pairs[:, 0] >= count
             second, xs = pairs[:, 1] % count, pairs[:, 1] // count
             rights = np.where(of_left, -xs, right - xs)
-            # At 0 the right patch tells what the left one does, and on the first row each pair
-            # comes again, the other way round.
+            # At right = 0 both patches find the same pairs; at down = 0 each pair is found twice.
             useful = (first != second) & (~of_left | (rights < 0))
             useful &= (rights > 0) | (y < down)
             order = np.flatnonzero(useful)[np.argsort(rights[useful], kind="stable")]

@@ -1,1 +1,1 @@
-"""Heads: what turns the features of a backbone into the embedding."""
+"""Heads: compute the embedding from a backbone's features."""

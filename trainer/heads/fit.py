@@ -1,8 +1,4 @@
-"""Fits a head on frozen features.
-
-Owns the loss, the optimiser and which epoch is kept. What the head computes afterwards is
-`trainer/heads/head.py`; where features come from is `trainer/features.py`.
-"""
+"""Fit of a head on frozen features: the loss, the optimiser and the choice of the best epoch."""
 
 from __future__ import annotations
 
@@ -19,26 +15,26 @@ from geosim.trainer.heads.head import EMBEDDING_DIM, HEADS, Head, Hidden
 from geosim.trainer.runtime.keras import import_keras
 
 LEARNING_RATE = 1e-3
-"""Adam's usual rate, Keras' default."""
+"""Adam's learning rate, Keras' default."""
 
 HIDDEN_WIDTH = 512
 """Width of the cosine head's hidden layer."""
 
 COSINE_SCALE = 16.0
-"""What cosines are multiplied by before the softmax, which could not be sure of -1 to 1 alone."""
+"""Factor of the cosines before the softmax."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """What a training can be told.
+    """Options of a training.
 
     Attributes:
         epochs: passes over the training images.
         batch_size: images per step.
-        validation_split: share of each class held out to choose the best epoch by; 0 trains on
-            all images and chooses by training loss.
+        validation_split: share of each class held out to choose the best epoch; 0 trains on all
+            images and chooses by training loss.
         seed: of the split, the initial weights and the order.
-        head: a name in `HEADS`; a backbone that is trained end to end has a head of its own.
+        head: a name in `HEADS`; a backbone that is trained end to end has its own head.
     """
 
     epochs: int = 20
@@ -50,7 +46,14 @@ class TrainOptions:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A fitted head and how it got there: losses per epoch, and the epoch kept (from 1)."""
+    """A fitted head.
+
+    Attributes:
+        head: the head of the best epoch.
+        loss: training loss of each epoch.
+        validation_loss: validation loss of each epoch; empty without held-out images.
+        best_epoch: number of the best epoch, from 1.
+    """
 
     head: Head
     loss: list[float]
@@ -67,13 +70,11 @@ def fit_head(
     width: int = EMBEDDING_DIM,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Fit:
-    """Fit a head and a softmax over the classes; keep the best epoch.
+    """Fit a head under a softmax over the classes and keep the best epoch.
 
-    ``dense-relu``: ``Dense(width, relu, name="embedding")`` and a softmax. ``cosine``: a hidden
+    ``dense-relu`` is ``Dense(width, relu, name="embedding")`` and a softmax. ``cosine`` is a hidden
     layer, a linear embedding of unit norm, and a softmax over its scaled cosines with one learned
     direction per class.
-
-    Best is the lowest validation loss, or the lowest training loss where nothing is held out.
 
     Args:
         features: ``(n, feature_width) float32``.
@@ -84,8 +85,7 @@ def fit_head(
         progress: called with 1 after each epoch.
 
     Raises:
-        ModelError: an unknown head, features that are no finite numbers, or no epoch with a finite
-            loss.
+        ModelError: the head is unknown, a feature is not finite, or no epoch has a finite loss.
     """
     if options.head not in HEADS:
         raise ModelError(f"unknown head {options.head!r}; expected one of {', '.join(HEADS)}")
@@ -117,34 +117,40 @@ def keep_best(
     validation: tuple[Any, Any] | None,
     epochs: int,
     progress: Callable[[int], object],
-    **how: Any,
+    **options: Any,
 ) -> tuple[list[float], list[float], int]:
-    """Fit a compiled Keras model and leave it with the weights of its best epoch.
+    """Fit a compiled Keras model and restore the weights of its best epoch.
 
-    Best is the lowest validation loss, or the lowest training loss where nothing is held out.
+    The best epoch has the lowest validation loss, or training loss where nothing is held out.
 
     Args:
         network: the model.
-        data: its inputs and targets, or one iterator of batches.
-        validation: inputs and targets held out.
+        data: inputs and targets, or one iterator of batches.
+        validation: held-out inputs and targets.
         epochs: passes over the data.
         progress: called with 1 after each epoch.
-        how: passed on to Keras' ``fit``.
+        options: passed to Keras' ``fit``.
 
     Returns:
-        Training losses, validation losses (empty without any) and the best epoch, from 1.
+        Training losses, validation losses (empty without held-out images) and the best epoch,
+        from 1.
 
     Raises:
-        ModelError: no epoch had a finite loss.
+        ModelError: no epoch has a finite loss.
     """
     keras = import_keras()
     monitor = "loss" if validation is None else "val_loss"
     best = keras.callbacks.EarlyStopping(
         monitor=monitor, mode="min", patience=epochs, restore_best_weights=True
     )
-    tick = keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: progress(1))
+    report = keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: progress(1))
     history = network.fit(
-        *data, validation_data=validation, epochs=epochs, callbacks=[best, tick], verbose=0, **how
+        *data,
+        validation_data=validation,
+        epochs=epochs,
+        callbacks=[best, report],
+        verbose=0,
+        **options,
     ).history
     losses = np.array(history[monitor], dtype=np.float64)
     if not np.isfinite(losses).any():
@@ -156,7 +162,7 @@ def keep_best(
 
 
 def _network(keras: Any, feature_width: int, width: int, classes: int, head: str) -> Any:
-    """Return the Keras model whose weights become a head."""
+    """Return the Keras model to fit."""
     layers = keras.layers
     features = keras.Input((feature_width,))
     if head == "dense-relu":

@@ -1,7 +1,6 @@
-"""The head: what turns a frozen backbone's features into the embedding.
+"""The head: computes the embedding from a frozen backbone's features, in numpy.
 
-Owns the arithmetic of the embedding, in numpy, so that features from the cache become vectors
-without TensorFlow. How the weights are learned is in `trainer/heads/fit.py`.
+Its weights are fitted in `trainer/heads/fit.py`.
 """
 
 from __future__ import annotations
@@ -19,9 +18,8 @@ from geosim.trainer.errors import ModelError
 EMBEDDING_DIM = 32
 """Width of the embedding, set by the product's owner."""
 
-
 HEADS = ("dense-relu", "cosine")
-"""Names for ``--head``: the owner's, and one with a hidden layer under a cosine softmax."""
+"""Names for ``--head``: a dense layer, and a hidden layer trained under a cosine softmax."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,17 +32,17 @@ class Hidden:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """One dense layer of width 32 on a backbone's features, possibly over a hidden one.
+    """A dense layer that computes the embedding, optionally after a hidden layer.
 
-    ``dense-relu`` is ``Dense(32, activation="relu")`` alone; ``cosine`` is a hidden layer and a
-    linear one of width 32. A saved model's head has this width; one that becomes a part of a
-    backbone may be narrower.
+    ``dense-relu`` is ``Dense(32, activation="relu")``; ``cosine`` is a hidden layer and a linear
+    one. The head of a saved model has width 32; a head that becomes part of a backbone may be
+    narrower.
 
     Attributes:
         kernel: ``(feature_width or h, 32) float32``.
         bias: ``(32,) float32``.
-        relu: whether the 32 units are rectified.
-        hidden: the layer below, if any.
+        relu: whether the output is rectified.
+        hidden: the hidden layer, if any.
     """
 
     kernel: NDArray[np.float32]
@@ -54,14 +52,13 @@ class Head:
 
     @classmethod
     def identity(cls, width: int = EMBEDDING_DIM) -> Head:
-        """Return the head of a backbone whose features are the embedding already."""
+        """Return the head for a backbone whose features are the embedding."""
         return cls(np.eye(width, dtype=np.float32), np.zeros(width, np.float32), relu=False)
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map ``(n, feature_width)`` features to ``(n, 32) float32`` of L2 norm 1.
+        """Map ``(n, feature_width)`` features to ``(n, 32) float32``, L2 norm 1.
 
-        An image whose 32 units are all off, or no finite numbers, has no direction; its row is
-        zero.
+        A row is zero where all units are 0 or a value is not finite.
         """
         if self.hidden is not None:
             features = np.maximum(features @ self.hidden.kernel + self.hidden.bias, 0.0)
@@ -74,7 +71,7 @@ class Head:
         return unit
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """Return everything that decides what the head computes, by name."""
+        """Return the arrays that define the head, by name."""
         found = {"kernel": self.kernel, "bias": self.bias}
         if self.hidden is not None:
             found |= {"hidden_kernel": self.hidden.kernel, "hidden_bias": self.hidden.bias}
@@ -88,28 +85,30 @@ class Head:
 
     @classmethod
     def load(cls, path: Path, *, feature_width: int) -> Head:
-        """Read what `save` wrote; never unpickles.
+        """Read a head that `save` wrote; never unpickle.
+
+        Args:
+            path: the .npz file.
+            feature_width: expected width of the features.
 
         Raises:
-            ModelError: missing, damaged or of another size.
+            ModelError: the file is missing, damaged or of another size.
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                hidden = (
-                    Hidden(stored["hidden_kernel"], stored["hidden_bias"])
-                    if "hidden_kernel" in stored
-                    else None
-                )
-                relu = "linear" not in stored
-                head = cls(stored["kernel"], stored["bias"], relu, hidden)
-        except Exception as error:  # zipfile, numpy and the file system each raise their own
+                arrays = dict(stored)
+            hidden = None
+            if "hidden_kernel" in arrays:
+                hidden = Hidden(arrays["hidden_kernel"], arrays["hidden_bias"])
+            head = cls(arrays["kernel"], arrays["bias"], "linear" not in arrays, hidden)
+        except Exception as error:  # numpy, zipfile and the file system raise many kinds
             raise ModelError(
                 f"the model's head {path} cannot be read; train again with `geosim train DATA`"
             ) from error
-        widths = [feature_width, *([] if hidden is None else [len(hidden.bias)]), EMBEDDING_DIM]
+        layers: list[Hidden | Head] = [head] if hidden is None else [hidden, head]
+        widths = [feature_width, *(len(layer.bias) for layer in layers[:-1]), EMBEDDING_DIM]
         expected = list(itertools.pairwise(widths))
-        kernels = [*([] if hidden is None else [hidden.kernel]), head.kernel]
-        received = [kernel.shape for kernel in kernels]
+        received = [layer.kernel.shape for layer in layers]
         if received != expected or head.bias.shape != (EMBEDDING_DIM,):
             raise ModelError(
                 f"the model's head {path} is {_shown(received)}, expected {_shown(expected)}: it "

@@ -1,1 +1,1 @@
-"""Runtimes that compute a network: Keras on TensorFlow, and OpenVINO."""
+"""Runtimes of a network: Keras on TensorFlow, and OpenVINO."""

@@ -1,4 +1,4 @@
-"""The interface of a backbone that is loaded: a function from pixels to features."""
+"""The interface of a loaded backbone: a function from pixels to features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Backbone(Protocol):
-    """Computes the features of prepared pictures."""
+    """Computes features of images."""
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Map ``(n, size, size, 3) uint8`` RGB to ``(n, feature_width) float32``."""

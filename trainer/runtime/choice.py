@@ -1,7 +1,7 @@
-"""Chooses the runtime that embeds: OpenVINO on a CPU, TensorFlow on a GPU.
+"""Choice of the runtime: OpenVINO on a CPU, TensorFlow on a GPU.
 
-TensorFlow takes seconds to start, and a CPU's cores embed two to three times as fast under OpenVINO
-(`tests/benches`). So a trained model is exported once, and only training imports TensorFlow.
+On a CPU OpenVINO starts and embeds faster than TensorFlow. A trained model is exported once; on a
+CPU only training imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def choose_runtime(backbone: Backbone, precision: str) -> Backbone:
     """Return the fastest runtime for a backbone on this machine.
 
     Args:
-        backbone: as it was loaded or trained. Anything but a `KerasBackbone` is returned as it is.
+        backbone: a loaded or trained backbone; returned unchanged if it is no `KerasBackbone`.
         precision: of the arithmetic on a CPU, ``f32`` or ``bf16``.
     """
     if isinstance(backbone, KerasBackbone) and not gpu_present():
@@ -27,10 +27,10 @@ def choose_runtime(backbone: Backbone, precision: str) -> Backbone:
 
 
 def gpu_present(devices: Path = Path("/dev")) -> bool:
-    """Tell whether TensorFlow has a GPU. TensorFlow is imported only where a GPU is possible.
+    """Return whether TensorFlow has a GPU; import it only if there is an NVIDIA device.
 
     Args:
-        devices: folder of the device files of NVIDIA's driver: ``nvidia0`` and so on.
+        devices: folder of the device files of NVIDIA's driver, such as ``nvidia0``.
     """
     if not any(devices.glob("nvidia[0-9]*")) or find_spec("tensorflow") is None:
         return False

@@ -1,4 +1,4 @@
-"""Runs a Keras graph as a backbone, exports it, and brings in Keras itself, quietly, on demand."""
+"""The Keras runtime: runs and exports a Keras model, and imports Keras on demand."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from geosim.trainer.runtime.openvino import Exported, import_openvino
 
 
 def check_installed() -> None:
-    """Refuse a training where TensorFlow is not installed; imports nothing.
+    """Check that TensorFlow is installed; import nothing.
 
     Raises:
-        ModelError: it is not installed; the message says how to install it.
+        ModelError: TensorFlow is not installed.
     """
     if find_spec("tensorflow") is None or find_spec("keras") is None:
         raise ModelError(
@@ -34,10 +34,10 @@ def check_installed() -> None:
 
 @cache
 def import_keras() -> Any:
-    """Import Keras on TensorFlow and start its runtime; 6-20 s the first time.
+    """Import Keras on TensorFlow and start its runtime, which takes several seconds.
 
-    TensorFlow's C++ code writes a dozen lines about this machine to stderr while it starts, and no
-    setting stops all of them. They are held back, and shown if the start fails.
+    TensorFlow's C++ code writes to stderr while it starts, and no setting prevents all of it. The
+    output is shown only if the start fails.
 
     Raises:
         ModelError: TensorFlow is not installed.
@@ -45,34 +45,34 @@ def import_keras() -> Any:
     check_installed()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with _stderr_held_back():
+    with _stderr_captured():
         import keras
         import tensorflow as tf
 
-        tf.constant(0)  # starts the runtime, which has more to say
+        tf.constant(0)  # starts the runtime
     return keras
 
 
 @contextmanager
-def _stderr_held_back() -> Iterator[None]:
-    """Keep what anybody writes to file descriptor 2 in a file; show it if the block raises."""
+def _stderr_captured() -> Iterator[None]:
+    """Capture the output to file descriptor 2; write it to stderr if the block raises."""
     sys.stderr.flush()
     terminal = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(terminal, held.read())
+            captured.seek(0)
+            os.write(terminal, captured.read())
             raise
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
 
 
-BATCH = 64
-"""Pictures per call of a graph: of 224 x 224 pixels, that takes a GPU some hundred megabytes."""
+BATCH_SIZE = 64
+"""Images per call of the graph; bounds the memory of a GPU."""
 
 
 class KerasBackbone:
@@ -90,13 +90,13 @@ class KerasBackbone:
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Map ``(n, size, size, 3) uint8`` RGB to ``(n, width) float32``."""
-        parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+        parts = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
         features = [self._run(part.astype(np.float32)) for part in parts]
         return np.concatenate([np.asarray(part, dtype=np.float32) for part in features])
 
     @cached_property
     def exported(self) -> Exported:
-        """The graph in OpenVINO's format, as Keras exports it; takes some seconds."""
+        """The graph in OpenVINO's format; the export takes some seconds."""
         import_openvino()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "graph.xml")
@@ -108,14 +108,14 @@ class KerasBackbone:
         self.model.save_weights(path)
 
     def load(self, path: Path) -> None:
-        """Load what `save` wrote.
+        """Load weights that `save` wrote.
 
         Raises:
             ModelError: the file is missing, damaged or of another architecture.
         """
         try:
             self.model.load_weights(path)
-        except Exception as error:  # h5py and Keras raise many kinds on a damaged file
+        except Exception as error:  # h5py and Keras raise many kinds for a damaged file
             raise ModelError(
                 f"the model's weights {path} cannot be loaded; train again with `geosim train DATA`"
             ) from error

@@ -1,8 +1,4 @@
-"""Runs an exported graph on the CPU with OpenVINO, and brings in OpenVINO itself.
-
-Owns how work is cut up for the processor. What is exported, and when this runtime is taken, is
-`trainer/runtime/keras.py` and `trainer/runtime/choice.py`.
-"""
+"""The OpenVINO runtime: runs an exported graph on the CPU."""
 
 from __future__ import annotations
 
@@ -19,13 +15,18 @@ from numpy.typing import NDArray
 
 from geosim.trainer.errors import ModelError
 
-QUEUED = 4
-"""Requests handed over per one that runs, so that no core waits for the next."""
+REQUESTS_PER_STREAM = 4
+"""Queued requests per request that runs, to keep all cores busy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A graph in OpenVINO's format, as the two files hold it: structure (XML) and weights."""
+    """A graph in OpenVINO's format.
+
+    Attributes:
+        graph: content of the ``.xml`` file, the structure.
+        weights: content of the ``.bin`` file.
+    """
 
     graph: bytes
     weights: bytes
@@ -35,17 +36,9 @@ class Exported:
         """Read ``name.xml`` and the ``name.bin`` beside it."""
         return cls(graph.read_bytes(), graph.with_suffix(".bin").read_bytes())
 
-    def save_graph(self, path: Path) -> None:
-        """Write the structure."""
-        path.write_bytes(self.graph)
-
-    def save_weights(self, path: Path) -> None:
-        """Write the weights."""
-        path.write_bytes(self.weights)
-
 
 def import_openvino() -> Any:
-    """Import OpenVINO without its telemetry, which would report every import to its maker."""
+    """Import OpenVINO without its telemetry, which would report every import."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -55,10 +48,8 @@ def import_openvino() -> Any:
 class OpenVinoBackbone:
     """An exported graph from ``(n, size, size, 3)`` pixels 0..255 to ``(n, width)`` features.
 
-    A request is one picture: each core works on one of its own, and a layer's activations stay in
-    its cache; photographs are embedded about twice as fast as 8 together. So a vector does not
-    depend on which others are computed with it. Safe to call from several threads: the next call's
-    requests follow at once on those of the last, so no core waits between them.
+    A request is one image, so that a core's activations fit its cache and a vector does not depend
+    on other images. Thread-safe: requests of several calls share the queue.
     """
 
     def __init__(self, exported: Exported, precision: str) -> None:
@@ -66,7 +57,7 @@ class OpenVinoBackbone:
 
         Args:
             exported: the graph.
-            precision: ``f32``, or ``bf16``, which a processor without it computes as f32.
+            precision: ``f32`` or ``bf16``; a processor without bf16 computes in f32.
 
         Raises:
             ModelError: OpenVINO cannot read the graph.
@@ -85,7 +76,7 @@ class OpenVinoBackbone:
                 "with `geosim train DATA`"
             ) from error
         self._width = int(compiled.output(0).partial_shape[1].get_length())
-        count = QUEUED * compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        count = REQUESTS_PER_STREAM * compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(count):
             self._idle.put(compiled.create_infer_request())
@@ -95,16 +86,16 @@ class OpenVinoBackbone:
         """Map ``(n, size, size, 3) uint8`` RGB to ``(n, width) float32``.
 
         Raises:
-            ModelError: OpenVINO cannot take these pictures, or fails.
+            ModelError: OpenVINO fails.
         """
-        images = np.require(images, requirements=["C", "W"])  # what a shared tensor asks for
+        images = np.require(images, requirements=["C", "W"])  # required by a shared tensor
         features = np.empty((len(images), self._width), dtype=np.float32)
         started: deque[Any] = deque()  # oldest first
         try:
             for row in range(len(images)):
                 request = self._next(started)
                 started.append(request)
-                # Read from and written to in place: no request waits for the interpreter's lock.
+                # Shared memory: no request needs the interpreter's lock for a copy.
                 part = slice(row, row + 1)
                 request.set_input_tensor(self._tensor(images[part], shared_memory=True))
                 request.set_output_tensor(self._tensor(features[part], shared_memory=True))
@@ -117,7 +108,7 @@ class OpenVinoBackbone:
                 "`geosim train DATA`"
             ) from error
         finally:
-            # None may go on with arrays that are gone. One that never began is done already.
+            # No request may outlive its arrays. Waiting for one that never started returns at once.
             for request in started:
                 with suppress(RuntimeError):
                     request.wait()
@@ -125,7 +116,7 @@ class OpenVinoBackbone:
         return features
 
     def _next(self, started: deque[Any]) -> Any:
-        """Return a request that is idle; where all are at work, wait for the call's own oldest."""
+        """Return an idle request; if all are busy, wait for the oldest of this call."""
         try:
             return self._idle.get(block=not started)
         except Empty:

@@ -1,7 +1,6 @@
-"""The generated data set of rock textures, for the demo and the tests, as a folder on disk.
+"""The folder of a generated data set of rock textures: its file names and its marker.
 
-Owns the folder: its names, its marker, and that it is whole or not there. What the pictures show is
-`trainer/sample/textures.py`.
+The textures are in `trainer/sample/textures.py`.
 """
 
 from __future__ import annotations
@@ -18,30 +17,30 @@ from geosim.trainer.errors import DatasetError
 from geosim.trainer.sample.textures import SAMPLE_CLASSES, draw
 
 MARKER = ".sample.json"
-"""Hidden file in a finished sample: the parameters that made it."""
+"""Hidden file in a complete sample with its parameters."""
 
-RECIPE = 1
-"""Version of the textures; raised whenever one changes, so that an older sample is not reused."""
+TEXTURE_VERSION = 1
+"""Version of the textures; raise it with each change, so that older samples are not reused."""
 
 PER_CLASS = 80
-"""Images per class unless asked otherwise: with 8 classes, seconds to draw and to learn."""
+"""Default number of images per class."""
 
 SMALLEST = 16
-"""Least width in pixels at which the textures still show more than one grain."""
+"""Least width in pixels; smaller textures would show a single grain."""
 
 JPEG_QUALITY = 92
-"""High enough that JPEG blocks do not become the texture the model learns."""
+"""JPEG quality; high, so that JPEG artefacts do not dominate the textures."""
 
 
 def _parameters(per_class: int, size: int, seed: int) -> dict[str, Any]:
-    """Return what decides every pixel of a sample, as the marker file holds it."""
+    """Return the content of the marker file."""
     if per_class < 1 or size < SMALLEST or seed < 0:
         raise DatasetError(
             f"received {per_class} images per class of {size} px with seed {seed}; a sample needs "
             f"at least 1 image per class, {SMALLEST} px and a seed of 0 or more"
         )
     return {
-        "recipe": RECIPE,
+        "recipe": TEXTURE_VERSION,
         "classes": list(SAMPLE_CLASSES),
         "per_class": per_class,
         "size": size,
@@ -50,15 +49,15 @@ def _parameters(per_class: int, size: int, seed: int) -> dict[str, Any]:
 
 
 def _names(per_class: int) -> list[str]:
-    """Return the images of a sample as paths relative to its folder, ordered."""
+    """Return the images' paths relative to the sample's folder, sorted."""
     return [f"{label}/{label}-{i:04d}.jpg" for label in SAMPLE_CLASSES for i in range(per_class)]
 
 
 def _is_finished(folder: Path, parameters: dict[str, Any]) -> bool:
-    """Tell whether ``folder`` holds this very sample, whole; False where nothing is there.
+    """Return whether ``folder`` holds this sample; False if it does not exist.
 
     Raises:
-        DatasetError: something else is there.
+        DatasetError: the folder holds something else or an incomplete sample.
     """
     if not folder.exists():
         return False
@@ -91,16 +90,15 @@ def write_sample(
 ) -> Path:
     """Write a sample as ``<folder>/<class>/<class>-<number>.jpg`` and return ``folder``.
 
-    A finished sample of the same parameters is left as it is. The images are written to a hidden
-    folder beside ``folder`` that is renamed at the end, so a killed run leaves no ``folder``.
+    A complete sample of the same parameters is kept. The images are written to a hidden folder in
+    the same place that is renamed at the end, so that a killed run leaves no ``folder``.
 
     Args:
-        folder: where the class folders go; must not exist, or hold this very sample.
+        folder: folder for the class folders; must not exist, or hold this sample.
         per_class: images per class.
         size: width and height in pixels.
         seed: equal arguments give equal pixels.
-        progress: called after each image with 1, as the ``update`` of a progress bar expects; not
-            called when a finished sample is reused.
+        progress: called with 1 after each image; not called for a sample that is kept.
 
     Raises:
         DatasetError: an argument is out of range, ``folder`` holds something else, or it cannot be

@@ -1,7 +1,4 @@
-"""The tools that textures are drawn with: colour, light, noise and cells, on square numpy arrays.
-
-Knows nothing of rocks: see `trainer/sample/textures.py`.
-"""
+"""Building blocks of textures: colour, light, noise and cells on square numpy arrays."""
 
 from __future__ import annotations
 
@@ -15,14 +12,18 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 
 
-def rgb(*colours: int) -> Array:
-    """Return ``(len(colours), 3) float32``, 0 to 1, of colours written as ``0xRRGGBB``."""
-    return np.array([[c >> 16, c >> 8 & 255, c & 255] for c in colours], np.float32) / 255
+def pick_palette(rng: np.random.Generator, *palettes: Sequence[int]) -> Array:
+    """Return a random palette with slightly varied brightness.
 
+    Args:
+        rng: source of the choice and the brightness.
+        palettes: colours as ``0xRRGGBB``.
 
-def pick(rng: np.random.Generator, palettes: Sequence[Array]) -> Array:
-    """Return one palette with colours a little lighter or darker: ``(colours, 3) float32``."""
-    palette = palettes[int(rng.integers(len(palettes)))]
+    Returns:
+        ``(colours, 3) float32``, about 0 to 1.
+    """
+    colours = palettes[int(rng.integers(len(palettes)))]
+    palette = np.array([[c >> 16, c >> 8 & 255, c & 255] for c in colours], np.float32) / 255
     shifted: Array = palette * rng.normal(1, 0.06, (len(palette), 1)).astype(np.float32)
     return shifted
 
@@ -33,13 +34,13 @@ def mix(low: Array, high: Array, share: Array) -> Array:
     return blend
 
 
-def lit(image: Array, light: Array) -> Array:
+def illuminate(image: Array, light: Array) -> Array:
     """Return ``image (n, n, 3)`` times ``light (n, n)``."""
-    lit: Array = image * light[..., None]
-    return lit
+    illuminated: Array = image * light[..., None]
+    return illuminated
 
 
-def step(values: Array, low: float, high: float) -> Array:
+def smoothstep(values: Array, low: float, high: float) -> Array:
     """Return 0 below ``low``, 1 above ``high`` and a smooth ramp between, shape kept."""
     t = np.clip((values - low) / (high - low), 0, 1)
     ramp: Array = t * t * (3 - 2 * t)
@@ -47,7 +48,7 @@ def step(values: Array, low: float, high: float) -> Array:
 
 
 def plane(rng: np.random.Generator, n: int, across: float) -> tuple[Array, Array]:
-    """Return turned and shifted coordinates, ``across`` units per image: two ``(n, n) float32``."""
+    """Return rotated and shifted coordinates, ``across`` units wide: two ``(n, n) float32``."""
     line = (np.arange(n, dtype=np.float32) / n - 0.5) * across
     angle, x0, y0 = rng.uniform(0, 2 * np.pi), rng.uniform(0, 50), rng.uniform(0, 50)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -59,7 +60,7 @@ def plane(rng: np.random.Generator, n: int, across: float) -> tuple[Array, Array
 def frequencies(n: int) -> Array:
     """Return the radial frequencies of ``numpy.fft.rfft2``, cycles per image: ``(n, n // 2 + 1)``.
 
-    The zero frequency is given as 1, so that a negative power of the table is finite.
+    The zero frequency is 1, so that a negative power of the table is finite.
     """
     down, right = np.fft.fftfreq(n, 1 / n), np.fft.rfftfreq(n, 1 / n)
     table: Array = np.hypot(down[:, None], right[None, :]).astype(np.float32)
@@ -86,7 +87,7 @@ def clouds(rng: np.random.Generator, n: int, slope: float, coarsest: float = 1) 
 
 
 def layers(rng: np.random.Generator, v: Array) -> Array:
-    """Return layers along ``v``, about one per unit and of uneven width: shape of ``v``, 0 to 1."""
+    """Return layers of uneven width along ``v``, about one per unit: shape of ``v``, 0 to 1."""
     knots = np.cumsum(rng.uniform(0.3, 1.7, 256))
     layers: Array = np.interp(v % knots[-1], knots, rng.uniform(0, 1, 256)).astype(np.float32)
     return layers
@@ -134,7 +135,7 @@ def relief(rng: np.random.Generator, height: Array, strength: float) -> Array:
 
     Args:
         rng: source of the light's direction.
-        height: ``(n, n)`` in grains, so that a dome of one grain is about 1 high.
+        height: ``(n, n)``, in units of a grain.
         strength: contrast of the light.
     """
     angle = rng.uniform(0, 2 * np.pi)

@@ -25,7 +25,7 @@ from geosim.trainer.errors import DatasetError, ImageError
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs
 from geosim.trainer.sample.textures import draw
-from geosim.trainer.train import Learned
+from geosim.trainer.train import FittedModel
 
 OPTIONS = TrainOptions(epochs=10)
 
@@ -257,14 +257,14 @@ def test_settings_that_differ_are_told_apart_and_nothing_is_lost(
 def test_queries_without_an_embedding_find_nothing(
     tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Learned.embed
+    original = FittedModel.embed
 
-    def some_zero(self: Learned, array: np.ndarray) -> np.ndarray:
+    def some_zero(self: FittedModel, array: np.ndarray) -> np.ndarray:
         embedded = original(self, array)
         embedded[::4] = 0
         return embedded
 
-    monkeypatch.setattr(Learned, "embed", some_zero)
+    monkeypatch.setattr(FittedModel, "embed", some_zero)
     dataset, (pretrained, _) = open_dataset(tiles), choose("colour-grid")
     inputs = evaluate(dataset, pretrained, tmp_path / "features", study(tmp_path))
     for run in read_runs(tmp_path, inputs):

@@ -12,7 +12,7 @@ from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
 from geosim.trainer.backbones.registry import choose
 from geosim.trainer.backbones.tile_resnet import fit
-from geosim.trainer.backbones.views import VIEWS, turn_averaged, turned
+from geosim.trainer.backbones.views import VIEWS, view_averaged, view_of
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.errors import ModelError, WeightsError
 from geosim.trainer.heads.fit import TrainOptions
@@ -42,7 +42,7 @@ def fitted(tiles: tuple[np.ndarray, np.ndarray]):
 
 def test_views_are_the_eight_symmetries_of_a_square() -> None:
     image = np.arange(9).reshape(1, 3, 3, 1)
-    views = {turned(image, view).tobytes() for view in range(VIEWS)}
+    views = {view_of(image, view).tobytes() for view in range(VIEWS)}
     expected = {
         np.ascontiguousarray(np.rot90(flipped, turns, axes=(1, 2))).tobytes()
         for flipped in (image, image[:, ::-1])
@@ -58,8 +58,8 @@ def test_the_mean_over_all_views_is_the_graphs_own() -> None:
     layers = [keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(5, "relu")]
     network = keras.Sequential(layers)
     images = np.random.default_rng(2).integers(0, 256, (6, 4, 4, 3)).astype(np.float32)
-    views = [network.predict(turned(images, view), verbose=0) for view in range(VIEWS)]
-    averaged = turn_averaged(network).predict(images, verbose=0)
+    views = [network.predict(view_of(images, view), verbose=0) for view in range(VIEWS)]
+    averaged = view_averaged(network).predict(images, verbose=0)
     np.testing.assert_allclose(averaged, np.mean(views, axis=0), rtol=1e-4)
 
 
@@ -71,7 +71,7 @@ def test_an_embedding_does_not_change_when_the_tile_is_turned_or_mirrored(fitted
     assert plain.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(plain, axis=1), 1, atol=1e-6)
     for view in range(1, VIEWS):
-        again = result.head(backbone(turned(pixels, view)))
+        again = result.head(backbone(view_of(pixels, view)))
         np.testing.assert_allclose(again, plain, atol=1e-5)
 
 
