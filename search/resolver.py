@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from geosim.ingest.schema import ModelRef, Payload, Point, Where, point_id, require_same_model
+from geosim.ingest.schema import Filter, ModelRef, Payload, Point, point_id, require_same_model
 from geosim.ingest.store.protocol import VectorStore
 from geosim.trainer.data.dataset import Hashed, Rejected
 from geosim.trainer.data.images import ENDINGS
@@ -111,7 +111,7 @@ class Resolver:
         if not one.sha256:
             return []
         own = frozenset((one.indexed.id,)) if one.indexed else frozenset()
-        where = Where(label=label, sha256=one.sha256, exclude=own)
+        where = Filter(label=label, sha256=one.sha256, exclude=own)
         points = [point for batch in self._store.scan(where, vectors=True) for point in batch]
         return sorted(points, key=lambda point: point.payload.path)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import islice
 
 import numpy as np
-from geosim.ingest.schema import Match, Nearest, Where
+from geosim.ingest.schema import Filter, ScoredPoint, VectorQuery
 from geosim.ingest.store.protocol import VectorStore
 from geosim.search.resolver import QueryLike, ResolvedQuery, Resolver
 from geosim.search.types import DEFAULT_K, Result, SearchOptions, ranked_hits
@@ -160,17 +160,17 @@ class Searcher:
         exclude: frozenset[str],
         options: SearchOptions,
         groups: Sequence[str],
-    ) -> list[Nearest]:
+    ) -> list[VectorQuery]:
         """Return what is asked of the store for one vector: one query, or one per group."""
-        where = Where(label=options.label, exclude=exclude)
+        where = Filter(label=options.label, exclude=exclude)
         wheres = [where]
         if options.one_per == "class":
             wheres = [replace(where, label=value) for value in groups]
         elif options.one_per == "dataset":
             wheres = [replace(where, dataset=value) for value in groups]
-        return [Nearest(vector, one, options.min_score) for one in wheres]
+        return [VectorQuery(vector, one, options.min_score) for one in wheres]
 
-    def _ask(self, asked: Sequence[Nearest], options: SearchOptions) -> list[list[Match]]:
+    def _ask(self, asked: Sequence[VectorQuery], options: SearchOptions) -> list[list[ScoredPoint]]:
         limit = 1 if options.one_per else self._limit(options)
         return self._store.query(asked, limit or self._store.count())
 
@@ -182,7 +182,7 @@ class Searcher:
     def _answers(
         self, resolved: Sequence[ResolvedQuery], options: SearchOptions, groups: Sequence[str]
     ) -> Iterator[Result]:
-        asked: list[Nearest] = []
+        asked: list[VectorQuery] = []
         for one in resolved:
             if one.error is None and one.vector is not None:
                 own = frozenset((one.indexed.id,)) if one.indexed else frozenset()
@@ -196,7 +196,7 @@ class Searcher:
             matches = {match.payload.path: match for match in found}
             if options.one_per is None:  # many ties may have kept a copy out
                 for twin in self._resolver.twins(one, options.label):
-                    matches.setdefault(twin.payload.path, Match(twin.payload, 1.0))
+                    matches.setdefault(twin.payload.path, ScoredPoint(twin.payload, 1.0))
             hits = ranked_hits(matches.values(), one.sha256, self._limit(options))
             yield Result(one.text, hits, one.indexed)
 

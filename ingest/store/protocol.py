@@ -1,7 +1,7 @@
 """The interface to a vector store: one named collection in one engine.
 
-Owns what every engine must do. The engines are `ingest/store/edge.py` and `ingest/store/server.py`;
-`ingest/store/factory.py` chooses one.
+The engines are `ingest/store/edge.py` and `ingest/store/server.py`; `ingest/store/factory.py`
+chooses one.
 """
 
 from __future__ import annotations
@@ -10,11 +10,19 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
-from geosim.ingest.schema import CollectionInfo, Match, ModelRef, Nearest, Payload, Point, Where
+from geosim.ingest.schema import (
+    CollectionInfo,
+    Filter,
+    ModelRef,
+    Payload,
+    Point,
+    ScoredPoint,
+    VectorQuery,
+)
 from numpy.typing import NDArray
 
 SCAN_BATCH = 4096
-"""Points per batch of `VectorStore.scan`: about 1 MB with vectors, far below a server's 32 MB."""
+"""Points per batch of `VectorStore.scan`: about 1 MB with vectors."""
 
 
 class VectorStore(Protocol):
@@ -30,22 +38,26 @@ class VectorStore(Protocol):
 
     @property
     def location(self) -> str:
-        """Where the collection lives, for messages: a folder or a URL, never a secret."""
+        """Folder or URL of the collection, without secrets."""
 
     def info(self) -> CollectionInfo | None:
-        """Return the collection's facts, or None if there is no such collection."""
+        """Return the collection's model, number of points and engine, or None without one."""
 
     def create(self, model: ModelRef) -> None:
         """Create the empty collection for ``model``: cosine, size 32, keyword indexes.
 
-        Clears what an interrupted `create` or `drop` left behind.
+        Removes what an interrupted `create` or `drop` left behind.
 
         Raises:
             StoreError: the collection exists already.
         """
 
     def drop(self) -> None:
-        """Delete the collection and all its points; nothing happens if there is none."""
+        """Delete the collection with its points; do nothing if there is none.
+
+        Raises:
+            StoreError: geosim did not make the collection.
+        """
 
     def upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
         """Store points, replacing those with the same id.
@@ -55,36 +67,35 @@ class VectorStore(Protocol):
             vectors: ``(n, 32) float32``, finite and non-zero rows.
 
         Raises:
-            ValueError: another shape, or a row that is zero or not finite: a cosine with it is
-                undefined, and the engines would store it in silence.
+            ValueError: another shape or dtype, or a row that is zero or not finite.
         """
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Delete points; unknown ids are passed over."""
+        """Delete points; unknown ids are ignored."""
 
-    def count(self, where: Where | None = None) -> int:
+    def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
 
     def values(self, field: str) -> dict[str, int]:
         """Return the number of points per value of a keyword field, sorted by value."""
 
     def fetch(self, ids: Sequence[str], *, vectors: bool = True) -> list[Point]:
-        """Return the points with these ids, in the order asked for; unknown ids are left out."""
+        """Return the points with these ids, in the order of ``ids``; unknown ids are left out."""
 
-    def scan(self, where: Where | None = None, *, vectors: bool) -> Iterator[list[Point]]:
+    def scan(self, where: Filter | None = None, *, vectors: bool) -> Iterator[list[Point]]:
         """Yield all matching points in batches of at most `SCAN_BATCH`, in no fixed order."""
 
-    def query(self, queries: Sequence[Nearest], k: int) -> list[list[Match]]:
+    def query(self, queries: Sequence[VectorQuery], k: int) -> list[list[ScoredPoint]]:
         """Return for each query its k nearest points, best first, equal scores by path.
 
-        Exact cosine. Fewer than k come back where fewer match, or fewer are near enough.
+        Exact cosine. A query has fewer than k points if fewer match its filter and ``min_score``.
 
         Raises:
             ValueError: k is below 1, or a query vector is zero, not finite or of another shape.
         """
 
     def close(self) -> None:
-        """Let go of the store; safe to call twice."""
+        """Close the store; safe to call twice."""
 
     def __enter__(self) -> VectorStore:
         """Enter a ``with`` block."""

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import click
-from geosim.ingest.cli.options import opened, store_options
+from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import working_option
 from geosim.trainer.working import Working
@@ -73,7 +73,10 @@ def serve(
         access = Access(host, api_key or None)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    with opened(qdrant, collection, working) as store, _listening(host, port) as listener:
+    with (
+        open_from_options(qdrant, collection, working) as store,
+        _listening(host, port) as listener,
+    ):
         click.echo("loading the model ...", err=True)
         app = make_app(store, working, access)
         shown = f"[{host}]" if ":" in host else host

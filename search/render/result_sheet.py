@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from geosim.ingest.catalog import Pictures
+from geosim.ingest.catalog import ImageReader
 from geosim.search.render.sheet import SheetHit, SheetQuery, SheetRow, save_sheet
 from geosim.search.types import Result
 from geosim.trainer.data.images import open_rgb
@@ -24,11 +24,11 @@ def save_results(results: Sequence[Result], path: Path, working: Working) -> Non
     Raises:
         QueryError: unknown ending, missing folder, or nothing to draw.
     """
-    pictures = Pictures(working.datasets)
+    pictures = ImageReader(working.datasets)
     save_sheet([_row(one, pictures) for one in results if one.error is None], path)
 
 
-def _row(result: Result, pictures: Pictures) -> SheetRow:
+def _row(result: Result, pictures: ImageReader) -> SheetRow:
     own = result.indexed.label if result.indexed else None
     hits = [
         SheetHit(
@@ -48,7 +48,7 @@ def _row(result: Result, pictures: Pictures) -> SheetRow:
     return SheetRow(SheetQuery(picture, result.query, own), hits)
 
 
-def _stored(pictures: Pictures, path: str) -> Image.Image | None:
+def _stored(pictures: ImageReader, path: str) -> Image.Image | None:
     try:
         return open_rgb(pictures.read(path), hint=PICTURE_HINT)
     except ImageError:

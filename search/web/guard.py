@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Mapping
 
 import orjson
-from geosim.ingest.sync import IMAGES
+from geosim.ingest.plan import IMAGE_ROUTE
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -170,7 +170,7 @@ class Guard:
         size = 0
         try:
             # Pictures are small and wait for each other: eleven browsers ask for 66 at once.
-            if self._running > MAX_REQUESTS and not path.startswith(IMAGES):
+            if self._running > MAX_REQUESTS and not path.startswith(IMAGE_ROUTE):
                 raise Refused(503, "too many requests at once; try again", {"Retry-After": "1"})
             self._check_host(request.headers)
             if request.method == "POST":

@@ -10,7 +10,7 @@ import io
 import threading
 from collections import OrderedDict
 
-from geosim.ingest.catalog import Pictures
+from geosim.ingest.catalog import ImageReader
 from geosim.ingest.schema import Payload
 from geosim.trainer.data.images import FORMATS, open_rgb
 from geosim.trainer.errors import ImageError
@@ -60,7 +60,7 @@ class Thumbnails:
     """Small JPEGs of stored pictures; the latest ones are kept in memory."""
 
     def __init__(self, working: Working, cache_bytes: int = CACHE_BYTES) -> None:
-        self._pictures = Pictures(working.datasets)
+        self._pictures = ImageReader(working.datasets)
         self._reading = threading.Lock()
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._left = cache_bytes

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from geosim.ingest.schema import ModelRef, Where, point_id
+from geosim.ingest.schema import Filter, ModelRef, point_id
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.protocol import VectorStore
 from geosim.ingest.store.server import ServerStore
@@ -54,7 +54,7 @@ def test_a_first_ingest_stores_every_image_with_its_payload(
     assert report.points == store.count() == IMAGES
     (point,) = [
         one
-        for batch in store.scan(Where(label="granite"), vectors=True)
+        for batch in store.scan(Filter(label="granite"), vectors=True)
         for one in batch
         if one.payload.path.endswith("granite-0003.jpg")
     ]
@@ -136,7 +136,7 @@ def test_other_data_sets_in_the_collection_stay(
     shutil.copy(rocks / "marble" / "marble-0001.jpg", other / "marble" / "b.jpg")
     (other / "marble" / "a.jpg").unlink()
     assert counts(ingest(other, working, store)) == (1, 0, 1, 0, 0)
-    assert store.count(Where(dataset="rocks")) == IMAGES
+    assert store.count(Filter(dataset="rocks")) == IMAGES
 
 
 def test_a_picture_that_cannot_be_decoded_is_named_and_its_stored_point_stays(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from geosim.ingest.schema import ModelRef, Nearest, Payload
+from geosim.ingest.schema import ModelRef, Payload, VectorQuery
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.trainer.errors import StoreBusyError, StoreError
@@ -49,7 +49,7 @@ def test_a_collection_outlives_its_process(tmp_path: Path) -> None:
         info = store.info()
         assert info is not None
         assert (info.model, info.points) == (MODEL, 20)
-        assert store.query([Nearest(vectors(20)[7])], 1)[0][0].payload == payloads(20)[7]
+        assert store.query([VectorQuery(vectors(20)[7])], 1)[0][0].payload == payloads(20)[7]
 
 
 def test_a_closed_store_opens_again(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_second_process_is_refused_and_harms_nothing(tmp_path: Path) -> None:
         assert first.count() == 30
     with EdgeStore(tmp_path, "rocks") as again:
         assert again.count() == 30
-        assert len(again.query([Nearest(vectors(1)[0])], 30)[0]) == 30
+        assert len(again.query([VectorQuery(vectors(1)[0])], 30)[0]) == 30
 
 
 def test_a_second_store_in_the_same_process_is_refused(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_killed_create_counts_as_missing_and_is_repeated(tmp_path: Path) -> No
         "import os, signal\n"
         "from geosim.ingest import schema; from geosim.ingest.store import edge\n"
         "store = edge.EdgeStore(FOLDER, 'rocks')\n"
-        "store._files.commit = lambda model: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "store._files.mark_ready = lambda model: os.kill(os.getpid(), signal.SIGKILL)\n"
         "store.create(schema.ModelRef('old', 'old'))\n",
         tmp_path,
     )
@@ -178,7 +178,7 @@ def test_a_killed_create_counts_as_missing_and_is_repeated(tmp_path: Path) -> No
 def test_a_create_killed_before_the_shard_is_repeated(tmp_path: Path) -> None:
     files = EdgeFiles(tmp_path, "rocks")
     files.acquire()
-    files.prepare(MODEL)
+    files.make_shard_folder(MODEL)
     files.release()
     (tmp_path / "rocks").rmdir()
     with EdgeStore(tmp_path, "rocks") as store:
