@@ -21,12 +21,8 @@ POINTS_PER_CALL = 20_000
 """Largest number of points that a call may return, at about half a kilobyte each."""
 
 
-def check_queries(queries: Sequence[VectorQuery], k: int) -> None:
-    """Refuse invalid queries.
-
-    Raises:
-        ValueError: k is below 1, or a vector is not ``(32,) float32``, finite and non-zero.
-    """
+def _check_queries(queries: Sequence[VectorQuery], k: int) -> None:
+    """Refuse invalid queries, with a ValueError."""
     if k < 1:
         raise ValueError(f"expected k of 1 or more, received {k}")
     for query in queries:
@@ -44,10 +40,6 @@ def check_queries(queries: Sequence[VectorQuery], k: int) -> None:
 def _ranked(points: Iterable[ScoredPoint]) -> list[ScoredPoint]:
     """Sort points by score, highest first; ties, equal at `SCORE_DIGITS` decimals, by path."""
     return sorted(points, key=lambda point: (-_rounded(point.score), point.payload.path))
-
-
-def _ties(one: ScoredPoint, other: ScoredPoint) -> bool:
-    return _rounded(one.score) == _rounded(other.score)
 
 
 def _rounded(score: float) -> float:
@@ -71,9 +63,9 @@ def exact_top(
             points of each query.
 
     Raises:
-        ValueError: `check_queries` refuses the queries.
+        ValueError: k is below 1, or a vector is not ``(32,) float32``, finite and non-zero.
     """
-    check_queries(queries, k)
+    _check_queries(queries, k)
     best: list[list[ScoredPoint]] = [[] for _ in queries]
     pending, limit = list(range(len(queries))), k + TIE_MARGIN
     while pending:
@@ -86,7 +78,8 @@ def exact_top(
                 least = queries[index].min_score
                 ranked = _ranked(p for p in points if least is None or _rounded(p.score) >= least)
                 best[index] = ranked[:k]
-                if len(ranked) >= limit and _ties(ranked[-1], ranked[k - 1]):
+                scores = [_rounded(point.score) for point in ranked]
+                if len(scores) >= limit and scores[-1] == scores[k - 1]:
                     truncated.append(index)
         pending, limit = truncated, limit * 4
     return best

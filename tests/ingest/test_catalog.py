@@ -21,7 +21,7 @@ def data(request: pytest.FixtureRequest, rocks: Path, tmp_path: Path) -> Path:
     return Path(shutil.make_archive(str(tmp_path / "any"), "zip", tmp_path / "pack"))
 
 
-def test_a_stored_path_leads_to_the_picture(data: Path, sample: Path, tmp_path: Path) -> None:
+def test_an_image_is_read_by_its_stored_path(data: Path, sample: Path, tmp_path: Path) -> None:
     catalog = tmp_path / "datasets.json"
     register_dataset(catalog, open_dataset(data))
     found = ImageReader(catalog).read("rocks/marble/marble-0002.jpg")
@@ -50,7 +50,7 @@ def test_a_data_set_that_comes_later_is_found(rocks: Path, tmp_path: Path) -> No
     assert pictures.read("rocks/marble/marble-0000.jpg") == first
 
 
-def test_processes_that_note_data_sets_at_once_lose_none(rocks: Path, tmp_path: Path) -> None:
+def test_processes_may_register_data_sets_at_once(rocks: Path, tmp_path: Path) -> None:
     catalog = tmp_path / "datasets.json"
     names = [f"set-{number}" for number in range(24)]
     for name in names:
@@ -84,7 +84,7 @@ def test_processes_that_note_data_sets_at_once_lose_none(rocks: Path, tmp_path: 
         "rocks/marble\\..\\..\\secret.jpg",
     ],
 )
-def test_what_is_not_there_or_outside_is_refused(path: str, rocks: Path, tmp_path: Path) -> None:
+def test_a_missing_or_unsafe_path_is_refused(path: str, rocks: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     catalog = tmp_path / "datasets.json"
     register_dataset(catalog, open_dataset(rocks))

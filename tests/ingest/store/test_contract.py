@@ -1,4 +1,4 @@
-"""What every backend must do alike: embedded, qdrant-client in memory, and a real server."""
+"""The contract of every engine: embedded, qdrant-client in memory, and a real server."""
 
 import os
 import uuid
@@ -271,7 +271,7 @@ def test_values_of_any_keyword_field_are_counted(filled: VectorStore) -> None:
     assert filled.values("dataset") == {"more": 2, "rocks": 60}
 
 
-def test_a_least_score_keeps_what_is_farther_away_out(filled: VectorStore) -> None:
+def test_min_score_leaves_out_points_below_it(filled: VectorStore) -> None:
     vector = vectors(1, seed=9)[0]
     (everyone,) = filled.query([VectorQuery(vector)], 60)
     least = round(everyone[6].score, 6)
@@ -289,14 +289,14 @@ def test_a_least_score_keeps_what_is_farther_away_out(filled: VectorStore) -> No
     assert len(both[1]) == 60
 
 
-def test_many_queries_with_many_matches_are_asked_in_parts(filled: VectorStore) -> None:
+def test_many_queries_for_many_points_are_sent_in_parts(filled: VectorStore) -> None:
     queries = [VectorQuery(vector) for vector in vectors(70, seed=3)]
     many = filled.query(queries, 20_000)
     assert [len(found) for found in many] == [60] * 70
     assert [found[0] for found in many] == [found[0] for found in filled.query(queries, 1)]
 
 
-def test_delete_passes_unknown_ids_over(filled: VectorStore) -> None:
+def test_delete_ignores_unknown_ids(filled: VectorStore) -> None:
     gone = payloads(2)
     filled.delete([gone[0].id, point_id("rocks/none.jpg"), gone[1].id])
     assert filled.count() == 58
@@ -312,7 +312,7 @@ def test_close_may_be_called_twice(store: VectorStore) -> None:
     store.close()
 
 
-def test_ties_are_judged_on_the_scores_that_are_shown(store: VectorStore) -> None:
+def test_ties_are_decided_on_rounded_scores(store: VectorStore) -> None:
     # Cosines that differ in the eighth decimal, the worse one first by path.
     close = np.zeros((3, 32), np.float32)
     close[:, 0] = 1

@@ -69,7 +69,7 @@ def test_asking_for_a_missing_collection_creates_nothing(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_collections_of_one_folder_are_apart(tmp_path: Path) -> None:
+def test_collections_of_one_folder_are_independent(tmp_path: Path) -> None:
     make(tmp_path)
     with EdgeStore(tmp_path, "rocks.2") as other:
         other.create(MODEL)
@@ -211,7 +211,7 @@ def test_a_collection_whose_folder_is_gone_is_made_anew(tmp_path: Path) -> None:
         assert store.count() == 0
 
 
-def test_a_folder_that_is_not_ours_is_never_deleted(tmp_path: Path) -> None:
+def test_a_folder_without_metadata_is_never_deleted(tmp_path: Path) -> None:
     precious = tmp_path / "rocks" / "photo.jpg"
     precious.parent.mkdir()
     precious.write_bytes(b"precious")
@@ -228,7 +228,7 @@ def test_a_damaged_shard_is_named_with_the_remedy(tmp_path: Path, broken: str) -
     make(tmp_path)
     for path in sorted((tmp_path / "rocks").rglob(broken)):
         path.write_bytes(b"\xff" * path.stat().st_size)
-    for _ in range(2):  # the failed opening let go of the lock
+    for _ in range(2):  # the failed opening released the lock
         with pytest.raises(StoreError, match=r"move .*rocks and rocks\.json away") as caught:
             EdgeStore(tmp_path, "rocks").count()
         assert str(tmp_path) in str(caught.value)
@@ -237,7 +237,7 @@ def test_a_damaged_shard_is_named_with_the_remedy(tmp_path: Path, broken: str) -
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "null"])
-def test_damaged_metadata_is_an_error_and_costs_nothing(tmp_path: Path, content: str) -> None:
+def test_damaged_metadata_is_an_error_and_deletes_nothing(tmp_path: Path, content: str) -> None:
     make(tmp_path)
     (tmp_path / "rocks.json").write_text(content)
     with EdgeStore(tmp_path, "rocks") as store:
@@ -245,7 +245,7 @@ def test_damaged_metadata_is_an_error_and_costs_nothing(tmp_path: Path, content:
             store.info()
         with pytest.raises(StoreError, match="move"):
             store.drop()
-    assert any((tmp_path / "rocks").iterdir()), "it may be anybody's"
+    assert any((tmp_path / "rocks").iterdir()), "geosim may not have made it"
 
 
 def test_another_vector_size_is_an_error_and_can_be_dropped(tmp_path: Path) -> None:
@@ -268,9 +268,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ['{"mine": 1}', "[]", "no json", ""])
-def test_drop_never_deletes_what_stands_beside_a_strangers_json(
-    tmp_path: Path, content: str
-) -> None:
+def test_drop_never_deletes_a_folder_beside_foreign_metadata(tmp_path: Path, content: str) -> None:
     (tmp_path / "photos").mkdir()
     picture = tmp_path / "photos" / "a.jpg"
     picture.write_bytes(b"picture")
