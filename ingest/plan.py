@@ -52,7 +52,7 @@ def make_plan(
         for point in batch
     }
     image_urls = {
-        path: stored.get(path, ("", ""))[1] if url_prefix is None else _image_url(url_prefix, path)
+        path: f"{url_prefix}{point_id(path)}.jpg" if url_prefix else stored.get(path, ("", ""))[1]
         for path in (image.record.path for image in hashed)
     }
     pending = [
@@ -77,10 +77,6 @@ def image_url_prefix(base: str) -> str:
             "`geosim serve`"
         )
     return f"{base.rstrip('/')}{IMAGE_ROUTE}"
-
-
-def _image_url(prefix: str, path: str) -> str:
-    return f"{prefix}{point_id(path)}.jpg"
 
 
 def refuse_other_dataset(

@@ -127,14 +127,7 @@ class ScoredPoint:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of points: all given fields must match.
-
-    Attributes:
-        label: class name.
-        dataset: name of the data set.
-        sha256: hex digest of the image's bytes.
-        exclude: ids of points that do not match.
-    """
+    """A filter of points: the given fields must match; points with ids in ``exclude`` never do."""
 
     label: str | None = None
     dataset: str | None = None

@@ -1,7 +1,7 @@
 """The embedded engine: Qdrant Edge inside this process, one shard per collection.
 
-Owns every call of ``qdrant_edge`` and the translation of its errors. Does not own batches
-(`ingest/store/base.py`), nor the shard's folder, lock and metadata (`ingest/store/edge_files.py`).
+Owns every call of ``qdrant_edge`` and the translation of its errors. Does not own the shard's
+folder, lock and metadata (`ingest/store/edge_files.py`).
 """
 
 from __future__ import annotations
@@ -25,24 +25,20 @@ from geosim.ingest.schema import (
     ScoredPoint,
     VectorQuery,
 )
-from geosim.ingest.store.base import BaseStore
 from geosim.ingest.store.edge_files import EdgeFiles
-from geosim.ingest.store.protocol import SCAN_BATCH
+from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from numpy.typing import NDArray
 
-POINTS_PER_UPDATE = 1024
-"""Points per update of a shard. Qdrant Edge holds the GIL during a call."""
 
-
-class EdgeStore(BaseStore):
-    """One collection in Qdrant Edge; a `VectorStore`.
+class EdgeStore(VectorStore):
+    """One collection in Qdrant Edge.
 
     The first call that needs the shard opens it and locks it against other openers.
     """
 
-    upsert_batch = POINTS_PER_UPDATE
+    upsert_batch = 1024  # Qdrant Edge holds the GIL during a call
 
     def __init__(self, folder: Path, name: str) -> None:
         """Name a collection. Reads and writes nothing.
@@ -51,18 +47,9 @@ class EdgeStore(BaseStore):
             StoreError: ``name`` cannot name a collection.
         """
         self._files = EdgeFiles(folder, name)
+        self.name, self.location = name, str(folder)
         self._opening = threading.RLock()
         self._shard: edge.EdgeShard | None = None
-
-    @property
-    def name(self) -> str:
-        """The collection's name."""
-        return self._files.name
-
-    @property
-    def location(self) -> str:
-        """The folder that holds the collection."""
-        return str(self._files.folder)
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""

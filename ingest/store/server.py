@@ -1,7 +1,7 @@
 """The server engine: a Qdrant server through qdrant-client.
 
-Owns the requests. Does not own batches (`ingest/store/base.py`), nor the client, retries and the
-translation of the library's errors (`ingest/store/server_requests.py`).
+Owns the requests. Does not own the client, retries and the translation of the library's errors
+(`ingest/store/server_requests.py`).
 """
 
 from __future__ import annotations
@@ -24,16 +24,12 @@ from geosim.ingest.schema import (
     VectorQuery,
     check_name,
 )
-from geosim.ingest.store.base import BaseStore
-from geosim.ingest.store.protocol import SCAN_BATCH
+from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
 from geosim.ingest.store.server_requests import PAUSE_S, TRIES, open_client, send
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
-
-POINTS_PER_REQUEST = 1000
-"""Points per write request: about 1 MB of JSON; a server accepts at most 32 MB by default."""
 
 OLDEST_SERVER = (1, 16)
 """First server version with metadata of collections."""
@@ -63,10 +59,10 @@ def connect(url: str, api_key: str | None, name: str, *, pause: float = PAUSE_S)
     return ServerStore(client, name, location=location, pause=pause)
 
 
-class ServerStore(BaseStore):
-    """One collection on a Qdrant server; a `VectorStore`."""
+class ServerStore(VectorStore):
+    """One collection on a Qdrant server."""
 
-    upsert_batch = POINTS_PER_REQUEST
+    upsert_batch = 1000  # about 1 MB of JSON; a server accepts at most 32 MB by default
 
     def __init__(
         self, client: QdrantClient, name: str, *, location: str, pause: float = PAUSE_S
@@ -83,20 +79,9 @@ class ServerStore(BaseStore):
             StoreError: ``name`` cannot name a collection.
         """
         self._client = client
-        self._name = check_name(name)
-        self._location = location
+        self.name, self.location = check_name(name), location
         self._pause = pause
         self._indexed = False
-
-    @property
-    def name(self) -> str:
-        """The collection's name."""
-        return self._name
-
-    @property
-    def location(self) -> str:
-        """The server's URL, without user name, password or key."""
-        return self._location
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
@@ -110,7 +95,7 @@ class ServerStore(BaseStore):
             received = f"{vectors.distance.value} vectors of size {vectors.size}"
         if received != expected:
             raise StoreError(
-                f"collection {self._name!r} at {self._location} holds {received}, expected "
+                f"collection {self.name!r} at {self.location} holds {received}, expected "
                 f"{expected}; rebuild it with `geosim ingest DATA --recreate`"
             )
         return CollectionInfo(model, self.count(), f"Qdrant server {self._version()}")
@@ -121,23 +106,23 @@ class ServerStore(BaseStore):
         numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
         if numbers < OLDEST_SERVER:
             raise StoreError(
-                f"the Qdrant server at {self._location} has version {version}, expected 1.16 or "
+                f"the Qdrant server at {self.location} has version {version}, expected 1.16 or "
                 "later, which keeps the model beside a collection; update it, or leave --qdrant out"
             )
         if self._collection() is not None:
             raise StoreError(
-                f"collection {self._name!r} exists already at {self._location}; rebuild it with "
+                f"collection {self.name!r} exists already at {self.location}; rebuild it with "
                 "`geosim ingest DATA --recreate`, or name another --collection"
             )
         settings = models.VectorParams(size=EMBEDDING_DIM, distance=models.Distance.COSINE)
         # Sent once: if only the answer is lost, a retry would find its own collection.
         request = partial(
             self._client.create_collection,
-            self._name,
+            self.name,
             vectors_config=settings,
             metadata={METADATA_KEY: asdict(model)},
         )
-        send(request, self._location, tries=1, pause=self._pause)
+        send(request, self.location, tries=1, pause=self._pause)
         self._ensure_indexes()
 
     def drop(self) -> None:
@@ -145,13 +130,13 @@ class ServerStore(BaseStore):
         stored = self._collection()
         if stored is not None:
             self._read_model(stored)
-            self._send(self._client.delete_collection, self._name)
+            self._send(self._client.delete_collection, self.name)
         self._indexed = False
 
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
         condition = _filter(where)
-        return self._send(self._client.count, self._name, count_filter=condition, exact=True).count
+        return self._send(self._client.count, self.name, count_filter=condition, exact=True).count
 
     def close(self) -> None:
         """Close the connections; safe to call twice."""
@@ -163,26 +148,26 @@ class ServerStore(BaseStore):
             models.PointStruct(id=payload.id, vector=vector.tolist(), payload=payload.to_dict())
             for payload, vector in zip(payloads, vectors, strict=True)
         ]
-        self._send(self._client.upsert, self._name, points, wait=True)
+        self._send(self._client.upsert, self.name, points, wait=True)
 
     def _delete(self, ids: list[str]) -> None:
         selector = models.PointIdsList(points=[*ids])
-        self._send(self._client.delete, self._name, selector, wait=True)
+        self._send(self._client.delete, self.name, selector, wait=True)
 
     def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
-        facet = self._send(self._client.facet, self._name, field, limit=limit, exact=True)
+        facet = self._send(self._client.facet, self.name, field, limit=limit, exact=True)
         return ((str(hit.value), hit.count) for hit in facet.hits)
 
     def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:
         records = self._send(
-            self._client.retrieve, self._name, ids, with_payload=True, with_vectors=vectors
+            self._client.retrieve, self.name, ids, with_payload=True, with_vectors=vectors
         )
         return ((str(record.id), _point(record)) for record in records)
 
     def _scroll(self, where: Filter | None, offset: Any, vectors: bool) -> tuple[list[Point], Any]:
         records, next_offset = self._send(
             self._client.scroll,
-            self._name,
+            self.name,
             scroll_filter=_filter(where),
             limit=SCAN_BATCH,
             offset=offset,
@@ -203,7 +188,7 @@ class ServerStore(BaseStore):
             )
             for query in queries
         ]
-        answers = self._send(self._client.query_batch_points, self._name, requests)
+        answers = self._send(self._client.query_batch_points, self.name, requests)
         return [
             [ScoredPoint.from_stored(one.payload, one.score) for one in answer.points]
             for answer in answers
@@ -213,9 +198,9 @@ class ServerStore(BaseStore):
         return self._send(self._client.info).version
 
     def _collection(self) -> models.CollectionInfo | None:
-        if not self._send(self._client.collection_exists, self._name):
+        if not self._send(self._client.collection_exists, self.name):
             return None
-        return self._send(self._client.get_collection, self._name)
+        return self._send(self._client.get_collection, self.name)
 
     def _read_model(self, stored: models.CollectionInfo) -> ModelRef:
         """Return the model in a collection's metadata.
@@ -228,7 +213,7 @@ class ServerStore(BaseStore):
             return ModelRef(stored_model["fingerprint"], stored_model["backbone"])
         except (KeyError, TypeError) as error:
             raise StoreError(
-                f"collection {self._name!r} at {self._location} was not made by geosim: its "
+                f"collection {self.name!r} at {self.location} was not made by geosim: its "
                 "metadata names no model; name another --collection"
             ) from error
 
@@ -236,12 +221,12 @@ class ServerStore(BaseStore):
         """Create missing keyword indexes: an interrupted `create` may have left some out."""
         if self._indexed:
             return
-        present = self._send(self._client.get_collection, self._name).payload_schema
+        present = self._send(self._client.get_collection, self.name).payload_schema
         for key in KEYWORD_FIELDS:
             if key not in present:
                 self._send(
                     self._client.create_payload_index,
-                    self._name,
+                    self.name,
                     key,
                     models.PayloadSchemaType.KEYWORD,
                     wait=True,
@@ -251,7 +236,7 @@ class ServerStore(BaseStore):
     def _send(self, method: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Send an idempotent request, with retries."""
         request = partial(method, *args, **kwargs)
-        return send(request, self._location, tries=TRIES, pause=self._pause)
+        return send(request, self.location, tries=TRIES, pause=self._pause)
 
 
 def _filter(where: Filter | None) -> models.Filter | None:
