@@ -84,6 +84,16 @@ class EdgeStore(VectorStore):
                 self._shard = None
                 self._files.remove()
 
+    def upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
+        """Store points, replacing those with the same id; on disk when this returns."""
+        super().upsert(payloads, vectors)
+        self._flush()
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete points; unknown ids are ignored."""
+        super().delete(ids)
+        self._flush()
+
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
         shard = self._open()
@@ -112,10 +122,14 @@ class EdgeStore(VectorStore):
         self._update(edge.UpdateOperation.delete_points([*ids]))
 
     def _update(self, operation: edge.UpdateOperation) -> None:
-        """Apply an update and flush it: without a flush it survives a kill but no power loss."""
         shard = self._open()
         with self._translated():
             shard.update(operation)
+
+    def _flush(self) -> None:
+        """Write all updates to disk: an update alone survives a killed process, not a power cut."""
+        shard = self._open()
+        with self._translated():
             shard.flush()
 
     def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
