@@ -1,1 +1,1 @@
-"""Keeps a folder of images and a Qdrant collection in step."""
+"""Makes a Qdrant collection equal to a folder of images."""

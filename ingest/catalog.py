@@ -1,7 +1,7 @@
-"""Where this machine keeps the pictures behind stored paths.
+"""The catalog: where this machine keeps the images of each data set.
 
-A collection may be shared by machines that keep their pictures in different places, so the places
-are remembered beside the collection's user, in ``<working>/datasets.json``, not in the collection.
+Owns ``<working>/datasets.json`` and reading images by their stored path. Machines that share a
+collection may keep the images in different folders, so the locations are not in the collection.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from geosim.trainer.errors import GeosimError, ImageError
 from geosim.trainer.files import replacing
 
 
-def remember(catalog: Path, dataset: Dataset) -> None:
-    """Note where a data set's pictures are; several processes may do so at once."""
-    place = _place(dataset)
+def register_dataset(catalog: Path, dataset: Dataset) -> None:
+    """Write a data set's location to the catalog; safe with several processes at once."""
+    entry = _entry(dataset)
     with FileLock(catalog.with_name(f".{catalog.name}.lock")):
-        known = _read(catalog)
-        if known.get(dataset.name) != place:
+        entries = _read_entries(catalog)
+        if entries.get(dataset.name) != entry:
             with replacing(catalog) as temporary:
                 temporary.write_bytes(
-                    orjson.dumps({**known, dataset.name: place}, option=orjson.OPT_INDENT_2)
+                    orjson.dumps({**entries, dataset.name: entry}, option=orjson.OPT_INDENT_2)
                 )
 
 
-def places(catalog: Path) -> dict[str, str]:
-    """Return the folder or archive of each data set that this machine has seen."""
-    return {name: _location(place) for name, place in _read(catalog).items()}
+def dataset_locations(catalog: Path) -> dict[str, str]:
+    """Return the folder or archive of each data set, by name."""
+    return {name: _location(entry) for name, entry in _read_entries(catalog).items()}
 
 
-def other_place(catalog: Path, dataset: Dataset) -> str | None:
-    """Return the folder or archive that a data set of this name had before, if it was another."""
-    known = _read(catalog).get(dataset.name)
-    return None if known is None or known == _place(dataset) else _location(known)
+def conflicting_location(catalog: Path, dataset: Dataset) -> str | None:
+    """Return the registered folder or archive of this data set's name if it is another one."""
+    entry = _read_entries(catalog).get(dataset.name)
+    return None if entry is None or entry == _entry(dataset) else _location(entry)
 
 
-class Pictures:
-    """Reads the bytes of indexed images on this machine; notices data sets that come and move."""
+class ImageReader:
+    """Reads the bytes of indexed images; follows changes of the catalog."""
 
     def __init__(self, catalog: Path) -> None:
         self._catalog = catalog
-        self._written, self._places = _written(catalog), _read(catalog)
+        self._version, self._entries = _version(catalog), _read_entries(catalog)
         self._archives: dict[str, Archive] = {}
 
     def read(self, path: str) -> bytes:
@@ -55,59 +55,59 @@ class Pictures:
         Raises:
             ImageError: its data set, or the image itself, is not on this machine.
         """
-        written = _written(self._catalog)
-        if written != self._written:
-            self._written, self._places = written, _read(self._catalog)
-        name, _, rest = path.partition("/")
-        place = self._places.get(name)
-        if place is None or not _inside(rest):
+        version = _version(self._catalog)
+        if version != self._version:
+            self._version, self._entries = version, _read_entries(self._catalog)
+        name, _, relative = path.partition("/")
+        entry = self._entries.get(name)
+        if entry is None or not _is_safe(relative):
             raise ImageError("not on this machine")
         try:
-            if "folder" in place:
-                return Files().read(Record(path, "", str(Path(place["folder"], rest))))
-            archive = place["archive"]
+            if "folder" in entry:
+                return Files().read(Record(path, "", str(Path(entry["folder"], relative))))
+            archive = entry["archive"]
             if archive not in self._archives:
                 self._archives[archive] = Archive(Path(archive))
-            return self._archives[archive].read(Record(path, "", place["inside"] + rest))
+            return self._archives[archive].read(Record(path, "", entry["inside"] + relative))
         except GeosimError as error:
             raise ImageError(f"not on this machine any more: {error}") from error
 
 
-def _place(dataset: Dataset) -> dict[str, str]:
+def _entry(dataset: Dataset) -> dict[str, str]:
+    """Return a data set's catalog entry: its folder, or its archive and the prefix inside it."""
     first = dataset.records[0]
     if isinstance(dataset.source, Files):
         depth = first.path.count("/")
         return {"folder": str(Path(first.source).parents[depth - 1])}
-    inside = first.source[: len(first.source) - len(first.path.partition("/")[2])]
-    return {"archive": str(dataset.location), "inside": inside}
+    prefix = first.source[: len(first.source) - len(first.path.partition("/")[2])]
+    return {"archive": str(dataset.location), "inside": prefix}
 
 
-def _location(place: dict[str, str]) -> str:
-    return place.get("folder") or place["archive"]
+def _location(entry: dict[str, str]) -> str:
+    return entry.get("folder") or entry["archive"]
 
 
-def _inside(rest: str) -> bool:
-    """Tell whether a stored path's rest stays in its folder on every system.
+def _is_safe(relative: str) -> bool:
+    """Return whether a relative path stays inside its folder on every system.
 
-    Stored paths come from a collection that others may write to.
+    Stored paths are untrusted: other programs may write to a shared collection.
     """
-    parts = rest.split("/")
-    plain = all(part not in ("", ".", "..") for part in parts)
-    return plain and not re.search(r"\\|\0|^[A-Za-z]:", rest)
+    has_plain_parts = all(part not in ("", ".", "..") for part in relative.split("/"))
+    return has_plain_parts and not re.search(r"\\|\0|^[A-Za-z]:", relative)
 
 
-def _written(catalog: Path) -> tuple[int, int] | None:
-    """Return what changes when the catalog is written, or None where there is none."""
+def _version(catalog: Path) -> tuple[int, int] | None:
+    """Return a value that changes with every write of the catalog; None without a catalog."""
     try:
-        found = catalog.stat()
+        status = catalog.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino
+    return status.st_mtime_ns, status.st_ino
 
 
-def _read(catalog: Path) -> dict[str, dict[str, str]]:
+def _read_entries(catalog: Path) -> dict[str, dict[str, str]]:
     try:
-        places = orjson.loads(catalog.read_bytes())
-    except (OSError, ValueError):  # none yet, or damaged: the next ingest writes it anew
+        entries = orjson.loads(catalog.read_bytes())
+    except (OSError, ValueError):  # missing or damaged: the next ingest writes it
         return {}
-    return places if isinstance(places, dict) else {}
+    return entries if isinstance(entries, dict) else {}

@@ -1,6 +1,6 @@
-"""What a collection looks like: settings, payload, point ids, and the model it belongs to.
+"""The schema of a collection: payload, point ids, filters, queries, and the model that made it.
 
-Owns the data that both backends store and return. Knows neither Qdrant Edge nor qdrant-client.
+Owns the types that every engine takes and returns. Imports no engine.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from geosim.trainer.errors import ModelMismatchError, StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 SCORE_DIGITS = 6
-"""Scores are compared and shown at this many decimals; float32 products differ in the seventh."""
+"""Decimals at which scores are compared and shown; float32 products differ in the seventh."""
 
 KEYWORD_FIELDS = ("class", "path", "dataset", "sha256")
-"""Payload fields with a keyword index: the ones that filters use."""
+"""Payload fields with a keyword index."""
 
 ID_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "geosim:stored-path")
-"""Namespace of the point ids; changing it orphans every existing point."""
+"""Namespace of the point ids; every existing collection depends on it."""
 
 
 def point_id(path: str) -> str:
     """Return the id of the point that holds the image stored as ``path``.
 
-    Deterministic, so that a second ingest overwrites instead of duplicating. The whole stored path
-    is hashed: bare file names repeat between classes.
+    Deterministic, so that a second ingest replaces points. Depends on the whole stored path,
+    because file names repeat between classes.
     """
     return str(uuid.uuid5(ID_NAMESPACE, path))
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What is known of one indexed image.
+    """The payload of a point: one indexed image.
 
     Attributes:
         path: stored path, POSIX, relative to the parent of the data set's root
@@ -48,7 +48,7 @@ class Payload:
         width: pixels, after EXIF orientation.
         height: pixels, after EXIF orientation.
         dataset: name of the data set's root folder (``geological_similarity``).
-        image_url: where the picture is served, which the Qdrant dashboard shows; empty for nowhere.
+        image_url: URL of the image, which the Qdrant dashboard shows; empty for none.
     """
 
     path: str
@@ -81,7 +81,7 @@ class Payload:
         """Read a payload back from what Qdrant returns.
 
         Raises:
-            StoreError: a field is missing, so another program wrote the point.
+            StoreError: a field is missing: geosim did not write the point.
         """
         try:
             fields = stored or {}
@@ -110,55 +110,61 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """One answer of a nearest-neighbour query; ``score`` is the cosine, -1 to 1."""
+class ScoredPoint:
+    """One result of a query; ``score`` is the cosine, -1 to 1."""
 
     payload: Payload
     score: float
 
     @classmethod
-    def from_stored(cls, stored: Mapping[str, Any] | None, score: float) -> Match:
-        """Build a match from a stored payload; rounding beyond a cosine's -1 to 1 is cut off.
+    def from_stored(cls, stored: Mapping[str, Any] | None, score: float) -> ScoredPoint:
+        """Build a scored point from a stored payload; the score is clipped to -1 to 1.
 
         Raises:
-            StoreError: another program wrote the point.
+            StoreError: geosim did not write the point.
         """
         return cls(Payload.from_dict(stored), max(-1.0, min(1.0, score)))
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """A filter: every field that is set must hold; ids in ``exclude`` never match."""
+class Filter:
+    """A filter of points: the given fields must match; points with ids in ``exclude`` never do."""
 
     label: str | None = None
     dataset: str | None = None
     sha256: str | None = None
     exclude: frozenset[str] = field(default_factory=frozenset)
 
+    @property
+    def conditions(self) -> dict[str, str]:
+        """The value that each given payload field must have."""
+        fields = {"class": self.label, "dataset": self.dataset, "sha256": self.sha256}
+        return {key: value for key, value in fields.items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
+class VectorQuery:
     """One nearest-neighbour query.
 
     Attributes:
         vector: ``(32,) float32``, not zero, any norm.
-        where: only among these.
-        min_score: only with this cosine or a higher one, at `SCORE_DIGITS` decimals.
+        where: filter of the points.
+        min_score: lowest cosine, compared at `SCORE_DIGITS` decimals; None for any.
     """
 
     vector: NDArray[np.float32]
-    where: Where = field(default_factory=Where)
+    where: Filter = field(default_factory=Filter)
     min_score: float | None = None
 
     @property
-    def threshold(self) -> float | None:
-        """What an engine is asked for: a last digit below ``min_score``, as it has float32."""
+    def score_threshold(self) -> float | None:
+        """The threshold for an engine: below ``min_score`` by one last digit, for rounding."""
         return None if self.min_score is None else self.min_score - 10.0**-SCORE_DIGITS
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """The model that made a collection: hex fingerprint and backbone name."""
+    """Reference to the model that made a collection: hex fingerprint and backbone name."""
 
     fingerprint: str
     backbone: str
@@ -169,7 +175,7 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A collection's own facts: its model, its number of points and the engine that holds it."""
+    """A collection's model, its number of points, and its engine with version."""
 
     model: ModelRef
     points: int
@@ -177,10 +183,10 @@ class CollectionInfo:
 
 
 def check_name(name: str) -> str:
-    """Return ``name`` if it can name a collection in every backend: it becomes a file name.
+    """Return ``name`` if every engine accepts it as a collection's name.
 
     Raises:
-        StoreError: it cannot.
+        StoreError: it has other characters than a file name may have on every system.
     """
     pattern = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
     if not re.fullmatch(pattern, name) or name.endswith((".json", ".lock")):
@@ -193,10 +199,10 @@ def check_name(name: str) -> str:
 
 
 def require_same_model(info: CollectionInfo, model: ModelRef, *, name: str) -> None:
-    """Refuse a collection whose vectors another model made.
+    """Refuse a collection that another model made.
 
     Raises:
-        ModelMismatchError: the fingerprints differ; both models are named.
+        ModelMismatchError: the fingerprints differ; the message names both models.
     """
     if info.model.fingerprint != model.fingerprint:
         raise ModelMismatchError(
@@ -207,7 +213,7 @@ def require_same_model(info: CollectionInfo, model: ModelRef, *, name: str) -> N
 
 
 def check_vectors(payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
-    """Refuse what no store may hold: the engines take zero and NaN vectors without a word.
+    """Refuse vectors without a cosine: the engines accept zero and NaN vectors silently.
 
     Raises:
         ValueError: ``vectors`` is not ``(len(payloads), 32) float32`` with finite non-zero rows.

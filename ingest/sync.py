@@ -1,20 +1,21 @@
-"""Makes a collection equal to a folder: diff, embed what is new, upsert, delete what is gone.
+"""Makes a collection equal to a data set: plan, embed, upsert, delete, check.
 
-Owns the order of these steps and what the user is told of them. The state is the collection itself
-and the feature cache, so a run that was killed is simply run again.
+Owns the order of these steps. The collection and the feature cache hold all state: to resume an
+interrupted run, run it again.
 """
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
-from geosim.ingest.catalog import other_place, remember
-from geosim.ingest.schema import ModelRef, Payload, Where, point_id, require_same_model
+from geosim.ingest.catalog import register_dataset
+from geosim.ingest.plan import image_url_prefix, make_plan, refuse_other_dataset
+from geosim.ingest.schema import Filter, ModelRef, Payload, point_id, require_same_model
 from geosim.ingest.store.protocol import VectorStore
 from geosim.trainer.data.dataset import Dataset, Rejected, hash_records
 from geosim.trainer.errors import StoreError
@@ -24,27 +25,26 @@ from geosim.trainer.progress import progress_bar
 from geosim.trainer.working import Working
 
 UPSERT_BATCH = 1024
-"""Points per acknowledged write; what a kill can cost, and those features are cached."""
+"""Images per upsert."""
 
-IMAGES = "/api/images/"
-"""Where `geosim serve` has the picture of a point (`search/web/app.py`); its id and .jpg follow, an
-ending by which the Qdrant dashboard knows pictures."""
+UPSERT_INTERVAL_S = 2.0
+"""Seconds after which fewer than `UPSERT_BATCH` images are upserted."""
 
-ZERO_VECTOR = "the model embeds it to a zero vector, which has no cosine with anything"
+ZERO_VECTOR_REASON = "the model embeds it to a zero vector, which has no cosine with anything"
 
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """What an ingest did, in images.
+    """Result of an ingest, in images.
 
     Attributes:
-        added: new in the collection.
-        changed: stored before with other content.
-        deleted: gone from the folder, and now from the collection.
-        unchanged: left alone.
-        computed: went through the backbone; the other new ones were cached.
+        added: stored under a new path.
+        changed: stored again with other content or another image URL.
+        deleted: removed from the collection, because their files are gone.
+        unchanged: neither embedded nor stored.
+        computed: embedded by the backbone, not read from the feature cache.
         rejected: left out, with reasons; points stored earlier under these paths stay.
-        points: in the whole collection, all data sets.
+        points: points in the whole collection, all data sets.
         seconds: wall time.
     """
 
@@ -59,7 +59,7 @@ class SyncReport:
 
     @property
     def images_per_second(self) -> float:
-        """Images looked at per second of wall time."""
+        """Images of the data set per second of wall time."""
         images = self.added + self.changed + self.unchanged + len(self.rejected)
         return images / self.seconds if self.seconds else 0.0
 
@@ -73,75 +73,58 @@ def sync(
     recreate: bool = False,
     image_url: str | None = None,
 ) -> SyncReport:
-    """Make the part of a collection that belongs to ``dataset`` equal to it.
+    """Make the points of ``dataset`` in a collection equal to it.
 
-    Points of other data sets are not touched. Images are added before vanished ones are deleted.
+    Points of other data sets are not touched. New images are added before old ones are deleted.
 
     Args:
-        dataset: what the collection shall hold.
-        model: embeds new images; the collection must be its own or new.
+        dataset: the images.
+        model: embeds new images; must have made the collection, unless that is new.
         store: the collection.
-        working: for the feature cache and the note of where the pictures are.
+        working: holds the feature cache and the catalog.
         recreate: drop the collection first, with all its data sets.
-        image_url: address of `geosim serve` for this data set's points, so that the Qdrant
-            dashboard shows their pictures; None leaves the points' addresses as they are.
+        image_url: base URL of `geosim serve`, from which the points get their image URLs; None
+            keeps the image URLs that are stored.
 
     Raises:
-        StoreError: ``image_url`` is none, or another data set of this name would be replaced.
         ModelMismatchError: another model made the collection.
-        StoreError: the store failed, or holds another number of points at the end than it should.
+        StoreError: ``image_url`` is not a base URL, another data set of this name would be
+            replaced, the store failed, or it has a wrong number of points at the end.
     """
     started = time.perf_counter()
-    served = None if image_url is None else _served(image_url)
-    _prepare(store, ModelRef(model.fingerprint, model.spec.name), recreate=recreate)
+    url_prefix = None if image_url is None else image_url_prefix(image_url)
+    _open_collection(store, ModelRef(model.fingerprint, model.spec.name), recreate=recreate)
     with progress_bar("reading", len(dataset.records)) as bar:
         hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
-    rejected = [*dataset.rejected, *unreadable]
-    stored = {
-        point.payload.path: (point.payload.sha256, point.payload.image_url)
-        for batch in store.scan(Where(dataset=dataset.name), vectors=False)
-        for point in batch
-    }
-    _check_name(dataset, working, store, stored, rejected)
-    remember(working.datasets, dataset)
+    plan = make_plan(dataset, hashed, store, url_prefix)
+    refuse_other_dataset(plan, dataset, store, working)
+    register_dataset(working.datasets, dataset)
 
-    def address(path: str) -> str:
-        if served is None:
-            return stored.get(path, ("", ""))[1]
-        return f"{served}{point_id(path)}.jpg"
-
-    todo = [
-        item
-        for item in hashed
-        if stored.get(item.record.path) != (item.sha256, address(item.record.path))
-    ]
     extractor = model.extractor(working.features)
+    rejected = [*dataset.rejected, *unreadable]
     written: list[str] = []
-    with progress_bar("embedding", len(todo)) as bar:
+    with progress_bar("embedding", len(plan.pending)) as bar:
 
         def reject(one: Rejected) -> None:
             rejected.append(one)
             bar.update(1)
 
-        for batch in _regrouped(extractor.extract(dataset.source, todo, reject=reject)):
-            written += _write(batch, model, store, dataset.name, rejected, address)
+        for batch in _rebatch(extractor.extract(dataset.source, plan.pending, reject=reject)):
+            paths, zero = _upsert(batch, model, store, dataset.name, plan.image_urls)
+            written += paths
+            rejected += zero
             bar.update(len(batch))
-    gone = _vanished(stored, dataset, rejected)
-    store.delete([point_id(path) for path in gone])
-    changed = sum(path in stored for path in written)
+    store.delete([point_id(path) for path in plan.removed])
+
+    changed = sum(path in plan.stored for path in written)
+    added = len(written) - changed
     points = store.count()
-    expected = len(stored) - len(gone) + len(written) - changed
-    held = store.count(Where(dataset=dataset.name))
-    if held != expected:
-        raise StoreError(
-            f"collection {store.name!r} at {store.location} holds {held:,} images of "
-            f"{dataset.name}, expected {expected:,}; does another ingest run? Run this one again"
-        )
+    _check_count(store, dataset.name, len(plan.stored) - len(plan.removed) + added)
     return SyncReport(
-        added=len(written) - changed,
+        added=added,
         changed=changed,
-        deleted=len(gone),
-        unchanged=len(hashed) - len(todo),
+        deleted=len(plan.removed),
+        unchanged=len(hashed) - len(plan.pending),
         computed=extractor.computed,
         rejected=tuple(sorted(rejected, key=lambda one: one.path)),
         points=points,
@@ -149,110 +132,69 @@ def sync(
     )
 
 
-def _check_name(
-    dataset: Dataset,
-    working: Working,
-    store: VectorStore,
-    stored: Collection[str],
-    rejected: Iterable[Rejected],
-) -> None:
-    """Refuse a folder that happens to have the name of another one, and would replace its images.
-
-    Raises:
-        StoreError: the data set of this name was elsewhere, and most of its images are not here.
-    """
-    elsewhere = other_place(working.datasets, dataset)
-    if elsewhere is None:
-        return
-    gone = _vanished(stored, dataset, rejected)
-    if 2 * len(gone) > len(stored):
-        raise StoreError(
-            f"collection {store.name!r} holds another data set named {dataset.name!r}, of "
-            f"{elsewhere}, and {len(gone):,} of its {len(stored):,} images would be deleted; "
-            "rename one of the two folders, name another --collection, or rebuild this one from "
-            f"{dataset.location} alone with --recreate"
-        )
-
-
-def _prepare(store: VectorStore, model: ModelRef, *, recreate: bool) -> None:
-    """Leave the store with a collection for ``model``."""
-    info = None
+def _open_collection(store: VectorStore, model: ModelRef, *, recreate: bool) -> None:
+    """Create a collection for ``model``, or check that an existing one belongs to it."""
     if recreate:
         store.drop()
-    else:
-        info = store.info()
+    info = None if recreate else store.info()
     if info is None:
         store.create(model)
     else:
         require_same_model(info, model, name=store.name)
 
 
-def _regrouped(batches: Iterable[Sequence[Extracted]]) -> Iterable[list[Extracted]]:
-    """Collect small batches into writes of about `UPSERT_BATCH`; a slow backbone writes sooner."""
-    waiting: list[Extracted] = []
+def _rebatch(batches: Iterable[Sequence[Extracted]]) -> Iterable[list[Extracted]]:
+    """Join batches until they have `UPSERT_BATCH` images or `UPSERT_INTERVAL_S` has passed."""
+    joined: list[Extracted] = []
     last = time.monotonic()
     for batch in batches:
-        waiting += batch
-        if len(waiting) >= UPSERT_BATCH or time.monotonic() - last > 2.0:
-            yield waiting
-            waiting, last = [], time.monotonic()
-    if waiting:
-        yield waiting
+        joined += batch
+        if len(joined) >= UPSERT_BATCH or time.monotonic() - last > UPSERT_INTERVAL_S:
+            yield joined
+            joined, last = [], time.monotonic()
+    if joined:
+        yield joined
 
 
-def _write(
+def _upsert(
     batch: Sequence[Extracted],
     model: Model,
     store: VectorStore,
     dataset: str,
-    rejected: list[Rejected],
-    address: Callable[[str], str],
-) -> list[str]:
-    """Embed and upsert a batch; return the stored paths that were written."""
+    image_urls: Mapping[str, str],
+) -> tuple[list[str], list[Rejected]]:
+    """Embed and upsert a batch; return the stored paths, and the images with a zero vector."""
     vectors = model.head(np.stack([one.features.vector for one in batch]))
-    good = np.any(vectors != 0, axis=1)
-    rejected += [
-        Rejected(one.item.record.path, ZERO_VECTOR)
-        for one, fine in zip(batch, good, strict=True)
-        if not fine
-    ]
+    nonzero = np.any(vectors != 0, axis=1)
     payloads = [
-        _payload(one, dataset, address(one.item.record.path))
-        for one, fine in zip(batch, good, strict=True)
-        if fine
+        Payload(
+            path=one.item.record.path,
+            label=one.item.record.label,
+            sha256=one.item.sha256,
+            width=one.features.width,
+            height=one.features.height,
+            dataset=dataset,
+            image_url=image_urls[one.item.record.path],
+        )
+        for one in compress(batch, nonzero)
     ]
     if payloads:
-        store.upsert(payloads, vectors[good])
-    return [payload.path for payload in payloads]
+        store.upsert(payloads, vectors[nonzero])
+    zero = [
+        Rejected(one.item.record.path, ZERO_VECTOR_REASON) for one in compress(batch, nonzero == 0)
+    ]
+    return [payload.path for payload in payloads], zero
 
 
-def _payload(one: Extracted, dataset: str, image_url: str) -> Payload:
-    return Payload(
-        path=one.item.record.path,
-        label=one.item.record.label,
-        sha256=one.item.sha256,
-        width=one.features.width,
-        height=one.features.height,
-        dataset=dataset,
-        image_url=image_url,
-    )
-
-
-def _served(base: str) -> str:
-    """Return what comes before a point's id in the address of its picture.
+def _check_count(store: VectorStore, dataset: str, expected: int) -> None:
+    """Check the number of a data set's points in the collection.
 
     Raises:
-        StoreError: ``base`` is no address of a page.
+        StoreError: it is not ``expected``.
     """
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", base):
+    count = store.count(Filter(dataset=dataset))
+    if count != expected:
         raise StoreError(
-            f"--image-url {base!r} is no address of a page; expected http://HOST:8000, where "
-            "`geosim serve` answers"
+            f"collection {store.name!r} at {store.location} holds {count:,} images of "
+            f"{dataset}, expected {expected:,}; does another ingest run? Run this one again"
         )
-    return f"{base.rstrip('/')}{IMAGES}"
-
-
-def _vanished(stored: Iterable[str], dataset: Dataset, rejected: Iterable[Rejected]) -> list[str]:
-    """Return stored paths with no file any more; a file that cannot be read is still there."""
-    present = {record.path for record in dataset.records} | {one.path for one in rejected}
-    return [path for path in stored if path not in present]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from geosim.ingest.schema import CollectionInfo, ModelRef, Where, point_id
+from geosim.ingest.schema import CollectionInfo, Filter, ModelRef, point_id
 from geosim.ingest.store.protocol import VectorStore
 from geosim.ingest.sync import SyncReport, sync
 from geosim.search.graph.export import ExportReport, export
@@ -81,7 +81,7 @@ def _reason_to_keep(
     """Return why the model must be kept; None if only this data set's points depend on it."""
     if info is None or info.points == 0:
         return None
-    others = info.points - store.count(Where(dataset=dataset.name))
+    others = info.points - store.count(Filter(dataset=dataset.name))
     embedded = store.location == str(working.qdrant)
     if embedded and not others:
         return None
@@ -99,7 +99,7 @@ def sample_queries(dataset: Dataset, store: VectorStore) -> list[str]:
     if paths and len(store.fetch([point_id(path) for path in paths], vectors=False)) == len(paths):
         return paths
     found: dict[str, str] = {}
-    for batch in store.scan(Where(dataset=dataset.name), vectors=False):
+    for batch in store.scan(Filter(dataset=dataset.name), vectors=False):
         for point in batch:
             label, path = point.payload.label, point.payload.path
             found[label] = min(path, found.get(label, path))

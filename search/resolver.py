@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from geosim.ingest.schema import ModelRef, Payload, Point, Where, point_id, require_same_model
+from geosim.ingest.schema import Filter, ModelRef, Payload, Point, point_id, require_same_model
 from geosim.ingest.store.protocol import VectorStore
 from geosim.trainer.data.dataset import HashedRecord, Rejected
 from geosim.trainer.data.images import ENDINGS
@@ -115,7 +115,7 @@ class Resolver:
         if not query.sha256:
             return []
         exclude = frozenset((query.indexed.id,)) if query.indexed else frozenset()
-        where = Where(label=label, sha256=query.sha256, exclude=exclude)
+        where = Filter(label=label, sha256=query.sha256, exclude=exclude)
         points = [point for batch in self._store.scan(where, vectors=True) for point in batch]
         return sorted(points, key=lambda point: point.payload.path)
 

@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import Match, Nearest, Where
+from geosim.ingest.schema import Filter, ScoredPoint, VectorQuery
 from geosim.ingest.store.protocol import VectorStore
 from geosim.search.resolver import QueryLike, ResolvedQuery, Resolver
 from geosim.search.types import DEFAULT_K, Result, SearchOptions, ranked_hits
@@ -166,19 +166,19 @@ class Searcher:
         exclude: frozenset[str],
         options: SearchOptions,
         groups: Sequence[str],
-    ) -> list[Nearest]:
+    ) -> list[VectorQuery]:
         """Return the store queries for one vector: one, or one per group."""
-        where = Where(label=options.label, exclude=exclude)
+        where = Filter(label=options.label, exclude=exclude)
         wheres = [where]
         if options.one_per == "class":
             wheres = [replace(where, label=value) for value in groups]
         elif options.one_per == "dataset":
             wheres = [replace(where, dataset=value) for value in groups]
-        return [Nearest(vector, one, options.min_score) for one in wheres]
+        return [VectorQuery(vector, one, options.min_score) for one in wheres]
 
     def _query_store(
-        self, requests: Sequence[Nearest], options: SearchOptions
-    ) -> list[list[Match]]:
+        self, requests: Sequence[VectorQuery], options: SearchOptions
+    ) -> list[list[ScoredPoint]]:
         limit = 1 if options.one_per else self._limit(options)
         return self._store.query(requests, limit or self._store.count())
 
@@ -190,7 +190,7 @@ class Searcher:
     def _search_batch(
         self, queries: Sequence[ResolvedQuery], options: SearchOptions, groups: Sequence[str]
     ) -> Iterator[Result]:
-        requests: list[Nearest] = []
+        requests: list[VectorQuery] = []
         for query in queries:
             if query.error is None and query.vector is not None:
                 exclude = frozenset((query.indexed.id,)) if query.indexed else frozenset()
@@ -204,7 +204,7 @@ class Searcher:
             matches = {match.payload.path: match for match in found}
             if options.one_per is None:  # identical images may be missing behind many ties
                 for point in self._resolver.identical(query, options.label):
-                    matches.setdefault(point.payload.path, Match(point.payload, 1.0))
+                    matches.setdefault(point.payload.path, ScoredPoint(point.payload, 1.0))
             hits = ranked_hits(matches.values(), query.sha256, self._limit(options))
             yield Result(query.text, hits, query.indexed)
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from geosim.ingest.catalog import places
+from geosim.ingest.catalog import dataset_locations
 from geosim.ingest.store.protocol import VectorStore
 from geosim.search.render.table import printable
 from geosim.trainer.errors import ModelError
@@ -75,7 +75,7 @@ def status(store: VectorStore, working: Working) -> Status:
         datasets={} if info is None else store.values("dataset"),
         model=model,
         fits=None if info is None or model is None else info.model.fingerprint == fingerprint,
-        pictures=places(working.datasets),
+        pictures=dataset_locations(working.datasets),
         disk={
             path.name: _size(path)
             for path in sorted(working.root.iterdir() if working.root.is_dir() else ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from geosim.ingest.schema import SCORE_DIGITS, Match, Payload
+from geosim.ingest.schema import SCORE_DIGITS, Payload, ScoredPoint
 from geosim.trainer.errors import QueryError
 
 DEFAULT_K = 10
@@ -83,7 +83,7 @@ class Result:
     error: str | None = None
 
 
-def ranked_hits(matches: Iterable[Match], sha256: str, k: int | None) -> tuple[Hit, ...]:
+def ranked_hits(matches: Iterable[ScoredPoint], sha256: str, k: int | None) -> tuple[Hit, ...]:
     """Rank matches: identical bytes first, then by score, then by path.
 
     Args:

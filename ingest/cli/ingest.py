@@ -1,4 +1,4 @@
-"""``geosim-ingest``: parse, call one function, print."""
+"""``geosim-ingest``: makes a collection equal to a folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geosim.ingest.cli.options import opened, store_options
+from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.messages import report_rejected
 from geosim.trainer.cli.options import data_argument, strict_option, working_option
@@ -31,8 +31,8 @@ recreate_option = click.option(
 @click.option(
     "--image-url",
     metavar="BASE",
-    help="Address of `geosim serve`; points then carry that of their picture, and the Qdrant "
-    "dashboard shows it.",
+    help="Address of `geosim serve`. Each point stores the URL of its picture there, which the "
+    "Qdrant dashboard shows.",
 )
 @strict_option
 @store_options
@@ -48,9 +48,9 @@ def ingest(
 ) -> None:
     """Make the collection equal to DATA, a folder of class folders or a .zip of one.
 
-    New and changed images are embedded and stored, vanished ones deleted, unchanged ones left
-    alone. Points of other data sets in the collection stay. Killed and run again, it goes on where
-    it stopped.
+    New and changed images are embedded and stored, deleted ones are deleted from the collection,
+    and unchanged ones are skipped. Points of other data sets stay. An interrupted ingest can be
+    run again; it resumes where it stopped.
 
     \b
     Examples:
@@ -58,21 +58,21 @@ def ingest(
       geosim ingest photos --qdrant http://localhost:6333
       geosim ingest photos --recreate
       geosim ingest photos --qdrant http://localhost:6333 --image-url http://localhost:8000
-    """  # noqa: D301 - click's mark for text that keeps its lines
+    """  # noqa: D301 - click's mark for lines that are not wrapped
     from geosim.ingest.sync import sync
     from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.model import load_model
 
     model = load_model(working.model)
     dataset = open_dataset(data)
-    with opened(qdrant, collection, working) as store:
+    with open_from_options(qdrant, collection, working) as store:
         report = sync(dataset, model, store, working, recreate=recreate, image_url=image_url)
-        tell_ingest(report, store, err=False)
+        report_ingest(report, store, err=False)
     report_rejected(report.rejected, strict=strict)
 
 
-def tell_ingest(report: SyncReport, store: VectorStore, *, err: bool) -> None:
-    """Say what an ingest did, on stderr or stdout."""
+def report_ingest(report: SyncReport, store: VectorStore, *, err: bool) -> None:
+    """Print the result of an ingest to stdout, or to stderr if ``err``."""
     click.echo(f"collection {store.name} at {store.location}: {report.points:,} points", err=err)
     click.echo(
         f"added {report.added:,}, changed {report.changed:,}, deleted {report.deleted:,}, "

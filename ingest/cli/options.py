@@ -1,4 +1,4 @@
-"""Options that name a store, and opening it."""
+"""Options that name a store."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def store_options(function: AnyFunction) -> AnyFunction:
     return function
 
 
-def opened(qdrant: str | None, collection: str, working: Working) -> VectorStore:
-    """Open the store the options name; the API key comes from the environment alone."""
+def open_from_options(qdrant: str | None, collection: str, working: Working) -> VectorStore:
+    """Open the store that the options name; take the API key from the environment."""
     key = os.environ.get("GEOSIM_QDRANT_API_KEY") or None
     return open_store(qdrant or None, collection, working=working.root, api_key=key)

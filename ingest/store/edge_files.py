@@ -1,14 +1,14 @@
 """The files of one collection in the embedded engine: folder, lock and metadata.
 
-    <folder>/<name>/        the shard, written by Qdrant Edge alone
-    <folder>/<name>.json    our metadata: model, vector size, whether the shard is complete
-    <folder>/<name>.lock    held while the shard is open; a second opener would damage its files
+    <folder>/<name>/        the shard, written by Qdrant Edge
+    <folder>/<name>.json    metadata of geosim: model, vector size, whether the shard is complete
+    <folder>/<name>.lock    locked while the shard is open; a second opener would damage its files
 
-The metadata says "not ready" before a shard is made or removed, and "ready" once it is complete. A
-process killed in between leaves a collection that counts as missing and that the next `prepare`
-or `remove` clears. A folder without metadata is never deleted: it may be anything.
+The metadata has ``ready`` false before a shard is created or removed, and true once it is complete.
+A process killed in between leaves a collection that counts as missing; the next `make_shard_folder`
+or `remove` deletes it. A folder without metadata is never deleted.
 
-Owns these files. Knows nothing of the engine that fills the shard.
+Owns these files. Does not import the engine.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from geosim.trainer.heads.head import EMBEDDING_DIM
 
 
 class EdgeFiles:
-    """Where one embedded collection lives.
+    """The files of one embedded collection.
 
     Attributes:
         name: the collection's name.
@@ -37,7 +37,7 @@ class EdgeFiles:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Name the files; nothing is read or written yet.
+        """Name the files. Reads and writes nothing.
 
         Raises:
             StoreError: ``name`` cannot name a collection.
@@ -46,14 +46,14 @@ class EdgeFiles:
         self.folder = folder
         self.shard = folder / name
         self._metadata = folder / f"{name}.json"
-        # Threads of one process share the opened shard; a lock per thread would shut them out.
+        # The threads of a process share the open shard, and so its lock.
         self._lock = FileLock(folder / f"{name}.lock", thread_local=False)
 
     def acquire(self) -> None:
-        """Take the lock at once; nothing happens if this object holds it.
+        """Take the lock without waiting; do nothing if this object holds it.
 
         Raises:
-            StoreBusyError: another holds it.
+            StoreBusyError: another process or object holds it.
             StoreError: the folder cannot be written.
         """
         if self._lock.is_locked:
@@ -67,21 +67,21 @@ class EdgeFiles:
                 "until that one ends, or share the collection through a server (--qdrant URL)"
             ) from error
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._write_error(error) from error
 
     def release(self) -> None:
-        """Let go of the lock; safe to call twice."""
+        """Release the lock; safe to call twice."""
         self._lock.release()
 
-    def exist(self) -> bool:
-        """Return whether there is anything that `remove` would delete."""
+    def exists(self) -> bool:
+        """Return whether there are files that `remove` would delete."""
         return self._metadata.exists()
 
     def read_model(self) -> ModelRef | None:
-        """Return the complete collection's model, or None if there is no such collection.
+        """Return the collection's model, or None if there is no complete collection.
 
         Raises:
-            StoreError: the metadata is damaged, or its vectors have another size.
+            StoreError: the metadata is damaged, or names another vector size.
         """
         try:
             stored = json.loads(self._metadata.read_bytes())
@@ -90,7 +90,7 @@ class EdgeFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise self.damaged(error) from error
+            raise self.damage_error(error) from error
         if not ready or not self.shard.is_dir():
             return None
         if size != EMBEDDING_DIM:
@@ -100,11 +100,12 @@ class EdgeFiles:
             )
         return model
 
-    def prepare(self, model: ModelRef) -> None:
-        """Make an empty folder for a new shard, clearing an incomplete one; needs the lock.
+    def make_shard_folder(self, model: ModelRef) -> None:
+        """Make an empty folder for a new shard, in place of an incomplete one; needs the lock.
 
         Raises:
-            StoreError: the collection exists, or the folder holds what geosim did not make.
+            StoreError: the collection exists, geosim may not have made the existing folder, or
+                the folder cannot be written.
         """
         if self.read_model() is not None:
             raise StoreError(
@@ -116,38 +117,38 @@ class EdgeFiles:
                 f"{self.shard} exists without {self._metadata.name}, so geosim may not have made "
                 "it; move it away, or name another --collection"
             )
-        with self._writing():
+        with self._translated():
             self._write_metadata(model, ready=False)
             if self.shard.exists():
                 shutil.rmtree(self.shard)
             self.shard.mkdir()
 
-    def commit(self, model: ModelRef) -> None:
-        """Mark the shard as complete; needs the lock."""
-        with self._writing():
+    def mark_ready(self, model: ModelRef) -> None:
+        """Record that the shard is complete; needs the lock."""
+        with self._translated():
             self._write_metadata(model, ready=True)
 
     def remove(self) -> None:
-        """Delete the shard and its metadata, the last trace going last; needs the lock.
+        """Delete the shard, then its metadata; needs the lock.
 
         Raises:
-            StoreError: the metadata is not ours, so neither is what it stands beside.
+            StoreError: geosim did not write the metadata, so the folder may not be its own.
         """
         try:
             stored = json.loads(self._metadata.read_bytes())
-            ours = {"ready", "vector_size", "fingerprint", "backbone"} <= set(stored)
+            known = {"ready", "vector_size", "fingerprint", "backbone"} <= set(stored)
         except (OSError, ValueError, TypeError) as error:
-            raise self.damaged(error) from error
-        if not ours:
-            raise self.damaged(ValueError(f"geosim did not write {self._metadata.name}"))
-        with self._writing():
+            raise self.damage_error(error) from error
+        if not known:
+            raise self.damage_error(ValueError(f"geosim did not write {self._metadata.name}"))
+        with self._translated():
             self._write_metadata(ModelRef("", ""), ready=False)
             if self.shard.exists():
                 shutil.rmtree(self.shard)
             self._metadata.unlink()
 
-    def damaged(self, error: BaseException) -> StoreError:
-        """Return the error to raise for files that cannot be used, and how to go on."""
+    def damage_error(self, error: BaseException) -> StoreError:
+        """Return the error to raise for unusable files, with a remedy."""
         reason = " ".join(str(error).split())[:200]
         return StoreError(
             f"cannot use collection {self.name!r} in {self.folder} ({reason}); if it stays so, "
@@ -155,7 +156,7 @@ class EdgeFiles:
         )
 
     def _write_metadata(self, model: ModelRef, *, ready: bool) -> None:
-        """Write the metadata beside its place and rename it: it is old or new, never half."""
+        """Write the metadata atomically."""
         stored = {
             "ready": ready,
             "vector_size": EMBEDDING_DIM,
@@ -163,17 +164,17 @@ class EdgeFiles:
             "fingerprint": model.fingerprint,
             "backbone": model.backbone,
         }
-        with replacing(self._metadata) as beside:
-            beside.write_text(json.dumps(stored, indent=2), encoding="utf-8")
+        with replacing(self._metadata) as temporary:
+            temporary.write_text(json.dumps(stored, indent=2), encoding="utf-8")
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._write_error(error) from error
 
-    def _unwritable(self, error: OSError) -> StoreError:
+    def _write_error(self, error: OSError) -> StoreError:
         return StoreError(
             f"cannot write to {self.folder} ({error.strerror or error}); name a writable folder "
             "with --working or --qdrant"

@@ -1,7 +1,6 @@
-"""Chooses the engine of a collection, once, from one URL or path.
+"""Chooses the engine of a collection from one URL or path.
 
-Each engine's library is imported only when that engine is chosen. No other module knows which one
-it talks to.
+Imports the library of the chosen engine only.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from geosim.trainer.errors import StoreError
 def open_store(
     target: str | None, collection: str, *, working: Path, api_key: str | None = None
 ) -> VectorStore:
-    """Choose the backend; nothing is created, opened or asked before the first use.
+    """Return the store of a collection. Nothing is opened or requested before its first use.
 
     Args:
         target: None for the embedded engine in ``<working>/qdrant``, an ``http://`` or
@@ -27,7 +26,8 @@ def open_store(
         api_key: key of the server; unused by the embedded engine.
 
     Raises:
-        StoreError: ``target`` looks like a URL of another kind, or the name cannot be used.
+        StoreDeniedError: ``api_key`` has characters that no key has.
+        StoreError: ``target`` is an unusable URL, or the name cannot be used.
     """
     if target is not None and re.match(r"https?://", target, re.IGNORECASE):
         from geosim.ingest.store.server import connect

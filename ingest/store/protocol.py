@@ -1,52 +1,84 @@
 """The interface to a vector store: one named collection in one engine.
 
-Owns what every engine must do. The engines are `ingest/store/edge.py` and `ingest/store/server.py`;
-`ingest/store/factory.py` chooses one.
+Owns what all engines do alike: batches, the order of results and exact queries. The engines are
+`ingest/store/edge.py` and `ingest/store/server.py`; `ingest/store/factory.py` chooses one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import CollectionInfo, Match, ModelRef, Nearest, Payload, Point, Where
+from geosim.ingest.schema import (
+    CollectionInfo,
+    Filter,
+    ModelRef,
+    Payload,
+    Point,
+    ScoredPoint,
+    VectorQuery,
+    check_vectors,
+)
+from geosim.ingest.store.exact import exact_top
 
 SCAN_BATCH = 4096
-"""Points per batch of `VectorStore.scan`: about 1 MB with vectors, far below a server's 32 MB."""
+"""Points per batch of `VectorStore.scan`: about 1 MB with vectors."""
 
 
-class VectorStore(Protocol):
+class VectorStore(AbstractContextManager["VectorStore"]):
     """One named collection in one engine.
 
     Every method may raise `StoreError` or one of its children. Writes return when they are
     acknowledged as durable. Queries are exact.
+
+    Attributes:
+        name: the collection's name.
+        location: folder or URL of the collection, without secrets.
+        upsert_batch: points per write request.
     """
 
-    @property
-    def name(self) -> str:
-        """The collection's name."""
+    name: str
+    location: str
+    upsert_batch: ClassVar[int]
 
-    @property
-    def location(self) -> str:
-        """Where the collection lives, for messages: a folder or a URL, never a secret."""
-
+    @abstractmethod
     def info(self) -> CollectionInfo | None:
-        """Return the collection's facts, or None if there is no such collection."""
+        """Return the collection's model, number of points and engine, or None without one."""
 
+    @abstractmethod
     def create(self, model: ModelRef) -> None:
         """Create the empty collection for ``model``: cosine, size 32, keyword indexes.
 
-        Clears what an interrupted `create` or `drop` left behind.
+        Removes what an interrupted `create` or `drop` left behind.
 
         Raises:
             StoreError: the collection exists already.
         """
 
+    @abstractmethod
     def drop(self) -> None:
-        """Delete the collection and all its points; nothing happens if there is none."""
+        """Delete the collection with its points; do nothing if there is none.
+
+        Raises:
+            StoreError: geosim did not make the collection.
+        """
+
+    @abstractmethod
+    def count(self, where: Filter | None = None) -> int:
+        """Return the exact number of points that match."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the store; safe to call twice."""
+
+    def __exit__(self, *_: object) -> None:
+        """Close the store at the end of a ``with`` block."""
+        self.close()
 
     def upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
         """Store points, replacing those with the same id.
@@ -56,39 +88,73 @@ class VectorStore(Protocol):
             vectors: ``(n, 32) float32``, finite and non-zero rows.
 
         Raises:
-            ValueError: another shape, or a row that is zero or not finite: a cosine with it is
-                undefined, and the engines would store it in silence.
+            ValueError: another shape or dtype, or a row that is zero or not finite.
         """
+        check_vectors(payloads, vectors)
+        for start in range(0, len(payloads), self.upsert_batch):
+            batch = slice(start, start + self.upsert_batch)
+            self._upsert(payloads[batch], vectors[batch])
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Delete points; unknown ids are passed over."""
-
-    def count(self, where: Where | None = None) -> int:
-        """Return the exact number of points that match."""
+        """Delete points; unknown ids are ignored."""
+        for batch in _batches(ids):
+            self._delete(batch)
 
     def values(self, field: str) -> dict[str, int]:
         """Return the number of points per value of a keyword field, sorted by value."""
+        return dict(sorted(self._facet(field, limit=max(1, self.count()))))
 
     def fetch(self, ids: Sequence[str], *, vectors: bool = True) -> list[Point]:
-        """Return the points with these ids, in the order asked for; unknown ids are left out."""
+        """Return the points with these ids, in the order of ``ids``; unknown ids are left out."""
+        found: dict[str, Point] = {}
+        for batch in _batches(ids):
+            found.update(self._retrieve(batch, vectors))
+        return [found[id_] for id_ in ids if id_ in found]
 
-    def scan(self, where: Where | None = None, *, vectors: bool) -> Iterator[list[Point]]:
+    def scan(self, where: Filter | None = None, *, vectors: bool) -> Iterator[list[Point]]:
         """Yield all matching points in batches of at most `SCAN_BATCH`, in no fixed order."""
+        offset = None
+        while True:
+            points, offset = self._scroll(where, offset, vectors)
+            if points:
+                yield points
+            if offset is None:
+                return
 
-    def query(self, queries: Sequence[Nearest], k: int) -> list[list[Match]]:
+    def query(self, queries: Sequence[VectorQuery], k: int) -> list[list[ScoredPoint]]:
         """Return for each query its k nearest points, best first, equal scores by path.
 
-        Exact cosine. Fewer than k come back where fewer match, or fewer are near enough.
+        Exact cosine. A query has fewer than k points if fewer match its filter and ``min_score``.
 
         Raises:
             ValueError: k is below 1, or a query vector is zero, not finite or of another shape.
         """
+        return exact_top(queries, k, self._query)
 
-    def close(self) -> None:
-        """Let go of the store; safe to call twice."""
+    @abstractmethod
+    def _upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
+        """Store one batch of points."""
 
-    def __enter__(self) -> VectorStore:
-        """Enter a ``with`` block."""
+    @abstractmethod
+    def _delete(self, ids: list[str]) -> None:
+        """Delete one batch of points."""
 
-    def __exit__(self, *_: object) -> None:
-        """Close the store at the end of a ``with`` block."""
+    @abstractmethod
+    def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
+        """Return the exact number of points for up to ``limit`` values of a keyword field."""
+
+    @abstractmethod
+    def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:
+        """Return one batch of points with their ids, in any order."""
+
+    @abstractmethod
+    def _scroll(self, where: Filter | None, offset: Any, vectors: bool) -> tuple[list[Point], Any]:
+        """Return up to `SCAN_BATCH` points from ``offset``, and the next offset or None."""
+
+    @abstractmethod
+    def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
+        """Return up to ``limit`` nearest points of each query, exact, ties in any order."""
+
+
+def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
+    return (list(ids[start : start + SCAN_BATCH]) for start in range(0, len(ids), SCAN_BATCH))

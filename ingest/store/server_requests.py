@@ -1,7 +1,7 @@
-"""Reaching a Qdrant server: the client, bounded retries, and errors in the project's own words.
+"""The connection to a Qdrant server: the client, bounded retries and translated errors.
 
-Owns how a URL is read, which failures pass by themselves, and what each final one means to the
-user. Knows no particular request.
+Owns how a URL is parsed, which failures are transient, and the message of each final one. Does not
+own the requests (`ingest/store/server.py`).
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from geosim.ingest.store.urls import without_userinfo
 from geosim.trainer.errors import StoreDeniedError, StoreError, StoreUnreachableError
 
 TIMEOUT_S = 60
-"""Seconds to wait for an answer; qdrant-client's own default of 5 is too short for large writes."""
+"""Seconds to wait for an answer; qdrant-client's default of 5 is too short for large writes."""
 
 TRIES = 3
-"""Times a request is sent before a transient failure counts as final."""
+"""Times that a request is sent before a transient failure is final."""
 
 PAUSE_S = 0.5
-"""Seconds before the second try; doubled before each further one."""
+"""Seconds before the first retry; doubled before each further one."""
 
 TRANSIENT_STATUS = frozenset({429, 500, 502, 503, 504})
-"""HTTP statuses of a server or proxy that is busy, starting or between two nodes."""
+"""HTTP statuses of a server or proxy that is busy or starting."""
 
 _T = TypeVar("_T")
 
@@ -45,7 +45,7 @@ def open_client(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
     """Return a client for the server at ``url`` and that URL without secrets; sends no request.
 
     Raises:
-        StoreDeniedError: the key cannot be one.
+        StoreDeniedError: ``api_key`` has characters that no key has.
         StoreError: the URL has no valid host or port.
     """
     shown = without_userinfo(url)
@@ -84,7 +84,7 @@ def open_client(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
                 check_compatibility=False,
                 **basic,
             )
-        except ValueError as error:  # urllib3's and httpx's own, on a host no server has
+        except ValueError as error:  # from urllib3 and httpx, for an invalid host
             raise StoreError(
                 f"--qdrant {shown!r} is no usable URL; expected http://HOST:6333"
             ) from error
@@ -95,15 +95,15 @@ def send(request: Callable[[], _T], location: str, *, tries: int, pause: float) 
     """Return the answer to ``request``, sent up to ``tries`` times.
 
     Args:
-        request: calls qdrant-client; may be called again after a transient failure.
+        request: calls qdrant-client; called again after a transient failure.
         location: the server's URL without secrets, for messages.
         tries: 1 or more.
-        pause: seconds before the second try, doubled before each further one.
+        pause: seconds before the first retry, doubled before each further one.
 
     Raises:
         StoreUnreachableError: no answer.
-        StoreDeniedError: the server wants another API key.
-        StoreError: the server refused the request, or the answer makes no sense.
+        StoreDeniedError: the server refused the API key.
+        StoreError: the server refused the request, or the answer is not a Qdrant server's.
     """
     for attempt in range(1, tries + 1):
         try:
@@ -119,15 +119,15 @@ def _transient(error: Exception) -> bool:
     if isinstance(error, UnexpectedResponse):
         return error.status_code in TRANSIENT_STATUS
     if isinstance(error, ResponseHandlingException):
-        # Where no connection was made, none will be made a second later.
-        unreached = isinstance(error.source, httpx.ConnectError | httpx.ConnectTimeout)
-        return isinstance(error.source, httpx.TransportError) and not unreached
+        # A connection that cannot be made now cannot be made a second later either.
+        unreachable = isinstance(error.source, httpx.ConnectError | httpx.ConnectTimeout)
+        return isinstance(error.source, httpx.TransportError) and not unreachable
     return isinstance(error, ResourceExhaustedResponse)
 
 
 def _translate(error: Exception, location: str) -> StoreError:
     if isinstance(error, UnexpectedResponse):
-        reason = f"{error.status_code} {error.reason_phrase}: {_server_words(error.content)}"
+        reason = f"{error.status_code} {error.reason_phrase}: {_server_message(error.content)}"
         if error.status_code in {401, 403}:
             return StoreDeniedError(
                 f"the Qdrant server at {location} refused access ({_short(reason)}); set "
@@ -157,8 +157,8 @@ def _translate(error: Exception, location: str) -> StoreError:
     return StoreError(f"the request to {location} failed: {_short(str(error))}")
 
 
-def _server_words(content: bytes) -> str:
-    """Return the error text in a server's answer, or the answer itself."""
+def _server_message(content: bytes) -> str:
+    """Return the error message in a server's answer, or the whole answer."""
     try:
         return str(json.loads(content)["status"]["error"])
     except (ValueError, KeyError, TypeError):

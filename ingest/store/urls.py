@@ -1,4 +1,4 @@
-"""Addresses of a Qdrant server as users write them. Sends nothing."""
+"""URLs of a Qdrant server in messages."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import re
 
 
 def without_userinfo(url: str) -> str:
-    """Return ``url`` without user name and password, even badly quoted ones, for messages."""
+    """Return ``url`` without user name and password, even wrongly quoted ones."""
     return re.sub(r"(?<=://).*@", "", url)

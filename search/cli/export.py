@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from geosim.ingest.cli.options import opened, store_options
+from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.messages import tell_export
 from geosim.search.cli.options import k_option
 from geosim.trainer.cli.command import Command
@@ -49,6 +49,6 @@ def export(
     from geosim.search.graph.export import export as write
 
     index = output or working.index
-    with opened(qdrant, collection, working) as store:
+    with open_from_options(qdrant, collection, working) as store:
         report = write(store, index, working.embeddings, k, approximate=approximate)
     tell_export(report)

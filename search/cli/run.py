@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from geosim.ingest.cli.ingest import recreate_option, tell_ingest
-from geosim.ingest.cli.options import opened, store_options
+from geosim.ingest.cli.ingest import recreate_option, report_ingest
+from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.messages import tell_export, tell_results
 from geosim.search.cli.options import form_option, k_option
 from geosim.trainer.cli.command import Command
@@ -93,7 +93,7 @@ def _run(
     dataset = open_dataset(data)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
-    with opened(qdrant, collection, working) as store:
+    with open_from_options(qdrant, collection, working) as store:
         callbacks = pipeline.StepCallbacks(
             training=report_training,
             ingest=lambda report: _tell_step(report, store, strict=strict),
@@ -114,5 +114,5 @@ def _run(
 
 
 def _tell_step(report: Any, store: Any, *, strict: bool) -> None:
-    tell_ingest(report, store, err=True)
+    report_ingest(report, store, err=True)
     report_rejected(report.rejected, strict=strict)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geosim.ingest.cli.options import opened, store_options
+from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.messages import tell_results
 from geosim.search.cli.options import form_option
 from geosim.trainer.cli.command import Command
@@ -88,7 +88,7 @@ def search(
     from geosim.search.types import SearchOptions
 
     options, examples = SearchOptions(k, label, min_score, one_per), list(expand(paths))
-    with opened(qdrant, collection, working) as store:
+    with open_from_options(qdrant, collection, working) as store:
         searcher = Searcher(store, working)
         if together or negative:
             results, explanations = [searcher.recommend(examples, negative, options)], []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geosim.ingest.cli.options import opened, store_options
+from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import working_option
 from geosim.trainer.working import Working
@@ -74,7 +74,7 @@ def serve(
         access = Access(host, api_key or None)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    with opened(qdrant, collection, working) as store, _listen(host, port) as listener:
+    with open_from_options(qdrant, collection, working) as store, _listen(host, port) as listener:
         click.echo("loading the model ...", err=True)
         app = make_app(store, working, access)
         url_host = f"[{host}]" if ":" in host else host

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from geosim.ingest.cli.options import opened, store_options
+from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import table_or_json_option, working_option
 from geosim.trainer.working import Working
@@ -27,7 +27,7 @@ def status(form: str, qdrant: str | None, collection: str, working: Working) -> 
     from geosim.search.status import render
     from geosim.search.status import status as look
 
-    with opened(qdrant, collection, working) as store:
+    with open_from_options(qdrant, collection, working) as store:
         found = look(store, working)
     if form == "json":
         click.echo(orjson.dumps(found.to_dict(), option=orjson.OPT_INDENT_2).decode())

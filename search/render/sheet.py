@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from geosim.ingest.catalog import Pictures
+from geosim.ingest.catalog import ImageReader
 from geosim.search.render.drawing import SheetRow, contact_sheet
 from geosim.search.types import Result
 from geosim.trainer.data.images import open_rgb
@@ -29,7 +29,7 @@ def save_results(results: Sequence[Result], path: Path, working: Working) -> Non
     Raises:
         QueryError: unknown ending, missing folder, or nothing to draw.
     """
-    pictures = Pictures(working.datasets)
+    pictures = ImageReader(working.datasets)
 
     def stored(path: str) -> Image.Image | None:
         return open_picture(lambda: pictures.read(path))

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from geosim.ingest.sync import IMAGES
+from geosim.ingest.plan import IMAGE_ROUTE
 
 MAX_REQUESTS = 64
 """Requests that run at once."""
@@ -41,7 +41,7 @@ class RequestLimit:
             await self._app(scope, receive, send)
             return
         # Stored pictures are exempt: eleven browsers ask for 66 at once, and decoding has a limit.
-        if self._running >= MAX_REQUESTS and not scope["path"].startswith(IMAGES):
+        if self._running >= MAX_REQUESTS and not scope["path"].startswith(IMAGE_ROUTE):
             raise HTTPException(503, "too many requests at once; try again", RETRY)
         self._running += 1
         try:

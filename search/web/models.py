@@ -10,8 +10,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from geosim.ingest.plan import IMAGE_ROUTE
 from geosim.ingest.schema import Payload
-from geosim.ingest.sync import IMAGES
 from geosim.search.types import Hit, SearchOptions
 
 MAX_HITS = 1000
@@ -110,7 +110,7 @@ class StoredImage(BaseModel):
     @classmethod
     def of(cls, payload: Payload) -> StoredImage:
         """Convert the payload of a point."""
-        picture = IMAGES + payload.id
+        picture = IMAGE_ROUTE + payload.id
         return cls(id=payload.id, path=payload.path, label=payload.label, picture=picture)
 
 
@@ -128,7 +128,7 @@ class HitAnswer(StoredImage):
             id=hit.id,
             path=hit.path,
             label=hit.label,
-            picture=IMAGES + hit.id,
+            picture=IMAGE_ROUTE + hit.id,
             rank=hit.rank,
             score=hit.score,
             identical=hit.identical,

@@ -11,7 +11,7 @@ from collections import OrderedDict
 
 from PIL import Image
 
-from geosim.ingest.catalog import Pictures
+from geosim.ingest.catalog import ImageReader
 from geosim.ingest.schema import Payload
 from geosim.trainer.data.images import FORMATS, open_rgb
 from geosim.trainer.errors import ImageError
@@ -64,7 +64,7 @@ class Thumbnails:
     """Small JPEGs of stored pictures; the most recently used ones stay in memory."""
 
     def __init__(self, working: Working, cache_bytes: int = CACHE_BYTES) -> None:
-        self._pictures = Pictures(working.datasets)
+        self._pictures = ImageReader(working.datasets)
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._free_bytes = cache_bytes

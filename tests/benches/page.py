@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from geosim.ingest.catalog import Pictures
+from geosim.ingest.catalog import ImageReader
 from geosim.ingest.schema import point_id
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.working import Working
@@ -100,7 +100,7 @@ def measure(settings: Settings, scratch: Path) -> list[Row]:
     """Measure answers, many clients, frames of the map, and on a server of its own, memory."""
     working = copied(working_folder(settings), scratch / "working", features=True)
     paths = sorted(in_child(stored_paths, working), key=point_id)
-    pictures = Pictures(Working(working).datasets)
+    pictures = ImageReader(Working(working).datasets)
     material = Material(
         bases=[pictures.read(path) for path in paths[:BASES]],
         ids=[point_id(path) for path in paths],

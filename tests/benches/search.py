@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from geosim.ingest.catalog import Pictures
+from geosim.ingest.catalog import ImageReader
 from geosim.trainer.working import Working
 from tests.benches.children import BenchError, command, in_child, process
 from tests.benches.prepared import copied, like, stored_paths, working_folder
@@ -39,7 +39,7 @@ def measure(settings: Settings, scratch: Path) -> list[Row]:
     working = copied(working_folder(settings), scratch / "working", features=True)
     paths = in_child(stored_paths, working)
     count, path = len(paths), paths[0]
-    known = Pictures(Working(working).datasets).read(path)
+    known = ImageReader(Working(working).datasets).read(path)
     found: dict[str, list[set[str]]] = {OURS: [], TENSORFLOW: []}
 
     def new(name: str, pictures: Iterator[Path]) -> float:

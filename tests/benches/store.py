@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import ModelRef, Nearest, Where
+from geosim.ingest.schema import Filter, ModelRef, VectorQuery
 from geosim.ingest.store.factory import open_store
 from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
 from geosim.ingest.sync import UPSERT_BATCH
@@ -183,7 +183,7 @@ class Ours(Contender):
 
     def ask(self, vector: NDArray[np.float32], label: str | None) -> list[str]:
         """Return the paths of the nearest points."""
-        matches = self._opened.query([Nearest(vector, Where(label=label))], K)[0]
+        matches = self._opened.query([VectorQuery(vector, Filter(label=label))], K)[0]
         return [match.payload.path for match in matches]
 
     def read(self) -> Iterator[int]:

@@ -15,7 +15,7 @@ import click
 
 def main(picture: Path, working: Path) -> None:
     """Search for one picture."""
-    from geosim.ingest.schema import Nearest
+    from geosim.ingest.schema import VectorQuery
     from geosim.ingest.store.factory import open_store
     from geosim.trainer.backbones.registry import choose
     from geosim.trainer.data.images import prepare
@@ -26,7 +26,7 @@ def main(picture: Path, working: Path) -> None:
     pixels = prepare(picture.read_bytes(), model.spec.input_size).pixels
     vector = model.head(backbone(pixels[None]))[0]
     with open_store(None, "geosim", working=working) as store:
-        matches = store.query([Nearest(vector)], 10)[0]
+        matches = store.query([VectorQuery(vector)], 10)[0]
     hits = [{"path": match.payload.path, "score": match.score} for match in matches]
     click.echo(json.dumps({"query": str(picture), "hits": hits}))
 

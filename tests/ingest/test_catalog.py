@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from geosim.ingest.catalog import Pictures, places, remember
+from geosim.ingest.catalog import ImageReader, dataset_locations, register_dataset
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.errors import ImageError
 
@@ -22,51 +22,51 @@ def data(request: pytest.FixtureRequest, rocks: Path, tmp_path: Path) -> Path:
     return Path(shutil.make_archive(str(tmp_path / "any"), "zip", tmp_path / "pack"))
 
 
-def test_a_stored_path_leads_to_the_picture(data: Path, sample: Path, tmp_path: Path) -> None:
+def test_an_image_is_read_by_its_stored_path(data: Path, sample: Path, tmp_path: Path) -> None:
     catalog = tmp_path / "datasets.json"
-    remember(catalog, open_dataset(data))
-    found = Pictures(catalog).read("rocks/marble/marble-0002.jpg")
+    register_dataset(catalog, open_dataset(data))
+    found = ImageReader(catalog).read("rocks/marble/marble-0002.jpg")
     assert found == (sample / "marble" / "marble-0002.jpg").read_bytes()
 
 
 def test_pictures_of_several_data_sets_are_found(rocks: Path, tmp_path: Path) -> None:
     catalog = tmp_path / "datasets.json"
-    remember(catalog, open_dataset(rocks))
+    register_dataset(catalog, open_dataset(rocks))
     other = Path(shutil.copytree(rocks, tmp_path / "elsewhere" / "others"))
-    remember(catalog, open_dataset(other))
-    pictures = Pictures(catalog)
+    register_dataset(catalog, open_dataset(other))
+    pictures = ImageReader(catalog)
     for name in ("rocks", "others"):
         assert pictures.read(f"{name}/schist/schist-0000.jpg")
 
 
 def test_a_data_set_that_comes_later_is_found(rocks: Path, tmp_path: Path) -> None:
     catalog = tmp_path / "datasets.json"
-    pictures = Pictures(catalog)
+    pictures = ImageReader(catalog)
     with pytest.raises(ImageError):
         pictures.read("rocks/marble/marble-0000.jpg")
-    remember(catalog, open_dataset(rocks))
+    register_dataset(catalog, open_dataset(rocks))
     first = pictures.read("rocks/marble/marble-0000.jpg")
     moved = shutil.move(rocks, tmp_path / "elsewhere" / "rocks")
-    remember(catalog, open_dataset(Path(moved)))
+    register_dataset(catalog, open_dataset(Path(moved)))
     assert pictures.read("rocks/marble/marble-0000.jpg") == first
 
 
-def test_processes_that_note_data_sets_at_once_lose_none(rocks: Path, tmp_path: Path) -> None:
+def test_processes_may_register_data_sets_at_once(rocks: Path, tmp_path: Path) -> None:
     catalog = tmp_path / "datasets.json"
     names = [f"set-{number}" for number in range(24)]
     for name in names:
         (tmp_path / name).symlink_to(rocks)
     note = (
-        "import sys; from pathlib import Path; from geosim.ingest.catalog import remember; "
+        "import sys; from pathlib import Path; from geosim.ingest.catalog import register_dataset; "
         "from geosim.trainer.data.dataset import open_dataset\n"
-        "for data in sys.argv[2:]: remember(Path(sys.argv[1]), open_dataset(Path(data)))"
+        "for data in sys.argv[2:]: register_dataset(Path(sys.argv[1]), open_dataset(Path(data)))"
     )
     children = [
         subprocess.Popen([sys.executable, "-c", note, catalog, *(tmp_path / n for n in part)])
         for part in (names[::2], names[1::2])
     ]
     assert [child.wait() for child in children] == [0, 0]
-    assert sorted(places(catalog)) == sorted(names)
+    assert sorted(dataset_locations(catalog)) == sorted(names)
 
 
 @pytest.mark.parametrize(
@@ -85,23 +85,23 @@ def test_processes_that_note_data_sets_at_once_lose_none(rocks: Path, tmp_path: 
         "rocks/marble\\..\\..\\secret.jpg",
     ],
 )
-def test_what_is_not_there_or_outside_is_refused(path: str, rocks: Path, tmp_path: Path) -> None:
+def test_a_missing_or_unsafe_path_is_refused(path: str, rocks: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes(b"secret")
     catalog = tmp_path / "datasets.json"
-    remember(catalog, open_dataset(rocks))
+    register_dataset(catalog, open_dataset(rocks))
     with pytest.raises(ImageError, match="not on this machine"):
-        Pictures(catalog).read(path)
+        ImageReader(catalog).read(path)
 
 
 def test_a_moved_folder_is_missing_until_the_next_ingest(rocks: Path, tmp_path: Path) -> None:
     catalog = tmp_path / "datasets.json"
-    remember(catalog, open_dataset(rocks))
+    register_dataset(catalog, open_dataset(rocks))
     moved = rocks.rename(tmp_path / "away")
     with pytest.raises(ImageError):
-        Pictures(catalog).read("rocks/marble/marble-0000.jpg")
+        ImageReader(catalog).read("rocks/marble/marble-0000.jpg")
     moved.rename(rocks)
     catalog.write_bytes(b"{damaged")
     with pytest.raises(ImageError):
-        Pictures(catalog).read("rocks/marble/marble-0000.jpg")
-    remember(catalog, open_dataset(rocks))
-    assert Pictures(catalog).read("rocks/marble/marble-0000.jpg")
+        ImageReader(catalog).read("rocks/marble/marble-0000.jpg")
+    register_dataset(catalog, open_dataset(rocks))
+    assert ImageReader(catalog).read("rocks/marble/marble-0000.jpg")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from qdrant_client import QdrantClient
 
-from geosim.ingest.schema import ModelRef, Where, point_id
+from geosim.ingest.schema import Filter, ModelRef, point_id
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.protocol import VectorStore
 from geosim.ingest.store.server import ServerStore
@@ -55,7 +55,7 @@ def test_a_first_ingest_stores_every_image_with_its_payload(
     assert report.points == store.count() == IMAGES
     (point,) = [
         one
-        for batch in store.scan(Where(label="granite"), vectors=True)
+        for batch in store.scan(Filter(label="granite"), vectors=True)
         for one in batch
         if one.payload.path.endswith("granite-0003.jpg")
     ]
@@ -74,7 +74,7 @@ def test_a_second_ingest_has_nothing_to_do(
     assert report.computed == 0
 
 
-def test_points_carry_the_address_of_their_picture(
+def test_points_have_the_url_of_their_image(
     rocks: Path, working: Working, store: VectorStore
 ) -> None:
     def addresses() -> set[str]:
@@ -98,7 +98,7 @@ def test_points_carry_the_address_of_their_picture(
 @pytest.mark.parametrize(
     "base", ["localhost:8000", "ftp://host", "http://", "http://host/?q", "http://user:pw@host"]
 )
-def test_an_address_that_is_none_is_refused_before_anything_is_stored(
+def test_an_invalid_image_url_is_refused_before_anything_is_stored(
     sample: Path, working: Working, store: VectorStore, base: str
 ) -> None:
     with pytest.raises(StoreError, match="expected http://HOST:8000"):
@@ -137,10 +137,10 @@ def test_other_data_sets_in_the_collection_stay(
     shutil.copy(rocks / "marble" / "marble-0001.jpg", other / "marble" / "b.jpg")
     (other / "marble" / "a.jpg").unlink()
     assert counts(ingest(other, working, store)) == (1, 0, 1, 0, 0)
-    assert store.count(Where(dataset="rocks")) == IMAGES
+    assert store.count(Filter(dataset="rocks")) == IMAGES
 
 
-def test_a_picture_that_cannot_be_decoded_is_named_and_its_stored_point_stays(
+def test_an_undecodable_image_is_reported_and_its_point_stays(
     rocks: Path, working: Working, store: VectorStore
 ) -> None:
     ingest(rocks, working, store)
@@ -224,22 +224,22 @@ from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
 
-class Deadly(EdgeStore):
+class KilledStore(EdgeStore):
     writes = 0
     def upsert(self, payloads, vectors):
         super().upsert(payloads, vectors)
-        Deadly.writes += 1
-        if Deadly.writes == 2:
+        KilledStore.writes += 1
+        if KilledStore.writes == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
 geosim.ingest.sync.UPSERT_BATCH = 20
 data, working = Path(sys.argv[1]), Working(Path(sys.argv[2]))
-store = Deadly(working.qdrant, "geosim")
+store = KilledStore(working.qdrant, "geosim")
 geosim.ingest.sync.sync(open_dataset(data), load_model(working.model), store, working)
 """
 
 
-def test_killed_half_way_it_goes_on_where_it_stopped(sample: Path, working: Working) -> None:
+def test_a_killed_ingest_resumes(sample: Path, working: Working) -> None:
     shutil.rmtree(working.features)
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(sample), str(working.root)], check=False, timeout=120

@@ -1,4 +1,4 @@
-"""What every backend must do alike: embedded, qdrant-client in memory, and a real server."""
+"""The contract of every engine: embedded, qdrant-client in memory, and a real server."""
 
 import os
 import uuid
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geosim.ingest.schema import ModelRef, Nearest, Payload, Where, point_id
+from geosim.ingest.schema import Filter, ModelRef, Payload, VectorQuery, point_id
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
 from geosim.trainer.errors import StoreError
@@ -110,7 +110,7 @@ def test_every_call_on_a_missing_collection_is_refused(store: VectorStore) -> No
         lambda: store.values("class"),
         lambda: store.fetch([payload[0].id]),
         lambda: list(store.scan(vectors=False)),
-        lambda: store.query([Nearest(vectors(1)[0])], 1),
+        lambda: store.query([VectorQuery(vectors(1)[0])], 1),
     ):
         with pytest.raises(StoreError):
             call()
@@ -165,12 +165,12 @@ def test_scan_sees_every_point_once(store: VectorStore) -> None:
     paths = [point.payload.path for batch in batches for point in batch]
     assert sorted(paths) == [payload.path for payload in sorted(stored, key=lambda p: p.path)]
     assert all(point.vector is not None for batch in batches for point in batch)
-    some = store.scan(Where(label="marble", exclude=frozenset({stored[2].id})), vectors=False)
+    some = store.scan(Filter(label="marble", exclude=frozenset({stored[2].id})), vectors=False)
     marbles = [point for batch in some for point in batch]
     assert {point.payload.path for point in marbles} == {
         payload.path for payload in stored[3:] if payload.label == "marble"
     }
-    assert len(marbles) == store.count(Where(label="marble")) - 1
+    assert len(marbles) == store.count(Filter(label="marble")) - 1
     assert all(point.vector is None for point in marbles)
 
 
@@ -182,11 +182,11 @@ def test_scan_of_an_empty_collection_yields_nothing(store: VectorStore) -> None:
 def test_query_equals_numpy(filled: VectorStore) -> None:
     rows, paths = vectors(60), [payload.path for payload in payloads(60)]
     wanted = vectors(70, seed=1) * 5
-    answers = filled.query([Nearest(vector) for vector in wanted], 10)
+    answers = filled.query([VectorQuery(vector) for vector in wanted], 10)
     assert len(answers) == 70
     for vector, matches in zip(wanted, answers, strict=True):
         assert [m.payload.path for m in matches] == best_by_numpy(vector, rows, paths, 10)
-    own = filled.query([Nearest(rows[3])], 1)[0][0]
+    own = filled.query([VectorQuery(rows[3])], 1)[0][0]
     assert own.payload.path == paths[3]
     assert own.score == pytest.approx(1, abs=1e-6)
     assert own.score <= 1
@@ -199,25 +199,25 @@ def test_query_and_count_obey_filters(filled: VectorStore, field: str) -> None:
     stored = payloads(60) + other
     first_two = frozenset(payload.id for payload in stored[:2])
     where, keep = {
-        "label": (Where(label="gneiss"), lambda p: p.label == "gneiss"),
-        "dataset": (Where(dataset="more"), lambda p: p.dataset == "more"),
-        "sha256": (Where(sha256=stored[5].sha256), lambda p: p.sha256 == stored[5].sha256),
-        "exclude": (Where(exclude=first_two), lambda p: p.id not in first_two),
+        "label": (Filter(label="gneiss"), lambda p: p.label == "gneiss"),
+        "dataset": (Filter(dataset="more"), lambda p: p.dataset == "more"),
+        "sha256": (Filter(sha256=stored[5].sha256), lambda p: p.sha256 == stored[5].sha256),
+        "exclude": (Filter(exclude=first_two), lambda p: p.id not in first_two),
         "all": (
-            Where(label="gneiss", dataset="rocks", exclude=first_two),
+            Filter(label="gneiss", dataset="rocks", exclude=first_two),
             lambda p: p.label == "gneiss" and p.dataset == "rocks" and p.id not in first_two,
         ),
     }[field]
     expected = {payload.path for payload in stored if keep(payload)}
     assert filled.count(where) == len(expected)
-    matches = filled.query([Nearest(vectors(1, seed=3)[0], where)], 100)[0]
+    matches = filled.query([VectorQuery(vectors(1, seed=3)[0], where)], 100)[0]
     assert {match.payload.path for match in matches} == expected
     assert len(matches) == len(expected)
 
 
 def test_queries_of_one_call_keep_their_own_filters(filled: VectorStore) -> None:
     vector = vectors(1, seed=3)[0]
-    answers = filled.query([Nearest(vector, Where(label=label)) for label in LABELS], 4)
+    answers = filled.query([VectorQuery(vector, Filter(label=label)) for label in LABELS], 4)
     assert [{match.payload.label for match in matches} for matches in answers] == [
         {label} for label in LABELS
     ]
@@ -229,12 +229,12 @@ def test_equal_scores_are_ordered_by_path_however_many_there_are(store: VectorSt
     order = np.random.default_rng(4).permutation(90)
     same = np.tile(vectors(1), (90, 1))
     store.upsert([twins[i] for i in order], same)
-    matches = store.query([Nearest(same[0])], 5)[0]
+    matches = store.query([VectorQuery(same[0])], 5)[0]
     assert [match.payload.path for match in matches] == sorted(p.path for p in twins)[:5]
 
 
 def test_more_neighbours_than_points_gives_all_points(filled: VectorStore) -> None:
-    assert len(filled.query([Nearest(vectors(1)[0])], 1000)[0]) == 60
+    assert len(filled.query([VectorQuery(vectors(1)[0])], 1000)[0]) == 60
 
 
 def test_vectors_without_a_direction_are_refused(filled: VectorStore) -> None:
@@ -244,7 +244,7 @@ def test_vectors_without_a_direction_are_refused(filled: VectorStore) -> None:
         with pytest.raises(ValueError, match="norm"):
             filled.upsert(payloads(2, start=500), bad)
         with pytest.raises(ValueError, match="norm"):
-            filled.query([Nearest(bad[1])], 1)
+            filled.query([VectorQuery(bad[1])], 1)
     assert filled.count() == 60
 
 
@@ -254,9 +254,9 @@ def test_vectors_of_another_shape_are_refused(filled: VectorStore) -> None:
             filled.upsert(payloads(2), bad)
     for bad in (vectors(1), vectors(1)[0, :31], vectors(1)[0].astype(np.float64)):
         with pytest.raises(ValueError, match="expected a query vector"):
-            filled.query([Nearest(bad)], 1)
+            filled.query([VectorQuery(bad)], 1)
     with pytest.raises(ValueError, match="k of 1"):
-        filled.query([Nearest(vectors(1)[0])], 0)
+        filled.query([VectorQuery(vectors(1)[0])], 0)
 
 
 def test_labels_are_counted_and_sorted(filled: VectorStore) -> None:
@@ -273,30 +273,32 @@ def test_values_of_any_keyword_field_are_counted(filled: VectorStore) -> None:
     assert filled.values("dataset") == {"more": 2, "rocks": 60}
 
 
-def test_a_least_score_keeps_what_is_farther_away_out(filled: VectorStore) -> None:
+def test_min_score_leaves_out_points_below_it(filled: VectorStore) -> None:
     vector = vectors(1, seed=9)[0]
-    (everyone,) = filled.query([Nearest(vector)], 60)
+    (everyone,) = filled.query([VectorQuery(vector)], 60)
     least = round(everyone[6].score, 6)
-    (near,) = filled.query([Nearest(vector, min_score=least)], 60)
+    (near,) = filled.query([VectorQuery(vector, min_score=least)], 60)
     assert [match.payload.path for match in near] == [one.payload.path for one in everyone[:7]]
-    (few,) = filled.query([Nearest(vector, min_score=least)], 3)
+    (few,) = filled.query([VectorQuery(vector, min_score=least)], 3)
     assert few == near[:3]
-    assert filled.query([Nearest(vector, min_score=1.0)], 60) == [[]]
-    both = filled.query([Nearest(vector, Where(label="gneiss"), least), Nearest(vector)], 60)
+    assert filled.query([VectorQuery(vector, min_score=1.0)], 60) == [[]]
+    both = filled.query(
+        [VectorQuery(vector, Filter(label="gneiss"), least), VectorQuery(vector)], 60
+    )
     assert [match.payload.label for match in both[0]] == [
         match.payload.label for match in near if match.payload.label == "gneiss"
     ]
     assert len(both[1]) == 60
 
 
-def test_many_queries_with_many_matches_are_asked_in_parts(filled: VectorStore) -> None:
-    queries = [Nearest(vector) for vector in vectors(70, seed=3)]
+def test_many_queries_for_many_points_are_sent_in_parts(filled: VectorStore) -> None:
+    queries = [VectorQuery(vector) for vector in vectors(70, seed=3)]
     many = filled.query(queries, 20_000)
     assert [len(found) for found in many] == [60] * 70
     assert [found[0] for found in many] == [found[0] for found in filled.query(queries, 1)]
 
 
-def test_delete_passes_unknown_ids_over(filled: VectorStore) -> None:
+def test_delete_ignores_unknown_ids(filled: VectorStore) -> None:
     gone = payloads(2)
     filled.delete([gone[0].id, point_id("rocks/none.jpg"), gone[1].id])
     assert filled.count() == 58
@@ -312,7 +314,7 @@ def test_close_may_be_called_twice(store: VectorStore) -> None:
     store.close()
 
 
-def test_ties_are_judged_on_the_scores_that_are_shown(store: VectorStore) -> None:
+def test_ties_are_decided_on_rounded_scores(store: VectorStore) -> None:
     # Cosines that differ in the eighth decimal, the worse one first by path.
     close = np.zeros((3, 32), np.float32)
     close[:, 0] = 1
@@ -322,7 +324,7 @@ def test_ties_are_judged_on_the_scores_that_are_shown(store: VectorStore) -> Non
     query = np.zeros(32, np.float32)
     query[0] = 1
     for k in (1, 2):
-        (found,) = store.query([Nearest(query)], k)
+        (found,) = store.query([VectorQuery(query)], k)
         shown = [(round(match.score, 6), match.payload.path) for match in found]
         assert shown == sorted(shown, key=lambda row: (-row[0], row[1]))
         assert found[0].payload.path == min(one.path for one in payloads(2))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geosim.ingest.schema import ModelRef, Nearest, Payload
+from geosim.ingest.schema import ModelRef, Payload, VectorQuery
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.trainer.errors import StoreBusyError, StoreError
@@ -50,7 +50,7 @@ def test_a_collection_outlives_its_process(tmp_path: Path) -> None:
         info = store.info()
         assert info is not None
         assert (info.model, info.points) == (MODEL, 20)
-        assert store.query([Nearest(vectors(20)[7])], 1)[0][0].payload == payloads(20)[7]
+        assert store.query([VectorQuery(vectors(20)[7])], 1)[0][0].payload == payloads(20)[7]
 
 
 def test_a_closed_store_opens_again(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_asking_for_a_missing_collection_creates_nothing(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_collections_of_one_folder_are_apart(tmp_path: Path) -> None:
+def test_collections_of_one_folder_are_independent(tmp_path: Path) -> None:
     make(tmp_path)
     with EdgeStore(tmp_path, "rocks.2") as other:
         other.create(MODEL)
@@ -108,7 +108,7 @@ def test_a_second_process_is_refused_and_harms_nothing(tmp_path: Path) -> None:
         assert first.count() == 30
     with EdgeStore(tmp_path, "rocks") as again:
         assert again.count() == 30
-        assert len(again.query([Nearest(vectors(1)[0])], 30)[0]) == 30
+        assert len(again.query([VectorQuery(vectors(1)[0])], 30)[0]) == 30
 
 
 def test_a_second_store_in_the_same_process_is_refused(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_killed_create_counts_as_missing_and_is_repeated(tmp_path: Path) -> No
         "import os, signal\n"
         "from geosim.ingest import schema; from geosim.ingest.store import edge\n"
         "store = edge.EdgeStore(FOLDER, 'rocks')\n"
-        "store._files.commit = lambda model: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "store._files.mark_ready = lambda model: os.kill(os.getpid(), signal.SIGKILL)\n"
         "store.create(schema.ModelRef('old', 'old'))\n",
         tmp_path,
     )
@@ -179,7 +179,7 @@ def test_a_killed_create_counts_as_missing_and_is_repeated(tmp_path: Path) -> No
 def test_a_create_killed_before_the_shard_is_repeated(tmp_path: Path) -> None:
     files = EdgeFiles(tmp_path, "rocks")
     files.acquire()
-    files.prepare(MODEL)
+    files.make_shard_folder(MODEL)
     files.release()
     (tmp_path / "rocks").rmdir()
     with EdgeStore(tmp_path, "rocks") as store:
@@ -212,7 +212,7 @@ def test_a_collection_whose_folder_is_gone_is_made_anew(tmp_path: Path) -> None:
         assert store.count() == 0
 
 
-def test_a_folder_that_is_not_ours_is_never_deleted(tmp_path: Path) -> None:
+def test_a_folder_without_metadata_is_never_deleted(tmp_path: Path) -> None:
     precious = tmp_path / "rocks" / "photo.jpg"
     precious.parent.mkdir()
     precious.write_bytes(b"precious")
@@ -229,7 +229,7 @@ def test_a_damaged_shard_is_named_with_the_remedy(tmp_path: Path, broken: str) -
     make(tmp_path)
     for path in sorted((tmp_path / "rocks").rglob(broken)):
         path.write_bytes(b"\xff" * path.stat().st_size)
-    for _ in range(2):  # the failed opening let go of the lock
+    for _ in range(2):  # the failed opening released the lock
         with pytest.raises(StoreError, match=r"move .*rocks and rocks\.json away") as caught:
             EdgeStore(tmp_path, "rocks").count()
         assert str(tmp_path) in str(caught.value)
@@ -238,7 +238,7 @@ def test_a_damaged_shard_is_named_with_the_remedy(tmp_path: Path, broken: str) -
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "null"])
-def test_damaged_metadata_is_an_error_and_costs_nothing(tmp_path: Path, content: str) -> None:
+def test_damaged_metadata_is_an_error_and_deletes_nothing(tmp_path: Path, content: str) -> None:
     make(tmp_path)
     (tmp_path / "rocks.json").write_text(content)
     with EdgeStore(tmp_path, "rocks") as store:
@@ -246,7 +246,7 @@ def test_damaged_metadata_is_an_error_and_costs_nothing(tmp_path: Path, content:
             store.info()
         with pytest.raises(StoreError, match="move"):
             store.drop()
-    assert any((tmp_path / "rocks").iterdir()), "it may be anybody's"
+    assert any((tmp_path / "rocks").iterdir()), "geosim may not have made it"
 
 
 def test_another_vector_size_is_an_error_and_can_be_dropped(tmp_path: Path) -> None:
@@ -269,9 +269,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ['{"mine": 1}', "[]", "no json", ""])
-def test_drop_never_deletes_what_stands_beside_a_strangers_json(
-    tmp_path: Path, content: str
-) -> None:
+def test_drop_never_deletes_a_folder_beside_foreign_metadata(tmp_path: Path, content: str) -> None:
     (tmp_path / "photos").mkdir()
     picture = tmp_path / "photos" / "a.jpg"
     picture.write_bytes(b"picture")

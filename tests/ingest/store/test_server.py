@@ -1,4 +1,4 @@
-"""Connections, refusals and retries of the server backend, and the choice of a backend."""
+"""Connections, errors and retries of the server engine, and the choice of an engine."""
 
 import base64
 import http.server
@@ -24,11 +24,9 @@ MODEL = ModelRef("abc123", "efficientnet-lite0")
 SECRET = "s3cret-key"
 ABSENT = (200, {"result": {"exists": False}, "status": "ok", "time": 0.0})
 
-# The in-memory mode of qdrant-client says that it has no indexes.
-
 
 class Stub(http.server.ThreadingHTTPServer):
-    """Gives the scripted answers in turn, the last one for ever; None hangs up without one."""
+    """Gives the scripted answers in turn, and then repeats the last; None closes the connection."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -107,7 +105,7 @@ def test_a_refused_key_is_named_but_not_shown(stub: Stub, status: int) -> None:
     assert stub.requests[0][1]["api-key"] == SECRET
 
 
-def test_a_passing_failure_is_retried(stub: Stub) -> None:
+def test_a_transient_failure_is_retried(stub: Stub) -> None:
     stub.script = [(503, b"busy"), None, ABSENT]
     with connect(stub.url, None, "rocks", pause=0) as store:
         assert store.info() is None
@@ -144,7 +142,7 @@ def test_a_final_refusal_is_not_retried(stub: Stub) -> None:
     assert len(stub.requests) == 1
 
 
-def test_something_else_than_qdrant_is_said_so(stub: Stub) -> None:
+def test_an_answer_of_another_program_is_an_error(stub: Stub) -> None:
     stub.script = [(200, b"<html>hello</html>")]
     with (
         connect(stub.url, None, "rocks", pause=0) as store,
@@ -154,7 +152,7 @@ def test_something_else_than_qdrant_is_said_so(stub: Stub) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_an_old_server_is_refused_with_the_minimum(stub: Stub) -> None:
+def test_an_old_server_is_refused(stub: Stub) -> None:
     stub.script = [(200, {"title": "qdrant - vector search engine", "version": "1.15.5"})]
     with (
         connect(stub.url, None, "rocks", pause=0) as store,
@@ -183,7 +181,7 @@ def test_an_empty_key_is_no_key(stub: Stub) -> None:
     assert "api-key" not in stub.requests[0][1]
 
 
-def test_a_key_in_the_clear_is_mentioned_beyond_this_machine(
+def test_an_unencrypted_key_to_another_machine_gives_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -199,7 +197,7 @@ def test_a_key_in_the_clear_is_mentioned_beyond_this_machine(
 @pytest.mark.parametrize(
     "url", ["http://", "http://host:port", "http://u:secret@host:99999", "http://u:secret/@host"]
 )
-def test_a_url_that_cannot_be_read_is_refused(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(StoreError, match="http://HOST:6333") as caught:
         connect(url, None, "rocks")
     assert "secret" not in str(caught.value)
@@ -289,12 +287,12 @@ def test_the_embedded_engine_does_not_import_qdrant_client(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("key", ["schl\u00fcssel", "top\rsecret", "a\0b"])
-def test_a_key_that_cannot_be_one_is_refused_and_not_shown(key: str) -> None:
+def test_an_invalid_key_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(StoreDeniedError, match="GEOSIM_QDRANT_API_KEY") as refused:
         connect("http://127.0.0.1:6333", key, "geosim")
     assert key not in str(refused.value)
 
 
-def test_a_host_that_cannot_be_one_is_refused() -> None:
+def test_an_invalid_host_is_refused() -> None:
     with pytest.raises(StoreError, match=r"expected http://HOST:6333"):
         connect("http://exa mple:6333", None, "geosim")

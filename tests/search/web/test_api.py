@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from geosim.ingest.plan import IMAGE_ROUTE
 from geosim.ingest.schema import ModelRef, Payload, point_id
-from geosim.ingest.sync import IMAGES
 from geosim.search.explain import novelty_threshold
 from geosim.search.types import Hit
 from geosim.search.web.pages import FOLDER
@@ -232,11 +232,11 @@ def test_pictures_are_reduced_never_enlarged_and_made_anew(client: httpx.Client)
 
 
 def test_the_address_that_an_ingest_stores_shows_the_picture(client: httpx.Client) -> None:
-    answer = client.get(f"{IMAGES}{point_id(STORED)}.jpg")
+    answer = client.get(f"{IMAGE_ROUTE}{point_id(STORED)}.jpg")
     assert answer.headers["content-type"] == "image/jpeg"
     assert answer.headers["cross-origin-resource-policy"] == "same-site"
     assert answer.content == client.get(f"/api/images/{point_id(STORED)}").content
-    assert client.get(f"{IMAGES}none.jpg").status_code == 422
+    assert client.get(f"{IMAGE_ROUTE}none.jpg").status_code == 422
 
 
 def test_a_browser_keeps_pictures_but_asks_whether_they_were_replaced(

@@ -1,0 +1,98 @@
+"""The changes that make a collection equal to a data set. Embeds and writes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from geosim.ingest.catalog import conflicting_location
+from geosim.ingest.schema import Filter, point_id
+from geosim.ingest.store.protocol import VectorStore
+from geosim.trainer.data.dataset import Dataset, HashedRecord
+from geosim.trainer.errors import StoreError
+from geosim.trainer.working import Working
+
+IMAGE_ROUTE = "/api/images/"
+"""Path under which `geosim serve` answers with the image of a point; ``<id>.jpg`` follows. The
+Qdrant dashboard shows URLs with this ending as images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The changes that make a collection equal to a data set.
+
+    Attributes:
+        stored: stored paths of the data set's points, before the changes.
+        pending: images to embed and upsert: new, or with other content or another image URL.
+        removed: stored paths to delete.
+        image_urls: the image URL of each image by stored path, empty for none.
+    """
+
+    stored: Collection[str]
+    pending: list[HashedRecord]
+    removed: list[str]
+    image_urls: dict[str, str]
+
+
+def make_plan(
+    dataset: Dataset, hashed: Sequence[HashedRecord], store: VectorStore, url_prefix: str | None
+) -> Plan:
+    """Compare a data set with its points in a collection.
+
+    Args:
+        dataset: the data set.
+        hashed: its readable images. An image that cannot be read keeps its point.
+        store: the collection.
+        url_prefix: the part of an image URL before the point's id; None keeps the stored URLs.
+    """
+    stored = {
+        point.payload.path: (point.payload.sha256, point.payload.image_url)
+        for batch in store.scan(Filter(dataset=dataset.name), vectors=False)
+        for point in batch
+    }
+    image_urls = {
+        path: f"{url_prefix}{point_id(path)}.jpg" if url_prefix else stored.get(path, ("", ""))[1]
+        for path in (image.record.path for image in hashed)
+    }
+    pending = [
+        image
+        for image in hashed
+        if stored.get(image.record.path) != (image.sha256, image_urls[image.record.path])
+    ]
+    present = {one.path for one in dataset.records} | {one.path for one in dataset.rejected}
+    removed = [path for path in stored if path not in present]
+    return Plan(stored.keys(), pending, removed, image_urls)
+
+
+def image_url_prefix(base: str) -> str:
+    """Return the part of an image URL before the point's id.
+
+    Raises:
+        StoreError: ``base`` is not a base URL.
+    """
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", base):
+        raise StoreError(
+            f"--image-url {base!r} is not a base URL; expected http://HOST:8000, the address of "
+            "`geosim serve`"
+        )
+    return f"{base.rstrip('/')}{IMAGE_ROUTE}"
+
+
+def refuse_other_dataset(
+    plan: Plan, dataset: Dataset, store: VectorStore, working: Working
+) -> None:
+    """Refuse a data set that has the name of another one and would replace its images.
+
+    Raises:
+        StoreError: the name is registered for another location, and more than half of the stored
+            images would be deleted.
+    """
+    other = conflicting_location(working.datasets, dataset)
+    if other is not None and 2 * len(plan.removed) > len(plan.stored):
+        raise StoreError(
+            f"collection {store.name!r} holds another data set named {dataset.name!r}, of "
+            f"{other}, and {len(plan.removed):,} of its {len(plan.stored):,} images would be "
+            "deleted; rename one of the two folders, name another --collection, or rebuild this "
+            f"one from {dataset.location} alone with --recreate"
+        )
