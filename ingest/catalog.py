@@ -11,6 +11,7 @@ from pathlib import Path
 
 import orjson
 from filelock import FileLock
+
 from geosim.trainer.data.dataset import Dataset
 from geosim.trainer.data.sources import Archive, Files, Record
 from geosim.trainer.errors import GeosimError, ImageError

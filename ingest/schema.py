@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.trainer.errors import ModelMismatchError, StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
-from numpy.typing import NDArray
 
 SCORE_DIGITS = 6
 """Decimals at which scores are compared and shown; float32 products differ in the seventh."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import compress
 
 import numpy as np
+
 from geosim.ingest.catalog import register_dataset
 from geosim.ingest.plan import image_url_prefix, make_plan, refuse_other_dataset
 from geosim.ingest.schema import Filter, ModelRef, Payload, point_id, require_same_model

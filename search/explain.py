@@ -1,6 +1,6 @@
-"""What the hits say about a query: their classes' votes, and whether it is like anything here.
+"""Explains search results: the votes of the hits' classes, and whether the query is novel.
 
-Owns how hits are weighed and when a picture is unlike a whole collection. Does not search.
+A query is novel if its best score is below a threshold that is measured on the collection.
 """
 
 from __future__ import annotations
@@ -14,42 +14,38 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
+
 from geosim.ingest.schema import SCORE_DIGITS, Point
 from geosim.ingest.store.protocol import VectorStore
 from geosim.search.types import DEFAULT_K, Hit, Result, SearchOptions
 from geosim.trainer.files import replacing
 from geosim.trainer.working import Working
-from numpy.typing import NDArray
 
 SMOOTHING = 0.1
-"""Votes for none of the classes, so that no vote is sure. Of 0 to 1 the number at which the
-confidence of ten hits was nearest to the share of right predictions, on the held-out queries of
-four recipes on the geological similarity data set: off by 0.4 to 1.1 points on average, and by 0.2
-to 2.1 points without."""
+"""Votes for no class, added to the total so that no confidence reaches 1. Fitted on ten hits of
+held-out queries of the geological similarity data set (``tests/benches/RESULTS.md``)."""
 
-SAMPLE = 2000
-"""Indexed images whose nearest others are looked up: twenty of them lie below `UNUSUAL`."""
+NOVEL_SHARE = 0.01
+"""Share of the indexed images that would themselves be called novel. A compromise between missed
+foreign pictures and false alarms on the same data set (``tests/benches/RESULTS.md``)."""
 
-SMALLEST = 20
-"""Images below which a collection says nothing about what is usual in it."""
+SAMPLED_IMAGES = 2000
+"""Number of indexed images whose nearest others are looked up; 20 of them are below the
+threshold."""
 
-UNUSUAL = 0.01
-"""Share of the indexed images that would be called unlike the others. On the same data set, of the
-queries held out of the training 1.6 % were, and 2.4 % of those that shared no pixels with it (with
-a cosine head 5.1 %); of 788 photographs, crops of them, generated textures, noise and plain
-colours 91 %, 90 % and 76 %. The best score told them apart as well as that of the 5th, 10th or 50th
-hit, or the mean of ten. 0.5 % found 4 to 11 points less of what is foreign, 2 % gave 1.3 to 1.6
-times as many false alarms."""
+MIN_IMAGES = 20
+"""Number of different images below which a collection has no threshold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """What one class has of the hits.
+    """The votes for one class.
 
     Attributes:
         label: the class.
-        votes: hits of that class.
-        share: its share of all votes, 0 to 1, where a hit's vote weighs its score.
+        votes: number of hits of that class.
+        share: its share of all votes, 0 to 1; a hit's vote weighs its score.
     """
 
     label: str
@@ -63,86 +59,74 @@ class Explanation:
 
     Attributes:
         votes: one per class among the first `DEFAULT_K` hits, the winner first.
-        predicted: the class that wins the vote, as in `knn_votes`: a hit's vote
-            weighs its score, a negative one does not count, equal totals go to the class of the
-            better ranked hit. Empty without hits.
-        confidence: the winner's votes, so weighed, divided by all votes and `SMOOTHING`: 0 to
-            below 1. Of held-out queries with ten hits, about this share was predicted right. It
-            says nothing of a picture that is ``unlike`` the collection, whose hits may all agree.
-        unlike: nothing here looks like the query: its best score is below ``usual``. Never true of
-            a query with an identical hit, nor where ``usual`` is unknown.
-        best: the best score; 0 without hits.
-        usual: the best score that all but `UNUSUAL` of the indexed images reach among the others;
-            None where it is unknown, or was not asked for.
+        predicted: the class that wins the vote, as in `knn_votes`: a hit's vote weighs its score,
+            negative scores do not count, equal totals go to the class of the better ranked hit.
+            Empty without hits.
+        confidence: the winner's weighed votes, divided by all votes and `SMOOTHING`: 0 to below 1.
+            Estimates how often such a prediction is right; meaningless if the query is novel.
+        is_novel: no indexed image looks like the query: its best score is below the threshold and
+            no hit is identical.
+        best_score: of the hits; 0 without hits.
+        threshold: the best score among the others that all but `NOVEL_SHARE` of the indexed images
+            reach; None if it is unknown or not needed.
     """
 
     votes: tuple[Vote, ...]
     predicted: str
     confidence: float
-    unlike: bool
-    best: float
-    usual: float | None
+    is_novel: bool
+    best_score: float
+    threshold: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Novelty:
-    """How alike the images of a collection are.
+def novelty_threshold(store: VectorStore, working: Working) -> float | None:
+    """Return the best score, -1 to 1, below which a query is novel in a collection.
 
-    Attributes:
-        usual: the score, -1 to 1, that the nearest other of all but `UNUSUAL` of them reaches.
+    The threshold is measured on the images with the lowest ids, which are hashes of their paths: a
+    random sample, the same in every engine. Byte-identical copies of an image do not count as its
+    neighbours; pictures that overlap do. It is kept in the working folder until the number of
+    images or the model changes.
+
+    Returns:
+        None for a collection of fewer than `MIN_IMAGES` different images.
     """
-
-    usual: float
-
-    @classmethod
-    def of(cls, store: VectorStore, working: Working) -> Novelty | None:
-        """Measure a collection, or read what was measured when it last had as many images.
-
-        The images looked at are those with the lowest ids, which are hashes of their paths: a
-        random sample, and the same one in every engine. Copies of an image, byte for byte, do not
-        count as others; pictures that overlap do.
-
-        Returns:
-            None for a collection of fewer than `SMALLEST` different images.
-        """
-        info = store.info()
-        if info is None or info.points < SMALLEST:
+    info = store.info()
+    if info is None or info.points < MIN_IMAGES:
+        return None
+    path = working.derived / f"{store.name}-novelty.json"
+    key = {
+        "collection": store.name,
+        "location": store.location,
+        "model": info.model.fingerprint,
+        "points": info.points,
+    }
+    threshold = _read_threshold(path, key)
+    if threshold is None:
+        best = _best_scores(store)
+        if len(best) < MIN_IMAGES:
             return None
-        path = working.derived / f"{store.name}-novelty.json"
-        key = {
-            "collection": store.name,
-            "location": store.location,
-            "model": info.model.fingerprint,
-            "points": info.points,
-        }
-        usual = _read(path, key)
-        if usual is None:
-            best = _best_scores(store)
-            if len(best) < SMALLEST:
-                return None
-            usual = round(float(np.quantile(best, UNUSUAL)), SCORE_DIGITS)
-            with suppress(OSError), replacing(path) as temporary:  # measured anew if it must be
-                temporary.write_bytes(orjson.dumps({**key, "usual": usual}))
-        return cls(usual)
+        threshold = round(float(np.quantile(best, NOVEL_SHARE)), SCORE_DIGITS)
+        with suppress(OSError), replacing(path) as temporary:  # if it fails, measured again
+            temporary.write_bytes(orjson.dumps({**key, "usual": threshold}))
+    return threshold
 
 
-def explain(hits: Sequence[Hit], novelty: Novelty | None) -> Explanation:
-    """Count the votes of hits, and tell whether the query is like anything in the collection.
+def explain(hits: Sequence[Hit], threshold: float | None) -> Explanation:
+    """Count the votes of hits, and decide whether the query is novel.
 
     Args:
-        hits: best first, of a search in all classes: a filter takes the vote. The first
-            `DEFAULT_K` vote, however many there are: `SMOOTHING` was fitted for them.
-        novelty: of the collection; None for a query that is indexed and so at home there.
+        hits: best first, of a search without filters, which would distort the vote. Only the first
+            `DEFAULT_K` vote: `SMOOTHING` was fitted for that number.
+        threshold: see `novelty_threshold`; None for a query that is indexed.
     """
     hits = hits[:DEFAULT_K]
     weights: dict[str, float] = {}
     for hit in hits:
         weights[hit.label] = weights.get(hit.label, 0.0) + max(hit.score, 0.0)
     total = sum(weights.values())
-    # By best rank already, which the sort keeps where totals are equal.
+    # In order of best rank already, which the sort keeps for equal totals.
     ranking = sorted(weights, key=lambda label: -round(weights[label], 9))
-    best = max((hit.score for hit in hits), default=0.0)
-    usual = None if novelty is None else novelty.usual
+    best_score = max((hit.score for hit in hits), default=0.0)
     known = not hits or any(hit.identical for hit in hits)
     return Explanation(
         votes=tuple(
@@ -155,43 +139,44 @@ def explain(hits: Sequence[Hit], novelty: Novelty | None) -> Explanation:
         ),
         predicted=ranking[0] if ranking else "",
         confidence=weights[ranking[0]] / (total + SMOOTHING) if ranking else 0.0,
-        unlike=usual is not None and best < usual and not known,
-        best=best,
-        usual=usual,
+        is_novel=threshold is not None and best_score < threshold and not known,
+        best_score=best_score,
+        threshold=threshold,
     )
 
 
-def explained(
+def explain_results(
     results: Iterable[Result], options: SearchOptions, store: VectorStore, working: Working
 ) -> list[Explanation | None]:
-    """Explain results, each by its own hits; the collection is measured for new pictures alone.
+    """Explain results by their own hits; the threshold is measured only if a query is not indexed.
 
     Args:
         results: of one search.
-        options: what was asked for; hits of one class, or one per class, have nothing to vote on.
-        store: what was searched.
-        working: where the measure is kept.
+        options: of that search.
+        store: the collection that was searched.
+        working: where the threshold is kept.
 
     Returns:
-        One per result; None where there are no hits, or no vote.
+        One per result; None without hits, and for hits of one class or one hit per group, which
+        have nothing to vote on.
     """
     results = list(results)
     if options.label is not None or options.one_per is not None:
         return [None] * len(results)
-    new = any(one.indexed is None and one.hits for one in results)
-    novelty = Novelty.of(store, working) if new else None
+    new = any(result.indexed is None and result.hits for result in results)
+    threshold = novelty_threshold(store, working) if new else None
     return [
-        explain(one.hits, novelty if one.indexed is None else None) if one.hits else None
-        for one in results
+        explain(result.hits, threshold if result.indexed is None else None) if result.hits else None
+        for result in results
     ]
 
 
 def _best_scores(store: VectorStore) -> NDArray[np.float32]:
-    """Return the score of the nearest other, no copy, of each image in the sample that has one."""
+    """Return the best score among the others of each sampled image that has another."""
     from geosim.trainer.progress import progress_bar
 
     ids = (point.payload.id for batch in store.scan(vectors=False) for point in batch)
-    sample = store.fetch(heapq.nsmallest(SAMPLE, ids))
+    sample = store.fetch(heapq.nsmallest(SAMPLED_IMAGES, ids))
     rows: dict[str, list[int]] = {}
     for row, point in enumerate(sample):
         rows.setdefault(point.payload.sha256, []).append(row)
@@ -207,15 +192,15 @@ def _best_scores(store: VectorStore) -> NDArray[np.float32]:
 
 
 def _vectors(points: Sequence[Point]) -> NDArray[np.float32]:
-    """Return the vectors of n points that have one, ``(n, 32) float32``, L2 norm 1."""
+    """Return the vectors of points, ``(n, 32) float32``, L2 norm 1."""
     return np.stack([point.vector for point in points if point.vector is not None])
 
 
-def _read(path: Path, key: dict[str, Any]) -> float | None:
-    """Return the score that was kept under ``key``, or None: none, another one, or damaged."""
+def _read_threshold(path: Path, key: dict[str, Any]) -> float | None:
+    """Return the threshold kept under ``key``; None if it is missing, damaged or of another key."""
     try:
         stored = orjson.loads(path.read_bytes())
-        usual = stored.pop("usual")
-        return usual if stored == key and isinstance(usual, float) else None
+        threshold = stored.pop("usual")
+        return threshold if stored == key and isinstance(threshold, float) else None
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None

@@ -1,8 +1,4 @@
-"""The Python API: one object to search an index with.
-
-Owns nothing new: it opens the store, and searches, explains and walks the neighbours by the
-modules that the command line uses.
-"""
+"""The Python API: `open_index` and the `Index` that it opens."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from geosim.ingest.store.factory import open_store
 from geosim.ingest.store.protocol import VectorStore
 from geosim.search.resolver import QueryLike
 from geosim.search.searcher import Searcher
-from geosim.search.types import Hit, Result, SearchOptions
+from geosim.search.types import DEFAULT_K, Hit, Result, SearchOptions
 from geosim.trainer.errors import QueryError
 from geosim.trainer.working import Working
 
@@ -31,14 +27,14 @@ def open_index(
     collection: str = "geosim",
     api_key: str | None = None,
 ) -> Index:
-    """Open an index that `geosim ingest` has filled.
+    """Open an index that `geosim ingest` filled.
 
     Args:
         working: the working folder.
-        qdrant: URL of a Qdrant server, or a folder of the embedded engine; by default the one in
-            the working folder.
-        collection: its name.
-        api_key: the server's key.
+        qdrant: URL of a Qdrant server, or folder of the embedded engine; by default the folder
+            ``qdrant`` in the working folder.
+        collection: name of the collection.
+        api_key: of the server.
 
     Raises:
         StoreError: there is no such collection, it is empty, or another process holds it.
@@ -55,64 +51,69 @@ def open_index(
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """An indexed image and its nearest others, best first."""
+    """The nearest neighbours of an indexed image.
+
+    Attributes:
+        path: stored path of the image.
+        neighbours: stored path and cosine of each, best first.
+    """
 
     path: str
     neighbours: tuple[Neighbour, ...]
 
 
 class Index(AbstractContextManager["Index"]):
-    """An open index; close it, or use it in a ``with`` block."""
+    """An open index. Close it, or use it in a ``with`` block."""
 
     def __init__(self, store: VectorStore, working: Working) -> None:
-        """Search an open store; `open_index` opens one."""
+        """Search an open store; `open_index` opens one and calls this."""
         self._store = store
         self._searcher = Searcher(store, working)
 
     def search(
         self,
-        example: QueryLike,
+        query: QueryLike,
         k: int | None = None,
         *,
         label: str | None = None,
         min_score: float | None = None,
         one_per: str | None = None,
     ) -> tuple[Hit, ...]:
-        """Return what looks like one picture, best first.
+        """Return the images that are like a query, best first.
 
         Args:
-            example: path of an image file or of an indexed image, the bytes of an image file, a
+            query: path of an image file or of an indexed image, the bytes of an image file, a
                 Pillow image, ``(h, w, 3)`` or ``(h, w) uint8`` pixels, or an embedding
                 ``(32,) float32``.
-            k: hits; 10 unless given, or all where there is a ``min_score``.
+            k: maximum number of hits; 10 if not given, or all if there is a ``min_score``.
             label: only hits of this class.
             min_score: only hits with this cosine or a higher one, -1 to 1.
             one_per: ``class`` or ``dataset``: only the best hit of each.
 
         Raises:
-            QueryError: the example has no embedding, or the request is out of range.
+            QueryError: the query has no embedding, or an argument is out of range.
             ModelError: it must be embedded and there is no model.
         """
-        (result,) = self._searcher.search([example], SearchOptions(k, label, min_score, one_per))
+        (result,) = self._searcher.search([query], SearchOptions(k, label, min_score, one_per))
         if result.error is not None:
             raise QueryError(f"{result.query}: {result.error}")
         return result.hits
 
     def search_many(
         self,
-        examples: Iterable[QueryLike],
+        queries: Iterable[QueryLike],
         k: int | None = None,
         *,
         label: str | None = None,
         min_score: float | None = None,
         one_per: str | None = None,
     ) -> Iterator[Result]:
-        """Yield a result per example, in order, embedded and asked in batches.
+        """Yield a result per query, in order; queries are embedded and searched in batches.
 
-        Takes what `search` takes; an example without an answer has its reason in
-        `Result.error` and does not cost the others theirs.
+        Takes the arguments of `search`. If a query has no answer, `Result.error` says why, and the
+        others are answered.
         """
-        return self._searcher.search(examples, SearchOptions(k, label, min_score, one_per))
+        return self._searcher.search(queries, SearchOptions(k, label, min_score, one_per))
 
     def recommend(
         self,
@@ -124,15 +125,15 @@ class Index(AbstractContextManager["Index"]):
         min_score: float | None = None,
         one_per: str | None = None,
     ) -> tuple[Hit, ...]:
-        """Return what looks like all of ``positive`` and not like ``negative``, best first.
+        """Return the images that are like ``positive`` and unlike ``negative``, best first.
 
-        Takes and raises what `search` does; see `Searcher.together`.
+        Takes the arguments and raises the errors of `search`; see `Searcher.recommend_resolved`.
         """
         options = SearchOptions(k, label, min_score, one_per)
-        return self._searcher.together(positive, negative, options).hits
+        return self._searcher.recommend(positive, negative, options).hits
 
-    def neighbours(self, k: int = 10) -> Iterator[Neighbours]:
-        """Yield every indexed image with its ``k`` nearest others, sorted by path; exact.
+    def neighbours(self, k: int = DEFAULT_K) -> Iterator[Neighbours]:
+        """Yield the ``k`` exact nearest neighbours of every indexed image, sorted by path.
 
         Raises:
             QueryError: ``k`` is not positive.
@@ -160,7 +161,7 @@ class Index(AbstractContextManager["Index"]):
         return self._store.count()
 
     def close(self) -> None:
-        """Let go of the store; safe to call twice."""
+        """Close the store. May be called twice."""
         self._store.close()
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""The whole job: train, ingest, export, sample queries with a contact sheet."""
+"""The whole job: train, ingest, export, answer sample queries and draw them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from geosim.ingest.schema import CollectionInfo, Filter, ModelRef, point_id
 from geosim.ingest.store.protocol import VectorStore
 from geosim.ingest.sync import SyncReport, sync
 from geosim.search.graph.export import ExportReport, export
-from geosim.search.render.result_sheet import save_results
+from geosim.search.render.sheet import save_results
 from geosim.search.searcher import Searcher
 from geosim.search.types import Result, SearchOptions
 from geosim.trainer.backbones.spec import Pretrained
@@ -21,12 +21,12 @@ from geosim.trainer.working import Working
 DATASET_QUERIES = tuple(
     f"geological_similarity/marble/{name}.jpg" for name in ("MGN0Z", "W90SQ", "2G6SC", "PSQ1K")
 )
-"""The sample queries that the product's owner asks of the geological similarity data set."""
+"""Sample queries of the geological similarity data set."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepCallbacks:
-    """What is called after each step, so that the user reads it while the next one runs."""
+    """Functions that receive the report of each step as soon as it ends."""
 
     training: Callable[[TrainReport], None]
     ingest: Callable[[SyncReport], None]
@@ -42,32 +42,32 @@ def run(
     options: TrainOptions,
     k: int,
     recreate: bool,
-    told: StepCallbacks,
+    callbacks: StepCallbacks,
 ) -> list[Result]:
-    """Do the whole job and return the answers to the sample queries.
+    """Do the whole job and return the results of the sample queries.
 
     Args:
         dataset: trained on and ingested.
         pretrained: the backbone.
         store: the collection.
-        working: everything is written below it.
+        working: where everything is written.
         options: of the training.
         k: neighbours per image and hits per query.
         recreate: drop the collection first, with all its data sets.
-        told: called with each step's report.
+        callbacks: receive the report of each step.
 
     Raises:
-        ModelError: a new model is needed, and the collection holds what only the old one fits:
-            images of other data sets, or a collection outside the working folder.
+        ModelError: a new model is needed, but the collection depends on the old one: it holds
+            images of other data sets, or is outside the working folder.
     """
-    before = store.info()  # an unusable store shall fail now, not after the training
+    before = store.info()  # an unusable store fails now, not after the training
     keep = None if recreate else _reason_to_keep(before, dataset, store, working)
     trained = train(dataset, pretrained, working, options, keep=keep)
-    told.training(trained)
+    callbacks.training(trained)
     model = ModelRef(trained.model.fingerprint, trained.model.spec.name)
     recreate |= keep is None and before is not None and before.model != model
-    told.ingest(sync(dataset, trained.model, store, working, recreate=recreate))
-    told.export(export(store, working.index, working.embeddings, k))
+    callbacks.ingest(sync(dataset, trained.model, store, working, recreate=recreate))
+    callbacks.export(export(store, working.index, working.embeddings, k))
     results = list(
         Searcher(store, working).search(sample_queries(dataset, store), SearchOptions(k))
     )
@@ -78,7 +78,7 @@ def run(
 def _reason_to_keep(
     info: CollectionInfo | None, dataset: Dataset, store: VectorStore, working: Working
 ) -> str | None:
-    """Say why a new model would cost more than this data set's own, embedded points."""
+    """Return why the model must be kept; None if only this data set's points depend on it."""
     if info is None or info.points == 0:
         return None
     others = info.points - store.count(Filter(dataset=dataset.name))
@@ -94,10 +94,10 @@ def _reason_to_keep(
 
 
 def sample_queries(dataset: Dataset, store: VectorStore) -> list[str]:
-    """Return the owner's four queries where they are of this set, else one image per class."""
-    own = [path for path in DATASET_QUERIES if path.startswith(f"{dataset.name}/")]
-    if own and len(store.fetch([point_id(path) for path in own], vectors=False)) == len(own):
-        return own
+    """Return `DATASET_QUERIES` if the data set has them, otherwise one image per class."""
+    paths = [path for path in DATASET_QUERIES if path.startswith(f"{dataset.name}/")]
+    if paths and len(store.fetch([point_id(path) for path in paths], vectors=False)) == len(paths):
+        return paths
     found: dict[str, str] = {}
     for batch in store.scan(Filter(dataset=dataset.name), vectors=False):
         for point in batch:

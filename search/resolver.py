@@ -1,7 +1,7 @@
-"""From what is looked for to a vector: files, stored paths, pictures in memory, embeddings.
+"""Resolves queries to vectors: files, stored paths, pictures in memory, embeddings.
 
-Owns how an example is resolved: the stored vector of an indexed image, or of one with the very
-same bytes; else the model's embedding. What is then asked of the store is `search/searcher.py`.
+The vector is the stored one of an indexed image, or of an image with the same bytes; otherwise the
+model's embedding.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
 from geosim.ingest.schema import Filter, ModelRef, Payload, Point, point_id, require_same_model
 from geosim.ingest.store.protocol import VectorStore
 from geosim.trainer.data.dataset import Hashed, Rejected
@@ -25,31 +28,27 @@ from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.model import Model, load_model
 from geosim.trainer.working import Working
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 QueryLike = str | Path | bytes | Image.Image | NDArray[Any]
-"""Something to look for: the path of a file or of an indexed image, a picture file's bytes, a
+"""A query: the path of a file or of an indexed image, a picture file's bytes, a
 Pillow image, ``(h, w, 3)`` or ``(h, w) uint8`` pixels, or an embedding ``(32,) float32``."""
 
-IN_MEMORY = "<picture>"
-"""What stands for the path of a picture that has none."""
-
-ZERO = "the model embeds it to a zero vector: nothing to compare"
+UNNAMED_PICTURE = "<picture>"
+"""The text of a query that is a picture in memory."""
 
 
 @dataclass(slots=True)
 class ResolvedQuery:
-    """An example on its way to a vector.
+    """A query and what is known of it.
 
     Attributes:
-        text: the path as it was given, or `IN_MEMORY`.
-        sha256: hex digest of the picture's bytes; empty where it has none.
+        text: the path as it was given, `UNNAMED_PICTURE` or ``<embedding>``.
+        sha256: hex digest of the picture's bytes; empty if they are unknown.
         candidates: stored paths that the file may have.
         data: the bytes of a picture in memory.
-        indexed: the stored image that it is, if it is one.
-        vector: ``(32,) float32``, once it is known.
-        error: why it has none.
+        indexed: the indexed image that the query is, if any.
+        vector: ``(32,) float32``; None until it is known.
+        error: why there is no vector.
     """
 
     text: str
@@ -62,14 +61,14 @@ class ResolvedQuery:
 
 
 class Resolver:
-    """Finds the vectors of examples.
+    """Finds the vectors of queries.
 
-    The model is only needed, and the backbone only loaded, for images whose content is neither in
-    the collection nor in the feature cache. Pictures in memory leave no trace in that cache.
+    The model is needed, and the backbone loaded, only for images whose content is neither in the
+    collection nor in the feature cache. Pictures in memory are not added to that cache.
     """
 
     def __init__(self, store: VectorStore, working: Working) -> None:
-        """Open the collection and, if it is there, its model.
+        """Open the collection and, if there is one, its model.
 
         Raises:
             StoreError: there is no collection, or it is empty.
@@ -89,127 +88,131 @@ class Resolver:
         try:
             self._model = load_model(working.model)
         except ModelError as error:
-            self._no_model = error
+            self._model_error = error
         else:
             model = ModelRef(self._model.fingerprint, self._model.spec.name)
             require_same_model(info, model, name=store.name)
 
-    def resolve(self, examples: Sequence[QueryLike]) -> list[ResolvedQuery]:
-        """Return each example with its vector, or with the reason why it has none.
+    def resolve(self, queries: Sequence[QueryLike]) -> list[ResolvedQuery]:
+        """Return each query with its vector, or with the reason why it has none.
 
         Raises:
-            ModelError: one must be embedded and there is no model.
+            ModelError: a query must be embedded and there is no model.
             QueryError: an array is neither a picture nor an embedding.
         """
-        resolved = [_identified(one) for one in examples]
-        self._look_up([one for one in resolved if one.vector is None])
-        self._embed([one for one in resolved if one.vector is None and one.error is None])
+        resolved = [_read_query(query) for query in queries]
+        self._look_up([query for query in resolved if query.vector is None])
+        self._embed([query for query in resolved if query.vector is None and query.error is None])
         return resolved
 
-    def twins(self, one: ResolvedQuery, label: str | None) -> list[Point]:
-        """Return the other indexed images with an example's bytes, sorted by path."""
-        if not one.sha256:
+    def identical(self, query: ResolvedQuery, label: str | None) -> list[Point]:
+        """Return the other indexed images with the bytes of a query, sorted by path.
+
+        Args:
+            query: if its bytes are unknown, nothing is identical.
+            label: only of this class; None for all.
+        """
+        if not query.sha256:
             return []
-        own = frozenset((one.indexed.id,)) if one.indexed else frozenset()
-        where = Filter(label=label, sha256=one.sha256, exclude=own)
+        exclude = frozenset((query.indexed.id,)) if query.indexed else frozenset()
+        where = Filter(label=label, sha256=query.sha256, exclude=exclude)
         points = [point for batch in self._store.scan(where, vectors=True) for point in batch]
         return sorted(points, key=lambda point: point.payload.path)
 
     def warm_up(self) -> None:
-        """Load the backbone now instead of with the first new picture."""
+        """Load the backbone now instead of with the first query that needs it."""
         if self._model is not None:
             _ = self._backbone().backbone
 
-    def _look_up(self, examples: Sequence[ResolvedQuery]) -> None:
-        """Take vectors that are stored: under the example's own path, or under a copy's."""
-        ids = {point_id(path) for one in examples for path in one.candidates}
-        points = {one.payload.path: one for one in self._store.fetch(sorted(ids))}
-        for one in examples:
-            if one.error is not None:
+    def _look_up(self, queries: Sequence[ResolvedQuery]) -> None:
+        """Take stored vectors: of the indexed image that a query is, or of an identical one."""
+        ids = {point_id(path) for query in queries for path in query.candidates}
+        points = {point.payload.path: point for point in self._store.fetch(sorted(ids))}
+        for query in queries:
+            if query.error is not None:
                 continue
-            own = _own(one, points)
-            if own is not None:
-                one.indexed, one.vector = own.payload, own.vector
-                one.sha256 = own.payload.sha256
-            elif not one.sha256:
-                one.error = (
+            if point := _find_indexed(query, points):
+                query.indexed, query.vector = point.payload, point.vector
+                query.sha256 = point.payload.sha256
+            elif not query.sha256:
+                query.error = (
                     "neither a file nor an indexed image; a stored path looks like "
-                    f"{self._example()}"
+                    f"{self._any_stored_path()}"
                 )
-            elif twins := self.twins(one, None):
-                one.vector = twins[0].vector
+            elif identical := self.identical(query, None):
+                query.vector = identical[0].vector
 
-    def _example(self) -> str:
+    def _any_stored_path(self) -> str:
         for batch in self._store.scan(vectors=False):
             return batch[0].payload.path
         return "dataset/class/image.jpg"
 
     def _backbone(self) -> FeatureExtractor:
         if self._model is None:
-            raise self._no_model
+            raise self._model_error
         if self._extractor is None:
             self._extractor = self._model.extractor(self._working.features)
         return self._extractor
 
-    def _embed(self, examples: Sequence[ResolvedQuery]) -> None:
-        """Embed what is left: pictures in memory one by one, files all at once."""
-        for one in examples:
-            if one.data is not None:
+    def _embed(self, queries: Sequence[ResolvedQuery]) -> None:
+        """Embed pictures: those in memory one by one, files together."""
+        for query in queries:
+            if query.data is not None:
                 try:
-                    self._set(one, self._backbone().features(one.data))
+                    self._set_vector(query, self._backbone().features(query.data))
                 except ImageError as error:
-                    one.error = str(error)
-        files = {one.text: one for one in examples if one.data is None}
+                    query.error = str(error)
+        files = {query.text: query for query in queries if query.data is None}
         if not files:
             return
 
         def reject(rejected: Rejected) -> None:
             files[rejected.path].error = rejected.reason
 
-        items = [Hashed(Record(text, "", text), one.sha256) for text, one in files.items()]
+        items = [Hashed(Record(text, "", text), query.sha256) for text, query in files.items()]
         for batch in self._backbone().extract(Files(), items, reject=reject):
             for extracted in batch:
-                self._set(files[extracted.item.record.path], extracted.features.vector)
-        for one in examples:  # the same file named twice
-            if one.data is None:
-                one.vector, one.error = files[one.text].vector, files[one.text].error
+                self._set_vector(files[extracted.item.record.path], extracted.features.vector)
+        for query in queries:  # the same file may be named twice
+            if query.data is None:
+                query.vector, query.error = files[query.text].vector, files[query.text].error
 
-    def _set(self, one: ResolvedQuery, features: NDArray[np.float32]) -> None:
+    def _set_vector(self, query: ResolvedQuery, features: NDArray[np.float32]) -> None:
         if self._model is None:
-            raise self._no_model
-        one.vector = self._model.head(features[None])[0]
-        if not one.vector.any():
-            one.error = ZERO
+            raise self._model_error
+        query.vector = self._model.head(features[None])[0]
+        if not query.vector.any():
+            query.error = "the model embeds it to a zero vector: nothing to compare"
 
 
-def _own(one: ResolvedQuery, points: dict[str, Point]) -> Point | None:
-    """Return the indexed image that an example is: same path and, for a file, same bytes."""
-    for path in one.candidates:
+def _find_indexed(query: ResolvedQuery, points: dict[str, Point]) -> Point | None:
+    """Return the indexed image that a query is: same path and, for a file, same bytes."""
+    for path in query.candidates:
         point = points.get(path)
-        if point is not None and one.sha256 in ("", point.payload.sha256):
+        if point is not None and query.sha256 in ("", point.payload.sha256):
             return point
     return None
 
 
-def _identified(example: QueryLike) -> ResolvedQuery:
-    """Read what there is to read of an example."""
-    if isinstance(example, str | Path):
-        return _file(str(example))
-    if isinstance(example, bytes):
-        return ResolvedQuery(IN_MEMORY, hashlib.sha256(example).hexdigest(), data=example)
-    if isinstance(example, Image.Image):
-        return _identified(_png(example))
-    if example.ndim == 1:
-        return _embedding(example)
-    if example.dtype != np.uint8 or example.shape[2:] not in ((), (3,)):
+def _read_query(query: QueryLike) -> ResolvedQuery:
+    """Read the file of a query, or check its picture or embedding."""
+    if isinstance(query, str | Path):
+        return _read_file(str(query))
+    if isinstance(query, bytes):
+        return ResolvedQuery(UNNAMED_PICTURE, hashlib.sha256(query).hexdigest(), data=query)
+    if isinstance(query, Image.Image):
+        return _read_query(_as_png(query))
+    if query.ndim == 1:
+        return _check_embedding(query)
+    if query.dtype != np.uint8 or query.shape[2:] not in ((), (3,)):
         raise QueryError(
             "a picture is an array of shape (height, width, 3) or (height, width) and dtype uint8, "
-            f"received {example.shape} {example.dtype}"
+            f"received {query.shape} {query.dtype}"
         )
-    return _identified(_png(Image.fromarray(example)))
+    return _read_query(_as_png(Image.fromarray(query)))
 
 
-def _embedding(vector: NDArray[Any]) -> ResolvedQuery:
+def _check_embedding(vector: NDArray[Any]) -> ResolvedQuery:
     if vector.shape != (EMBEDDING_DIM,):
         raise QueryError(f"an embedding has shape ({EMBEDDING_DIM},), received {vector.shape}")
     vector = vector.astype(np.float32)
@@ -218,8 +221,8 @@ def _embedding(vector: NDArray[Any]) -> ResolvedQuery:
     return ResolvedQuery("<embedding>", vector=vector)
 
 
-def _png(image: Image.Image) -> bytes:
-    """Return an image, upright, as the bytes of a file: one way in for all pictures."""
+def _as_png(image: Image.Image) -> bytes:
+    """Return an image, upright, as a PNG file, so that all pictures are decoded the same way."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode not in ("RGB", "RGBA", "L", "LA", "P", "I;16"):
         upright = upright.convert("RGB")
@@ -228,8 +231,8 @@ def _png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _file(text: str) -> ResolvedQuery:
-    """Read the file, if there is one, and list the stored paths it may have."""
+def _read_file(text: str) -> ResolvedQuery:
+    """Read the file, if there is one, and list the stored paths that it may have."""
     path = Path(text)
     try:
         text.encode("utf-8")

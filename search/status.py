@@ -1,4 +1,4 @@
-"""What there is: collection, classes, data sets, model, engine, disk use."""
+"""The state of a working folder and its collection: images, model, engine, disk use."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Status:
     """The state of a working folder and its collection.
 
     Attributes:
-        collection: its name.
+        collection: name of the collection.
         location: the folder or server that holds it.
-        engine: engine and version; None where there is no collection.
-        dashboard: address of the Qdrant dashboard; None for the embedded engine, which has none.
-        points: indexed images.
-        classes: indexed images per class.
-        datasets: indexed images per data set.
+        engine: name and version; None without a collection.
+        dashboard: address of the Qdrant dashboard; None for the embedded engine.
+        points: number of indexed images.
+        classes: number of indexed images per class.
+        datasets: number of indexed images per data set.
         model: backbone and fingerprint of the model in the working folder; None without one.
-        fits: whether that model made the collection; None where one of them is missing.
-        pictures: where this machine keeps each data set's pictures.
+        fits: whether that model made the collection; None if either is missing.
+        pictures: where the pictures of each data set are on this machine.
         disk: bytes per part of the working folder.
     """
 
@@ -47,15 +47,15 @@ class Status:
     disk: dict[str, int]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the status as the JSON output has it."""
         return asdict(self)
 
 
 def status(store: VectorStore, working: Working) -> Status:
-    """Look at a store and a working folder; writes nothing.
+    """Return the status of a store and a working folder; write nothing.
 
     Raises:
-        StoreError: the store is damaged, busy or out of reach.
+        StoreError: the store is damaged, busy or unreachable.
     """
     info = store.info()
     try:
@@ -116,7 +116,7 @@ def _megabytes(size: int) -> str:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes below a path; what vanishes meanwhile counts nothing."""
+    """Return the bytes of a file or of all files in a folder; ignore files that vanish."""
     files = path.rglob("*") if path.is_dir() else [path]
     total = 0
     for file in files:

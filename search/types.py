@@ -1,4 +1,4 @@
-"""What a search is asked and what it answers."""
+"""The options of a search, its hits and its result."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from geosim.ingest.schema import SCORE_DIGITS, Payload, ScoredPoint
 from geosim.trainer.errors import QueryError
 
 DEFAULT_K = 10
-"""Hits unless asked otherwise."""
+"""Number of hits if none is given."""
 
-GROUPS = ("class", "dataset")
-"""Payload fields of which a search can give the best hit each."""
+GROUP_FIELDS = ("class", "dataset")
+"""Payload fields by which hits can be grouped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,10 @@ class SearchOptions:
     """Which hits a search returns.
 
     Attributes:
-        k: at most so many; None for `DEFAULT_K`, or for all where there is a ``min_score``.
-        label: only of this class.
-        min_score: only with this cosine or a higher one, -1 to 1.
-        one_per: only the best of each value of a field in `GROUPS`.
+        k: maximum number of hits; None for `DEFAULT_K`, or for all if there is a ``min_score``.
+        label: only hits of this class.
+        min_score: only hits with this cosine or a higher one, -1 to 1.
+        one_per: a field in `GROUP_FIELDS`; only the best hit of each of its values.
     """
 
     k: int | None = None
@@ -32,7 +32,7 @@ class SearchOptions:
     one_per: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be answered.
+        """Check the values.
 
         Raises:
             QueryError: a value is out of range.
@@ -40,14 +40,14 @@ class SearchOptions:
         if self.k is not None and self.k < 1:
             raise QueryError(f"k must be at least 1, received {self.k}")
         if self.min_score is not None and not -1 <= self.min_score <= 1:
-            raise QueryError(f"a score is a cosine, -1 to 1, received {self.min_score}")
-        if self.one_per is not None and self.one_per not in GROUPS:
-            raise QueryError(f"one per what? Received {self.one_per!r}, expected class or dataset")
+            raise QueryError(f"min_score is a cosine, -1 to 1, received {self.min_score}")
+        if self.one_per is not None and self.one_per not in GROUP_FIELDS:
+            raise QueryError(f"one_per must be class or dataset, received {self.one_per!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer.
+    """An indexed image that is like the query.
 
     Attributes:
         rank: from 1.
@@ -55,7 +55,7 @@ class Hit:
         path: stored path.
         label: class.
         id: point id.
-        identical: the file has the very same bytes as the query.
+        identical: whether the file has the same bytes as the query.
     """
 
     rank: int
@@ -68,13 +68,13 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The answer to one query.
+    """The result of one query.
 
     Attributes:
-        query: the path as it was given, or what stands for a picture without one.
-        hits: best first; empty where there is an error.
-        indexed: the stored image that the query is, if it is one.
-        error: why this query has no answer.
+        query: see `ResolvedQuery.text`.
+        hits: best first; empty if there is an error.
+        indexed: the indexed image that the query is, if any.
+        error: why there is no answer; None if there is one.
     """
 
     query: str
@@ -88,8 +88,8 @@ def ranked_hits(matches: Iterable[ScoredPoint], sha256: str, k: int | None) -> t
 
     Args:
         matches: in any order.
-        sha256: hex digest of the query's bytes; empty where it has none.
-        k: at most so many; None for all.
+        sha256: hex digest of the query's bytes; empty if they are unknown.
+        k: maximum number of hits; None for all.
     """
     rows = sorted(
         (match.payload.sha256 != sha256, -_rounded(match.score), match.payload.path, match)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+
 from geosim.trainer.sample.generate import write_sample
 from geosim.trainer.working import Working
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from geosim.trainer.working import Working
 
 ROOT = Path(__file__).parents[1]

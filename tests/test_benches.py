@@ -15,12 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
+
 from geosim.ingest.store.factory import open_store
 from geosim.ingest.sync import sync
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
-
 from tests.benches.children import BenchError
 from tests.benches.frames import chromium
 from tests.benches.page import MOVEMENTS, check

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from geosim.trainer.working import Working
 from PIL import Image
+
+from geosim.trainer.working import Working
 
 Run = Callable[..., Result]
 

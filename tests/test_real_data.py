@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from PIL import Image
+
 from geosim.search.pipeline import DATASET_QUERIES
 from geosim.trainer.data.dataset import hash_records, open_dataset
 from geosim.trainer.working import Working
-from PIL import Image
 
 PER_CLASS = 40
 

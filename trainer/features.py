@@ -19,13 +19,14 @@ from typing import TypeVar
 
 import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
+
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.data.dataset import Hashed, Rejected
 from geosim.trainer.data.images import Prepared, prepare
 from geosim.trainer.data.sources import Source
 from geosim.trainer.errors import ImageError, ModelError
 from geosim.trainer.runtime.backbone import Backbone
-from numpy.typing import NDArray
 
 BATCH = 16
 """Images per backbone call, and per transaction of the cache."""

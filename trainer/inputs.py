@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset, Hashed, Rejected, hash_records
 from geosim.trainer.data.images import prepare
@@ -23,8 +26,6 @@ from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
-from numpy.typing import NDArray
-from tqdm import tqdm
 
 TILE_SIZES = (16, 64)
 """Smallest and largest side in pixels at which a backbone is trained from scratch."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
 from geosim.trainer.backbones.registry import spec_of
 from geosim.trainer.backbones.spec import BackboneSpec, Pretrained
 from geosim.trainer.errors import ModelError

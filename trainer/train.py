@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset, Rejected
 from geosim.trainer.errors import ModelError
@@ -30,7 +32,6 @@ from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.runtime.keras import KerasBackbone
 from geosim.trainer.working import Working
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.messages import tell_rejected

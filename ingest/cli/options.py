@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
 from geosim.ingest.store.factory import open_store
 from geosim.ingest.store.protocol import VectorStore
 from geosim.trainer.working import Working

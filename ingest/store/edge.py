@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import qdrant_edge as edge
+from numpy.typing import NDArray
+
 from geosim.ingest.schema import (
     KEYWORD_FIELDS,
     CollectionInfo,
@@ -29,7 +31,6 @@ from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
-from numpy.typing import NDArray
 
 
 class EdgeStore(VectorStore):

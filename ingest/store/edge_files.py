@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
 from geosim.ingest.schema import ModelRef, check_name
 from geosim.trainer.errors import StoreBusyError, StoreError
 from geosim.trainer.files import replacing

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+
 from geosim.ingest.schema import SCORE_DIGITS, ScoredPoint, VectorQuery
 from geosim.trainer.heads.head import EMBEDDING_DIM
 

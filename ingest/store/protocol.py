@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.ingest.schema import (
     CollectionInfo,
     Filter,
@@ -23,7 +25,6 @@ from geosim.ingest.schema import (
     check_vectors,
 )
 from geosim.ingest.store.exact import exact_top
-from numpy.typing import NDArray
 
 SCAN_BATCH = 4096
 """Points per batch of `VectorStore.scan`: about 1 MB with vectors."""

@@ -13,6 +13,9 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
+from qdrant_client import QdrantClient, models
+
 from geosim.ingest.schema import (
     KEYWORD_FIELDS,
     CollectionInfo,
@@ -28,8 +31,6 @@ from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
 from geosim.ingest.store.server_requests import PAUSE_S, TRIES, open_client, send
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
-from numpy.typing import NDArray
-from qdrant_client import QdrantClient, models
 
 OLDEST_SERVER = (1, 16)
 """First server version with metadata of collections."""

@@ -15,8 +15,6 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import httpx
-from geosim.ingest.store.urls import without_userinfo
-from geosim.trainer.errors import StoreDeniedError, StoreError, StoreUnreachableError
 from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import (
@@ -24,6 +22,9 @@ from qdrant_client.http.exceptions import (
     ResponseHandlingException,
     UnexpectedResponse,
 )
+
+from geosim.ingest.store.urls import without_userinfo
+from geosim.trainer.errors import StoreDeniedError, StoreError, StoreUnreachableError
 
 TIMEOUT_S = 60
 """Seconds to wait for an answer; qdrant-client's default of 5 is too short for large writes."""

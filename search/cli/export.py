@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.messages import tell_export
 from geosim.search.cli.options import k_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+
 from geosim.ingest.cli.ingest import ingest
 from geosim.search.cli.evaluate import evaluate
 from geosim.search.cli.export import export

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from geosim.ingest.cli.ingest import recreate_option, report_ingest
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.messages import tell_export, tell_results
@@ -93,7 +94,7 @@ def _run(
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     with open_from_options(qdrant, collection, working) as store:
-        told = pipeline.StepCallbacks(
+        callbacks = pipeline.StepCallbacks(
             training=tell_training,
             ingest=lambda report: _tell_step(report, store, strict=strict),
             export=tell_export,
@@ -106,7 +107,7 @@ def _run(
             options=pretrained.spec.train_options(**training),
             k=k,
             recreate=recreate,
-            told=told,
+            callbacks=callbacks,
         )
     tell_results(results, form)
     click.echo(f"wrote {working.samples}", err=True)

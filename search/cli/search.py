@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.messages import tell_results
 from geosim.search.cli.options import form_option
@@ -81,7 +82,7 @@ def search(
       geosim search photo.jpg --one-per class
       geosim search a.jpg b.jpg --together --unlike c.jpg
     """  # noqa: D301 - click's mark for text that keeps its lines
-    from geosim.search.explain import explained
+    from geosim.search.explain import explain_results
     from geosim.search.resolver import expand
     from geosim.search.searcher import Searcher
     from geosim.search.types import SearchOptions
@@ -90,13 +91,13 @@ def search(
     with open_from_options(qdrant, collection, working) as store:
         searcher = Searcher(store, working)
         if together or negative:
-            results, explanations = [searcher.together(examples, negative, options)], []
+            results, explanations = [searcher.recommend(examples, negative, options)], []
         else:
             results = list(_with_progress(searcher.search(examples, options), len(examples)))
-            explanations = explained(results, options, store, working)
+            explanations = explain_results(results, options, store, working)
     failed = tell_results(results, form, explanations)
     if sheet is not None and failed < len(results):
-        from geosim.search.render.result_sheet import save_results
+        from geosim.search.render.sheet import save_results
 
         save_results(results, sheet, working)
         click.echo(f"wrote {sheet}", err=True)

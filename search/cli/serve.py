@@ -1,4 +1,4 @@
-"""``geosim serve``: parse, open, listen until Ctrl-C."""
+"""``geosim serve``: listen, and serve the web page until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import click
+
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import working_option
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 HEAD_BYTES = 64 * 2**10
-"""Largest request head: the address of a search by 200 examples has 53 KB."""
+"""Largest request head: the URL of a search by 200 examples has 53 KB."""
 
 SHUTDOWN_SECONDS = 5
-"""Time for answers under way after Ctrl-C."""
+"""Time for running requests after Ctrl-C."""
 
 
 @click.command(cls=Command)
@@ -42,8 +43,8 @@ SHUTDOWN_SECONDS = 5
     metavar="KEY",
     envvar="GEOSIM_SERVE_API_KEY",
     show_envvar=True,
-    help="What visitors must know; needed to listen beyond this machine. Better set in the "
-    "environment, where other users of the machine do not see it.",
+    help="Key that visitors must enter; required with a --host that other machines can reach. "
+    "Prefer the environment, where other users of this machine do not see it.",
 )
 @store_options
 @working_option
@@ -55,10 +56,10 @@ def serve(
     collection: str,
     working: Working,
 ) -> None:
-    """Serve a web page to search with, and to look at the map of the collection.
+    """Serve a web page for searching, with a map of the collection.
 
     Only this machine can open it, unless --host names another address and there is a key. The key
-    and the pictures then cross the network as they are: put a proxy with TLS before it.
+    and the pictures are sent unencrypted: put a proxy with TLS before it.
 
     \b
     Examples:
@@ -66,27 +67,24 @@ def serve(
       geosim serve --port 9000 --qdrant http://localhost:6333
       GEOSIM_SERVE_API_KEY=... geosim serve --host 0.0.0.0
     """  # noqa: D301 - click's mark for text that keeps its lines
+    from geosim.search.web.access import Access
     from geosim.search.web.app import make_app
-    from geosim.search.web.guard import Access
 
     try:
         access = Access(host, api_key or None)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    with (
-        open_from_options(qdrant, collection, working) as store,
-        _listening(host, port) as listener,
-    ):
+    with open_from_options(qdrant, collection, working) as store, _listen(host, port) as listener:
         click.echo("loading the model ...", err=True)
         app = make_app(store, working, access)
-        shown = f"[{host}]" if ":" in host else host
-        click.echo(f"http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends)")
+        url_host = f"[{host}]" if ":" in host else host
+        click.echo(f"http://{url_host}:{listener.getsockname()[1]}/ (Ctrl-C ends)")
         _run(app, listener)
     click.echo("ended", err=True)
-    _leave()
+    _exit()
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
@@ -97,10 +95,10 @@ def _listening(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _leave() -> None:
-    """End the process even where a map is being drawn, which takes minutes and hears no signal.
+def _exit() -> None:
+    """End the process even while a thread computes a map, which takes minutes.
 
-    All is closed by now, and a map is only written once it is whole.
+    The store is closed by now, and a map is written only when it is complete.
     """
     if threading.active_count() > 1:
         sys.stdout.flush()
@@ -109,13 +107,14 @@ def _leave() -> None:
 
 
 def make_server(app: ASGIApp, protocol: type[asyncio.Protocol] | None = None) -> uvicorn.Server:
-    """Return a server for a page; one process, errors alone in its log.
+    """Return a server of one process that logs only errors.
 
     Args:
-        app: the page.
-        protocol: of a connection; None for `TimeLimitedProtocol`.
+        app: the web page.
+        protocol: class of a connection; None for `TimeLimitedProtocol`.
     """
     import uvicorn
+
     from geosim.search.web.protocol import TimeLimitedProtocol
 
     config = uvicorn.Config(
@@ -134,9 +133,9 @@ def make_server(app: ASGIApp, protocol: type[asyncio.Protocol] | None = None) ->
 
 
 def _run(app: ASGIApp, listener: socket.socket) -> None:
-    """Serve until Ctrl-C or a polite kill, and return."""
+    """Serve until SIGINT or SIGTERM, and return."""
     server = make_server(app)
-    # uvicorn ends well, then raises the signal again: the store is still to be closed.
+    # uvicorn raises the signal again after its shutdown; the store is not closed yet.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         server.run(sockets=[listener])

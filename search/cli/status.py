@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import table_or_json_option, working_option
@@ -22,6 +23,7 @@ def status(form: str, qdrant: str | None, collection: str, working: Working) -> 
       geosim status --qdrant http://localhost:6333 --format json
     """  # noqa: D301
     import orjson
+
     from geosim.search.status import render
     from geosim.search.status import status as look
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from geosim.trainer.files import replacing
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from geosim.trainer.files import replacing
 
 
 def confusion_plot(matrix: NDArray[np.int64], classes: Sequence[str], path: Path) -> None:
@@ -17,7 +18,7 @@ def confusion_plot(matrix: NDArray[np.int64], classes: Sequence[str], path: Path
     side = 2.4 + 0.62 * len(classes)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot(xlabel="voted class", ylabel="true class", title="k-NN confusion")
-    # The root brings out what matters: the few queries off the diagonal.
+    # The square root makes the few queries off the diagonal visible.
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
     axes.set_yticks(range(len(classes)), classes)

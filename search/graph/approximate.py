@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.search.graph.neighbours import (
     MARGIN,
     GraphBlock,
@@ -20,7 +22,6 @@ from geosim.search.graph.neighbours import (
     neighbour_graph,
 )
 from geosim.search.graph.ranking import NO_ROW, Gallery, scores_of
-from numpy.typing import NDArray
 
 EXACT_UP_TO = 10_000
 """Vectors that are searched exactly: that takes a fraction of a second. The exact search keeps up

@@ -12,8 +12,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from geosim.search.graph.ranking import SLACK, Gallery
 from numpy.typing import NDArray
+
+from geosim.search.graph.ranking import SLACK, Gallery
 
 PER_ROOT = 2
 """Lists per square root of the number of vectors. With 29,998 embeddings of rock tiles the search

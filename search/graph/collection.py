@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.ingest.schema import point_id
 from geosim.ingest.store.protocol import VectorStore
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.progress import progress_bar
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,13 +15,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.ingest.store.protocol import VectorStore
 from geosim.search.graph.collection import Collection, read_collection
 from geosim.trainer.errors import StoreError
 from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.working import Working
-from numpy.typing import NDArray
 
 TSNE, AXES = "t-SNE 1", "main axes 1"
 """How a map is drawn; another name has it drawn anew. Of 29,998 embeddings of the geological
@@ -147,9 +148,10 @@ def _tsne(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     if spread < 1e-6:  # all equal, but for float32's rounding
         return np.zeros_like(start)
 
-    from geosim.search.graph.neighbours import neighbour_graph
     from openTSNE import TSNEEmbedding, affinity
     from openTSNE.nearest_neighbors import PrecomputedNeighbors
+
+    from geosim.search.graph.neighbours import neighbour_graph
 
     perplexity = min(PERPLEXITY, (len(vectors) - 1) // 3)
     blocks = list(neighbour_graph(vectors, 3 * perplexity))

@@ -12,9 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.search.graph.cells import Lists
 from geosim.search.graph.ranking import Gallery, cut_in_tie, rows_of, scores_of, with_rows
-from numpy.typing import NDArray
 
 BLOCK = 4096
 """Queries at once, or somewhat more."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from geosim.ingest.schema import SCORE_DIGITS
 from numpy.typing import NDArray
+
+from geosim.ingest.schema import SCORE_DIGITS
 
 STEPS: int = 10**SCORE_DIGITS
 """Scores differ by whole steps of 1 / STEPS; scores that are no step apart tie."""

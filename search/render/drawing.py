@@ -1,22 +1,18 @@
-"""The parts a contact sheet is drawn with: colours, framed pictures, lines of text.
-
-Knows nothing of queries and hits: see `search/render/sheet.py`.
-"""
+"""Contact sheets as images: each query beside its hits. Owns the layout; opens no file."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-LAST_SHOWN = "\u052f"
-"""End of the Latin, Greek and Cyrillic blocks, which DejaVu Sans covers."""
-
-FRAME = 3
-"""Width of a picture's frame in pixels."""
+from geosim.search.types import Hit
+from geosim.trainer.errors import QueryError
 
 Colour = tuple[int, int, int]
 PAPER: Colour = (240, 241, 243)
@@ -27,71 +23,177 @@ SLATE_TEXT: Colour = (165, 176, 191)
 INK: Colour = (28, 33, 40)
 MUTED: Colour = (108, 116, 128)
 BACKDROP: Colour = (226, 229, 233)
-# Green and orange of the Okabe-Ito palette, darkened until white text on them is readable; the
-# orange also carries a sign, so that no verdict rests on colour alone.
-SAME: Colour = (0, 128, 94)
-OTHER: Colour = (200, 80, 0)
-NEUTRAL: Colour = (150, 157, 167)
+# Green and orange of the Okabe-Ito palette, darkened until white text on them is readable. A sign
+# accompanies the orange, so that no information is carried by colour alone.
+SAME_CLASS: Colour = (0, 128, 94)
+OTHER_CLASS: Colour = (200, 80, 0)
+UNKNOWN_CLASS: Colour = (150, 157, 167)
+
+COLUMNS = 5
+"""Hits per line."""
+
+# Layout in pixels. Every sheet is OUTER_MARGIN + CARD + OUTER_MARGIN wide.
+PICTURE, QUERY_PICTURE, FRAME = 176, 216, 3
+CAPTION, GAP, PADDING, OUTER_MARGIN, FOOTER = 68, 18, 22, 20, 30
+PANEL = QUERY_PICTURE + 2 * PADDING
+CARD = PANEL + PADDING + COLUMNS * (PICTURE + GAP) - GAP + PADDING
+
+SUPERSAMPLING = 4
+"""Factor at which round shapes are drawn before they are reduced, so that edges are smooth."""
+
+LAST_CHARACTER = "\u052f"
+"""End of the Latin, Greek and Cyrillic blocks, which DejaVu Sans covers."""
 
 
-def framed_picture(
+@dataclass(frozen=True, slots=True)
+class SheetRow:
+    """A query and its hits.
+
+    Attributes:
+        query: path of the file or of the indexed image.
+        label: class of the query, or None if it is unknown.
+        picture: of the query, any size and mode, upright; None if it is not on this machine.
+        hits: best first, each with its picture.
+    """
+
+    query: str
+    label: str | None
+    picture: Image.Image | None
+    hits: Sequence[tuple[Hit, Image.Image | None]]
+
+
+def contact_sheet(rows: Sequence[SheetRow]) -> Image.Image:
+    """Draw every query with all its hits as an RGB image, one row below the other.
+
+    Raises:
+        QueryError: there is no row.
+    """
+    if not rows:
+        raise QueryError("received no query to draw; a contact sheet needs at least one")
+    lines = [-(-len(row.hits) // COLUMNS) for row in rows]
+    least = QUERY_PICTURE + CAPTION + 30
+    heights = [2 * PADDING + max(n * (PICTURE + CAPTION + GAP) - GAP, least) for n in lines]
+    size = (CARD + 2 * OUTER_MARGIN, sum(heights) + OUTER_MARGIN * (len(rows) + 1) + FOOTER)
+    sheet, top = Image.new("RGB", size, PAPER), OUTER_MARGIN
+    for row, height in zip(rows, heights, strict=True):
+        _draw_row(sheet, row, top, height)
+        top += height + OUTER_MARGIN
+    _draw_legend(sheet, top - 4)
+    return sheet
+
+
+def _draw_row(sheet: Image.Image, row: SheetRow, top: int, height: int) -> None:
+    """Draw a card with the dark panel of the query, and the hits line by line."""
+    mask = _rounded_mask(CARD, height, 12)
+    sheet.paste(LINE, (OUTER_MARGIN, top), mask)
+    sheet.paste(WHITE, (OUTER_MARGIN + 1, top + 1), _rounded_mask(CARD - 2, height - 2, 11))
+    sheet.paste(SLATE, (OUTER_MARGIN, top), mask.crop((0, 0, PANEL, height)))
+
+    left, y = OUTER_MARGIN + PADDING, top + PADDING
+    _draw_text(sheet, (left, y - 4), "QUERY", 13, SLATE_TEXT)
+    if row.label is not None and row.hits:
+        share = f"{sum(hit.label == row.label for hit, _ in row.hits)} of {len(row.hits)}"
+        at = (left + QUERY_PICTURE, y - 4)
+        _draw_text(sheet, at, f"{share} same class", 13, SLATE_TEXT, "ra")
+    _draw_picture(sheet, row.picture, (left, y + 20), QUERY_PICTURE, SLATE_TEXT)
+    y += 20 + QUERY_PICTURE + 12
+    if row.label is not None:
+        _draw_text(sheet, (left, y), _shorten(row.label, 18, QUERY_PICTURE), 18, WHITE)
+        y += 26
+    _draw_text(sheet, (left, y), _shorten(row.query, 13, QUERY_PICTURE), 13, SLATE_TEXT)
+
+    left, y = OUTER_MARGIN + PANEL + PADDING, top + PADDING
+    if not row.hits:
+        _draw_text(sheet, (left, y), "no hits", 18, MUTED)
+    for i, (hit, picture) in enumerate(row.hits):
+        line, column = divmod(i, COLUMNS)
+        at = (left + column * (PICTURE + GAP), y + line * (PICTURE + CAPTION + GAP))
+        _draw_hit(sheet, hit, picture, row.label, at)
+
+
+def _draw_hit(
+    sheet: Image.Image,
+    hit: Hit,
+    picture: Image.Image | None,
+    query_label: str | None,
+    at: tuple[int, int],
+) -> None:
+    """Draw a framed picture with its caption: rank and score, class, path."""
+    x, y, right = at[0], at[1] + PICTURE + 7, at[0] + PICTURE
+    frame, text = UNKNOWN_CLASS, MUTED
+    if query_label is not None:
+        frame = text = SAME_CLASS if hit.label == query_label else OTHER_CLASS
+    _draw_picture(sheet, picture, at, PICTURE, frame)
+    if frame == OTHER_CLASS:
+        _draw_unequal_sign(sheet, (right - 30, at[1] + 8), 22)
+    _draw_text(sheet, (x, y), str(hit.rank), 17, INK)
+    _draw_text(sheet, (right, y), f"{hit.score:.4f}", 17, INK, "ra")
+    if hit.identical:
+        badge = x + int(_font("", 17).getlength(str(hit.rank))) + 8
+        sheet.paste(INK, (badge, y + 1), _rounded_mask(62, 18, 9))
+        _draw_text(sheet, (badge + 31, y + 10), "identical", 12, WHITE, "mm")
+    _draw_text(sheet, (x, y + 23), _shorten(hit.label, 15, PICTURE), 15, text)
+    _draw_text(sheet, (x, y + 43), _shorten(hit.path, 12, PICTURE), 12, MUTED)
+
+
+def _draw_legend(sheet: Image.Image, top: int) -> None:
+    """Explain frames, sign and score below the last row."""
+    x = OUTER_MARGIN + 4
+    sheet.paste(SAME_CLASS, (x, top + 2), _rounded_mask(16, 16, 4))
+    sheet.paste(PAPER, (x + 3, top + 5), _rounded_mask(10, 10, 2))
+    _draw_text(sheet, (x + 24, top), "class of the query", 14, MUTED)
+    _draw_unequal_sign(sheet, (x + 165, top + 1), 18)
+    _draw_text(sheet, (x + 191, top), "another class", 14, MUTED)
+    note = "score: cosine similarity, 1 is the same direction"
+    _draw_text(sheet, (sheet.width - OUTER_MARGIN - 4, top), note, 14, MUTED, "ra")
+
+
+def _draw_picture(
     sheet: Image.Image, picture: Image.Image | None, at: tuple[int, int], side: int, frame: Colour
 ) -> None:
-    """Draw a picture, or a note that there is none, in a square frame with round corners."""
+    """Draw a picture, whole and in proportion, or a note that it is missing, in a square frame."""
     inner = side - 2 * FRAME
     tile = Image.new("RGB", (inner, inner), BACKDROP)
     if picture is None:
-        draw = ImageDraw.Draw(tile)
-        for line, text in enumerate(("picture not", "on this machine")):
-            x = (inner - text_width(text, 14)) / 2
-            write(draw, (x, inner / 2 - 18 + 18 * line), text, 14, MUTED)
+        note = "picture not\non this machine"
+        _draw_text(tile, (inner / 2, inner / 2), note, 14, MUTED, "mm")
     else:
-        fitted = _fitted(picture, inner)
-        tile.paste(fitted, ((inner - fitted.width) // 2, (inner - fitted.height) // 2))
-    sheet.paste(frame, at, rounded_mask(side, side, 8))
-    sheet.paste(tile, (at[0] + FRAME, at[1] + FRAME), rounded_mask(inner, inner, 6))
+        if picture.has_transparency_data:
+            layer = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        # Not ImageOps.pad: it loses a picture that is hundreds of times as long as wide.
+        scale = inner / max(picture.size)
+        width, height = (max(1, round(scale * length)) for length in picture.size)
+        fitted = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+        tile.paste(fitted, ((inner - width) // 2, (inner - height) // 2))
+    sheet.paste(frame, at, _rounded_mask(side, side, 8))
+    sheet.paste(tile, (at[0] + FRAME, at[1] + FRAME), _rounded_mask(inner, inner, 6))
 
 
-def _fitted(picture: Image.Image, side: int) -> Image.Image:
-    """Return the whole picture, in proportion, as RGB with its longer side ``side`` pixels."""
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        picture = Image.new("RGB", layer.size, WHITE)
-        picture.paste(layer, mask=layer.getchannel("A"))
-    scale = side / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+def _draw_unequal_sign(sheet: Image.Image, at: tuple[int, int], side: int) -> None:
+    """Draw the sign of another class."""
+    sheet.paste(WHITE, (at[0] - 1, at[1] - 1), _rounded_mask(side + 2, side + 2, side // 2 + 1))
+    sheet.paste(OTHER_CLASS, at, _rounded_mask(side, side, side // 2))
+    _draw_text(sheet, (at[0] + side / 2, at[1] + side / 2), "≠", side, WHITE, "mm")
 
 
-def unequal_sign(sheet: Image.Image, at: tuple[int, int], side: int) -> None:
-    """Draw the sign of another class, a white "not equal" on a disc; the font has no such glyph."""
-    big = side * 4
-    disc = Image.new("RGB", (big, big), OTHER)
-    draw = ImageDraw.Draw(disc)
-    for y in (0.40, 0.60):
-        draw.line((0.27 * big, y * big, 0.73 * big, y * big), WHITE, big // 10)
-    draw.line((0.38 * big, 0.76 * big, 0.62 * big, 0.24 * big), WHITE, big // 10)
-    sheet.paste(WHITE, (at[0] - 1, at[1] - 1), rounded_mask(side + 2, side + 2, side // 2 + 1))
-    sheet.paste(disc.resize((side, side)), at, rounded_mask(side, side, side // 2))
-
-
-def rounded_mask(width: int, height: int, radius: int) -> Image.Image:
-    """Return a mask, mode L: a filled rectangle with smooth round corners."""
-    big = Image.new("L", (8 * radius, 8 * radius))
-    ImageDraw.Draw(big).ellipse((0, 0, 8 * radius - 1, 8 * radius - 1), 255)
-    disc = big.resize((2 * radius, 2 * radius), Image.Resampling.BOX)
+def _rounded_mask(width: int, height: int, radius: int) -> Image.Image:
+    """Return a filled rectangle with smooth round corners as a mask, mode L."""
+    ends = Image.new("L", (SUPERSAMPLING * width, SUPERSAMPLING * 2 * radius))
+    box = (0, 0, ends.width - 1, ends.height - 1)
+    ImageDraw.Draw(ends).rounded_rectangle(box, SUPERSAMPLING * radius, 255)
+    ends = ends.reduce(SUPERSAMPLING)
     mask = Image.new("L", (width, height), 255)
-    for x, right in ((0, 0), (width - radius, radius)):
-        for y, down in ((0, 0), (height - radius, radius)):
-            mask.paste(disc.crop((right, down, right + radius, down + radius)), (x, y))
+    mask.paste(ends.crop((0, 0, width, radius)), (0, 0))
+    mask.paste(ends.crop((0, radius, width, 2 * radius)), (0, height - radius))
     return mask
 
 
 @lru_cache(maxsize=32)
-def _font(size: int, *, ascii_only: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _load_font(size: int, *, ascii_only: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Return a font that comes with a library, so that a sheet looks the same on every machine.
 
-    Pillow's own knows ASCII alone; Matplotlib's DejaVu Sans knows most European scripts.
+    Pillow's own covers ASCII only; Matplotlib's DejaVu Sans covers most European scripts.
     """
     package = find_spec("matplotlib")
     if ascii_only or package is None or package.origin is None:
@@ -100,44 +202,38 @@ def _font(size: int, *, ascii_only: bool) -> ImageFont.FreeTypeFont | ImageFont.
     return ImageFont.truetype(folder / "DejaVuSans.ttf", size)
 
 
-def _font_for(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return _font(size, ascii_only=text.replace("…", "").isascii())
+def _font(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return _load_font(size, ascii_only=text.replace("…", "").isascii())
 
 
-def text_width(text: str, size: int) -> float:
-    """Return the width of one line of text in pixels."""
-    return _font_for(text, size).getlength(text)
-
-
-def write(
-    draw: ImageDraw.ImageDraw,
+def _draw_text(
+    image: Image.Image,
     at: tuple[float, float],
     text: str,
     size: int,
     colour: Colour,
-    *,
-    right: bool = False,
+    anchor: str = "la",
 ) -> None:
-    """Write one line with its top left, or top right, corner at ``at``."""
-    draw.text(at, text, colour, _font_for(text, size), anchor="ra" if right else "la")
+    """Draw text; ``anchor`` names the point of it that is at ``at``, as in Pillow."""
+    font = _font(text, size)
+    ImageDraw.Draw(image).text(at, text, colour, font, anchor=anchor, align="center")
 
 
-def shortened(text: str, size: int, width: int) -> str:
-    """Return ``text`` as the fonts can show it, shortened until it is at most ``width`` wide.
+def _shorten(text: str, size: int, width: int) -> str:
+    """Return ``text`` as the fonts can show it, at most ``width`` pixels wide.
 
-    Leading folders of a path go first, then the middle of what is left. Control characters, and
-    scripts beyond those of `LAST_SHOWN`, become ``?``.
+    Leading folders of a path are cut first, then the middle of what remains. Control characters
+    and characters after `LAST_CHARACTER` become ``?``.
     """
-    plain = unicodedata.normalize("NFC", text)
-    plain = "".join(c if c.isprintable() and c <= LAST_SHOWN else "?" for c in plain)
-    shown = plain
-    # Text of more characters than pixels is not worth measuring: a path may have hundreds of parts.
-    while "/" in plain and (len(shown) > width or text_width(shown, size) > width):
-        plain = plain.partition("/")[2]
-        shown = f"…/{plain}"
-    keep = min(len(shown), width) // 2  # no character is narrower than a pixel
-    whole = shown
-    while text_width(shown, size) > width:
-        shown = f"{whole[:keep]}…{whole[-keep:]}"
-        keep -= 1
-    return shown
+    text = unicodedata.normalize("NFC", text)
+    text = "".join(c if c.isprintable() and c <= LAST_CHARACTER else "?" for c in text)
+
+    def fits(shown: str) -> bool:
+        # No character is narrower than a pixel; measuring a very long text is slow.
+        return len(shown) <= width and _font(shown, size).getlength(shown) <= width
+
+    parts = text.split("/")
+    choices = [text, *(f"…/{'/'.join(parts[start:])}" for start in range(1, len(parts)))]
+    last, most = choices[-1], min(len(choices[-1]), width) // 2
+    choices += [f"{last[:kept]}…{last[-kept:]}" for kept in range(most, 0, -1)]
+    return next(filter(fits, choices))

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
-from geosim.search.explain import UNUSUAL, Explanation
+
+from geosim.search.explain import NOVEL_SHARE, Explanation
 from geosim.search.types import Result
 
 HEADINGS = ("rank", "score", "class", "path")
 
 
 def as_json(result: Result, explanation: Explanation | None = None) -> dict[str, Any]:
-    """Return a result as the JSON contract has it; of an indexed query only the votes."""
+    """Return a result as JSON; the explanation of an indexed query is only its votes."""
     answer: dict[str, Any] = {
         "query": result.query,
         "hits": [
@@ -44,34 +45,34 @@ def _explanation(explanation: Explanation, *, indexed: bool) -> dict[str, Any]:
         "votes": votes,
         "predicted": explanation.predicted,
         "confidence": round(explanation.confidence, 4),
-        "unlike": explanation.unlike,
-        "best": explanation.best,
-        "usual": explanation.usual,
+        "unlike": explanation.is_novel,
+        "best": explanation.best_score,
+        "usual": explanation.threshold,
     }
 
 
 def render(
-    results: Sequence[Result], form: str, explanations: Sequence[Explanation | None] = ()
+    results: Sequence[Result], output_format: str, explanations: Sequence[Explanation | None] = ()
 ) -> Iterable[str]:
     """Yield results as text, piece by piece.
 
     Args:
         results: in the order to print.
-        form: ``table``, ``json`` (one array) or ``jsonl`` (a line per query).
-        explanations: one per result, or none at all.
+        output_format: ``table``, ``json`` (one array) or ``jsonl`` (a line per query).
+        explanations: one per result, or empty.
     """
     pairs = list(zip(results, explanations or [None] * len(results), strict=True))
-    if form == "json":
+    if output_format == "json":
         answers = [as_json(*pair) for pair in pairs]
         yield orjson.dumps(answers, option=orjson.OPT_INDENT_2).decode()
-    elif form == "jsonl":
+    elif output_format == "jsonl":
         yield from (orjson.dumps(as_json(*pair)).decode() for pair in pairs)
     else:
-        yield from (table(one, why) for one, why in pairs if one.error is None)
+        yield from (table(*pair) for pair in pairs if pair[0].error is None)
 
 
 def table(result: Result, explanation: Explanation | None = None) -> str:
-    """Return one result as an aligned table under its query, what explains it below."""
+    """Return one result as an aligned table below its query, followed by its explanation."""
     title = printable(result.query)
     if result.indexed is not None:
         title += f"  (indexed, {printable(result.indexed.label)})"
@@ -95,20 +96,21 @@ def table(result: Result, explanation: Explanation | None = None) -> str:
 
 
 def _lines(explanation: Explanation, *, indexed: bool) -> list[str]:
-    """Return the votes and, of a new picture, what it is taken for or that nothing is like it."""
+    """Return the votes and, for a query that is not indexed, the prediction or that it is novel."""
     votes = ", ".join(f"{printable(vote.label)} {vote.votes}" for vote in explanation.votes)
     lines = [f"votes: {votes}"]
-    if explanation.unlike:
+    if explanation.is_novel:
         lines.append(
-            f"unlike anything here: best score {explanation.best:.4f}; {1 - UNUSUAL:.0%} of the "
-            f"indexed images have one of {explanation.usual:.4f} or more"
+            f"unlike anything here: best score {explanation.best_score:.4f}; "
+            f"{1 - NOVEL_SHARE:.0%} of the indexed images have one of {explanation.threshold:.4f} "
+            "or more"
         )
     elif not indexed:
-        label, sure = printable(explanation.predicted), explanation.confidence
-        lines.append(f"predicted: {label}, {int(100 * sure)}% sure")
+        percent = int(100 * explanation.confidence)
+        lines.append(f"predicted: {printable(explanation.predicted)}, {percent}% sure")
     return lines
 
 
 def printable(text: str) -> str:
-    """Return ``text`` with control characters escaped: a file name must not drive a terminal."""
+    """Return ``text`` with control characters escaped: a file name must not control a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,36 +1,30 @@
-"""The web page as an ASGI application: its parts put together, its errors as JSON.
-
-web_guard    who may ask, how much, how fast; security headers
-web_api      the JSON API
-web_static   the page's own files
-"""
+"""The web page and its JSON API as one ASGI application."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import anyio
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from geosim.ingest.store.protocol import VectorStore
-from geosim.search.web.api import UPLOAD_BYTES, UPLOAD_PATH, Api
-from geosim.search.web.assets import static_routes
-from geosim.search.web.guard import COOKIE, Access, Guard
-from geosim.search.web.models import Failure, Key
-from geosim.search.web.pictures import TooManyPixelsError
-from geosim.trainer.errors import GeosimError, ImageError, ModelError, QueryError
-from geosim.trainer.working import Working
+from fastapi import FastAPI, Security
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
-BODY_SECONDS = 30.0
-"""Time for a whole request body: 32 MiB at 9 Mbit/s."""
+from geosim.ingest.store.protocol import VectorStore
+from geosim.search.web.access import BEARER, SESSION, Access, AccessMiddleware
+from geosim.search.web.api import UPLOAD_BYTES, UPLOAD_PATH, Api
+from geosim.search.web.errors import HANDLERS
+from geosim.search.web.headers import SecurityHeaders
+from geosim.search.web.limits import BodyLimit, RequestLimit
+from geosim.search.web.models import Failure
+from geosim.search.web.pages import add_pages
+from geosim.trainer.working import Working
 
-_log = logging.getLogger("uvicorn.error")
+BODY_SECONDS = 30.0
+"""Time for an upload: 32 MiB at 9 Mbit/s."""
 
 
 def make_app(
@@ -41,8 +35,8 @@ def make_app(
     Args:
         store: an open store; the caller closes it after the server has ended.
         working: the working folder.
-        access: who may ask.
-        body_seconds: time for a whole request body.
+        access: rules of access.
+        body_seconds: time for an upload.
 
     Raises:
         StoreError: there is no collection, or it is empty.
@@ -53,7 +47,7 @@ def make_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with anyio.create_task_group() as background:
-            background.start_soon(api.measure)
+            background.start_soon(api.measure_novelty)
             yield
             background.cancel_scope.cancel()
 
@@ -67,64 +61,18 @@ def make_app(
         redoc_url=None,
         redirect_slashes=False,
         responses={"4XX": {"model": Failure}},
+        exception_handlers=HANDLERS,
+        middleware=[
+            Middleware(ExceptionMiddleware, handlers={HTTPException: HANDLERS[HTTPException]}),
+            Middleware(RequestLimit),
+            Middleware(AccessMiddleware, access=access),
+            Middleware(BodyLimit, limits={UPLOAD_PATH: (UPLOAD_BYTES, body_seconds)}),
+        ],
     )
-    app.include_router(api.routes())
-    app.include_router(static_routes())
+    # `AccessMiddleware` checks the key; these dependencies document it.
+    security = [Security(BEARER), Security(SESSION)] if access.needs_key else []
+    app.include_router(api.routes(), dependencies=security)
     if access.needs_key:
-        app.post("/login", status_code=204, include_in_schema=False)(_login(access))
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(GeosimError, _failed)
-    app.add_exception_handler(Exception, _broken)
-    return Guard(app, access, {UPLOAD_PATH: UPLOAD_BYTES}, body_seconds)
-
-
-def _login(access: Access) -> Callable[[Key], Response]:
-    def login(key: Key) -> Response:
-        """Give a browser a cookie for the key."""
-        if not access.opens(key.key):
-            return _error(401, "this is not the key")
-        response = Response(status_code=204)
-        response.set_cookie(COOKIE, access.cookie, httponly=True, samesite="strict")
-        return response
-
-    return login
-
-
-def _error(status: int, text: str) -> JSONResponse:
-    return JSONResponse({"error": text}, status)
-
-
-def _invalid(_: Request, error: Exception) -> Response:
-    """Name what is wrong with each field; what was received is not repeated."""
-    details = error.errors() if isinstance(error, RequestValidationError) else []
-    told = [
-        ".".join(str(part) for part in detail["loc"][1:]) + ": " + str(detail["msg"])
-        for detail in details
-    ]
-    return _error(422, "; ".join(told))
-
-
-def _refused(_: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    response = _error(error.status_code, error.detail)
-    response.headers.update(error.headers or {})
-    return response
-
-
-def _failed(_: Request, error: Exception) -> Response:
-    """Tell an error of ours; what names this machine's folders is for its own eyes."""
-    if isinstance(error, TooManyPixelsError):
-        return _error(413, str(error))
-    if isinstance(error, (ImageError, QueryError)):
-        return _error(422, str(error))
-    _log.error("%s", error)
-    if isinstance(error, ModelError):
-        return _error(503, "there is no model here: only indexed images can be searched from")
-    return _error(503, "the collection cannot be read at the moment")
-
-
-def _broken(_: Request, __: Exception) -> Response:
-    """Answer after a bug; the server's log has the traceback."""
-    return _error(500, "the server failed; its log says why")
+        app.include_router(access.login_routes())
+    add_pages(app)
+    return SecurityHeaders(app)  # outermost, so that the headers are on errors too

@@ -1,6 +1,6 @@
-"""The JSON of the web page's API, in and out; its documentation is made from this.
+"""Requests and responses of the JSON API, from which its documentation is made.
 
-Owns names, bounds and descriptions of fields. Does nothing.
+Owns names, bounds and descriptions of fields.
 """
 
 from __future__ import annotations
@@ -8,16 +8,17 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from geosim.ingest.schema import Payload
-from geosim.search.explain import Explanation
-from geosim.search.types import Hit, SearchOptions
 from pydantic import BaseModel, ConfigDict, Field
 
-MOST_HITS = 1000
-"""Hits of one answer."""
+from geosim.ingest.plan import IMAGE_ROUTE
+from geosim.ingest.schema import Payload
+from geosim.search.types import Hit, SearchOptions
 
-MOST_EXAMPLES = 100
-"""Examples of a search by several, each way."""
+MAX_HITS = 1000
+"""Hits of one search."""
+
+MAX_EXAMPLES = 100
+"""Positive examples of a search by several images; negative ones as well."""
 
 Id = Annotated[UUID, Field(description="Id of an indexed image.")]
 
@@ -30,8 +31,8 @@ class SearchParameters(BaseModel):
     k: int | None = Field(
         default=None,
         ge=1,
-        le=MOST_HITS,
-        description="At most so many hits: 10 unless given, or 1,000 where there is a min_score.",
+        le=MAX_HITS,
+        description="Maximum number of hits: 10 by default, or 1,000 with a min_score.",
     )
     label: str | None = Field(default=None, alias="class", description="Only hits of this class.")
     min_score: float | None = Field(
@@ -39,35 +40,35 @@ class SearchParameters(BaseModel):
         ge=-1,
         le=1,
         allow_inf_nan=False,
-        description="Only hits with this cosine or a higher one.",
+        description="Only hits with this score or a higher one.",
     )
     one_per: Literal["class", "dataset"] | None = Field(
         default=None, description="Only the best hit of each class or data set."
     )
 
     def options(self) -> SearchOptions:
-        """Return it as a search takes it."""
-        k = MOST_HITS if self.k is None and self.min_score is not None else self.k
+        """Return the parameters as the searcher takes them."""
+        k = MAX_HITS if self.k is None and self.min_score is not None else self.k
         return SearchOptions(k, self.label, self.min_score, self.one_per)
 
 
 class UploadedImage(BaseModel):
-    """A picture that was uploaded before, and is not kept: its embedding stands for it."""
+    """A picture that was uploaded before, by its embedding; the file itself is not kept."""
 
     model_config = ConfigDict(extra="forbid")
 
     embedding: str = Field(
-        max_length=171, description="The embedding as an answer gave it: 171 characters."
+        max_length=171, description="The embedding that a search returned: 171 characters."
     )
     sha256: str = Field(
         default="",
         pattern="^([0-9a-f]{64})?$",
-        description="Hex digest of the picture's bytes, so that identical images are marked.",
+        description="Hex digest of the file, with which identical images are marked.",
     )
     model: str = Field(
         default="",
         max_length=64,
-        description="The model that made it, as the answer gave it: another one's is refused.",
+        description="The model that the search returned with it; another model is refused.",
     )
 
 
@@ -76,24 +77,24 @@ class ByEmbedding(UploadedImage, SearchParameters):
 
 
 class Examples(SearchParameters):
-    """A search by several images: like these, not like those."""
+    """A search by several images."""
 
     positive: list[Id | UploadedImage] = Field(
-        min_length=1, max_length=MOST_EXAMPLES, description="Like these, indexed or uploaded."
+        min_length=1, max_length=MAX_EXAMPLES, description="Images that hits are similar to."
     )
     negative: list[Id | UploadedImage] = Field(
-        default=[], max_length=MOST_EXAMPLES, description="Not like these."
+        default=[], max_length=MAX_EXAMPLES, description="Images that hits are unlike."
     )
 
 
-class Key(BaseModel):
-    """What opens a page that has a key."""
+class Login(BaseModel):
+    """The key of the server."""
 
     key: str
 
 
 class Failure(BaseModel):
-    """Why there is no answer."""
+    """An error and its reason."""
 
     error: str
 
@@ -104,84 +105,91 @@ class StoredImage(BaseModel):
     id: str
     path: str
     label: str = Field(serialization_alias="class")
-    picture: str = Field(description="Where its picture is; add ?side= for another size.")
+    picture: str = Field(description="Path of its picture; add ?side= for another size.")
 
     @classmethod
     def of(cls, payload: Payload) -> StoredImage:
-        """Tell of a stored image."""
-        return cls(
-            id=payload.id, path=payload.path, label=payload.label, picture=address(payload.id)
-        )
+        """Convert the payload of a point."""
+        picture = IMAGE_ROUTE + payload.id
+        return cls(id=payload.id, path=payload.path, label=payload.label, picture=picture)
 
 
 class HitAnswer(StoredImage):
-    """An indexed image that looks like the query."""
+    """An indexed image that is similar to the query."""
 
     rank: int = Field(description="From 1.")
-    score: float = Field(description="Cosine, -1 to 1, at six decimals.")
-    identical: bool = Field(description="Whether the file has the query's very bytes.")
+    score: float = Field(description="Cosine similarity, -1 to 1, to six decimals.")
+    identical: bool = Field(description="Whether its file is identical to the query's.")
+
+    @classmethod
+    def of_hit(cls, hit: Hit) -> HitAnswer:
+        """Convert a hit."""
+        return cls(
+            id=hit.id,
+            path=hit.path,
+            label=hit.label,
+            picture=IMAGE_ROUTE + hit.id,
+            rank=hit.rank,
+            score=hit.score,
+            identical=hit.identical,
+        )
 
 
 class VoteAnswer(BaseModel):
     """One class among the nearest images."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     label: str = Field(serialization_alias="class")
     votes: int
-    share: float = Field(description="0 to 1, votes weighed by score.")
+    share: float = Field(description="Share of the votes weighted by score, 0 to 1.")
 
 
 class ExplanationAnswer(BaseModel):
-    """What the ten nearest images of all classes say of the query, whatever was asked for."""
+    """What the ten nearest images of all classes say about the query, whatever the filters are."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     votes: list[VoteAnswer]
-    predicted: str = Field(description="The class with most votes.")
-    confidence: float = Field(description="Its share, 0 to 1.")
-    unlike: bool = Field(description="The query is less like any image than nearly all here are.")
+    predicted: str = Field(description="The class with the highest share; empty without hits.")
+    confidence: float = Field(description="0 to 1; about this share of predictions is right.")
+    unlike: bool = Field(
+        description="Whether the best score is below the usual one and no hit is identical."
+    )
     best: float = Field(description="The best score.")
     usual: float | None = Field(
-        description="The best score that nearly all images here reach; null while it is measured."
+        description="The best score that 99 % of the indexed images reach; null while it is "
+        "measured, and unless the query is a new picture."
     )
-
-    @classmethod
-    def of(cls, told: Explanation) -> ExplanationAnswer:
-        """Tell of an explanation."""
-        return cls(
-            votes=[VoteAnswer(label=v.label, votes=v.votes, share=v.share) for v in told.votes],
-            predicted=told.predicted,
-            confidence=told.confidence,
-            unlike=told.unlike,
-            best=told.best,
-            usual=told.usual,
-        )
 
 
 class Answer(BaseModel):
-    """The answer to a search."""
+    """The result of a search."""
 
     hits: list[HitAnswer] = Field(description="Best first.")
     explanation: ExplanationAnswer
     query: StoredImage | None = Field(
-        default=None, description="The query, where it is an indexed image."
+        default=None, description="The query, if it is an indexed image."
     )
     embedding: str | None = Field(
         default=None,
-        description="The query's 32 little-endian float32 as base64url without padding, for a "
-        "link to this search; null where the query is several images.",
+        description="The query's embedding, for a link to this search: 32 little-endian float32 as "
+        "base64url without padding; null for several images.",
     )
     sha256: str | None = Field(
-        default=None, description="Hex digest of the uploaded picture's bytes."
+        default=None, description="Hex digest of the query's file; null for several images."
     )
     model: str = Field(default="", description="The model that made the embedding.")
     positive: list[StoredImage | UploadedImage] = Field(
-        default=[], description="The examples of a search by several, as they were named."
+        default=[], description="The positive examples of a search by several images."
     )
     negative: list[StoredImage | UploadedImage] = Field(
-        default=[], description="Its counter-examples."
+        default=[], description="Its negative examples."
     )
 
 
 class Count(BaseModel):
-    """The number of indexed images with one value."""
+    """The number of indexed images with one value of a field."""
 
     name: str
     count: int
@@ -195,44 +203,26 @@ class ModelAnswer(BaseModel):
 
 
 class CollectionAnswer(BaseModel):
-    """What there is to search in."""
+    """The collection and the limits of uploads."""
 
     name: str
-    points: int = Field(description="Indexed images.")
+    points: int = Field(description="Number of indexed images.")
     classes: list[Count]
     datasets: list[Count]
     model: ModelAnswer
     engine: str
-    version: str = Field(description="Of geosim.")
-    upload_bytes: int = Field(description="Most bytes of an uploaded picture.")
-    upload_pixels: int = Field(description="Most pixels of an uploaded picture.")
-    examples: int = Field(description="Most examples of a search by several, each way.")
+    version: str = Field(description="Version of geosim.")
+    upload_bytes: int = Field(description="Maximum bytes of an upload.")
+    upload_pixels: int = Field(description="Maximum pixels of an upload.")
+    examples: int = Field(description="Maximum number of positive examples, and of negative ones.")
 
 
 class MapAnswer(BaseModel):
-    """All indexed images as points; all lists but classes are in the same order."""
+    """All indexed images as points; every list except classes has one item per image."""
 
     classes: list[str]
-    labels: list[int] = Field(description="Places in classes.")
+    labels: list[int] = Field(description="Index into classes.")
     ids: list[str]
     paths: list[str]
     x: list[float] = Field(description="0 to 1, left to right.")
     y: list[float] = Field(description="0 to 1, top to bottom.")
-
-
-def address(id_: str) -> str:
-    """Return where the picture of an indexed image is served."""
-    return f"/api/images/{id_}"
-
-
-def hit_answer(hit: Hit) -> HitAnswer:
-    """Tell of a hit."""
-    return HitAnswer(
-        id=hit.id,
-        path=hit.path,
-        label=hit.label,
-        picture=address(hit.id),
-        rank=hit.rank,
-        score=hit.score,
-        identical=hit.identical,
-    )

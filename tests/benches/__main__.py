@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from geosim.trainer.cli.command import INTERRUPTED
-from geosim.trainer.cli.command import Command
-from geosim.trainer.errors import GeosimError
 
+from geosim.trainer.cli.command import INTERRUPTED, Command
+from geosim.trainer.errors import GeosimError
 from tests.benches import machine, report
 from tests.benches.plot import growth_plot
 from tests.benches.results import Settings

@@ -21,8 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from geosim.trainer.errors import GeosimError
 from tqdm import tqdm
+
+from geosim.trainer.errors import GeosimError
 
 ROOT = Path(__file__).parents[2]
 """The checkout."""

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.trainer.backbones.registry import build, choose, spec_of
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.keras import KerasBackbone, import_keras
-from numpy.typing import NDArray
-
 from tests.benches.children import BenchError, Worker, in_child
 from tests.benches.prepared import pixels
 from tests.benches.results import (

@@ -128,6 +128,7 @@ def save_vectors(working: Path, file: Path) -> int:
 def ours(working: Path, output: Path) -> Callable[[], Outcome]:
     """Build this project's contender: a collection on disk to two files on disk."""
     import orjson
+
     from geosim.ingest.store.factory import open_store
     from geosim.search.graph.export import export
 

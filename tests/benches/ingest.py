@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.data.images import prepare
 from geosim.trainer.features import DECODERS
 from geosim.trainer.model import load_model
-from numpy.typing import NDArray
-
 from tests.benches.children import BenchError, Worker, command
 from tests.benches.prepared import copied, pictures, working_folder
 from tests.benches.results import (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from geosim.trainer.working import Working
-
 from tests.benches import synthetic
 from tests.benches.children import in_child, peak_of
 from tests.benches.growth import K
@@ -69,6 +68,7 @@ def export(folder: Path, approximate: bool) -> None:
 def store_alone(folder: Path, size: int) -> None:
     """Store the points through the engine, one batch in memory at a time."""
     import qdrant_edge as edge
+
     from geosim.ingest.schema import KEYWORD_FIELDS
     from geosim.ingest.sync import UPSERT_BATCH
     from geosim.trainer.heads.head import EMBEDDING_DIM
@@ -95,6 +95,7 @@ def store_alone(folder: Path, size: int) -> None:
 def read_alone(folder: Path, size: int) -> None:
     """Read what `store_alone` stored, one batch in memory at a time."""
     import qdrant_edge as edge
+
     from geosim.ingest.store.protocol import SCAN_BATCH
 
     shard = edge.EdgeShard.load(str(folder))

@@ -14,11 +14,11 @@ from statistics import median
 from typing import Any
 
 import orjson
+
 from geosim.ingest.catalog import ImageReader
 from geosim.ingest.schema import point_id
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.working import Working
-
 from tests.benches import frames
 from tests.benches.children import BenchError, Worker, in_child, resident_bytes
 from tests.benches.prepared import copied, like, stored_paths, working_folder

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from geosim.trainer.files import replacing
 
+from geosim.trainer.files import replacing
 from tests.benches.results import Row
 
 FITTED_FROM = 10_000

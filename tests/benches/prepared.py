@@ -13,6 +13,9 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from geosim.ingest.store.factory import open_store
 from geosim.trainer.data.dataset import Dataset, open_dataset
 from geosim.trainer.data.images import open_rgb, prepare
@@ -23,9 +26,6 @@ from geosim.trainer.progress import progress_bar
 from geosim.trainer.sample.generate import PER_CLASS, write_sample
 from geosim.trainer.sample.textures import SAMPLE_CLASSES
 from geosim.trainer.working import Working
-from numpy.typing import NDArray
-from PIL import Image
-
 from tests.benches.children import ROOT, BenchError
 from tests.benches.results import Settings
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from geosim.trainer.files import replacing
 
+from geosim.trainer.files import replacing
 from tests.benches.children import BenchError
 from tests.benches.results import OURS, Row
 

@@ -12,7 +12,6 @@ from statistics import median
 
 from geosim.ingest.catalog import ImageReader
 from geosim.trainer.working import Working
-
 from tests.benches.children import BenchError, command, in_child, process
 from tests.benches.prepared import copied, like, stored_paths, working_folder
 from tests.benches.results import (

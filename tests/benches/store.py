@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from geosim.ingest.schema import Filter, ModelRef, VectorQuery
+from numpy.typing import NDArray
+
+from geosim.ingest.schema import ModelRef, VectorQuery, Filter
 from geosim.ingest.store.factory import open_store
 from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
 from geosim.ingest.sync import UPSERT_BATCH
 from geosim.trainer.heads.head import EMBEDDING_DIM
-from numpy.typing import NDArray
-
 from tests.benches import synthetic
 from tests.benches.children import BenchError, Worker
 from tests.benches.results import OURS, Row, Settings, compared

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.ingest.schema import Payload
 from geosim.trainer.backbones.registry import spec_of
 from geosim.trainer.data.dataset import Dataset
@@ -21,7 +23,6 @@ from geosim.trainer.features import FeatureCache, Features
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
 from geosim.trainer.model import Model
 from geosim.trainer.working import Working
-from numpy.typing import NDArray
 
 NAME = "synthetic"
 CLASSES = 6

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from geosim.ingest.catalog import ImageReader, dataset_locations, register_dataset
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.errors import ImageError

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from qdrant_client import QdrantClient
+
 from geosim.ingest.schema import Filter, ModelRef, point_id
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.protocol import VectorStore
@@ -16,8 +19,6 @@ from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.errors import DatasetError, ModelMismatchError, StoreError
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
-from PIL import Image
-from qdrant_client import QdrantClient
 
 IMAGES = 96
 

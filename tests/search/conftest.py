@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
 from geosim.search.searcher import Searcher

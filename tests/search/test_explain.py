@@ -8,16 +8,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
 from geosim.ingest.schema import ModelRef, Payload
 from geosim.ingest.store.edge import EdgeStore
-from geosim.search.explain import SMALLEST, Explanation, Novelty, Vote, explain, explained
+from geosim.search.explain import (
+    MIN_IMAGES,
+    Explanation,
+    Vote,
+    explain,
+    explain_results,
+    novelty_threshold,
+)
 from geosim.search.render.table import as_json, render, table
 from geosim.search.searcher import Searcher
 from geosim.search.types import Hit, Result, SearchOptions
 from geosim.trainer.evaluation.metrics import knn_votes
 from geosim.trainer.working import Working
-from numpy.typing import NDArray
-from PIL import Image
 
 STORED = "rocks/marble/marble-0002.jpg"
 
@@ -57,9 +65,9 @@ def test_votes_weigh_their_scores() -> None:
     )
     assert found.predicted == "a"
     assert found.confidence == pytest.approx(0.9 / 1.8)
-    assert found.best == 0.9
-    assert not found.unlike
-    assert found.usual is None
+    assert found.best_score == 0.9
+    assert not found.is_novel
+    assert found.threshold is None
 
 
 def test_no_vote_is_sure_and_more_hits_are_surer() -> None:
@@ -81,14 +89,14 @@ def test_it_predicts_what_the_evaluation_does() -> None:
 
 
 def test_without_hits_nothing_is_said() -> None:
-    assert explain([], Novelty(0.9)) == Explanation((), "", 0.0, False, 0.0, 0.9)
+    assert explain([], 0.9) == Explanation((), "", 0.0, False, 0.0, 0.9)
 
 
 def test_unlike_is_what_scores_below_the_usual_and_has_no_copy_here() -> None:
-    assert explain(hits(("a", 0.89)), Novelty(0.9)).unlike
-    assert not explain(hits(("a", 0.9)), Novelty(0.9)).unlike
-    assert not explain(hits(("a", 0.89)), None).unlike, "an indexed query is at home"
-    assert not explain(hits(("a", 0.89), identical=True), Novelty(0.9)).unlike
+    assert explain(hits(("a", 0.89)), 0.9).is_novel
+    assert not explain(hits(("a", 0.9)), 0.9).is_novel
+    assert not explain(hits(("a", 0.89)), None).is_novel, "an indexed query is at home"
+    assert not explain(hits(("a", 0.89), identical=True), 0.9).is_novel
 
 
 def test_the_usual_score_is_a_low_quantile_of_the_best_scores(tmp_path: Path) -> None:
@@ -96,62 +104,62 @@ def test_the_usual_score_is_a_low_quantile_of_the_best_scores(tmp_path: Path) ->
     cosines = vectors @ vectors.T
     np.fill_diagonal(cosines, -1)
     with filled(tmp_path, vectors) as store:
-        novelty = Novelty.of(store, Working(tmp_path))
-    assert novelty is not None
-    assert novelty.usual == pytest.approx(np.quantile(cosines.max(axis=1), 0.01), abs=1e-6)
+        threshold = novelty_threshold(store, Working(tmp_path))
+    assert threshold is not None
+    assert threshold == pytest.approx(np.quantile(cosines.max(axis=1), 0.01), abs=1e-6)
 
 
 def test_byte_copies_inside_a_collection_do_not_make_everything_else_unlike(tmp_path: Path) -> None:
     once = directions(60)
     names = [f"{row:064x}" for row in range(60)]
     with filled(tmp_path / "once", once, names) as store:
-        single = Novelty.of(store, Working(tmp_path / "once"))
+        single = novelty_threshold(store, Working(tmp_path / "once"))
     with filled(tmp_path / "twice", np.concatenate([once, once]), names * 2) as store:
-        double = Novelty.of(store, Working(tmp_path / "twice"))
+        double = novelty_threshold(store, Working(tmp_path / "twice"))
     assert single is not None
     assert double is not None
-    assert double.usual == pytest.approx(single.usual, abs=0.05)  # not 1
+    assert double == pytest.approx(single, abs=0.05)  # not 1
 
 
-@pytest.mark.parametrize("count", [1, SMALLEST - 1])
+@pytest.mark.parametrize("count", [1, MIN_IMAGES - 1])
 def test_a_small_collection_says_nothing(tmp_path: Path, count: int) -> None:
     with filled(tmp_path, directions(count)) as store:
-        assert Novelty.of(store, Working(tmp_path)) is None
+        assert novelty_threshold(store, Working(tmp_path)) is None
 
 
 def test_a_collection_of_one_image_copied_says_nothing(tmp_path: Path) -> None:
     with filled(tmp_path, np.tile(directions(1), (30, 1)), ["f" * 64] * 30) as store:
-        assert Novelty.of(store, Working(tmp_path)) is None
+        assert novelty_threshold(store, Working(tmp_path)) is None
 
 
 def test_the_measure_is_kept_until_the_collection_changes(
     store: EdgeStore, indexed: Working
 ) -> None:
-    novelty = Novelty.of(store, indexed)
-    assert novelty is not None
+    threshold = novelty_threshold(store, indexed)
+    assert threshold is not None
     (kept,) = indexed.derived.iterdir()
     content = json.loads(kept.read_bytes())
     assert content["points"] == 96
 
     kept.write_text(json.dumps({**content, "usual": 0.25}))
-    assert Novelty.of(store, indexed) == Novelty(0.25), "read, not measured"
+    assert novelty_threshold(store, indexed) == 0.25, "read, not measured"
     for damaged in (b"", b"[]", b'{"usual"', json.dumps({**content, "usual": None}).encode()):
         kept.write_bytes(damaged)
-        assert Novelty.of(store, indexed) == novelty
+        assert novelty_threshold(store, indexed) == threshold
         assert json.loads(kept.read_bytes()) == content
 
     kept.write_text(json.dumps({**content, "usual": 0.25}))
     store.delete([next(iter(store.scan(vectors=False)))[0].payload.id])
-    changed = Novelty.of(store, indexed)
+    changed = novelty_threshold(store, indexed)
     assert changed is not None
-    assert changed.usual > 0.25
+    assert changed > 0.25
 
 
 def test_a_folder_that_cannot_be_written_does_not_keep_it_from_being_measured(
     store: EdgeStore, indexed: Working
 ) -> None:
     indexed.derived.write_bytes(b"a file where the folder should be")
-    assert Novelty.of(store, indexed) is not None
+    assert novelty_threshold(store, indexed) is not None
 
 
 def test_a_new_rock_is_like_something_here_and_noise_is_not(
@@ -162,25 +170,25 @@ def test_a_new_rock_is_like_something_here_and_noise_is_not(
     plain = Image.new("RGB", (64, 64), (255, 0, 255))
     plain.save(tmp_path / "magenta.png")
     names = [str(tmp_path / "new.png"), str(tmp_path / "magenta.png"), STORED]
-    new, magenta, stored = explained(searcher.search(names), SearchOptions(), store, indexed)
+    new, magenta, stored = explain_results(searcher.search(names), SearchOptions(), store, indexed)
     assert new is not None
     assert new.predicted == new.votes[0].label
-    assert not new.unlike
-    assert new.best > 0.99
+    assert not new.is_novel
+    assert new.best_score > 0.99
     assert magenta is not None
-    assert magenta.unlike
-    assert magenta.usual == new.usual
+    assert magenta.is_novel
+    assert magenta.threshold == new.threshold
     assert stored is not None
-    assert (stored.unlike, stored.usual) == (False, None)
+    assert (stored.is_novel, stored.threshold) == (False, None)
 
 
 def test_filtered_hits_have_nothing_to_vote_on(
     searcher: Searcher, store: EdgeStore, indexed: Working
 ) -> None:
     for wanted in (SearchOptions(label="schist"), SearchOptions(one_per="class")):
-        assert explained(searcher.search([STORED], wanted), wanted, store, indexed) == [None]
+        assert explain_results(searcher.search([STORED], wanted), wanted, store, indexed) == [None]
     none = SearchOptions(min_score=1.0)
-    assert explained(searcher.search([STORED], none), none, store, indexed) == [None]
+    assert explain_results(searcher.search([STORED], none), none, store, indexed) == [None]
     assert not indexed.derived.exists(), "only a new picture needs the measure"
 
 
@@ -194,11 +202,11 @@ def lines(one: Result, why: Explanation) -> list[str]:
 
 def test_the_table_tells_votes_and_prediction_or_that_nothing_is_like_it() -> None:
     one = result(*[("gneiss", 0.9)] * 8, *[("sch\x1bist", 0.5)] * 2)
-    told = lines(one, explain(one.hits, Novelty(0.8)))
-    assert told == ["votes: gneiss 8, sch\\x1bist 2", "predicted: gneiss, 86% sure"]
-    told = lines(one, explain(one.hits, Novelty(0.95123)))
-    assert told[0].startswith("votes: ")
-    assert told[1:] == [
+    shown = lines(one, explain(one.hits, 0.8))
+    assert shown == ["votes: gneiss 8, sch\\x1bist 2", "predicted: gneiss, 86% sure"]
+    shown = lines(one, explain(one.hits, 0.95123))
+    assert shown[0].startswith("votes: ")
+    assert shown[1:] == [
         "unlike anything here: best score 0.9000; 99% of the indexed images have one of 0.9512 "
         "or more"
     ]
@@ -207,14 +215,14 @@ def test_the_table_tells_votes_and_prediction_or_that_nothing_is_like_it() -> No
 def test_an_indexed_query_has_votes_and_no_prediction(searcher: Searcher) -> None:
     (one,) = searcher.search([STORED], SearchOptions(3))
     why = explain(one.hits, None)
-    (told,) = lines(one, why)
-    assert told.startswith("votes: ")
+    (shown,) = lines(one, why)
+    assert shown.startswith("votes: ")
     assert list(as_json(one, why)["explanation"]) == ["votes"]
 
 
 def test_json_carries_the_explanation() -> None:
     one = result(("a", 0.5), ("b", 0.25))
-    why = explain(one.hits, Novelty(0.75))
+    why = explain(one.hits, 0.75)
     for form in ("json", "jsonl"):
         answer: Any = json.loads("".join(render([one], form, [why])))
         answer = answer[0] if form == "json" else answer

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from geosim import search
 from geosim.search import GeosimError, open_index
 from geosim.search.graph.export import export
 from geosim.trainer.errors import QueryError, StoreBusyError, StoreError
 from geosim.trainer.working import Working
-from PIL import Image
 
 STORED = "rocks/marble/marble-0002.jpg"
 
@@ -36,7 +37,7 @@ def test_its_public_names() -> None:
 
 
 def test_importing_it_costs_nothing() -> None:
-    code = "import sys, search; print('numpy' in sys.modules or 'PIL' in sys.modules)"
+    code = "import sys, geosim.search; print('numpy' in sys.modules or 'PIL' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
     )

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from geosim.ingest.schema import point_id
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
@@ -17,7 +19,6 @@ from geosim.trainer.data.images import prepare
 from geosim.trainer.errors import ModelError, ModelMismatchError, QueryError, StoreError
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
-from PIL import Image
 
 STORED = "rocks/marble/marble-0002.jpg"
 
@@ -336,7 +337,7 @@ def test_several_examples_are_asked_by_their_mean(searcher: Searcher, store: Edg
                 )
             )
             expected = client.query_points("rocks", query=query, limit=10).points
-            hits = searcher.together(paths, negative, SearchOptions(10)).hits
+            hits = searcher.recommend(paths, negative, SearchOptions(10)).hits
             assert [hit.id for hit in hits] == [point.id for point in expected]
             scores = [point.score for point in expected]
             assert [hit.score for hit in hits] == pytest.approx(scores, abs=1e-5)
@@ -348,7 +349,7 @@ def test_examples_and_their_copies_are_not_among_their_hits(
 ) -> None:
     copy = tmp_path / "copy.jpg"
     shutil.copy(sample / "schist" / "schist-0001.jpg", copy)
-    result = searcher.together(
+    result = searcher.recommend(
         [STORED, copy], [sample / "basalt" / "basalt-0002.jpg"], SearchOptions(200)
     )
     found = {hit.path for hit in result.hits}
@@ -359,13 +360,13 @@ def test_examples_and_their_copies_are_not_among_their_hits(
 
 def test_examples_that_cannot_be_asked_are_named(searcher: Searcher) -> None:
     with pytest.raises(QueryError, match=r"nowhere\.jpg: neither a file"):
-        searcher.together([STORED, "nowhere.jpg"])
+        searcher.recommend([STORED, "nowhere.jpg"])
     with pytest.raises(QueryError, match="at least one"):
-        searcher.together([], [STORED])
+        searcher.recommend([], [STORED])
     vector = np.ones(32, np.float32)
     other = np.eye(32, dtype=np.float32)[0]
     with pytest.raises(QueryError, match="cancel"):  # twice their mean, which is zero, less zero
-        searcher.together([vector, -vector], [other, -other])
+        searcher.recommend([vector, -vector], [other, -other])
 
 
 def test_pictures_in_memory_are_looked_for_and_leave_no_trace(
@@ -398,11 +399,11 @@ def test_an_embedding_is_looked_for_as_it_is(searcher: Searcher, store: EdgeStor
 
 def test_what_is_resolved_once_can_be_asked_often(searcher: Searcher, sample: Path) -> None:
     path, other = sample / "marble" / "marble-0002.jpg", "rocks/schist/schist-0001.jpg"
-    resolved, unlike = searcher.resolve(path), searcher.resolve(other)
+    resolved, negative = searcher.resolve(path), searcher.resolve(other)
     for wanted in (SearchOptions(3), SearchOptions(label="schist"), SearchOptions(one_per="class")):
         (expected,) = searcher.search([path], wanted)
-        assert searcher.answer(resolved, wanted) == expected
-        together = searcher.together([path], [other], wanted)
-        assert searcher.answer_together([resolved], [unlike], wanted) == together
+        assert searcher.search_resolved(resolved, wanted) == expected
+        expected = searcher.recommend([path], [other], wanted)
+        assert searcher.recommend_resolved([resolved], [negative], wanted) == expected
     with pytest.raises(QueryError, match=r"^not a JPEG"):
         searcher.resolve(b"no picture")

@@ -1,4 +1,4 @@
-"""What `geosim status` tells, and that it changes nothing."""
+"""What `geosim status` reports, and that it changes nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from qdrant_client import QdrantClient
+
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.server import ServerStore
 from geosim.ingest.sync import sync
@@ -15,15 +17,14 @@ from geosim.search.status import render, status
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
-from qdrant_client import QdrantClient
 
 
-def test_it_tells_what_there_is(
+def test_it_reports_the_collection_and_the_model(
     geosim: Callable[..., Result], indexed: Working, sample: Path
 ) -> None:
-    told = geosim("status", "--working", indexed.root)
-    assert told.exit_code == 0
-    lines = [" ".join(line.split()) for line in told.stdout.splitlines()]
+    result = geosim("status", "--working", indexed.root)
+    assert result.exit_code == 0
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert f"collection geosim at {indexed.qdrant}" in lines
     assert "images 96" in lines
     assert "granite 12" in lines
@@ -40,17 +41,19 @@ def test_it_tells_what_there_is(
     assert {"model", "features", "qdrant"} <= found["disk"].keys()
 
 
-def test_nothing_is_told_and_nothing_made_where_there_is_nothing(
+def test_an_empty_folder_has_no_status_and_nothing_is_made(
     geosim: Callable[..., Result], tmp_path: Path
 ) -> None:
-    told = geosim("status", "--working", tmp_path / "none")
-    assert told.exit_code == 0
-    assert "geosim ingest DATA" in told.stdout
-    assert "geosim train DATA" in told.stdout
+    result = geosim("status", "--working", tmp_path / "none")
+    assert result.exit_code == 0
+    assert "geosim ingest DATA" in result.stdout
+    assert "geosim train DATA" in result.stdout
     assert not (tmp_path / "none").exists()
 
 
-def test_another_model_than_the_collections_is_told(indexed: Working, trained: Working) -> None:
+def test_a_model_that_did_not_make_the_collection_is_reported(
+    indexed: Working, trained: Working
+) -> None:
     card = json.loads((indexed.model / "model.json").read_bytes())
     (indexed.model / "model.json").write_text(json.dumps({**card, "fingerprint": "0" * 64}))
     with EdgeStore(indexed.qdrant, "geosim") as store:

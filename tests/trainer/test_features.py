@@ -14,6 +14,8 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from geosim.trainer import features as features_module
 from geosim.trainer.backbones.colour_grid import ColourGrid
 from geosim.trainer.backbones.registry import spec_of
@@ -22,7 +24,6 @@ from geosim.trainer.data.dataset import Dataset, Hashed, Rejected, hash_records,
 from geosim.trainer.data.images import prepare
 from geosim.trainer.errors import ModelError
 from geosim.trainer.features import AT_WORK, BATCH, Extracted, FeatureExtractor
-from PIL import Image
 
 SPEC = spec_of("colour-grid")
 FINGERPRINT = "ab" * 32

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from geosim.trainer.backbones.registry import BACKBONES, choose, spec_of
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.errors import ModelError

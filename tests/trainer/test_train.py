@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
+from PIL import Image
+
 from geosim.trainer import train as train_module
 from geosim.trainer.backbones.registry import choose
 from geosim.trainer.data.dataset import hash_records, open_dataset
@@ -21,7 +23,6 @@ from geosim.trainer.model import fingerprint_of, load_model, read_card
 from geosim.trainer.plots import save_loss_curve
 from geosim.trainer.train import TrainReport, train
 from geosim.trainer.working import Working
-from PIL import Image
 
 FEW = TrainOptions(epochs=2)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.trainer.backbones.registry import register
 from geosim.trainer.backbones.spec import BackboneSpec
-from numpy.typing import NDArray
 
 INPUT_SIZE = 64
 

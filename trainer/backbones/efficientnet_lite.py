@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
 from geosim.trainer.backbones.registry import register
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.backbones.weights import read_state_dict

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.trainer.errors import ModelError, WeightsError
 from geosim.trainer.heads.fit import LEARNING_RATE, Fit, TrainOptions
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.keras import KerasBackbone
-from numpy.typing import NDArray
 
 
 class FitBackbone(Protocol):

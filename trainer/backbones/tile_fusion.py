@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.trainer.backbones import efficientnet_lite, tile_resnet
 from geosim.trainer.backbones.registry import register
 from geosim.trainer.backbones.spec import BackboneSpec
@@ -20,7 +22,6 @@ from geosim.trainer.heads.head import EMBEDDING_DIM, Head
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.runtime.keras import KerasBackbone, import_keras
-from numpy.typing import NDArray
 
 WIDTH = EMBEDDING_DIM // 2
 """Of each network's share of the embedding."""

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.trainer.backbones.registry import register
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.backbones.views import VIEWS, turn_averaged, turned
@@ -22,7 +24,6 @@ from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import COSINE_SCALE, Fit, TrainOptions, keep_best
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
 from geosim.trainer.runtime.keras import KerasBackbone, import_keras
-from numpy.typing import NDArray
 
 STEM = 32
 """Filters of the first convolution, which halves the sides."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from geosim.trainer.runtime.keras import import_keras
 from numpy.typing import NDArray
+
+from geosim.trainer.runtime.keras import import_keras
 
 VIEWS = 8
 """Turns by right angles and their mirror images."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+
 from geosim.trainer.errors import WeightsError
 
 # PyTorch's constants for its legacy format (torch/serialization.py).

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+
 from geosim.trainer.errors import GeosimError
 
 INTERRUPTED = 130

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
+
 from geosim.trainer.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
 from geosim.trainer.working import Working
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.messages import tell_rejected, tell_training
 from geosim.trainer.cli.options import data_argument, strict_option, train_options, working_option

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from geosim.trainer.data.dataset import Hashed, Rejected
 from geosim.trainer.data.images import open_rgb
 from geosim.trainer.data.sources import Source
 from geosim.trainer.errors import ImageError
 from geosim.trainer.evaluation.shifts import Shift, find_shifts, pairs_at
-from numpy.typing import NDArray
-from PIL import Image
 
 TILE_SIDE = 64
 """Longest side in pixels at which pictures are compared at shifts; bounds memory and time.

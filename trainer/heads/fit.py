@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.trainer.data.split import stratified_split
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.head import EMBEDDING_DIM, HEADS, Head, Hidden
 from geosim.trainer.runtime.keras import import_keras
-from numpy.typing import NDArray
 
 LEARNING_RATE = 1e-3
 """Adam's usual rate, Keras' default."""

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from geosim.trainer.errors import ModelError
 from numpy.typing import NDArray
+
+from geosim.trainer.errors import ModelError
 
 EMBEDDING_DIM = 32
 """Width of the embedding, set by the product's owner."""

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.trainer.errors import ModelError
 from geosim.trainer.runtime.openvino import Exported, import_openvino
-from numpy.typing import NDArray
 
 
 def check_installed() -> None:

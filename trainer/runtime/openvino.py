@@ -15,8 +15,9 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
-from geosim.trainer.errors import ModelError
 from numpy.typing import NDArray
+
+from geosim.trainer.errors import ModelError
 
 QUEUED = 4
 """Requests handed over per one that runs, so that no core waits for the next."""

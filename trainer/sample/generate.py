@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from geosim.trainer.errors import DatasetError
 from geosim.trainer.sample.textures import SAMPLE_CLASSES, draw
-from PIL import Image
 
 MARKER = ".sample.json"
 """Hidden file in a finished sample: the parameters that made it."""

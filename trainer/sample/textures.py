@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
+
 from geosim.trainer.sample.noise import (
     Array,
     cells,
@@ -26,7 +28,6 @@ from geosim.trainer.sample.noise import (
     rgb,
     step,
 )
-from numpy.typing import NDArray
 
 Texture = Callable[[np.random.Generator, int], Array]
 

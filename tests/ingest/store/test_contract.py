@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from geosim.ingest.schema import Filter, ModelRef, Payload, VectorQuery, point_id
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
@@ -43,8 +44,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStor
         with EdgeStore(tmp_path / "qdrant", "rocks") as edge:
             yield edge
         return
-    from geosim.ingest.store.server import ServerStore, connect
     from qdrant_client import QdrantClient
+
+    from geosim.ingest.store.server import ServerStore, connect
 
     if request.param == "memory":
         with ServerStore(QdrantClient(":memory:"), "rocks", location="memory") as memory:

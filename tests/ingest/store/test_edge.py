@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from geosim.ingest.schema import ModelRef, Payload, VectorQuery
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.edge_files import EdgeFiles

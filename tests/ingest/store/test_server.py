@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from qdrant_client import QdrantClient, models
+
 from geosim.ingest.schema import ModelRef
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.factory import open_store
 from geosim.ingest.store.server import ServerStore, connect
 from geosim.trainer.errors import StoreDeniedError, StoreError, StoreUnreachableError
-from qdrant_client import QdrantClient, models
 
 MODEL = ModelRef("abc123", "efficientnet-lite0")
 SECRET = "s3cret-key"

@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
+from PIL import Image
+
 from geosim.search.evaluation.plots import confusion_plot, precision_plot, score_plot
-from geosim.search.evaluation.report import findings, summarise, text_table, write_report
-from geosim.search.evaluation.study import Study, evaluate, read_runs
+from geosim.search.evaluation.report import write_report
+from geosim.search.evaluation.runs import read_runs
+from geosim.search.evaluation.study import Study, evaluate
+from geosim.search.evaluation.summary import conclusions, summarise, text_table
 from geosim.trainer.backbones.registry import choose
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.data.sources import Files, Record
@@ -22,7 +26,6 @@ from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs
 from geosim.trainer.sample.textures import draw
 from geosim.trainer.train import Learned
-from PIL import Image
 
 OPTIONS = TrainOptions(epochs=10)
 
@@ -181,11 +184,11 @@ def test_a_random_split_is_compared_on_the_same_seeds(done: tuple[Path, Inputs])
         if key in values:
             metrics = run.facts["metrics"] | {"precision_at_10": values[key]}
             some.append(replace(run, facts=run.facts | {"metrics": metrics}))
-    assert any("flatters you by 5.00 points" in one for one in findings(some, summarise(some)))
+    assert any("flatters you by 5.00 points" in one for one in conclusions(some, summarise(some)))
     free = [run for run in some if run.facts["split"] != "random"]
-    assert not any("flatters" in one for one in findings(free, summarise(free)))
+    assert not any("flatters" in one for one in conclusions(free, summarise(free)))
     apart = [run for run in some if (run.facts["split"] == "random") == (run.facts["seed"] == 0)]
-    assert not any("flatters" in one for one in findings(apart, summarise(apart)))
+    assert not any("flatters" in one for one in conclusions(apart, summarise(apart)))
 
 
 def test_a_file_that_goes_meanwhile_is_named(tiles: Path, tmp_path: Path) -> None:

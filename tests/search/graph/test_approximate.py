@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from geosim.search.graph.approximate import Recall, approximate_graph
 from geosim.search.graph.neighbours import neighbour_graph
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
+from qdrant_client import QdrantClient
+
 from geosim.ingest.schema import CollectionInfo, ModelRef, Payload
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.protocol import VectorStore
@@ -15,7 +17,6 @@ from geosim.ingest.store.server import ServerStore
 from geosim.search.graph.export import export
 from geosim.trainer.errors import QueryError, StoreError
 from geosim.trainer.working import Working
-from qdrant_client import QdrantClient
 
 IMAGES = 5000  # more than one batch of a scan, more than one block of the graph
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import geosim.search.graph.layout
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+import geosim.search.graph.layout
 from geosim.ingest.schema import ModelRef, Payload, point_id
 from geosim.ingest.store.edge import EdgeStore
 from geosim.search.graph.layout import Layout, draw, layout
 from geosim.trainer.errors import StoreError
 from geosim.trainer.working import Working
-from numpy.typing import NDArray
 
 
 def unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:

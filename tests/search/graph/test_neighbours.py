@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from geosim.search.graph.cells import PART, Lists
 from geosim.search.graph.neighbours import BLOCK, LISTED_FROM, WORTHWHILE, nearest, neighbour_graph
 from geosim.search.graph.ranking import Gallery

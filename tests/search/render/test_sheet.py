@@ -4,9 +4,12 @@ import colorsys
 
 import numpy as np
 import pytest
-from geosim.search.render.sheet import SheetHit, SheetQuery, SheetRow, contact_sheet, save_sheet
-from geosim.trainer.errors import QueryError
 from PIL import Image
+
+from geosim.search.render.drawing import SheetRow, contact_sheet
+from geosim.search.render.sheet import save_sheet
+from geosim.search.types import Hit
+from geosim.trainer.errors import QueryError
 
 QUERY_COLOUR = (255, 0, 255)
 
@@ -23,13 +26,12 @@ def distinct(k):
 
 
 def hit(picture, rank=1, **changes):
-    known = {"score": 0.5, "label": "marble", "path": f"rocks/marble/{rank}.jpg"}
-    return SheetHit(picture=picture, rank=rank, **known | changes)
+    known = {"rank": rank, "score": 0.5, "label": "marble", "path": f"rocks/marble/{rank}.jpg"}
+    return Hit(**known | {"id": "", "identical": False} | changes), picture
 
 
 def row(hits, picture=None, path="rocks/marble/q.jpg", label="marble"):
-    query = SheetQuery(picture=picture or flat(QUERY_COLOUR), path=path, label=label)
-    return SheetRow(query, hits)
+    return SheetRow(path, label, picture or flat(QUERY_COLOUR), hits)
 
 
 def where(sheet, colour):
@@ -135,8 +137,6 @@ def test_a_missing_picture_gets_a_placeholder_that_differs_from_any_flat_tile():
         {"score": -0.5},
         {"label": "gneiss"},
         {"path": "rocks/marble/other.jpg"},
-        {"same_class": True},
-        {"same_class": False},
         {"identical": True},
     ],
 )
@@ -147,14 +147,24 @@ def test_everything_known_of_a_hit_shows(change):
     assert difference(plain, changed) > 0
 
 
-def test_same_and_other_class_differ_without_colour():
-    """Grey values that a frame colour could explain are not enough: a sign is on the picture."""
+def test_same_other_and_unknown_class_differ():
+    """In colour, and without it: a sign is on the picture of another class."""
     colour = distinct(1)[0]
-    covered = [
-        len(where(contact_sheet([row([hit(flat(colour), same_class=same)])]), colour)[0])
-        for same in (True, None, False)
+    sheets = [
+        contact_sheet([row([hit(flat(colour), label=label)], label=query)])
+        for query, label in (("marble", "marble"), (None, "marble"), ("marble", "gneiss"))
     ]
+    frames = [sheet.getpixel((extent(sheet, colour)[0] - 2, 120)) for sheet in sheets]
+    assert len(set(frames)) == 3
+    covered = [len(where(sheet, colour)[0]) for sheet in sheets]
     assert covered[0] == covered[1] > covered[2] + 200
+
+
+def test_hits_of_the_class_of_the_query_are_counted():
+    """The caption of the query changes with the class of a hit, the panel does nothing else."""
+    same, other = (contact_sheet([row([hit(None, label=one)])]) for one in ("marble", "gneiss"))
+    panel = (0, 0, 280, same.height)
+    assert difference(same.crop(panel), other.crop(panel)) > 0
 
 
 @pytest.mark.parametrize(

@@ -5,24 +5,27 @@ from __future__ import annotations
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
+
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
 from geosim.search.cli.serve import make_server
 from geosim.search.index import Index
+from geosim.search.web.access import Access
 from geosim.search.web.app import BODY_SECONDS, make_app
-from geosim.search.web.guard import Access
 from geosim.search.web.protocol import TimeLimitedProtocol
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
-from PIL import Image
 
 SCRIPT_CLASS = "<img src=x onerror=window.hacked=1>"
 SCRIPT_FILE = "<script>window.hacked=1<.jpg"
@@ -56,6 +59,7 @@ class Served:
 
 
 Serve = Callable[..., AbstractContextManager[Served]]
+Eventually = Callable[[Callable[[], Any]], Any]
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +120,20 @@ def served(serve: Serve) -> Iterator[Served]:
 def client(served: Served) -> Iterator[httpx.Client]:
     with served.client as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Eventually:
+    """Poll until a condition is true, and return its value; fail after a minute."""
+
+    def wait(condition: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + 60
+        while not (value := condition()):
+            assert time.monotonic() < deadline, "not within a minute"
+            time.sleep(0.01)
+        return value
+
+    return wait
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,14 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
+
 from geosim.ingest.plan import IMAGE_ROUTE
 from geosim.ingest.schema import ModelRef, Payload, point_id
-from geosim.search.explain import Novelty
+from geosim.search.explain import novelty_threshold
 from geosim.search.types import Hit
+from geosim.search.web.pages import FOLDER
 from geosim.search.web.pictures import Thumbnails
-from PIL import Image
 
 STORED = "rocks/marble/marble-0002.jpg"
 JPEG = {"Content-Type": "image/jpeg"}
@@ -149,14 +151,12 @@ def test_filters_do_not_decide_the_vote(client: httpx.Client, photo: Path) -> No
 
 
 def test_what_is_usual_is_measured_in_the_background(
-    client: httpx.Client, served: Any, photo: Path
+    client: httpx.Client, served: Any, photo: Path, eventually: Any
 ) -> None:
-    usual = None
-    while usual is None:
-        usual = upload(client, photo.read_bytes())["explanation"]["usual"]
-    measured = Novelty.of(served.store, served.working)
+    usual = eventually(lambda: upload(client, photo.read_bytes())["explanation"]["usual"])
+    measured = novelty_threshold(served.store, served.working)
     assert measured is not None
-    assert usual == measured.usual
+    assert usual == measured
     foreign = Image.new("RGB", (40, 40), "#00ff00")
     buffer = io.BytesIO()
     foreign.save(buffer, "PNG")
@@ -289,9 +289,15 @@ def test_the_collection(client: httpx.Client, served: Any) -> None:
     assert answer["engine"].startswith("Qdrant Edge")
 
 
-def test_the_map(client: httpx.Client, served: Any) -> None:
-    while (answer := client.get("/api/map")).status_code == 202:
+def test_the_map(client: httpx.Client, served: Any, eventually: Any) -> None:
+    def ask() -> httpx.Response | None:
+        answer = client.get("/api/map")
+        if answer.status_code != 202:
+            return answer
         assert answer.headers["retry-after"] == "1"
+        return None
+
+    answer = eventually(ask)
     drawn = answer.json()
     assert len(drawn["ids"]) == 98
     assert [point_id(path) for path in drawn["paths"]] == drawn["ids"]
@@ -343,14 +349,14 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def test_uploads_are_never_written_to_disk(
-    serve: Any, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Any, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Any
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     large = io.BytesIO()
     Image.effect_noise((2500, 2500), 90).save(large, "PNG")
     with serve() as served, served.client as client:
-        while upload(client, photo.read_bytes())["explanation"]["usual"] is None:
-            pass  # what is measured at the start is kept, rightly
+        # What is measured at the start is kept, rightly.
+        eventually(lambda: upload(client, photo.read_bytes())["explanation"]["usual"])
         before = snapshot(served.working.root)
         with opened_files() as files:
             upload(client, photo.read_bytes())
@@ -377,8 +383,7 @@ def test_the_documentation_is_complete_and_needs_no_internet(client: httpx.Clien
             assert operation["description"], path
             for parameter in operation.get("parameters", []):
                 assert parameter.get("description"), (path, parameter["name"])
-    static = Path(sys.modules["geosim.search.web.assets"].FOLDER)
-    for file in static.iterdir():
+    for file in FOLDER.iterdir():
         text = file.read_text(encoding="utf-8")
         assert "innerHTML" not in text
         assert "//" not in text.replace("// ", "").replace("http://www.w3.org/2000/svg", ""), file
@@ -388,6 +393,7 @@ def test_the_documentation_is_complete_and_needs_no_internet(client: httpx.Clien
         for address in [part.split('"')[0] for part in answer.text.split('="/static/')[1:]]:
             found = client.get(f"/static/{address}")
             assert found.status_code == 200
+            assert found.headers["cache-control"] == "no-cache"
             again = client.get(
                 f"/static/{address}", headers={"If-None-Match": found.headers["etag"]}
             )

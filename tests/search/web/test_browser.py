@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from geosim.search.web.api import UPLOAD_BYTES
 from PIL import Image
+
+from geosim.search.web.api import UPLOAD_BYTES
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -10,10 +10,11 @@ import anyio
 import numpy as np
 import orjson
 import pytest
+
 from geosim.ingest.schema import CollectionInfo, ModelRef
 from geosim.search.graph.layout import Layout
 from geosim.search.web import map as web_map
-from geosim.search.web.map import WebMap
+from geosim.search.web.map import MapCache
 from geosim.trainer.working import Working
 
 
@@ -29,9 +30,9 @@ def test_a_collection_that_grows_is_drawn_by_one_thread_at_a_time(
         free.wait(60)
         return Layout(["id"], ["path"], ["class"], np.zeros((1, 2), np.float32))
 
-    monkeypatch.setattr(web_map, "SECONDS", 0.01)
+    monkeypatch.setattr(web_map, "WAIT_SECONDS", 0.01)
     monkeypatch.setattr(web_map, "layout", draw)
-    drawn = WebMap(store, working)  # type: ignore[arg-type]
+    drawn = MapCache(store, working)  # type: ignore[arg-type]
 
     async def visit() -> None:
         for store.points in (1, 2, 3):
@@ -42,7 +43,11 @@ def test_a_collection_that_grows_is_drawn_by_one_thread_at_a_time(
             pass
         assert orjson.loads(first)["ids"] == ["id"]
         while len(drawing) == 1:
-            await drawn.get()  # once that was told, the new images are drawn
+            await drawn.get()  # once the first map is returned, the new images are drawn
         assert drawing[-1] == 3
 
-    anyio.run(visit)
+    async def bounded() -> None:
+        with anyio.fail_after(60):
+            await visit()
+
+    anyio.run(bounded)

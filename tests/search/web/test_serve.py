@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 from click.testing import Result
+
 from geosim.ingest.store.edge import EdgeStore
 from geosim.search.web.protocol import TimeLimitedProtocol
 from geosim.trainer.working import Working
@@ -37,11 +39,14 @@ def started(
         text=True,
         env={**os.environ, **environment},
     )
+    deadline = threading.Timer(120, process.kill)  # ends `readline`, too
+    deadline.start()
     try:
         assert process.stdout is not None
         yield process.stdout.readline().split(" ")[0], process
         process.wait(60)
     finally:
+        deadline.cancel()
         process.kill()
         process.communicate()
 
@@ -69,14 +74,14 @@ def test_it_says_where_and_ends_well(copy: Working, ending: signal.Signals) -> N
 
 SLOW_MAP = """
 import threading, geosim.search.web.map
-geosim.search.web.map.SECONDS = 0.1
+geosim.search.web.map.WAIT_SECONDS = 0.1
 geosim.search.web.map.layout = lambda *_: threading.Event().wait()
 """
 
 
 SLOW_MEASURE = """
-import threading, geosim.search.web.api
-geosim.search.web.api.Novelty.of = lambda *_: threading.Event().wait()
+import threading, geosim.search.explain
+geosim.search.web.service.novelty_threshold = lambda *_: threading.Event().wait()
 """
 
 

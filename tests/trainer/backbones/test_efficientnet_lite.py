@@ -2,11 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
 from geosim.trainer.backbones import efficientnet_lite as lite0
 from geosim.trainer.backbones import weights as torch_file
 from geosim.trainer.errors import WeightsError

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import Result
+
 from geosim.trainer.backbones.registry import BACKBONES, register
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.heads.fit import Fit, TrainOptions

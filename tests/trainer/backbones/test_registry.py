@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from geosim.trainer.backbones import efficientnet_lite as lite0
 from geosim.trainer.backbones import resnet50
 from geosim.trainer.backbones.registry import BACKBONES, choose, spec_of

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 from click.testing import Result
+
 from geosim.trainer.backbones import resnet50
 from geosim.trainer.backbones.resnet50 import Published
 from geosim.trainer.errors import WeightsError

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from geosim.trainer.backbones.efficientnet_lite import INPUT_SIZE
 from geosim.trainer.backbones.registry import choose, spec_of
 from geosim.trainer.backbones.tile_fusion import TILE_WEIGHT, WIDTH, fit
@@ -11,7 +13,6 @@ from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.sample.textures import draw
-from PIL import Image
 
 LABELS = ("granite", "schist")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
 from geosim.trainer.backbones.registry import choose
@@ -140,8 +141,9 @@ def test_it_has_no_weights_before_it_is_trained(name: str) -> None:
 
 @pytest.mark.parametrize(("side", "expected"), [(28, 28), (8, 16), (30, 32), (300, 64)])
 def test_tiles_are_learned_at_their_own_size(tmp_path: Path, side: int, expected: int) -> None:
-    from geosim.trainer.data.dataset import hash_records
     from PIL import Image
+
+    from geosim.trainer.data.dataset import hash_records
 
     (tmp_path / "rocks" / "marble").mkdir(parents=True)
     for number in range(3):

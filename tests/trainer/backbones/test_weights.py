@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from geosim.trainer.backbones.weights import read_state_dict
 from geosim.trainer.errors import WeightsError
 

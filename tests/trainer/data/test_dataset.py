@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from geosim.trainer.data.dataset import hash_records, open_dataset
-from geosim.trainer.errors import DatasetError, ImageError
 from geosim.trainer.data.sources import Files, Record
+from geosim.trainer.errors import DatasetError, ImageError
 
 ONE, TWO = b"picture one", b"picture two"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="such names exist on Linux only")

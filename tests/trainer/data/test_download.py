@@ -96,7 +96,7 @@ def test_another_archive_than_the_published_one_is_refused(
 
 
 def test_the_pinned_digest_is_that_of_the_real_archive(real_data: Path) -> None:
-    assert download.DATASET_DIGEST == f"sha256:{sha256_of(real_data)}"
+    assert f"sha256:{sha256_of(real_data)}" == download.DATASET_DIGEST
 
 
 def test_what_is_there_is_returned_at_once(tmp_path: Path, nowhere: str) -> None:

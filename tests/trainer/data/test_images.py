@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from geosim.trainer.errors import ImageError
 from geosim.trainer.data.images import ENDINGS, FORMATS, MAX_PIXELS, open_rgb, prepare
+from geosim.trainer.errors import ImageError
 
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)

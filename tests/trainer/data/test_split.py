@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from geosim.trainer.errors import DatasetError
 from geosim.trainer.data.split import overlap_free_split, stratified_split
+from geosim.trainer.errors import DatasetError
 
 
 def crowded(seed: int = 0) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from geosim.trainer.evaluation.metrics import (
     average_precision_at,
     confusion_matrix,

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
 from geosim.trainer.data.dataset import hash_records, open_dataset
 from geosim.trainer.data.split import overlap_free_split
 from geosim.trainer.evaluation.overlap import (
@@ -17,8 +20,6 @@ from geosim.trainer.evaluation.overlap import (
 )
 from geosim.trainer.evaluation.shifts import agree, find_shifts, pairs_at, strip_windows
 from geosim.trainer.sample.textures import SAMPLE_CLASSES, draw
-from numpy.typing import NDArray
-from PIL import Image
 
 ROUGH = ("granite", "basalt", "conglomerate", "oolite")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from geosim.trainer import model as model_module
 from geosim.trainer.backbones.registry import choose, spec_of
 from geosim.trainer.data.dataset import open_dataset

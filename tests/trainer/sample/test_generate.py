@@ -7,10 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from geosim.trainer.errors import DatasetError
 from geosim.trainer.sample.generate import write_sample
 from geosim.trainer.sample.textures import SAMPLE_CLASSES, draw
-from PIL import Image
 
 
 def contents(folder):

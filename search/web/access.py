@@ -1,0 +1,154 @@
+"""Access control: host names, origins, and the key of a server that others can reach."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+
+from fastapi import APIRouter, Request, Response
+from fastapi.security import APIKeyCookie, HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from geosim.search.web.models import Login
+
+COOKIE = "geosim-session"
+
+MIN_KEY_LENGTH = 16
+"""Characters of a key. Failed attempts are not counted, so a key must be too long to guess."""
+
+BEARER = HTTPBearer(auto_error=False, description="The key that the server was started with.")
+SESSION = APIKeyCookie(name=COOKIE, auto_error=False, description="Set by the page's login.")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a name or an address, IPv6 with or without brackets, is this machine's own."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Access:
+    """Rules of access: only from this machine if there is no key, otherwise only with the key.
+
+    Attributes:
+        loopback: whether only this machine can connect.
+        session: value of the session cookie; a new one after every start.
+    """
+
+    def __init__(self, host: str, key: str | None = None) -> None:
+        """Derive the rules from the host that the server listens on.
+
+        Raises:
+            ValueError: other machines could connect without a key, or the key is too short.
+        """
+        self.loopback = is_loopback(host)
+        if key is not None and len(key) < MIN_KEY_LENGTH:
+            raise ValueError(
+                f"the key has {len(key)} characters, and can be guessed; take {MIN_KEY_LENGTH} or "
+                "more, such as `openssl rand -hex 16` gives"
+            )
+        if key is None and not self.loopback:
+            raise ValueError(
+                f"{host} lets other machines connect, and there is no key to keep them out; set "
+                "GEOSIM_SERVE_API_KEY or --api-key, or listen on 127.0.0.1"
+            )
+        self.session = secrets.token_urlsafe(32)
+        self._key = None if key is None else _utf8(key)
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether there is a key."""
+        return self._key is not None
+
+    async def check(self, request: Request) -> None:
+        """Check a request before its body is read.
+
+        Raises:
+            HTTPException: 421 foreign host, 403 sent by another site's page, 401 without the key.
+        """
+        if not self.needs_key:
+            _check_host(request)
+        if request.method == "POST":
+            _check_origin(request)
+        if request.scope["path"].startswith("/api/") and not await self._has_key(request):
+            text = "log in, or send the key as a bearer token"
+            raise HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
+
+    def is_key(self, key: bytes) -> bool:
+        """Return whether this is the key, compared in constant time."""
+        return self._key is not None and secrets.compare_digest(key, self._key)
+
+    async def _has_key(self, request: Request) -> bool:
+        """Return whether a request has the key or the session cookie, or needs neither."""
+        if not self.needs_key:
+            return True
+        bearer = await BEARER(request)
+        # Servers decode headers as Latin-1; clients send UTF-8.
+        if bearer is not None and self.is_key(bearer.credentials.encode("latin-1")):
+            return True
+        session = _utf8(await SESSION(request) or "")
+        return secrets.compare_digest(session, _utf8(self.session))
+
+    def login_routes(self) -> APIRouter:
+        """Return the route that exchanges the key for a session cookie."""
+        router = APIRouter(include_in_schema=False)
+
+        @router.post("/login", status_code=204)
+        def login(form: Login) -> Response:
+            if not self.is_key(_utf8(form.key)):
+                raise HTTPException(401, "this is not the key")
+            response = Response(status_code=204)
+            response.set_cookie(COOKIE, self.session, httponly=True, samesite="strict")
+            return response
+
+        return router
+
+
+class AccessMiddleware:
+    """Apply rules of access to every request."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http":
+            await self._access.check(Request(scope))
+        await self._app(scope, receive, send)
+
+
+def _check_host(request: Request) -> None:
+    """Refuse host names that another site may have bound to this machine (DNS rebinding).
+
+    A server with a key needs no such check: other sites' pages have neither the key nor a cookie
+    for their own host name, and a proxy may pass any name.
+    """
+    host = re.fullmatch(r"(\[[^\]]+\]|[^:]+)(:\d{1,5})?", request.headers.get("host", ""))
+    if host is None or not is_loopback(host[1]):
+        raise HTTPException(421, "this server answers to localhost and 127.0.0.1 alone")
+
+
+def _check_origin(request: Request) -> None:
+    """Refuse requests from other sites' pages (CSRF).
+
+    ``Sec-Fetch-Site`` comes first, because a proxy may change the host. Pages cannot set either
+    header; programs other than browsers send neither.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        same_site = site in ("same-origin", "none")
+    else:
+        host = request.headers.get("host", "").lower()
+        same_site = origin is None or origin.partition("://")[2] == host
+    if not same_site:
+        raise HTTPException(403, "sent by a page of another site")
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")  # JSON may have half a surrogate pair

@@ -1,0 +1,37 @@
+"""The files of the page."""
+
+from __future__ import annotations
+
+import mimetypes
+
+import anyio
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from geosim.search.web.pages import FOLDER, add_pages
+
+CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def test_content_types_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mimetypes, "_db", mimetypes.MimeTypes())
+    for suffix in CONTENT_TYPES:
+        mimetypes.add_type("text/plain", suffix)
+    app = FastAPI()
+    add_pages(app)
+
+    async def ask() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            for file in FOLDER.iterdir():
+                answer = await client.get(f"/static/{file.name}")
+                assert answer.content == file.read_bytes()
+                assert answer.headers["content-type"] == CONTENT_TYPES[file.suffix]
+
+    anyio.run(ask)
