@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import ModelRef, VectorQuery, Filter
+from geosim.ingest.schema import Filter, ModelRef, VectorQuery
 from geosim.ingest.store.factory import open_store
 from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
 from geosim.ingest.sync import UPSERT_BATCH
