@@ -19,6 +19,7 @@ from geosim.trainer.data.split import stratified_split
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import COSINE_SCALE, Fit, TrainOptions, keep_best
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
+from geosim.trainer.runtime.choice import training_policy
 from geosim.trainer.runtime.keras import KerasBackbone, import_keras
 
 STEM = 32
@@ -144,7 +145,7 @@ def fit(
         )
     steps = len(kept) // batch
     truth = np.eye(classes, dtype=np.float32)[labels]
-    trained = _network(pixels.shape[1], width, policy="mixed_bfloat16")
+    trained = _network(pixels.shape[1], width, policy=training_policy())
     directions = keras.layers.Dense(
         classes, use_bias=False, kernel_initializer="orthogonal", kernel_constraint="unit_norm"
     )
