@@ -1,260 +1,285 @@
-// The page: an address becomes a search, a search becomes what is shown.
+// The page: reads the address, searches, and shows the answer.
 
-import { api, post } from "./api.js";
-import { know } from "./colours.js";
-import { $, count, el, plural } from "./dom.js";
+import { api, isAbort, post } from "./api.js";
+import { loadCollection } from "./collection.js";
+import { $, quantity } from "./dom.js";
+import { fillForm, listenForOptions } from "./form.js";
 import { openMap } from "./map.js";
 import {
-  relink, setPictures, showExplanation, showHits, showQuery, storedPicture, uploadedPicture,
+  showExamplesQuery,
+  showExplanation,
+  showHits,
+  showQuery,
+  showStoredQuery,
+  showSuggestions,
+  showUploadedQuery,
+  updateLinks,
 } from "./results.js";
-import { WISHES, address, anywhere, example, keyOf, named, parameters, read } from "./state.js";
-import { fill, onSearch } from "./tray.js";
-import { arrivals, send } from "./upload.js";
+import {
+  address,
+  imageKey,
+  parameters,
+  parseKey,
+  randomEmbedding,
+  readAddress,
+  uploadParameters,
+} from "./state.js";
+import { busy, done, warn } from "./status.js";
+import { setExamples, setOnSearch } from "./tray.js";
+import { listenForFiles, searchByFile } from "./upload.js";
 
-let collection = null;
-let asking = null;
-let running = new AbortController();
-let sending = []; // files on their way up
+/** @import { Answer, Collection } from "./api.js" */
+/** @import { Options, Query } from "./state.js" */
+
+const QUERY_TITLES = {
+  embedding: "Your picture",
+  point: "From the collection",
+  examples: "Several examples",
+};
+
+let current = new AbortController(); // of the current search, aborted by the next one
+/** @type {File[]} */
+let uploading = [];
 
 // Navigation
 
-function go(url) {
+/** @param {string | URL} url */
+function navigate(url) {
   history.pushState(null, "", url);
   return show({ focus: true });
 }
 
+/** Abort the current search. Return the signal of a new one. */
+function restart() {
+  current.abort();
+  current = new AbortController();
+  return current.signal;
+}
+
+/** Show what the address says. */
 async function show({ focus = false } = {}) {
-  running.abort();
-  running = new AbortController();
-  sending = [];
-  const { signal } = running;
-  const { map, query, wishes } = read(location);
-  $("map-view").hidden = !map;
-  $("search-view").hidden = map;
-  for (const [id, current] of [["to-map", map], ["to-search", !map]]) {
-    if (current) $(id).setAttribute("aria-current", "page");
-    else $(id).removeAttribute("aria-current");
-  }
-  document.body.classList.toggle("mapped", map);
+  const signal = restart();
+  uploading = [];
+  const { map, query, options } = readAddress(location);
+  showView(map);
   warn("");
-  if (!map) fillForm(wishes); // before anything is waited for: what is typed meanwhile stays
+  if (!map) fillForm(options); // before any wait, so that it replaces nothing that is typed
   try {
-    await known();
+    await loadCollection();
     if (map) {
       document.title = "Map – geosim";
-      await openMap(go, signal);
+      await openMap(navigate, signal);
     } else {
       signal.throwIfAborted();
-      await search(query, wishes, signal);
-      if (focus && query) toTop();
+      await search(query, options, signal);
+      if (focus && query) focusResults();
     }
   } catch (error) {
-    if (error.name !== "AbortError") fail(error, map);
+    if (!isAbort(error)) fail(/** @type {Error} */ (error), map);
   }
 }
 
-function known() {
-  asking ??= ask().catch((error) => {
-    asking = null;
-    throw error;
-  });
-  return asking;
-}
-
-async function ask() {
-  collection = await api("/api/collection");
-  know(collection.classes.map((one) => one.name));
-  $("summary").textContent =
-    `${plural(collection.points, "image")}, ${plural(collection.classes.length, "class", "classes")}`;
-  const select = $("wishes").elements.class;
-  const options = collection.classes.map((one) =>
-    el("option", { value: one.name }, `${one.name} (${count(one.count)})`));
-  select.replaceChildren(select.options[0], ...options);
-  choose(read(location).wishes.class);
+/** @param {boolean} map */
+function showView(map) {
+  $("map-view").hidden = !map;
+  $("search-view").hidden = map;
+  $("to-map").ariaCurrent = map ? "page" : null;
+  $("to-search").ariaCurrent = map ? null : "page";
+  document.body.classList.toggle("map-page", map);
 }
 
 // Searches
 
-async function search(query, wishes, signal) {
+/**
+ * @param {Query | null} query
+ * @param {Options} options
+ * @param {AbortSignal} signal
+ */
+async function search(query, options, signal) {
   busy("Searching …");
-  if (!query) return welcome(wishes, signal);
-  let answer;
+  if (query) showAnswer(await fetchAnswer(query, options, signal), query, options);
+  else await showStart(options, signal);
+}
+
+/**
+ * @param {Query} query
+ * @param {Options} options
+ * @param {AbortSignal} signal
+ * @returns {Promise<Answer>}
+ */
+function fetchAnswer(query, options, signal) {
   if (query.kind === "embedding") {
-    answer = await api(`/api/search?${parameters(wishes, named(query))}`, { signal });
-  } else if (query.kind === "point") {
-    const id = encodeURIComponent(query.id);
-    answer = await api(`/api/points/${id}/similar?${parameters(wishes)}`, { signal });
-  } else {
-    const [positive, negative] = [query.positive.map(example), query.negative.map(example)];
-    const chosen = Object.fromEntries(parameters(wishes));
-    answer = await post("/api/recommend", { positive, negative, ...chosen }, signal);
+    return api(`/api/search?${parameters(options, uploadParameters(query))}`, { signal });
   }
-  return render(answer, query, wishes);
+  if (query.kind === "point") {
+    const id = encodeURIComponent(query.id);
+    return api(`/api/points/${id}/similar?${parameters(options)}`, { signal });
+  }
+  const [positive, negative] = [query.positive.map(parseKey), query.negative.map(parseKey)];
+  const chosen = Object.fromEntries(parameters(options));
+  return post("/api/recommend", { positive, negative, ...chosen }, signal);
 }
 
-function render(answer, query, wishes) {
-  const parts = {
-    embedding: () => uploadedPicture(query),
-    point: () => storedPicture(answer.query),
-    set: () => setPictures(answer.positive, answer.negative),
-  };
-  showQuery(parts[query.kind]());
-  if (query.kind === "set") fill(answer.positive, answer.negative);
-  $("kept").hidden = ![query, ...answer.positive, ...answer.negative].some((one) => one.embedding);
-  $("query-title").textContent = {
-    embedding: "Your picture", point: "From the collection", set: "Several examples",
-  }[query.kind];
-  showHits(answer.hits, { wishes, own: answer.query?.class ?? null });
-  const told = showExplanation(answer.explanation, query.kind);
-  const found = plural(answer.hits.length, "hit");
-  document.title = `${answer.query?.path ?? $("query-title").textContent} – geosim`;
-  $("results-title").textContent = answer.hits.length ? "Most similar images" : "No hits";
+/**
+ * @param {Answer} answer
+ * @param {Query} query
+ * @param {Options} options
+ */
+function showAnswer(answer, query, options) {
+  const { hits, explanation, positive, negative } = answer;
+  if (query.kind === "embedding") showUploadedQuery(query);
+  else if (answer.query) showStoredQuery(answer.query);
+  else {
+    showExamplesQuery(positive, negative);
+    setExamples(positive, negative);
+  }
+  const uploads = [query, ...positive, ...negative].some((image) => "embedding" in image);
+  $("share-note").hidden = !uploads;
+  $("query-title").textContent = QUERY_TITLES[query.kind];
+  showHits(hits, options, answer.query?.class ?? null);
+  const summary = showExplanation(explanation, query.kind);
+  document.title = `${answer.query?.path ?? QUERY_TITLES[query.kind]} – geosim`;
+  $("results-title").textContent = hits.length ? "Most similar images" : "No hits";
   const none = "No image fits: lower the score, or allow another class.";
-  done(answer.hits.length ? found : none, told);
+  done(hits.length ? quantity(hits.length, "hit") : none, summary);
 }
 
-function blank() {
-  document.title = "geosim";
-  showQuery([]);
-  $("kept").hidden = $("explanation").hidden = true;
-  $("query-title").textContent = "Which rocks look like this one?";
-}
-
-async function welcome(wishes, signal) {
-  blank();
-  const some = `/api/search?embedding=${anywhere()}&one_per=class&k=60`;
-  const { hits } = await api(some, { signal });
+/**
+ * Show one image of each class to start from.
+ * @param {Options} options
+ * @param {AbortSignal} signal
+ */
+async function showStart(options, signal) {
+  clearQuery();
+  const path = `/api/search?embedding=${randomEmbedding()}&one_per=class&k=60`;
+  /** @type {Answer} */
+  const { hits } = await api(path, { signal });
   hits.sort((a, b) => (a.class < b.class ? -1 : 1));
-  showHits(hits, { wishes, judged: false });
+  showSuggestions(hits, options);
   $("results-title").textContent = "Or start from an image of the collection";
   done("One of each class, other ones each time.");
 }
 
-// One picture is searched by; several at once are examples of what is looked for.
+function clearQuery() {
+  document.title = "geosim";
+  showQuery();
+  $("share-note").hidden = true;
+  $("explanation").hidden = true;
+  $("query-title").textContent = "Which rocks look like this one?";
+}
+
+/**
+ * Search by files: one is the query, several are positive examples.
+ * @param {File[]} files
+ */
 async function upload(files) {
-  if (read(location).map) await go("/");
-  const { wishes } = read(location);
-  running.abort();
-  running = new AbortController();
-  const { signal } = running;
-  sending = files;
+  if (readAddress(location).map) await navigate("/");
+  const { options } = readAddress(location);
+  const signal = restart();
+  uploading = files;
   try {
-    await known();
+    const limits = await loadCollection();
     warn("");
-    await (files.length > 1 ? several(files, wishes, signal) : single(files[0], wishes, signal));
+    if (files.length > 1) await uploadExamples(files, options, limits, signal);
+    else await uploadQuery(files[0], options, limits, signal);
   } catch (error) {
-    if (error.name === "AbortError") return;
+    if (isAbort(error)) return;
     done("");
-    warn(error.message);
+    warn(/** @type {Error} */ (error).message);
   } finally {
-    if (!signal.aborted) sending = [];
+    if (!signal.aborted) uploading = [];
   }
 }
 
-async function single(file, wishes, signal) {
+/**
+ * @param {File} file
+ * @param {Options} options
+ * @param {Collection} limits
+ * @param {AbortSignal} signal
+ */
+async function uploadQuery(file, options, limits, signal) {
   busy("Searching …");
-  const answer = await send(file, wishes, collection.upload_bytes, signal);
+  const answer = await searchByFile(file, options, limits.upload_bytes, signal);
   const { embedding, sha256, model } = answer;
+  /** @type {Query} */
   const query = { kind: "embedding", embedding, sha256, model };
-  history.pushState(null, "", address(query, wishes));
-  render(answer, query, wishes);
-  toTop();
+  history.pushState(null, "", address(query, options));
+  showAnswer(answer, query, options);
+  focusResults();
 }
 
-async function several(files, wishes, signal) {
-  if (files.length > collection.examples) {
-    throw new Error(`These are ${files.length} pictures; at most ${collection.examples} are taken.`);
+/**
+ * @param {File[]} files
+ * @param {Options} options
+ * @param {Collection} limits
+ * @param {AbortSignal} signal
+ */
+async function uploadExamples(files, options, limits, signal) {
+  if (files.length > limits.examples) {
+    throw new Error(`These are ${files.length} pictures; at most ${limits.examples} are taken.`);
   }
-  const positive = new Set();
-  for (const [at, file] of files.entries()) {
-    busy(`Reading picture ${at + 1} of ${files.length} …`);
-    positive.add(keyOf(await send(file, { k: "1" }, collection.upload_bytes, signal)));
+  /** @type {Set<string>} */
+  const keys = new Set();
+  for (const [i, file] of files.entries()) {
+    busy(`Reading picture ${i + 1} of ${files.length} …`);
+    keys.add(imageKey(await searchByFile(file, { k: "1" }, limits.upload_bytes, signal)));
   }
-  await go(address({ kind: "set", positive: [...positive], negative: [] }, wishes));
+  await navigate(address({ kind: "examples", positive: [...keys], negative: [] }, options));
 }
 
-// What goes on
-
-function busy(text) {
-  $("results").setAttribute("aria-busy", "true");
-  $("status").textContent = text;
-}
-
-function done(text, more = "") {
-  $("results").removeAttribute("aria-busy");
-  $("status").replaceChildren(text, el("span", { class: "unseen" }, ` ${more}`));
-}
-
-function warn(text) {
-  $("notice").hidden = text === "";
-  $("notice").textContent = text;
-}
-
+/**
+ * @param {Error} error
+ * @param {boolean} map
+ */
 function fail(error, map) {
   if (map) {
     $("map-status").textContent = error.message;
     return;
   }
   $("hits").replaceChildren();
-  blank();
+  clearQuery();
   $("results-title").textContent = "There is no answer";
   done("");
   warn(error.message);
 }
 
-// To the query and its class, which stand above the hits on a phone; the keyboard goes to the hits.
-function toTop() {
+/** Scroll to the query, which is above the hits on a phone; move the keyboard to the hits. */
+function focusResults() {
   scrollTo(0, 0);
   $("results").focus({ preventScroll: true });
 }
 
-// The form
+// Events
 
-function fillForm(wishes) {
-  for (const name of WISHES) {
-    if (name === "class") choose(wishes.class);
-    else $("wishes").elements[name].value = wishes[name];
-    if (wishes[name] !== "") $("filters").open = true;
-  }
-}
-
-// A class that the collection lacks can come from the address.
-function choose(name) {
-  const select = $("wishes").elements.class;
-  if (![...select.options].some((option) => option.value === name)) {
-    select.append(el("option", { value: name }, name));
-  }
-  select.value = name;
-}
-
-function wish(event) {
-  event.preventDefault();
-  const form = $("wishes");
-  if (!form.reportValidity()) return;
-  const wishes = Object.fromEntries(WISHES.map((name) => [name, form.elements[name].value]));
-  history.pushState(null, "", address(read(location).query, wishes));
-  relink(wishes);
-  if (sending.length) upload(sending); // with these wishes
+/** @param {Options} options */
+function changeOptions(options) {
+  history.pushState(null, "", address(readAddress(location).query, options));
+  updateLinks(options);
+  if (uploading.length) upload(uploading);
   else show();
 }
 
-$("wishes").addEventListener("change", wish);
-$("wishes").addEventListener("submit", wish);
-onSearch((positive, negative) => go(address({ kind: "set", positive, negative }, read(location).wishes)));
-arrivals(upload, warn);
-if (matchMedia("(max-width: 56rem)").matches) $("filters").open = false;
-addEventListener("popstate", () => show());
-document.addEventListener("click", (event) => {
-  const link = event.target.closest?.("a[href]");
-  const plain = !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0;
-  if (!link || !plain || event.defaultPrevented) return;
+/** @param {MouseEvent} event */
+function followLink(event) {
+  const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
+  const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0;
+  if (!(link instanceof HTMLAnchorElement) || modified || event.defaultPrevented) return;
   const url = new URL(link.href);
   if (link.classList.contains("skip")) {
     event.preventDefault();
-    $(read(location).map ? "map" : "results").focus();
+    $(readAddress(location).map ? "map" : "results").focus();
   } else if (url.origin === location.origin && ["/", "/map"].includes(url.pathname)) {
     event.preventDefault();
-    go(url);
+    navigate(url);
   }
+}
+
+listenForOptions(changeOptions);
+setOnSearch((positive, negative) => {
+  navigate(address({ kind: "examples", positive, negative }, readAddress(location).options));
 });
+listenForFiles(upload, warn);
+if (matchMedia("(max-width: 56rem)").matches) $("filters", HTMLDetailsElement).open = false;
+addEventListener("popstate", () => show());
+document.addEventListener("click", followLink);
 show();

@@ -1,50 +1,60 @@
-// An image of a search, indexed or uploaded; and what this session remembers of uploaded ones.
+// Pictures of images, indexed or uploaded. Remembers uploaded pictures for this session.
 
 import { el, missing, picture } from "./dom.js";
 
-const REMEMBERED = 40; // after a reload
-const KEY = "geosim-pictures";
-const pictures = stored();
+/** @import { Image, UploadedImage } from "./api.js" */
+/** @typedef {{ src: string | null, name: string }} Upload a data URL, null where none could be made */
 
-// What is shown of an image beside its name.
-export function shown(one, alt, side) {
-  if (one.id) return picture(one, alt, side);
-  const src = kept(one)?.src;
-  if (!src) return missing(side > 128 ? why(one) : "–");
-  const image = el("img", { src, alt });
-  image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < 64));
-  return image;
+const CAPACITY = 40; // uploads that are remembered after a reload
+const STORAGE_KEY = "geosim-pictures";
+
+/** @type {Map<string, Upload>} by embedding */
+const uploads = readUploads();
+
+/**
+ * Create the picture of an image, or a text where there is none.
+ * @param {Image} image
+ * @param {string} alt
+ * @param {number} side in pixels
+ */
+export function thumbnail(image, alt, side) {
+  if ("id" in image) return picture(image, alt, side);
+  const upload = uploads.get(image.embedding);
+  if (upload?.src) return el("img", { src: upload.src, alt });
+  if (side <= 128) return missing("–");
+  return missing(
+    upload ? "your browser cannot show this kind of picture" : "the picture is not kept",
+  );
 }
 
-function why(uploaded) {
-  return kept(uploaded) ? "your browser cannot show this kind of picture" : "the picture is not kept";
+/** @param {Image} image */
+export function imageName(image) {
+  if ("id" in image) return image.path;
+  return uploads.get(image.embedding)?.name ?? "an uploaded picture";
 }
 
-export function nameOf(one) {
-  return one.path ?? kept(one)?.name ?? "an uploaded picture";
-}
-
-// Remembers an uploaded picture, and lets go of the oldest where there is no room.
-export function keep(uploaded, picture) {
-  pictures.delete(uploaded.embedding);
-  pictures.set(uploaded.embedding, picture);
-  for (let latest = [...pictures].slice(-REMEMBERED); latest.length; latest = latest.slice(1)) {
+/**
+ * Remember an uploaded picture. The oldest are dropped where the session's storage is full.
+ * @param {UploadedImage} image
+ * @param {Upload} upload
+ */
+export function rememberUpload(image, upload) {
+  uploads.delete(image.embedding);
+  uploads.set(image.embedding, upload);
+  for (let latest = [...uploads].slice(-CAPACITY); latest.length; latest = latest.slice(1)) {
     try {
-      sessionStorage.setItem(KEY, JSON.stringify(latest));
+      sessionStorage.setItem(STORAGE_KEY, JSON.stringify(latest));
       return;
     } catch {
-      // full, or forbidden: without a picture its search is still the same
+      // full or forbidden: the search works without the picture
     }
   }
 }
 
-function kept(uploaded) {
-  return pictures.get(uploaded.embedding) ?? null;
-}
-
-function stored() {
+/** @returns {Map<string, Upload>} */
+function readUploads() {
   try {
-    return new Map(JSON.parse(sessionStorage.getItem(KEY) ?? "[]"));
+    return new Map(JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "[]"));
   } catch {
     return new Map();
   }

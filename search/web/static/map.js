@@ -1,75 +1,125 @@
-// The map of the collection: its points, its legend, and the picture of the one that is meant.
+// The map of the collection: its points, its legend, and the card of the selected image.
 
 import { api } from "./api.js";
 import { Canvas } from "./canvas.js";
 import { swatch } from "./colours.js";
-import { $, count, el, path, picture } from "./dom.js";
+import { $, count, el, path, picture, span } from "./dom.js";
 import { Points } from "./points.js";
 import { address } from "./state.js";
 
+/** @import { MapAnswer, StoredImage } from "./api.js" */
+/** @import { Selection } from "./canvas.js" */
+
+/** @type {Canvas | null} */
 let canvas = null;
 
-export async function openMap(go, signal) {
+/**
+ * Show the map. It is requested once.
+ * @param {(address: string) => void} navigate
+ * @param {AbortSignal} signal
+ */
+export async function openMap(navigate, signal) {
   if (canvas) {
-    canvas.choose(-1);
+    canvas.deselect();
     return;
   }
-  const drawn = await drawing(signal);
-  if (canvas) return;
-  const points = new Points(drawn);
-  const stored = (point) => ({
-    id: drawn.ids[point], path: drawn.paths[point], class: drawn.classes[drawn.labels[point]],
-    picture: `/api/images/${drawn.ids[point]}`,
+  const answer = await fetchMap(signal);
+  if (!canvas) canvas = createMap(answer, navigate);
+}
+
+/**
+ * Request the map until it is drawn; the server holds each request for some seconds.
+ * @param {AbortSignal} signal
+ * @returns {Promise<MapAnswer>}
+ */
+async function fetchMap(signal) {
+  $("map-status").textContent =
+    "Drawing the map; the first time takes minutes in a large collection …";
+  for (;;) {
+    /** @type {Partial<MapAnswer>} */
+    const answer = await api("/api/map", { signal });
+    if (answer.ids) return /** @type {MapAnswer} */ (answer);
+  }
+}
+
+/**
+ * @param {MapAnswer} answer
+ * @param {(address: string) => void} navigate
+ */
+function createMap(answer, navigate) {
+  const { classes, labels, ids, paths } = answer;
+  const points = new Points(answer);
+  /** @type {(point: number) => StoredImage} */
+  const image = (point) => ({
+    id: ids[point],
+    path: paths[point],
+    class: classes[labels[point]],
+    picture: `/api/images/${ids[point]}`,
   });
-  canvas = new Canvas($("map"), points, drawn.classes, {
-    onPoint: (point, x, y, how) => tip(point < 0 ? null : stored(point), x, y, how),
-    onPick: (point) => go(address({ kind: "point", id: drawn.ids[point] }, {})),
+  const map = new Canvas($("map", HTMLCanvasElement), points, classes, {
+    onSelect: (selection) => {
+      if (selection) showCard(image(selection.point), selection);
+      else $("tip").hidden = true;
+    },
+    onOpen: (point) => navigate(address({ kind: "point", id: ids[point] }, {})),
   });
-  legend(drawn.classes, points);
-  $("zoom-in").onclick = () => canvas.zoom(1.6);
-  $("zoom-out").onclick = () => canvas.zoom(1 / 1.6);
-  $("zoom-all").onclick = () => canvas.showAll();
-  $("map-status").textContent = "";
-}
-
-// Asks until the map is drawn; the server lets each request wait for a while.
-async function drawing(signal) {
-  $("map-status").textContent = "Drawing the map; the first time takes minutes in a large collection …";
-  let drawn = {};
-  while (!drawn.ids) drawn = await api("/api/map", { signal });
-  return drawn;
-}
-
-function legend(classes, points) {
-  const toggle = (button, kind) => {
-    points.shown[kind] = !points.shown[kind];
-    button.setAttribute("aria-pressed", `${points.shown[kind]}`);
-    canvas.choose(-1);
-    canvas.redraw();
-  };
-  $("legend").replaceChildren(...classes.map((name, kind) => {
-    const many = points.classStarts[kind + 1] - points.classStarts[kind];
-    const button = el("button", { type: "button", "aria-pressed": "true" },
-      swatch(name), el("span", { class: "name" }, name), el("span", { class: "number" }, count(many)));
-    button.onclick = () => toggle(button, kind);
-    return el("li", {}, button);
-  }));
-}
-
-function tip(stored, x, y, how) {
-  const box = $("tip");
-  box.hidden = stored === null;
-  if (box.hidden) return;
-  box.classList.toggle("held", how !== "mouse");
-  box.replaceChildren(
-    el("a", { href: address({ kind: "point", id: stored.id }, {}) },
-      el("span", { class: "frame" }, picture(stored, "")),
-      el("span", { class: "class" }, swatch(stored.class), stored.class),
-      path(stored),
-      el("span", { class: "more" }, how === "mouse" ? "click to search from it" : "search from it")),
+  $("legend").replaceChildren(
+    ...classes.map((name, label) => legendEntry(name, label, points, map)),
   );
-  const { clientWidth, clientHeight } = box.parentElement;
-  const left = x + 18 + box.offsetWidth < clientWidth ? x + 18 : x - 18 - box.offsetWidth;
-  box.style.left = `${Math.max(4, left)}px`;
-  box.style.top = `${Math.min(Math.max(4, y - 60), clientHeight - box.offsetHeight - 4)}px`;
+  $("zoom-in").onclick = () => map.zoom(1.6);
+  $("zoom-out").onclick = () => map.zoom(1 / 1.6);
+  $("zoom-all").onclick = () => map.showAll();
+  $("map-status").textContent = "";
+  return map;
+}
+
+/**
+ * Create the button that shows and hides a class.
+ * @param {string} name
+ * @param {number} label
+ * @param {Points} points
+ * @param {Canvas} map
+ */
+function legendEntry(name, label, points, map) {
+  const button = el(
+    "button",
+    { type: "button", "aria-pressed": "true" },
+    swatch(name),
+    span("name", name),
+    span("number", count(points.classSize(label))),
+  );
+  button.onclick = () => {
+    points.visible[label] = !points.visible[label];
+    button.setAttribute("aria-pressed", `${points.visible[label]}`);
+    map.deselect();
+    map.redraw();
+  };
+  return el("li", {}, button);
+}
+
+/**
+ * Show an image beside its point, within the map.
+ * @param {StoredImage} image
+ * @param {Selection} selection
+ */
+function showCard(image, { x, y, input }) {
+  const card = $("tip");
+  const byMouse = input === "mouse";
+  card.hidden = false;
+  card.classList.toggle("pinned", !byMouse);
+  card.replaceChildren(
+    el(
+      "a",
+      { href: address({ kind: "point", id: image.id }, {}) },
+      span("frame", picture(image, "")),
+      span("class", swatch(image.class), image.class),
+      path(image),
+      span("more", byMouse ? "click to search from it" : "search from it"),
+    ),
+  );
+  const { clientWidth, clientHeight } = $("map");
+  const right = x + 18;
+  const left = right + card.offsetWidth < clientWidth ? right : x - 18 - card.offsetWidth;
+  card.style.left = `${Math.max(4, left)}px`;
+  card.style.top = `${Math.min(Math.max(4, y - 60), clientHeight - card.offsetHeight - 4)}px`;
 }

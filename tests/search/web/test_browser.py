@@ -71,7 +71,7 @@ def paths(page: Page) -> list[str]:
 
 def send(page: Page, file: Any) -> None:
     page.set_input_files("#file", file)
-    expect(page.locator("#kept")).to_be_visible()
+    expect(page.locator("#share-note")).to_be_visible()
     expect(page.locator("#results")).not_to_have_attribute("aria-busy", "true")
 
 
@@ -188,7 +188,7 @@ def test_uploaded_pictures_join_the_examples(
     other = visit(page.url.removeprefix(served.url))
     expect(other.locator("#hits .path")).to_have_count(10)
     assert paths(other) == expected
-    expect(other.locator("#kept")).to_be_visible()
+    expect(other.locator("#share-note")).to_be_visible()
     expect(other.locator("#query .missing")).to_have_count(2)
     expect(other.get_by_role("button", name="Remove an uploaded picture")).to_have_count(2)
 
@@ -361,7 +361,7 @@ def test_pasting_into_a_field_is_text(visit: Open, photo: Path) -> None:
     expect(page.locator(".card")).to_have_count(9)
     posts: list[str] = []
     page.on("request", lambda request: posts.append(request.method))
-    into_field = ARRIVING.replace("document.body", "document.querySelector('#wishes input')")
+    into_field = ARRIVING.replace("document.body", "document.querySelector('#options input')")
     page.evaluate(into_field, [list(photo.read_bytes()), "paste"])
     page.evaluate(ARRIVING, [list(photo.read_bytes()), "paste"])
     expect(page.locator(".card")).to_have_count(10)
@@ -442,7 +442,7 @@ def test_a_failed_search_clears_the_last_one(visit: Open, photo: Path) -> None:
     page.get_by_label("Hits", exact=True).fill("5000")
     page.get_by_label("Hits", exact=True).press("Enter")
     expect(page.locator("#results-title")).to_have_text("There is no answer")
-    expect(page.locator("#kept")).to_be_hidden()
+    expect(page.locator("#share-note")).to_be_hidden()
     expect(page.locator("#query-title")).to_have_text("Which rocks look like this one?")
     assert page.title() == "geosim"
 
@@ -555,7 +555,7 @@ def test_by_keyboard_alone(visit: Open, served: Any, photo: Path) -> None:
         page.keyboard.press("Tab")
     expect(page.locator("#file")).to_be_focused()
     page.keyboard.press("Space")
-    expect(page.locator("#kept")).to_be_visible()
+    expect(page.locator("#share-note")).to_be_visible()
     expect(page.locator("#results")).to_be_focused()
     hits = served.index.search(photo)
     page.keyboard.press("Tab")
@@ -619,7 +619,7 @@ def test_text_has_contrast(visit: Open, photo: Path, scheme: str) -> None:
           return [...document.querySelectorAll("body *")]
             .filter((one) => one.checkVisibility() && [...one.childNodes].some(
               (node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim()))
-            .filter((one) => !one.closest(".unseen, noscript, .skip, [disabled]"))
+            .filter((one) => !one.closest(".visually-hidden, noscript, .skip, [disabled]"))
             .map((one) => {
               const [a, b] = [light(getComputedStyle(one).color), light(ground(one))];
               const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
