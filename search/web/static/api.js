@@ -3,111 +3,46 @@
 import { $ } from "./dom.js";
 
 // What the API answers; /docs describes each field.
-
 /** @typedef {{ id: string, path: string, class: string, picture: string }} StoredImage */
 /** @typedef {{ embedding: string, sha256: string, model?: string }} UploadedImage */
 /** @typedef {StoredImage | UploadedImage} Image */
 /** @typedef {StoredImage & { rank: number, score: number, identical: boolean }} Hit */
 /** @typedef {{ class: string, votes: number, share: number }} Vote */
-/**
- * @typedef {object} Explanation
- * @property {Vote[]} votes
- * @property {string} predicted
- * @property {number} confidence
- * @property {boolean} unlike
- * @property {number} best
- * @property {number | null} usual
- */
-/**
- * @typedef {object} Answer
- * @property {Hit[]} hits
- * @property {Explanation} explanation
- * @property {StoredImage | null} query
- * @property {Image[]} positive
- * @property {Image[]} negative
- */
-/** @typedef {{ name: string, count: number }} Count */
-/**
- * @typedef {object} Collection
- * @property {number} points
- * @property {Count[]} classes
- * @property {number} upload_bytes
- * @property {number} examples
- */
-/**
- * @typedef {object} MapAnswer
- * @property {string[]} classes
- * @property {number[]} labels
- * @property {string[]} ids
- * @property {string[]} paths
- * @property {number[]} x
- * @property {number[]} y
- */
+/** @typedef {{ votes: Vote[], predicted: string, confidence: number,
+ *   unlike: boolean, best: number, usual: number | null }} Explanation */
+/** @typedef {{ hits: Hit[], explanation: Explanation, query: StoredImage | null,
+ *   positive: Image[], negative: Image[] }} Answer */
+/** @typedef {{ points: number, classes: { name: string, count: number }[],
+ *   upload_bytes: number, examples: number }} Collection */
+/** @typedef {{ classes: string[], labels: number[], ids: string[], paths: string[],
+ *   x: number[], y: number[] }} MapAnswer */
 
-/** @type {Promise<void> | null} */
-let pendingLogin = null;
+let pendingLogin = /** @type {Promise<void> | null} */ (null);
 
-/**
- * Request a path of the API and return the JSON of its answer.
- * @template T
- * @param {string} path
- * @param {RequestInit} [init]
- * @returns {Promise<T>}
- * @throws {Error} the server's reason, or an AbortError of the request's signal
- */
+/** Return the JSON of an answer. Throw the server's reason, or an AbortError of the signal.
+ * @template T @param {string} path @param {RequestInit} [init] @returns {Promise<T>} */
 export async function api(path, init) {
-  const response = await fetch(path, init).catch((error) => {
-    if (isAbort(error)) throw error;
-    throw new Error("The server does not answer. Is geosim serve still running?");
-  });
+  const response = await fetch(path, init).catch(() => null);
+  init?.signal?.throwIfAborted();
+  if (!response) throw new Error("The server does not answer. Is geosim serve still running?");
   if (response.status === 401) {
-    pendingLogin ??= login().finally(() => {
-      pendingLogin = null;
-    });
+    pendingLogin ??= login().finally(() => (pendingLogin = null));
     await pendingLogin;
     return api(path, init);
   }
-  const answer = await response.json().catch((error) => {
-    if (isAbort(error)) throw error;
-    return {}; // not JSON
-  });
+  const answer = await response.json().catch(() => ({})); // not JSON
+  init?.signal?.throwIfAborted();
   if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
   return answer;
 }
 
-/**
- * Post JSON to a path of the API and return the JSON of its answer.
- * @template T
- * @param {string} path
- * @param {object} body
- * @param {AbortSignal} signal
- * @returns {Promise<T>}
- */
-export function post(path, body, signal) {
-  return api(path, { ...jsonRequest(body), signal });
-}
-
-/**
- * Tell whether a request ended because its signal was aborted.
- * @param {unknown} error
- */
-export function isAbort(error) {
-  return error instanceof DOMException && error.name === "AbortError";
-}
-
-/**
- * @param {object} body
- * @returns {RequestInit}
- */
-function jsonRequest(body) {
+/** @param {object} body */
+export function jsonRequest(body) {
   const headers = { "Content-Type": "application/json" };
   return { method: "POST", headers, body: JSON.stringify(body) };
 }
 
-/**
- * Show the dialog that asks for the key, until the server accepts one.
- * @returns {Promise<void>}
- */
+/** Show the dialog that asks for the key, until the server accepts one. @returns {Promise<void>} */
 function login() {
   const dialog = $("login", HTMLDialogElement);
   const form = $("login-form", HTMLFormElement);
@@ -130,11 +65,7 @@ function login() {
   });
 }
 
-/**
- * Return why a login failed.
- * @param {Response | null} response
- * @returns {Promise<string>}
- */
+/** Return why a login failed. @param {Response | null} response @returns {Promise<string>} */
 async function refusal(response) {
   if (!response) return "The server does not answer.";
   if (response.status === 401) return "This is not the key.";

@@ -1,47 +1,27 @@
 // The page: reads the address, searches, and shows the answer.
 
-import { api, isAbort, post } from "./api.js";
-import { loadCollection } from "./collection.js";
-import { $, quantity } from "./dom.js";
-import { fillForm, listenForOptions } from "./form.js";
+import { api, jsonRequest } from "./api.js";
+import { registerClasses } from "./colours.js";
+import { $, count, quantity, span } from "./dom.js";
 import { openMap } from "./map.js";
+import * as results from "./results.js";
 import {
-  showExamplesQuery,
-  showExplanation,
-  showHits,
-  showQuery,
-  showStoredQuery,
-  showSuggestions,
-  showUploadedQuery,
-  updateLinks,
-} from "./results.js";
-import {
-  address,
-  imageKey,
-  parameters,
-  parseKey,
-  randomEmbedding,
-  readAddress,
-  uploadParameters,
+  address, imageKey, OPTION_NAMES, parameters, parseKey, randomEmbedding, readAddress,
 } from "./state.js";
-import { busy, done, warn } from "./status.js";
 import { setExamples, setOnSearch } from "./tray.js";
 import { listenForFiles, searchByFile } from "./upload.js";
 
 /** @import { Answer, Collection } from "./api.js" */
-/** @import { Options, Query } from "./state.js" */
-
+/** @import { OptionName, Options, Query } from "./state.js" */
 const QUERY_TITLES = {
-  embedding: "Your picture",
-  point: "From the collection",
-  examples: "Several examples",
+  embedding: "Your picture", point: "From the collection", examples: "Several examples",
 };
 
+const form = $("options", HTMLFormElement);
+const classSelect = $("option-class", HTMLSelectElement);
 let current = new AbortController(); // of the current search, aborted by the next one
-/** @type {File[]} */
-let uploading = [];
-
-// Navigation
+let uploading = /** @type {File[]} */ ([]);
+let collection = /** @type {Collection | null} */ (null);
 
 /** @param {string | URL} url */
 function navigate(url) {
@@ -61,186 +41,185 @@ async function show({ focus = false } = {}) {
   const signal = restart();
   uploading = [];
   const { map, query, options } = readAddress(location);
-  showView(map);
-  warn("");
-  if (!map) fillForm(options); // before any wait, so that it replaces nothing that is typed
-  try {
-    await loadCollection();
-    if (map) {
-      document.title = "Map – geosim";
-      await openMap(navigate, signal);
-    } else {
-      signal.throwIfAborted();
-      await search(query, options, signal);
-      if (focus && query) focusResults();
-    }
-  } catch (error) {
-    if (!isAbort(error)) fail(/** @type {Error} */ (error), map);
-  }
-}
-
-/** @param {boolean} map */
-function showView(map) {
   $("map-view").hidden = !map;
   $("search-view").hidden = map;
   $("to-map").ariaCurrent = map ? "page" : null;
   $("to-search").ariaCurrent = map ? null : "page";
   document.body.classList.toggle("map-page", map);
+  warn("");
+  if (!map) fillForm(options); // before any wait, so that it replaces nothing that is typed
+  try {
+    await loadCollection();
+    signal.throwIfAborted();
+    if (map) {
+      document.title = "Map – geosim";
+      await openMap(navigate, signal);
+      return;
+    }
+    setStatus("Searching …", { busy: true });
+    if (query) showAnswer(await fetchAnswer(query, options, signal), query, options);
+    else await showStart(options, signal);
+    if (focus && query) focusResults();
+  } catch (error) {
+    if (signal.aborted) return;
+    const { message } = /** @type {Error} */ (error);
+    if (map) $("map-status").textContent = message;
+    else fail(message);
+  }
 }
 
-// Searches
-
-/**
- * @param {Query | null} query
- * @param {Options} options
- * @param {AbortSignal} signal
- */
-async function search(query, options, signal) {
-  busy("Searching …");
-  if (query) showAnswer(await fetchAnswer(query, options, signal), query, options);
-  else await showStart(options, signal);
+/** Return the collection. It is requested and shown once. @returns {Promise<Collection>} */
+async function loadCollection() {
+  if (collection) return collection;
+  collection = /** @type {Collection} */ (await api("/api/collection"));
+  const { points, classes } = collection;
+  registerClasses(classes.map(({ name }) => name));
+  const entries = classes.map((one) => new Option(`${one.name} (${count(one.count)})`, one.name));
+  classSelect.replaceChildren(classSelect.options[0], ...entries);
+  chooseClass(readAddress(location).options.class ?? "");
+  const classCount = quantity(classes.length, "class", "classes");
+  $("summary").textContent = `${quantity(points, "image")}, ${classCount}`;
+  return collection;
 }
 
-/**
- * @param {Query} query
- * @param {Options} options
- * @param {AbortSignal} signal
- * @returns {Promise<Answer>}
- */
+/** @param {OptionName} name */
+const control = (name) => /** @type {HTMLInputElement} */ (form.elements.namedItem(name));
+
+/** Fill the form. It is opened where an option is set. @param {Options} options */
+function fillForm(options) {
+  for (const name of OPTION_NAMES) {
+    const value = options[name] ?? "";
+    if (name === "class") chooseClass(value);
+    else control(name).value = value;
+    if (value !== "") $("filters", HTMLDetailsElement).open = true;
+  }
+}
+
+/** Choose a class, even one of an address that the collection lacks. @param {string} name */
+function chooseClass(name) {
+  classSelect.value = name;
+  if (classSelect.selectedIndex < 0) classSelect.add(new Option(name, name, false, true));
+}
+
+/** @param {Event} event */
+function changeOptions(event) {
+  event.preventDefault();
+  if (!form.reportValidity()) return;
+  const options = Object.fromEntries(OPTION_NAMES.map((name) => [name, control(name).value]));
+  history.pushState(null, "", address(readAddress(location).query, options));
+  results.updateLinks(options);
+  if (uploading.length) upload(uploading);
+  else show();
+}
+
+/** @type {(query: Query, options: Options, signal: AbortSignal) => Promise<Answer>} */
 function fetchAnswer(query, options, signal) {
-  if (query.kind === "embedding") {
-    return api(`/api/search?${parameters(options, uploadParameters(query))}`, { signal });
+  if (query.kind === "examples") {
+    const [positive, negative] = [query.positive.map(parseKey), query.negative.map(parseKey)];
+    const body = { positive, negative, ...Object.fromEntries(parameters(options)) };
+    return api("/api/recommend", { ...jsonRequest(body), signal });
   }
-  if (query.kind === "point") {
-    const id = encodeURIComponent(query.id);
-    return api(`/api/points/${id}/similar?${parameters(options)}`, { signal });
-  }
-  const [positive, negative] = [query.positive.map(parseKey), query.negative.map(parseKey)];
-  const chosen = Object.fromEntries(parameters(options));
-  return post("/api/recommend", { positive, negative, ...chosen }, signal);
+  const path = query.kind === "embedding"
+    ? `/api/search?${parameters(options, query)}`
+    : `/api/points/${encodeURIComponent(query.id)}/similar?${parameters(options)}`;
+  return api(path, { signal });
 }
 
-/**
- * @param {Answer} answer
- * @param {Query} query
- * @param {Options} options
- */
+/** @param {Answer} answer @param {Query} query @param {Options} options */
 function showAnswer(answer, query, options) {
   const { hits, explanation, positive, negative } = answer;
-  if (query.kind === "embedding") showUploadedQuery(query);
-  else if (answer.query) showStoredQuery(answer.query);
+  const image = query.kind === "embedding" ? query : answer.query;
+  if (image) results.showImageQuery(image);
   else {
-    showExamplesQuery(positive, negative);
+    results.showExamplesQuery(positive, negative);
     setExamples(positive, negative);
   }
-  const uploads = [query, ...positive, ...negative].some((image) => "embedding" in image);
-  $("share-note").hidden = !uploads;
+  $("share-note").hidden = ![query, ...positive, ...negative].some((one) => "embedding" in one);
   $("query-title").textContent = QUERY_TITLES[query.kind];
-  showHits(hits, options, answer.query?.class ?? null);
-  const summary = showExplanation(explanation, query.kind);
+  results.showHits(hits, options, answer.query?.class ?? null);
+  const summary = results.showExplanation(explanation, query.kind);
   document.title = `${answer.query?.path ?? QUERY_TITLES[query.kind]} – geosim`;
   $("results-title").textContent = hits.length ? "Most similar images" : "No hits";
   const none = "No image fits: lower the score, or allow another class.";
-  done(hits.length ? quantity(hits.length, "hit") : none, summary);
+  setStatus(hits.length ? quantity(hits.length, "hit") : none, { summary });
 }
 
-/**
- * Show one image of each class to start from.
- * @param {Options} options
- * @param {AbortSignal} signal
- */
+/** @param {Options} options @param {AbortSignal} signal */
 async function showStart(options, signal) {
   clearQuery();
   const path = `/api/search?embedding=${randomEmbedding()}&one_per=class&k=60`;
-  /** @type {Answer} */
-  const { hits } = await api(path, { signal });
+  const { hits } = /** @type {Answer} */ (await api(path, { signal }));
   hits.sort((a, b) => (a.class < b.class ? -1 : 1));
-  showSuggestions(hits, options);
+  results.showSuggestions(hits, options);
   $("results-title").textContent = "Or start from an image of the collection";
-  done("One of each class, other ones each time.");
+  setStatus("One of each class, other ones each time.");
 }
 
 function clearQuery() {
   document.title = "geosim";
-  showQuery();
-  $("share-note").hidden = true;
-  $("explanation").hidden = true;
+  results.showQuery();
+  $("share-note").hidden = $("explanation").hidden = true;
   $("query-title").textContent = "Which rocks look like this one?";
 }
 
-/**
- * Search by files: one is the query, several are positive examples.
- * @param {File[]} files
- */
+/** Search by files: one is the query, several are positive examples. @param {File[]} files */
 async function upload(files) {
   if (readAddress(location).map) await navigate("/");
   const { options } = readAddress(location);
   const signal = restart();
+  const several = files.length > 1;
   uploading = files;
   try {
     const limits = await loadCollection();
     warn("");
-    if (files.length > 1) await uploadExamples(files, options, limits, signal);
-    else await uploadQuery(files[0], options, limits, signal);
+    if (several && files.length > limits.examples) {
+      throw new Error(`These are ${files.length} pictures; at most ${limits.examples} are taken.`);
+    }
+    const answers = [];
+    for (const [i, file] of files.entries()) {
+      const text = several ? `Reading picture ${i + 1} of ${files.length} …` : "Searching …";
+      setStatus(text, { busy: true });
+      const wanted = several ? { k: "1" } : options;
+      answers.push(await searchByFile(file, wanted, limits.upload_bytes, signal));
+    }
+    if (several) {
+      const positive = [...new Set(answers.map(imageKey))];
+      await navigate(address({ kind: "examples", positive, negative: [] }, options));
+      return;
+    }
+    const { embedding, sha256, model } = answers[0];
+    const query = /** @type {const} */ ({ kind: "embedding", embedding, sha256, model });
+    history.pushState(null, "", address(query, options));
+    showAnswer(answers[0], query, options);
+    focusResults();
   } catch (error) {
-    if (isAbort(error)) return;
-    done("");
+    if (signal.aborted) return;
+    setStatus("");
     warn(/** @type {Error} */ (error).message);
   } finally {
     if (!signal.aborted) uploading = [];
   }
 }
 
-/**
- * @param {File} file
- * @param {Options} options
- * @param {Collection} limits
- * @param {AbortSignal} signal
- */
-async function uploadQuery(file, options, limits, signal) {
-  busy("Searching …");
-  const answer = await searchByFile(file, options, limits.upload_bytes, signal);
-  const { embedding, sha256, model } = answer;
-  /** @type {Query} */
-  const query = { kind: "embedding", embedding, sha256, model };
-  history.pushState(null, "", address(query, options));
-  showAnswer(answer, query, options);
-  focusResults();
+/** Show how a search goes; `summary` is for screen readers alone. @param {string} text */
+function setStatus(text, { busy = false, summary = "" } = {}) {
+  $("results").ariaBusy = busy ? "true" : null;
+  $("status").replaceChildren(text, span("visually-hidden", ` ${summary}`));
 }
 
-/**
- * @param {File[]} files
- * @param {Options} options
- * @param {Collection} limits
- * @param {AbortSignal} signal
- */
-async function uploadExamples(files, options, limits, signal) {
-  if (files.length > limits.examples) {
-    throw new Error(`These are ${files.length} pictures; at most ${limits.examples} are taken.`);
-  }
-  /** @type {Set<string>} */
-  const keys = new Set();
-  for (const [i, file] of files.entries()) {
-    busy(`Reading picture ${i + 1} of ${files.length} …`);
-    keys.add(imageKey(await searchByFile(file, { k: "1" }, limits.upload_bytes, signal)));
-  }
-  await navigate(address({ kind: "examples", positive: [...keys], negative: [] }, options));
+/** Show a notice. An empty text hides it. @param {string} text */
+function warn(text) {
+  $("notice").hidden = text === "";
+  $("notice").textContent = text;
 }
 
-/**
- * @param {Error} error
- * @param {boolean} map
- */
-function fail(error, map) {
-  if (map) {
-    $("map-status").textContent = error.message;
-    return;
-  }
+/** @param {string} message */
+function fail(message) {
   $("hits").replaceChildren();
   clearQuery();
   $("results-title").textContent = "There is no answer";
-  done("");
-  warn(error.message);
+  setStatus("");
+  warn(message);
 }
 
 /** Scroll to the query, which is above the hits on a phone; move the keyboard to the hits. */
@@ -249,37 +228,22 @@ function focusResults() {
   $("results").focus({ preventScroll: true });
 }
 
-// Events
-
-/** @param {Options} options */
-function changeOptions(options) {
-  history.pushState(null, "", address(readAddress(location).query, options));
-  updateLinks(options);
-  if (uploading.length) upload(uploading);
-  else show();
-}
-
-/** @param {MouseEvent} event */
-function followLink(event) {
-  const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
-  const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0;
-  if (!(link instanceof HTMLAnchorElement) || modified || event.defaultPrevented) return;
-  const url = new URL(link.href);
-  if (link.classList.contains("skip")) {
-    event.preventDefault();
-    $(readAddress(location).map ? "map" : "results").focus();
-  } else if (url.origin === location.origin && ["/", "/map"].includes(url.pathname)) {
-    event.preventDefault();
-    navigate(url);
-  }
-}
-
-listenForOptions(changeOptions);
+form.onchange = form.onsubmit = changeOptions;
 setOnSearch((positive, negative) => {
   navigate(address({ kind: "examples", positive, negative }, readAddress(location).options));
 });
 listenForFiles(upload, warn);
-if (matchMedia("(max-width: 56rem)").matches) $("filters", HTMLDetailsElement).open = false;
 addEventListener("popstate", () => show());
-document.addEventListener("click", followLink);
+document.addEventListener("click", (event) => {
+  const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
+  const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0;
+  if (!(link instanceof HTMLAnchorElement) || modified || event.defaultPrevented) return;
+  const url = new URL(link.href);
+  const isSkip = link.classList.contains("skip");
+  if (!isSkip && (url.origin !== location.origin || !["/", "/map"].includes(url.pathname))) return;
+  event.preventDefault();
+  if (isSkip) $(readAddress(location).map ? "map" : "results").focus();
+  else navigate(url);
+});
+if (matchMedia("(max-width: 56rem)").matches) $("filters", HTMLDetailsElement).open = false;
 show();

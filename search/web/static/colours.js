@@ -1,57 +1,27 @@
 // A colour and a shape for each class: a class is never marked by colour alone.
 
-import { el } from "./dom.js";
+import { el, span } from "./dom.js";
 
 // The palette of Okabe and Ito, with grey for black, then colours of Paul Tol's muted palette.
 const PALETTE = [
-  "#0072b2",
-  "#e69f00",
-  "#009e73",
-  "#cc79a7",
-  "#d55e00",
-  "#56b4e9",
-  "#f0e442",
-  "#8c8c8c",
-  "#882255",
-  "#44aa99",
-  "#999933",
-  "#6a51c9",
-  "#ddcc77",
-  "#117733",
-  "#aa4499",
-  "#88ccee",
+  "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0e442", "#8c8c8c",
+  "#882255", "#44aa99", "#999933", "#6a51c9", "#ddcc77", "#117733", "#aa4499", "#88ccee",
 ];
-
-/** @typedef {"round" | "square" | "triangle" | "diamond"} Shape */
-/** @typedef {{ colour: string, shape: Shape }} Style */
-/** @type {Shape[]} */
-const SHAPES = ["round", "square", "triangle", "diamond"];
-
+const GOLDEN_ANGLE = 137.508; // degrees
+const SHAPES = /** @type {const} */ (["round", "square", "triangle", "diamond"]);
 const SHAPE_PATHS = {
-  round: "M6 1a5 5 0 0 1 0 10a5 5 0 0 1 0-10z",
-  square: "M1.5 1.5h9v9h-9z",
-  triangle: "M6 .8l5.4 9.8h-10.8z",
-  diamond: "M6 .5l5.5 5.5-5.5 5.5-5.5-5.5z",
+  round: "M6 1a5 5 0 0 1 0 10a5 5 0 0 1 0-10z", square: "M1.5 1.5h9v9h-9z",
+  triangle: "M6 .8l5.4 9.8h-10.8z", diamond: "M6 .5l5.5 5.5-5.5 5.5-5.5-5.5z",
 }; // in a square of side 12
 
-const GOLDEN_ANGLE = 137.508; // degrees
+const indices = /** @type {Map<string, number>} */ (new Map());
 
-/** @type {Map<string, number>} */
-const indices = new Map();
-
-/**
- * Number classes in the order given; those that have a number keep it.
- * @param {string[]} classes
- */
+/** Number classes in order; those that have a number keep it. @param {string[]} classes */
 export function registerClasses(classes) {
   for (const name of classes) if (!indices.has(name)) indices.set(name, indices.size);
 }
 
-/**
- * Return the colour and the shape of a class.
- * @param {string} name
- * @returns {Style}
- */
+/** @param {string} name */
 export function classStyle(name) {
   registerClasses([name]);
   const index = indices.get(name) ?? 0;
@@ -59,10 +29,7 @@ export function classStyle(name) {
   return { colour, shape: SHAPES[index % SHAPES.length] };
 }
 
-/**
- * Create the mark of a class.
- * @param {string} name
- */
+/** Create the mark of a class. @param {string} name */
 export function swatch(name) {
   const { colour, shape } = classStyle(name);
   const mark = el("span", { class: `swatch ${shape}`, "aria-hidden": "true" });
@@ -70,12 +37,11 @@ export function swatch(name) {
   return mark;
 }
 
-/**
- * Draw the mark of a class for a canvas, with a margin of one CSS pixel.
- * @param {Style} style
- * @param {number} size in CSS pixels
- * @param {number} pixelRatio
- */
+/** @param {string} name */
+export const classLabel = (name) => span("class", swatch(name), name);
+
+/** Draw the mark of a class for a canvas; size and margin of 1 are in CSS pixels.
+ * @param {ReturnType<typeof classStyle>} style @param {number} size @param {number} pixelRatio */
 export function classSprite({ colour, shape }, size, pixelRatio) {
   const side = Math.ceil((size + 2) * pixelRatio);
   const canvas = new OffscreenCanvas(side, side);

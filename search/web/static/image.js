@@ -1,52 +1,51 @@
 // Pictures of images, indexed or uploaded. Remembers uploaded pictures for this session.
 
-import { el, missing, picture } from "./dom.js";
+import { el, span } from "./dom.js";
 
 /** @import { Image, UploadedImage } from "./api.js" */
-/** @typedef {{ src: string | null, name: string }} Upload a data URL, null where none could be made */
-
+/** @typedef {{ src: string | null, name: string }} Upload with a data URL if one could be made */
 const CAPACITY = 40; // uploads that are remembered after a reload
 const STORAGE_KEY = "geosim-pictures";
 
-/** @type {Map<string, Upload>} by embedding */
-const uploads = readUploads();
+const uploads = readUploads(); // by embedding
 
-/**
- * Create the picture of an image, or a text where there is none.
- * @param {Image} image
- * @param {string} alt
- * @param {number} side in pixels
- */
-export function thumbnail(image, alt, side) {
-  if ("id" in image) return picture(image, alt, side);
+/** Create a picture, or a text where there is none. @param {Image} image @param {string} alt */
+export function thumbnail(image, alt, side = 256) {
+  if ("id" in image) return storedPicture(`${image.picture}?side=${side}`, alt);
   const upload = uploads.get(image.embedding);
   if (upload?.src) return el("img", { src: upload.src, alt });
   if (side <= 128) return missing("–");
   return missing(
-    upload ? "your browser cannot show this kind of picture" : "the picture is not kept",
-  );
+    upload ? "your browser cannot show this kind of picture" : "the picture is not kept");
 }
+
+/** @param {string} src @param {string} alt */
+function storedPicture(src, alt) {
+  const element = el("img", { src, alt, loading: "lazy", decoding: "async" });
+  element.onerror = () => { // a busy server refuses pictures: ask a second time
+    element.onerror = () => element.replaceWith(missing("the picture cannot be had"));
+    setTimeout(() => (element.src = `${src}&again=1`), 1000);
+  };
+  return element;
+}
+
+/** @param {string} text */
+const missing = (text) => span("missing", text);
 
 /** @param {Image} image */
-export function imageName(image) {
-  if ("id" in image) return image.path;
-  return uploads.get(image.embedding)?.name ?? "an uploaded picture";
-}
+export const imageName = (image) =>
+  "id" in image ? image.path : uploads.get(image.embedding)?.name ?? "an uploaded picture";
 
-/**
- * Remember an uploaded picture. The oldest are dropped where the session's storage is full.
- * @param {UploadedImage} image
- * @param {Upload} upload
- */
-export function rememberUpload(image, upload) {
-  uploads.delete(image.embedding);
-  uploads.set(image.embedding, upload);
+/** @param {UploadedImage} image @param {Upload} upload */
+export function rememberUpload({ embedding }, upload) {
+  uploads.delete(embedding);
+  uploads.set(embedding, upload);
   for (let latest = [...uploads].slice(-CAPACITY); latest.length; latest = latest.slice(1)) {
     try {
       sessionStorage.setItem(STORAGE_KEY, JSON.stringify(latest));
       return;
     } catch {
-      // full or forbidden: the search works without the picture
+      // Full: try without the oldest. Forbidden: the search works without pictures.
     }
   }
 }

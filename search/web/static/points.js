@@ -1,7 +1,6 @@
 // Points in a plane as typed arrays: sorted by class to be drawn, and by grid cell to be found.
 
 /** @import { MapAnswer } from "./api.js" */
-
 const POINTS_PER_CELL = 4;
 
 export class Points {
@@ -12,20 +11,15 @@ export class Points {
     this.y = Float32Array.from(y);
     this.labels = Uint16Array.from(labels);
     this.visible = classes.map(() => true);
-    this.byClass = groupBy(this.labels, classes.length);
+    this.byClass = groupBy(labels, classes.length);
     this.side = Math.max(1, Math.ceil(Math.sqrt(this.count / POINTS_PER_CELL)));
-    const cells = Uint32Array.from(
-      this.x,
-      (value, i) => this.cell(this.y[i]) * this.side + this.cell(value),
-    );
+    const cells = x.map((value, i) => this.cell(y[i]) * this.side + this.cell(value));
     this.byCell = groupBy(cells, this.side * this.side);
-    this.bounds = bounds(this.x, this.y);
+    const [left, right, top, bottom] = [...limits(x), ...limits(y)];
+    this.bounds = { left, right, top, bottom };
   }
 
-  /**
-   * Return the row or the column of a coordinate.
-   * @param {number} value
-   */
+  /** Return the row or the column of a coordinate. @param {number} value */
   cell(value) {
     return Math.min(this.side - 1, Math.max(0, Math.floor(value * this.side)));
   }
@@ -35,56 +29,43 @@ export class Points {
     return this.byClass.starts[label + 1] - this.byClass.starts[label];
   }
 
-  /**
-   * Call `draw` with a part of each visible class in turn, so that no class covers another whole.
-   * @param {number} parts
-   * @param {(label: number, members: Uint32Array) => void} draw
-   */
+  /** Call `draw` with a part of each visible class in turn, so that no class covers another whole.
+   * @param {number} parts @param {(label: number, members: Uint32Array) => void} draw */
   forEachSlice(parts, draw) {
     const { order, starts } = this.byClass;
     for (let part = 0; part < parts; part += 1) {
       this.visible.forEach((visible, label) => {
         if (!visible) return;
         const size = this.classSize(label);
-        /** @param {number} i */
-        const edge = (i) => starts[label] + Math.floor((size * i) / parts);
+        const edge = (/** @type {number} */ i) => starts[label] + Math.floor((size * i) / parts);
         draw(label, order.subarray(edge(part), edge(part + 1)));
       });
     }
   }
 
-  /**
-   * Return the visible point that is nearest to a position within a radius, or -1.
-   * @param {number} x
-   * @param {number} y
-   * @param {number} radius
-   */
+  /** Return a visible point, or -1. @param {number} x @param {number} y @param {number} radius */
   nearest(x, y, radius) {
     const { order, starts } = this.byCell;
     let nearest = -1;
     let least = radius * radius;
     for (let row = this.cell(y - radius); row <= this.cell(y + radius); row += 1) {
-      for (let column = this.cell(x - radius); column <= this.cell(x + radius); column += 1) {
-        const cell = row * this.side + column;
-        for (let i = starts[cell]; i < starts[cell + 1]; i += 1) {
-          const point = order[i];
-          const distance = (this.x[point] - x) ** 2 + (this.y[point] - y) ** 2;
-          if (distance <= least && this.visible[this.labels[point]]) {
-            nearest = point;
-            least = distance;
-          }
-        }
+      // The cells of a row follow one another.
+      const start = starts[row * this.side + this.cell(x - radius)];
+      const end = starts[row * this.side + this.cell(x + radius) + 1];
+      for (let i = start; i < end; i += 1) {
+        const point = order[i];
+        const distance = (this.x[point] - x) ** 2 + (this.y[point] - y) ** 2;
+        if (distance > least || !this.visible[this.labels[point]]) continue;
+        nearest = point;
+        least = distance;
       }
     }
     return nearest;
   }
 }
 
-/**
- * Sort indices by key with a counting sort; `starts[key]` is where a key begins in `order`.
- * @param {Uint16Array | Uint32Array} keys
- * @param {number} keyCount
- */
+/** Sort indices by key with a counting sort; `starts[key]` is where a key begins in `order`.
+ * @param {number[]} keys @param {number} keyCount */
 function groupBy(keys, keyCount) {
   const starts = new Uint32Array(keyCount + 1);
   for (const key of keys) starts[key + 1] += 1;
@@ -95,17 +76,8 @@ function groupBy(keys, keyCount) {
   return { order, starts };
 }
 
-/**
- * @param {Float32Array} x
- * @param {Float32Array} y
- */
-function bounds(x, y) {
-  const box = { left: 1, top: 1, right: 0, bottom: 0 };
-  for (let i = 0; i < x.length; i += 1) {
-    box.left = Math.min(box.left, x[i]);
-    box.right = Math.max(box.right, x[i]);
-    box.top = Math.min(box.top, y[i]);
-    box.bottom = Math.max(box.bottom, y[i]);
-  }
-  return box;
-}
+/** @param {number[]} values */
+const limits = (values) => [
+  values.reduce((least, value) => Math.min(least, value), 1),
+  values.reduce((most, value) => Math.max(most, value), 0),
+];

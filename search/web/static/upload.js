@@ -1,30 +1,19 @@
 // Picture files: chosen, photographed, dropped or pasted, then sent for a search.
 
-import { api, isAbort } from "./api.js";
+import { api } from "./api.js";
 import { $ } from "./dom.js";
 import { rememberUpload } from "./image.js";
 import { parameters } from "./state.js";
 
 /** @import { Answer, UploadedImage } from "./api.js" */
 /** @import { Options } from "./state.js" */
-
 const PREVIEW_SIDE = 480; // pixels
 
-/**
- * Listen for picture files.
- * @param {(files: File[]) => void} onFiles
- * @param {(reason: string) => void} onRefused
- */
+/** @param {(files: File[]) => void} onFiles @param {(reason: string) => void} onRefused */
 export function listenForFiles(onFiles, onRefused) {
-  /** @param {FileList | null | undefined} files */
-  const accept = (files) => {
-    if (!files?.length) return false;
-    onFiles([...files]);
-    return true;
-  };
   for (const input of [$("file", HTMLInputElement), $("camera", HTMLInputElement)]) {
     input.addEventListener("change", () => {
-      accept(input.files);
+      if (input.files?.length) onFiles([...input.files]);
       input.value = ""; // so that the same file can be chosen again
     });
   }
@@ -32,53 +21,33 @@ export function listenForFiles(onFiles, onRefused) {
     const { target, clipboardData } = event;
     // Text from an office program can carry a picture too.
     if (target instanceof Element && target.closest("input, select, textarea")) return;
-    if (accept(clipboardData?.files)) event.preventDefault();
+    if (!clipboardData?.files.length) return;
+    event.preventDefault();
+    onFiles([...clipboardData.files]);
   });
-  listenForDrops(accept, onRefused);
-}
-
-/**
- * @param {(files: FileList) => void} accept
- * @param {(reason: string) => void} onRefused
- */
-function listenForDrops(accept, onRefused) {
   let depth = 0; // dragenter and dragleave come for every element that is crossed
-  /** @param {number} newDepth */
-  const setDepth = (newDepth) => {
+  /** @param {DragEvent} event @param {number} newDepth */
+  const track = (event, newDepth) => {
+    if (!event.dataTransfer?.types.includes("Files")) return null;
     depth = newDepth;
     $("dropping").hidden = depth <= 0;
+    return event.dataTransfer;
   };
-  /** @param {DragEvent} event */
-  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-  addEventListener("dragenter", (event) => {
-    if (hasFiles(event)) setDepth(depth + 1);
-  });
-  addEventListener("dragleave", (event) => {
-    if (hasFiles(event)) setDepth(depth - 1);
-  });
-  addEventListener("dragover", (event) => {
-    if (hasFiles(event)) event.preventDefault();
-  });
+  addEventListener("dragenter", (event) => track(event, depth + 1));
+  addEventListener("dragleave", (event) => track(event, depth - 1));
+  addEventListener("dragover", (event) => { if (track(event, depth)) event.preventDefault(); });
   addEventListener("drop", (event) => {
-    setDepth(0);
-    if (!event.dataTransfer || !hasFiles(event)) return;
+    const dropped = track(event, 0);
+    if (!dropped) return;
     event.preventDefault();
-    const { files, items } = event.dataTransfer;
-    if ([...items].some((item) => item.webkitGetAsEntry()?.isDirectory)) {
+    if ([...dropped.items].some((item) => item.webkitGetAsEntry()?.isDirectory)) {
       onRefused("This is a folder: drop the pictures in it.");
-    } else accept(files);
+    } else if (dropped.files.length) onFiles([...dropped.files]);
   });
 }
 
-/**
- * Search by a file and remember its picture.
- * @param {File} file
- * @param {Options} options
- * @param {number} maxBytes
- * @param {AbortSignal} signal
- * @returns {Promise<Answer & UploadedImage>}
- * @throws {Error} the reason, after the file's name
- */
+/** Search by a file and remember its picture. Errors name the file. @param {File} file
+ * @param {Options} options @param {number} maxBytes @param {AbortSignal} signal */
 export async function searchByFile(file, options, maxBytes, signal) {
   try {
     if (file.size > maxBytes) {
@@ -86,27 +55,19 @@ export async function searchByFile(file, options, maxBytes, signal) {
       throw new Error(`this file has ${size} MiB; at most ${limit} MiB are taken.`);
     }
     const headers = { "Content-Type": file.type || "application/octet-stream" };
+    const init = { method: "POST", headers, body: file, signal };
     /** @type {Promise<Answer & UploadedImage>} */
-    const request = api(`/api/search?${parameters(options)}`, {
-      method: "POST",
-      headers,
-      body: file,
-      signal,
-    });
+    const request = api(`/api/search?${parameters(options)}`, init);
     const [answer, src] = await Promise.all([request, preview(file)]);
     signal.throwIfAborted();
     rememberUpload(answer, { src, name: file.name });
     return answer;
   } catch (error) {
-    if (isAbort(error) || !(error instanceof Error)) throw error;
-    throw new Error(`${file.name}: ${error.message}`, { cause: error });
+    throw new Error(`${file.name}: ${/** @type {Error} */ (error).message}`, { cause: error });
   }
 }
 
-/**
- * Return a small copy of a picture as a data URL, or null where the browser cannot decode it.
- * @param {File} file
- */
+/** Return a small copy as a data URL, or null if it cannot be decoded. @param {File} file */
 async function preview(file) {
   try {
     const bitmap = await createImageBitmap(file);
