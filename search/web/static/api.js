@@ -1,64 +1,74 @@
-// Talks to the JSON API; asks for the key where there is one.
+// Requests to the JSON API. Asks for the key where the server needs one.
 
 import { $ } from "./dom.js";
 
-let opening = null;
+// What the API answers; /docs describes each field.
+/** @typedef {{ id: string, path: string, class: string, picture: string }} StoredImage */
+/** @typedef {{ embedding: string, sha256: string, model?: string }} UploadedImage */
+/** @typedef {StoredImage | UploadedImage} Image */
+/** @typedef {StoredImage & { rank: number, score: number, identical: boolean }} Hit */
+/** @typedef {{ class: string, votes: number, share: number }} Vote */
+/** @typedef {{ votes: Vote[], predicted: string, confidence: number,
+ *   unlike: boolean, best: number, usual: number | null }} Explanation */
+/** @typedef {{ hits: Hit[], explanation: Explanation, query: StoredImage | null,
+ *   positive: Image[], negative: Image[] }} Answer */
+/** @typedef {{ points: number, classes: { name: string, count: number }[],
+ *   upload_bytes: number, examples: number }} Collection */
+/** @typedef {{ classes: string[], labels: number[], ids: string[], paths: string[],
+ *   x: number[], y: number[] }} MapAnswer */
 
-export async function api(path, options = {}) {
-  let response;
-  try {
-    response = await fetch(path, options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("The server does not answer. Is geosim serve still running?");
-  }
+let pendingLogin = /** @type {Promise<void> | null} */ (null);
+
+/** Return the JSON of an answer. Throw the server's reason, or an AbortError of the signal.
+ * @template T @param {string} path @param {RequestInit} [init] @returns {Promise<T>} */
+export async function api(path, init) {
+  const response = await fetch(path, init).catch(() => null);
+  init?.signal?.throwIfAborted();
+  if (!response) throw new Error("The server does not answer. Is geosim serve still running?");
   if (response.status === 401) {
-    opening ??= login().finally(() => { opening = null; });
-    await opening;
-    return api(path, options);
+    pendingLogin ??= login().finally(() => (pendingLogin = null));
+    await pendingLogin;
+    return api(path, init);
   }
-  const answer = await response.json().catch((error) => {
-    if (error.name === "AbortError") throw error;
-    return {}; // not JSON
-  });
+  const answer = await response.json().catch(() => ({})); // not JSON
+  init?.signal?.throwIfAborted();
   if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
   return answer;
 }
 
-export function post(path, body, signal) {
+/** @param {object} body */
+export function jsonRequest(body) {
   const headers = { "Content-Type": "application/json" };
-  return api(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+  return { method: "POST", headers, body: JSON.stringify(body) };
 }
 
-async function refusal(response) {
-  if (!response) return "The server does not answer.";
-  if (response.status === 401) return "This is not the key.";
-  const { error } = await response.json().catch(() => ({}));
-  return error ?? "";
-}
-
+/** Show the dialog that asks for the key, until the server accepts one. @returns {Promise<void>} */
 function login() {
-  const dialog = $("login");
-  const form = dialog.querySelector("form");
-  const notice = dialog.querySelector(".notice");
+  const dialog = $("login", HTMLDialogElement);
+  const form = $("login-form", HTMLFormElement);
+  const notice = $("login-notice");
   dialog.showModal();
-  dialog.onclose = () => dialog.showModal(); // nothing can be done without the key
-  return new Promise((opened) => {
+  dialog.onclose = () => dialog.showModal(); // the page is of no use without the key
+  return new Promise((resolve) => {
     form.onsubmit = async (event) => {
       event.preventDefault();
-      const key = form.elements.key.value;
-      const response = await fetch("/login", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ key }),
-      }).catch(() => null);
+      const body = { key: $("key", HTMLInputElement).value };
+      const response = await fetch("/login", jsonRequest(body)).catch(() => null);
       notice.hidden = response?.ok ?? false;
       notice.textContent = await refusal(response);
       if (!response?.ok) return;
       form.reset();
       dialog.onclose = null;
       dialog.close();
-      opened();
+      resolve();
     };
   });
+}
+
+/** Return why a login failed. @param {Response | null} response @returns {Promise<string>} */
+async function refusal(response) {
+  if (!response) return "The server does not answer.";
+  if (response.status === 401) return "This is not the key.";
+  const { error } = await response.json().catch(() => ({}));
+  return error ?? "";
 }

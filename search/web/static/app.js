@@ -1,260 +1,249 @@
-// The page: an address becomes a search, a search becomes what is shown.
+// The page: reads the address, searches, and shows the answer.
 
-import { api, post } from "./api.js";
-import { know } from "./colours.js";
-import { $, count, el, plural } from "./dom.js";
+import { api, jsonRequest } from "./api.js";
+import { registerClasses } from "./colours.js";
+import { $, count, quantity, span } from "./dom.js";
 import { openMap } from "./map.js";
+import * as results from "./results.js";
 import {
-  relink, setPictures, showExplanation, showHits, showQuery, storedPicture, uploadedPicture,
-} from "./results.js";
-import { WISHES, address, anywhere, example, keyOf, named, parameters, read } from "./state.js";
-import { fill, onSearch } from "./tray.js";
-import { arrivals, send } from "./upload.js";
+  address, imageKey, OPTION_NAMES, parameters, parseKey, randomEmbedding, readAddress,
+} from "./state.js";
+import { setExamples, setOnSearch } from "./tray.js";
+import { listenForFiles, searchByFile } from "./upload.js";
 
-let collection = null;
-let asking = null;
-let running = new AbortController();
-let sending = []; // files on their way up
+/** @import { Answer, Collection } from "./api.js" */
+/** @import { OptionName, Options, Query } from "./state.js" */
+const QUERY_TITLES = {
+  embedding: "Your picture", point: "From the collection", examples: "Several examples",
+};
 
-// Navigation
+const form = $("options", HTMLFormElement);
+const classSelect = $("option-class", HTMLSelectElement);
+let current = new AbortController(); // of the current search, aborted by the next one
+let uploading = /** @type {File[]} */ ([]);
+let collection = /** @type {Collection | null} */ (null);
 
-function go(url) {
+/** @param {string | URL} url */
+function navigate(url) {
   history.pushState(null, "", url);
   return show({ focus: true });
 }
 
+/** Abort the current search. Return the signal of a new one. */
+function restart() {
+  current.abort();
+  current = new AbortController();
+  return current.signal;
+}
+
+/** Show what the address says. */
 async function show({ focus = false } = {}) {
-  running.abort();
-  running = new AbortController();
-  sending = [];
-  const { signal } = running;
-  const { map, query, wishes } = read(location);
+  const signal = restart();
+  uploading = [];
+  const { map, query, options } = readAddress(location);
   $("map-view").hidden = !map;
   $("search-view").hidden = map;
-  for (const [id, current] of [["to-map", map], ["to-search", !map]]) {
-    if (current) $(id).setAttribute("aria-current", "page");
-    else $(id).removeAttribute("aria-current");
-  }
-  document.body.classList.toggle("mapped", map);
+  $("to-map").ariaCurrent = map ? "page" : null;
+  $("to-search").ariaCurrent = map ? null : "page";
+  document.body.classList.toggle("map-page", map);
   warn("");
-  if (!map) fillForm(wishes); // before anything is waited for: what is typed meanwhile stays
+  if (!map) fillForm(options); // before any wait, so that it replaces nothing that is typed
   try {
-    await known();
+    await loadCollection();
+    signal.throwIfAborted();
     if (map) {
       document.title = "Map – geosim";
-      await openMap(go, signal);
-    } else {
-      signal.throwIfAborted();
-      await search(query, wishes, signal);
-      if (focus && query) toTop();
+      await openMap(navigate, signal);
+      return;
     }
+    setStatus("Searching …", { busy: true });
+    if (query) showAnswer(await fetchAnswer(query, options, signal), query, options);
+    else await showStart(options, signal);
+    if (focus && query) focusResults();
   } catch (error) {
-    if (error.name !== "AbortError") fail(error, map);
+    if (signal.aborted) return;
+    const { message } = /** @type {Error} */ (error);
+    if (map) $("map-status").textContent = message;
+    else fail(message);
   }
 }
 
-function known() {
-  asking ??= ask().catch((error) => {
-    asking = null;
-    throw error;
-  });
-  return asking;
+/** Return the collection. It is requested and shown once. @returns {Promise<Collection>} */
+async function loadCollection() {
+  if (collection) return collection;
+  collection = /** @type {Collection} */ (await api("/api/collection"));
+  const { points, classes } = collection;
+  registerClasses(classes.map(({ name }) => name));
+  const entries = classes.map((one) => new Option(`${one.name} (${count(one.count)})`, one.name));
+  classSelect.replaceChildren(classSelect.options[0], ...entries);
+  chooseClass(readAddress(location).options.class ?? "");
+  const classCount = quantity(classes.length, "class", "classes");
+  $("summary").textContent = `${quantity(points, "image")}, ${classCount}`;
+  return collection;
 }
 
-async function ask() {
-  collection = await api("/api/collection");
-  know(collection.classes.map((one) => one.name));
-  $("summary").textContent =
-    `${plural(collection.points, "image")}, ${plural(collection.classes.length, "class", "classes")}`;
-  const select = $("wishes").elements.class;
-  const options = collection.classes.map((one) =>
-    el("option", { value: one.name }, `${one.name} (${count(one.count)})`));
-  select.replaceChildren(select.options[0], ...options);
-  choose(read(location).wishes.class);
-}
+/** @param {OptionName} name */
+const control = (name) => /** @type {HTMLInputElement} */ (form.elements.namedItem(name));
 
-// Searches
-
-async function search(query, wishes, signal) {
-  busy("Searching …");
-  if (!query) return welcome(wishes, signal);
-  let answer;
-  if (query.kind === "embedding") {
-    answer = await api(`/api/search?${parameters(wishes, named(query))}`, { signal });
-  } else if (query.kind === "point") {
-    const id = encodeURIComponent(query.id);
-    answer = await api(`/api/points/${id}/similar?${parameters(wishes)}`, { signal });
-  } else {
-    const [positive, negative] = [query.positive.map(example), query.negative.map(example)];
-    const chosen = Object.fromEntries(parameters(wishes));
-    answer = await post("/api/recommend", { positive, negative, ...chosen }, signal);
+/** Fill the form. It is opened where an option is set. @param {Options} options */
+function fillForm(options) {
+  for (const name of OPTION_NAMES) {
+    const value = options[name] ?? "";
+    if (name === "class") chooseClass(value);
+    else control(name).value = value;
+    if (value !== "") $("filters", HTMLDetailsElement).open = true;
   }
-  return render(answer, query, wishes);
 }
 
-function render(answer, query, wishes) {
-  const parts = {
-    embedding: () => uploadedPicture(query),
-    point: () => storedPicture(answer.query),
-    set: () => setPictures(answer.positive, answer.negative),
-  };
-  showQuery(parts[query.kind]());
-  if (query.kind === "set") fill(answer.positive, answer.negative);
-  $("kept").hidden = ![query, ...answer.positive, ...answer.negative].some((one) => one.embedding);
-  $("query-title").textContent = {
-    embedding: "Your picture", point: "From the collection", set: "Several examples",
-  }[query.kind];
-  showHits(answer.hits, { wishes, own: answer.query?.class ?? null });
-  const told = showExplanation(answer.explanation, query.kind);
-  const found = plural(answer.hits.length, "hit");
-  document.title = `${answer.query?.path ?? $("query-title").textContent} – geosim`;
-  $("results-title").textContent = answer.hits.length ? "Most similar images" : "No hits";
+/** Choose a class, even one of an address that the collection lacks. @param {string} name */
+function chooseClass(name) {
+  classSelect.value = name;
+  if (classSelect.selectedIndex < 0) classSelect.add(new Option(name, name, false, true));
+}
+
+/** @param {Event} event */
+function changeOptions(event) {
+  event.preventDefault();
+  if (!form.reportValidity()) return;
+  const options = Object.fromEntries(OPTION_NAMES.map((name) => [name, control(name).value]));
+  history.pushState(null, "", address(readAddress(location).query, options));
+  results.updateLinks(options);
+  if (uploading.length) upload(uploading);
+  else show();
+}
+
+/** @type {(query: Query, options: Options, signal: AbortSignal) => Promise<Answer>} */
+function fetchAnswer(query, options, signal) {
+  if (query.kind === "examples") {
+    const [positive, negative] = [query.positive.map(parseKey), query.negative.map(parseKey)];
+    const body = { positive, negative, ...Object.fromEntries(parameters(options)) };
+    return api("/api/recommend", { ...jsonRequest(body), signal });
+  }
+  const path = query.kind === "embedding"
+    ? `/api/search?${parameters(options, query)}`
+    : `/api/points/${encodeURIComponent(query.id)}/similar?${parameters(options)}`;
+  return api(path, { signal });
+}
+
+/** @param {Answer} answer @param {Query} query @param {Options} options */
+function showAnswer(answer, query, options) {
+  const { hits, explanation, positive, negative } = answer;
+  const image = query.kind === "embedding" ? query : answer.query;
+  if (image) results.showImageQuery(image);
+  else {
+    results.showExamplesQuery(positive, negative);
+    setExamples(positive, negative);
+  }
+  $("share-note").hidden = ![query, ...positive, ...negative].some((one) => "embedding" in one);
+  $("query-title").textContent = QUERY_TITLES[query.kind];
+  results.showHits(hits, options, answer.query?.class ?? null);
+  const summary = results.showExplanation(explanation, query.kind);
+  document.title = `${answer.query?.path ?? QUERY_TITLES[query.kind]} – geosim`;
+  $("results-title").textContent = hits.length ? "Most similar images" : "No hits";
   const none = "No image fits: lower the score, or allow another class.";
-  done(answer.hits.length ? found : none, told);
+  setStatus(hits.length ? quantity(hits.length, "hit") : none, { summary });
 }
 
-function blank() {
+/** @param {Options} options @param {AbortSignal} signal */
+async function showStart(options, signal) {
+  clearQuery();
+  const path = `/api/search?embedding=${randomEmbedding()}&one_per=class&k=60`;
+  const { hits } = /** @type {Answer} */ (await api(path, { signal }));
+  hits.sort((a, b) => (a.class < b.class ? -1 : 1));
+  results.showSuggestions(hits, options);
+  $("results-title").textContent = "Or start from an image of the collection";
+  setStatus("One of each class, other ones each time.");
+}
+
+function clearQuery() {
   document.title = "geosim";
-  showQuery([]);
-  $("kept").hidden = $("explanation").hidden = true;
+  results.showQuery();
+  $("share-note").hidden = $("explanation").hidden = true;
   $("query-title").textContent = "Which rocks look like this one?";
 }
 
-async function welcome(wishes, signal) {
-  blank();
-  const some = `/api/search?embedding=${anywhere()}&one_per=class&k=60`;
-  const { hits } = await api(some, { signal });
-  hits.sort((a, b) => (a.class < b.class ? -1 : 1));
-  showHits(hits, { wishes, judged: false });
-  $("results-title").textContent = "Or start from an image of the collection";
-  done("One of each class, other ones each time.");
-}
-
-// One picture is searched by; several at once are examples of what is looked for.
+/** Search by files: one is the query, several are positive examples. @param {File[]} files */
 async function upload(files) {
-  if (read(location).map) await go("/");
-  const { wishes } = read(location);
-  running.abort();
-  running = new AbortController();
-  const { signal } = running;
-  sending = files;
+  if (readAddress(location).map) await navigate("/");
+  const { options } = readAddress(location);
+  const signal = restart();
+  const several = files.length > 1;
+  uploading = files;
   try {
-    await known();
+    const limits = await loadCollection();
     warn("");
-    await (files.length > 1 ? several(files, wishes, signal) : single(files[0], wishes, signal));
+    if (several && files.length > limits.examples) {
+      throw new Error(`These are ${files.length} pictures; at most ${limits.examples} are taken.`);
+    }
+    const answers = [];
+    for (const [i, file] of files.entries()) {
+      const text = several ? `Reading picture ${i + 1} of ${files.length} …` : "Searching …";
+      setStatus(text, { busy: true });
+      const wanted = several ? { k: "1" } : options;
+      answers.push(await searchByFile(file, wanted, limits.upload_bytes, signal));
+    }
+    if (several) {
+      const positive = [...new Set(answers.map(imageKey))];
+      await navigate(address({ kind: "examples", positive, negative: [] }, options));
+      return;
+    }
+    const { embedding, sha256, model } = answers[0];
+    const query = /** @type {const} */ ({ kind: "embedding", embedding, sha256, model });
+    history.pushState(null, "", address(query, options));
+    showAnswer(answers[0], query, options);
+    focusResults();
   } catch (error) {
-    if (error.name === "AbortError") return;
-    done("");
-    warn(error.message);
+    if (signal.aborted) return;
+    setStatus("");
+    warn(/** @type {Error} */ (error).message);
   } finally {
-    if (!signal.aborted) sending = [];
+    if (!signal.aborted) uploading = [];
   }
 }
 
-async function single(file, wishes, signal) {
-  busy("Searching …");
-  const answer = await send(file, wishes, collection.upload_bytes, signal);
-  const { embedding, sha256, model } = answer;
-  const query = { kind: "embedding", embedding, sha256, model };
-  history.pushState(null, "", address(query, wishes));
-  render(answer, query, wishes);
-  toTop();
+/** Show how a search goes; `summary` is for screen readers alone. @param {string} text */
+function setStatus(text, { busy = false, summary = "" } = {}) {
+  $("results").ariaBusy = busy ? "true" : null;
+  $("status").replaceChildren(text, span("visually-hidden", ` ${summary}`));
 }
 
-async function several(files, wishes, signal) {
-  if (files.length > collection.examples) {
-    throw new Error(`These are ${files.length} pictures; at most ${collection.examples} are taken.`);
-  }
-  const positive = new Set();
-  for (const [at, file] of files.entries()) {
-    busy(`Reading picture ${at + 1} of ${files.length} …`);
-    positive.add(keyOf(await send(file, { k: "1" }, collection.upload_bytes, signal)));
-  }
-  await go(address({ kind: "set", positive: [...positive], negative: [] }, wishes));
-}
-
-// What goes on
-
-function busy(text) {
-  $("results").setAttribute("aria-busy", "true");
-  $("status").textContent = text;
-}
-
-function done(text, more = "") {
-  $("results").removeAttribute("aria-busy");
-  $("status").replaceChildren(text, el("span", { class: "unseen" }, ` ${more}`));
-}
-
+/** Show a notice. An empty text hides it. @param {string} text */
 function warn(text) {
   $("notice").hidden = text === "";
   $("notice").textContent = text;
 }
 
-function fail(error, map) {
-  if (map) {
-    $("map-status").textContent = error.message;
-    return;
-  }
+/** @param {string} message */
+function fail(message) {
   $("hits").replaceChildren();
-  blank();
+  clearQuery();
   $("results-title").textContent = "There is no answer";
-  done("");
-  warn(error.message);
+  setStatus("");
+  warn(message);
 }
 
-// To the query and its class, which stand above the hits on a phone; the keyboard goes to the hits.
-function toTop() {
+/** Scroll to the query, which is above the hits on a phone; move the keyboard to the hits. */
+function focusResults() {
   scrollTo(0, 0);
   $("results").focus({ preventScroll: true });
 }
 
-// The form
-
-function fillForm(wishes) {
-  for (const name of WISHES) {
-    if (name === "class") choose(wishes.class);
-    else $("wishes").elements[name].value = wishes[name];
-    if (wishes[name] !== "") $("filters").open = true;
-  }
-}
-
-// A class that the collection lacks can come from the address.
-function choose(name) {
-  const select = $("wishes").elements.class;
-  if (![...select.options].some((option) => option.value === name)) {
-    select.append(el("option", { value: name }, name));
-  }
-  select.value = name;
-}
-
-function wish(event) {
-  event.preventDefault();
-  const form = $("wishes");
-  if (!form.reportValidity()) return;
-  const wishes = Object.fromEntries(WISHES.map((name) => [name, form.elements[name].value]));
-  history.pushState(null, "", address(read(location).query, wishes));
-  relink(wishes);
-  if (sending.length) upload(sending); // with these wishes
-  else show();
-}
-
-$("wishes").addEventListener("change", wish);
-$("wishes").addEventListener("submit", wish);
-onSearch((positive, negative) => go(address({ kind: "set", positive, negative }, read(location).wishes)));
-arrivals(upload, warn);
-if (matchMedia("(max-width: 56rem)").matches) $("filters").open = false;
+form.onchange = form.onsubmit = changeOptions;
+setOnSearch((positive, negative) => {
+  navigate(address({ kind: "examples", positive, negative }, readAddress(location).options));
+});
+listenForFiles(upload, warn);
 addEventListener("popstate", () => show());
 document.addEventListener("click", (event) => {
-  const link = event.target.closest?.("a[href]");
-  const plain = !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0;
-  if (!link || !plain || event.defaultPrevented) return;
+  const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
+  const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0;
+  if (!(link instanceof HTMLAnchorElement) || modified || event.defaultPrevented) return;
   const url = new URL(link.href);
-  if (link.classList.contains("skip")) {
-    event.preventDefault();
-    $(read(location).map ? "map" : "results").focus();
-  } else if (url.origin === location.origin && ["/", "/map"].includes(url.pathname)) {
-    event.preventDefault();
-    go(url);
-  }
+  const isSkip = link.classList.contains("skip");
+  if (!isSkip && (url.origin !== location.origin || !["/", "/map"].includes(url.pathname))) return;
+  event.preventDefault();
+  if (isSkip) $(readAddress(location).map ? "map" : "results").focus();
+  else navigate(url);
 });
+if (matchMedia("(max-width: 56rem)").matches) $("filters", HTMLDetailsElement).open = false;
 show();

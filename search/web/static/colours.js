@@ -1,31 +1,58 @@
-// A colour and a shape for each class, so that no class is told by colour alone.
+// A colour and a shape for each class: a class is never marked by colour alone.
 
-import { el } from "./dom.js";
+import { el, span } from "./dom.js";
 
-// Okabe and Ito's eight (grey for black, which a dark page swallows), then Paul Tol's muted ones.
+// The palette of Okabe and Ito, with grey for black, then colours of Paul Tol's muted palette.
 const PALETTE = [
   "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0e442", "#8c8c8c",
   "#882255", "#44aa99", "#999933", "#6a51c9", "#ddcc77", "#117733", "#aa4499", "#88ccee",
 ];
+const GOLDEN_ANGLE = 137.508; // degrees
+const SHAPES = /** @type {const} */ (["round", "square", "triangle", "diamond"]);
+const SHAPE_PATHS = {
+  round: "M6 1a5 5 0 0 1 0 10a5 5 0 0 1 0-10z", square: "M1.5 1.5h9v9h-9z",
+  triangle: "M6 .8l5.4 9.8h-10.8z", diamond: "M6 .5l5.5 5.5-5.5 5.5-5.5-5.5z",
+}; // in a square of side 12
 
-export const SHAPES = ["round", "square", "triangle", "diamond"];
+const indices = /** @type {Map<string, number>} */ (new Map());
 
-const places = new Map();
-
-export function know(classes) {
-  for (const name of classes) if (!places.has(name)) places.set(name, places.size);
+/** Number classes in order; those that have a number keep it. @param {string[]} classes */
+export function registerClasses(classes) {
+  for (const name of classes) if (!indices.has(name)) indices.set(name, indices.size);
 }
 
-export function look(name) {
-  know([name]);
-  const place = places.get(name);
-  const colour = PALETTE[place] ?? `hsl(${Math.round(place * 137.508) % 360} 55% 50%)`;
-  return { colour, shape: SHAPES[place % SHAPES.length] };
+/** @param {string} name */
+export function classStyle(name) {
+  registerClasses([name]);
+  const index = indices.get(name) ?? 0;
+  const colour = PALETTE[index] ?? `hsl(${Math.round(index * GOLDEN_ANGLE) % 360} 55% 50%)`;
+  return { colour, shape: SHAPES[index % SHAPES.length] };
 }
 
+/** Create the mark of a class. @param {string} name */
 export function swatch(name) {
-  const { colour, shape } = look(name);
+  const { colour, shape } = classStyle(name);
   const mark = el("span", { class: `swatch ${shape}`, "aria-hidden": "true" });
   mark.style.backgroundColor = colour;
   return mark;
+}
+
+/** @param {string} name */
+export const classLabel = (name) => span("class", swatch(name), name);
+
+/** Draw the mark of a class for a canvas; size and margin of 1 are in CSS pixels.
+ * @param {ReturnType<typeof classStyle>} style @param {number} size @param {number} pixelRatio */
+export function classSprite({ colour, shape }, size, pixelRatio) {
+  const side = Math.ceil((size + 2) * pixelRatio);
+  const canvas = new OffscreenCanvas(side, side);
+  const context = canvas.getContext("2d");
+  if (context === null) return null;
+  const path = new Path2D(SHAPE_PATHS[shape]);
+  context.scale(side / 12, side / 12);
+  context.fillStyle = colour;
+  context.fill(path);
+  context.lineWidth = 0.8;
+  context.strokeStyle = "rgb(0 0 0 / 45%)";
+  context.stroke(path);
+  return canvas;
 }

@@ -1,71 +1,90 @@
-// Shows /openapi.json: every route with its parameters, its answer and a line to try it with.
+// Shows /openapi.json: each route with its parameters, its answer and an example.
 
-import { $, el } from "./dom.js";
+import { $, el, span } from "./dom.js";
 
-const VERBS = ["post", "get"];
-const root = await (await fetch("/openapi.json")).json();
+// The parts of OpenAPI that the server uses.
+/** @typedef {{ $ref?: string, anyOf?: Schema[], enum?: unknown[], const?: unknown, type?: string,
+ *   format?: string, items?: Schema, minimum?: number, maximum?: number, description?: string,
+ *   properties?: Record<string, Schema> }} Schema */
+/** @typedef {{ name: string, description?: string, schema: Schema }} Parameter */
+/** @typedef {Record<string, { schema?: Schema }>} Content by media type */
+/** @typedef {{ description?: string, parameters?: Parameter[], requestBody?: { content: Content },
+ *   responses?: Record<string, { content?: Content }> }} Operation */
+/** @typedef {{ info: { description: string }, paths: Record<string, Record<string, Operation>>,
+ *   components: { schemas: Record<string, Schema> } }} OpenApi */
 
-function type(schema) {
-  if (!schema) return "";
-  if (schema.$ref) return schema.$ref.split("/").pop();
-  if (schema.anyOf) return schema.anyOf.map((one) => type(one)).join(" or ");
-  if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(" or ");
+const JSON_TYPE = "application/json";
+
+/** @type {OpenApi} */
+const api = await (await fetch("/openapi.json")).json();
+
+/** @param {string} reference */
+const refName = (reference) => reference.split("/").at(-1) ?? "";
+
+/** @type {(schema?: Schema) => string} */
+function typeName(schema = {}) {
+  if (schema.$ref) return refName(schema.$ref);
+  if (schema.anyOf) return schema.anyOf.map(typeName).join(" or ");
+  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" or ");
   if (schema.const) return JSON.stringify(schema.const);
-  if (schema.type === "array") return `list of ${type(schema.items)}`;
-  const bounds = [schema.minimum, schema.maximum].map((one) => one ?? "");
-  const range = bounds.join("") === "" ? "" : `, ${bounds.join(" to ")}`;
-  return `${schema.type ?? ""}${schema.format ? ` (${schema.format})` : ""}${range}`;
+  if (schema.type === "array") return `list of ${typeName(schema.items)}`;
+  const { type = "", format, minimum = "", maximum = "" } = schema;
+  const range = `${minimum}${maximum}` === "" ? "" : `, ${minimum} to ${maximum}`;
+  return `${type}${format ? ` (${format})` : ""}${range}`;
 }
 
-function fields(title, rows) {
-  if (rows.length === 0) return null;
-  const cells = rows.map(([name, kind, text]) =>
-    el("tr", {}, el("td", {}, el("code", {}, name)), el("td", {}, kind), el("td", {}, text ?? "")));
-  const head = el("tr", {}, ...["field", "type", "meaning"].map((one) => el("th", { scope: "col" }, one)));
-  return el("div", {}, el("h3", {}, title),
-    el("div", { class: "fields" }, el("table", {}, el("thead", {}, head), el("tbody", {}, ...cells))));
+/** @param {string} title @param {string[][]} fields each a name, a type and a meaning */
+function table(title, fields) {
+  if (fields.length === 0) return null;
+  const rows = fields.map(([name, type, meaning]) =>
+    el("tr", {}, el("td", {}, el("code", {}, name)), el("td", {}, type), el("td", {}, meaning)));
+  const head = ["field", "type", "meaning"].map((text) => el("th", { scope: "col" }, text));
+  return el("div", {}, el("h3", {}, title), el("div", { class: "fields" },
+    el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows))));
 }
 
+/** @param {Schema} [schema] */
 function properties(schema) {
-  const name = schema?.$ref?.split("/").pop();
-  const found = name ? root.components.schemas[name] : null;
-  return Object.entries(found?.properties ?? {}).map(([field, one]) =>
-    [field, type(one), one.description]);
+  const found = schema?.$ref ? api.components.schemas[refName(schema.$ref)] : schema;
+  return Object.entries(found?.properties ?? {}).map(([name, property]) =>
+    [name, typeName(property), property.description ?? ""]);
 }
 
-function example(path, operation) {
+/** Return a command that requests a route. @param {string} path @param {Content} body */
+function example(path, body) {
   const url = `${location.origin}${path.replace("{id}", "ID")}`;
-  const body = operation.requestBody?.content ?? {};
-  if (body["image/*"]) return `curl -H 'Content-Type: image/jpeg' --data-binary @photo.jpg '${url}?k=5'`;
-  if (body["application/json"]) {
-    return `curl -H 'Content-Type: application/json' -d '{"positive": ["ID"]}' '${url}'`;
-  }
+  const curl = "curl -H 'Content-Type:";
+  if ("image/*" in body) return `${curl} image/jpeg' --data-binary @photo.jpg '${url}?k=5'`;
+  if (JSON_TYPE in body) return `${curl} ${JSON_TYPE}' -d '{"positive": ["ID"]}' '${url}'`;
   return `curl '${url}${path === "/api/search" ? "?embedding=..." : ""}'`;
 }
 
-function route(path, verb, operation) {
-  const body = operation.requestBody?.content?.["application/json"]?.schema;
-  const answers = operation.responses?.[200]?.content ?? {};
-  const answer = answers["application/json"]?.schema;
-  const asked = (operation.parameters ?? []).map((one) =>
-    [one.name, type(one.schema), one.description ?? one.schema.description]);
-  return el("section", { class: "panel route" },
-    el("h2", {}, el("span", { class: "verb" }, verb.toUpperCase()), path),
-    ...(operation.description ?? "").split("\n\n").map((text) => el("p", {}, text)),
-    fields("Parameters", asked),
-    fields("Body, JSON", properties(body)),
-    fields("Answer", answer ? properties(answer) : Object.keys(answers).map((kind) => [kind, "", ""])),
-    el("pre", {}, example(path, operation)));
+/** @type {(path: string, verb: string, operation: Operation) => Node} */
+function route(path, verb, { description, parameters = [], requestBody, responses = {} }) {
+  const body = requestBody?.content ?? {};
+  const answer = responses[200]?.content ?? {};
+  const inputs = parameters.map(({ name, schema, description: meaning }) =>
+    [name, typeName(schema), meaning ?? schema.description ?? ""]);
+  const schema = answer[JSON_TYPE]?.schema;
+  const outputs = schema ? properties(schema) : Object.keys(answer).map((type) => [type, "", ""]);
+  return section([span("verb", verb.toUpperCase()), path], description,
+    table("Parameters", inputs), table("Body, JSON", properties(body[JSON_TYPE]?.schema)),
+    table("Answer", outputs), el("pre", {}, example(path, body)));
 }
 
-$("about").textContent = root.info.description;
-for (const [path, operations] of Object.entries(root.paths)) {
-  for (const verb of VERBS.filter((one) => operations[one])) {
-    $("routes").append(route(path, verb, operations[verb]));
-  }
+/** @type {(title: (Node | string)[], text?: string, ...children: (Node | null)[]) => Node} */
+function section(title, text = "", ...children) {
+  const paragraphs = text.split("\n\n").map((paragraph) => el("p", {}, paragraph));
+  const heading = el("h2", {}, ...title);
+  return el("section", { class: "panel route" }, heading, ...paragraphs, ...children);
 }
-for (const [name, schema] of Object.entries(root.components.schemas)) {
+
+$("about").textContent = api.info.description;
+for (const [path, operations] of Object.entries(api.paths)) {
+  const verbs = ["post", "get"].filter((verb) => verb in operations);
+  $("routes").append(...verbs.map((verb) => route(path, verb, operations[verb])));
+}
+for (const [name, schema] of Object.entries(api.components.schemas)) {
   if (!/Answer|Image|Count/.test(name)) continue;
-  $("routes").append(el("section", { class: "panel route" }, el("h2", {}, name),
-    el("p", {}, schema.description ?? ""), fields("Fields", properties({ $ref: name }))));
+  $("routes").append(section([name], schema.description, table("Fields", properties(schema))));
 }

@@ -1,42 +1,40 @@
-// Builds elements. Text always becomes a text node: nothing that is shown is ever parsed as HTML.
+// Builds elements. Text always becomes a text node; nothing is parsed as HTML.
 
-export const $ = (id) => document.getElementById(id);
+/** @typedef {string | number | boolean | null | ((event: Event) => void)} Attribute */
+/** @typedef {Node | string | null} Child */
 
+/** Return the page's element with an id, which must be of a type.
+ * @template {HTMLElement} [T=HTMLElement] @param {string} id @param {new () => T} type */
+export function $(id, type = /** @type {new () => T} */ (HTMLElement)) {
+  const element = document.getElementById(id);
+  if (!(element instanceof type)) throw new Error(`The page has no ${type.name} #${id}.`);
+  return element;
+}
+
+/** Create an element. A function is a listener: `onclick: () => ...`. False and null are left out.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag @param {Record<string, Attribute>} [attributes] @param {...Child} children */
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== false && value !== null) element.setAttribute(name, value === true ? "" : value);
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null) element.setAttribute(name, `${value}`);
   }
   element.append(...children.filter((child) => child !== null));
   return element;
 }
 
-export function picture(stored, alt, side = 256) {
-  const image = el("img", {
-    src: `${stored.picture}?side=${side}`, alt, loading: "lazy", decoding: "async",
-  });
-  image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < 64));
-  let tries = 0; // a busy server answers the second time
-  image.addEventListener("error", () => {
-    tries += 1;
-    if (tries > 1) image.replaceWith(missing("the picture cannot be had"));
-    else setTimeout(() => { image.src = `${image.src}&again=1`; }, 1000);
-  });
-  return image;
-}
+/** @param {string} className @param {...Child} children */
+export const span = (className, ...children) => el("span", { class: className }, ...children);
 
-export function missing(text) {
-  return el("span", { class: "missing" }, text);
-}
+/** Create the path of an image. Lines may break after each folder. @param {string} text */
+export const path = (text) =>
+  span("path", ...text.split("/").flatMap((part, i) => (i ? ["/", el("wbr"), part] : [part])));
 
-// A stored path, which may break after each folder.
-export function path(stored) {
-  const parts = stored.path.split("/");
-  const shown = parts.flatMap((part, at) => (at ? ["/", el("wbr"), part] : [part]));
-  return el("span", { class: "path" }, ...shown);
-}
-
+/** @param {number} n */
 export const count = (n) => n.toLocaleString("en");
 
-export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
+/** @param {number} n @param {string} singular */
+export const quantity = (n, singular, plural = `${singular}s`) =>
+  `${count(n)} ${n === 1 ? singular : plural}`;

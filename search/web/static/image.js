@@ -1,50 +1,59 @@
-// An image of a search, indexed or uploaded; and what this session remembers of uploaded ones.
+// Pictures of images, indexed or uploaded. Remembers uploaded pictures for this session.
 
-import { el, missing, picture } from "./dom.js";
+import { el, span } from "./dom.js";
 
-const REMEMBERED = 40; // after a reload
-const KEY = "geosim-pictures";
-const pictures = stored();
+/** @import { Image, UploadedImage } from "./api.js" */
+/** @typedef {{ src: string | null, name: string }} Upload with a data URL if one could be made */
+const CAPACITY = 40; // uploads that are remembered after a reload
+const STORAGE_KEY = "geosim-pictures";
 
-// What is shown of an image beside its name.
-export function shown(one, alt, side) {
-  if (one.id) return picture(one, alt, side);
-  const src = kept(one)?.src;
-  if (!src) return missing(side > 128 ? why(one) : "–");
-  const image = el("img", { src, alt });
-  image.addEventListener("load", () => image.classList.toggle("tiny", image.naturalWidth < 64));
-  return image;
+const uploads = readUploads(); // by embedding
+
+/** Create a picture, or a text where there is none. @param {Image} image @param {string} alt */
+export function thumbnail(image, alt, side = 256) {
+  if ("id" in image) return storedPicture(`${image.picture}?side=${side}`, alt);
+  const upload = uploads.get(image.embedding);
+  if (upload?.src) return el("img", { src: upload.src, alt });
+  if (side <= 128) return missing("–");
+  return missing(
+    upload ? "your browser cannot show this kind of picture" : "the picture is not kept");
 }
 
-function why(uploaded) {
-  return kept(uploaded) ? "your browser cannot show this kind of picture" : "the picture is not kept";
+/** @param {string} src @param {string} alt */
+function storedPicture(src, alt) {
+  const element = el("img", { src, alt, loading: "lazy", decoding: "async" });
+  element.onerror = () => { // a busy server refuses pictures: ask a second time
+    element.onerror = () => element.replaceWith(missing("the picture cannot be had"));
+    setTimeout(() => (element.src = `${src}&again=1`), 1000);
+  };
+  return element;
 }
 
-export function nameOf(one) {
-  return one.path ?? kept(one)?.name ?? "an uploaded picture";
-}
+/** @param {string} text */
+const missing = (text) => span("missing", text);
 
-// Remembers an uploaded picture, and lets go of the oldest where there is no room.
-export function keep(uploaded, picture) {
-  pictures.delete(uploaded.embedding);
-  pictures.set(uploaded.embedding, picture);
-  for (let latest = [...pictures].slice(-REMEMBERED); latest.length; latest = latest.slice(1)) {
+/** @param {Image} image */
+export const imageName = (image) =>
+  "id" in image ? image.path : uploads.get(image.embedding)?.name ?? "an uploaded picture";
+
+/** @param {UploadedImage} image @param {Upload} upload */
+export function rememberUpload({ embedding }, upload) {
+  uploads.delete(embedding);
+  uploads.set(embedding, upload);
+  for (let latest = [...uploads].slice(-CAPACITY); latest.length; latest = latest.slice(1)) {
     try {
-      sessionStorage.setItem(KEY, JSON.stringify(latest));
+      sessionStorage.setItem(STORAGE_KEY, JSON.stringify(latest));
       return;
     } catch {
-      // full, or forbidden: without a picture its search is still the same
+      // Full: try without the oldest. Forbidden: the search works without pictures.
     }
   }
 }
 
-function kept(uploaded) {
-  return pictures.get(uploaded.embedding) ?? null;
-}
-
-function stored() {
+/** @returns {Map<string, Upload>} */
+function readUploads() {
   try {
-    return new Map(JSON.parse(sessionStorage.getItem(KEY) ?? "[]"));
+    return new Map(JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "[]"));
   } catch {
     return new Map();
   }

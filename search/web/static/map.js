@@ -1,75 +1,78 @@
-// The map of the collection: its points, its legend, and the picture of the one that is meant.
+// The map of the collection: its points, its legend, and the card of the selected image.
 
 import { api } from "./api.js";
 import { Canvas } from "./canvas.js";
-import { swatch } from "./colours.js";
-import { $, count, el, path, picture } from "./dom.js";
+import { classLabel, swatch } from "./colours.js";
+import { $, count, el, path, span } from "./dom.js";
+import { thumbnail } from "./image.js";
 import { Points } from "./points.js";
 import { address } from "./state.js";
 
-let canvas = null;
+/** @import { MapAnswer, StoredImage } from "./api.js" */
+/** @import { Selection } from "./canvas.js" */
+let canvas = /** @type {Canvas | null} */ (null);
 
-export async function openMap(go, signal) {
-  if (canvas) {
-    canvas.choose(-1);
-    return;
-  }
-  const drawn = await drawing(signal);
-  if (canvas) return;
-  const points = new Points(drawn);
-  const stored = (point) => ({
-    id: drawn.ids[point], path: drawn.paths[point], class: drawn.classes[drawn.labels[point]],
-    picture: `/api/images/${drawn.ids[point]}`,
-  });
-  canvas = new Canvas($("map"), points, drawn.classes, {
-    onPoint: (point, x, y, how) => tip(point < 0 ? null : stored(point), x, y, how),
-    onPick: (point) => go(address({ kind: "point", id: drawn.ids[point] }, {})),
-  });
-  legend(drawn.classes, points);
-  $("zoom-in").onclick = () => canvas.zoom(1.6);
-  $("zoom-out").onclick = () => canvas.zoom(1 / 1.6);
-  $("zoom-all").onclick = () => canvas.showAll();
-  $("map-status").textContent = "";
+/** @param {(address: string) => void} navigate @param {AbortSignal} signal */
+export async function openMap(navigate, signal) {
+  if (canvas) canvas.select(-1);
+  else canvas = createMap(await fetchMap(signal), navigate);
 }
 
-// Asks until the map is drawn; the server lets each request wait for a while.
-async function drawing(signal) {
-  $("map-status").textContent = "Drawing the map; the first time takes minutes in a large collection …";
-  let drawn = {};
-  while (!drawn.ids) drawn = await api("/api/map", { signal });
-  return drawn;
+/** Request the map until it is drawn; the server holds each request for some seconds.
+ * @type {(signal: AbortSignal) => Promise<MapAnswer>} */
+async function fetchMap(signal) {
+  $("map-status").textContent =
+    "Drawing the map; the first time takes minutes in a large collection …";
+  const answer = /** @type {MapAnswer} */ (await api("/api/map", { signal }));
+  return "ids" in answer ? answer : fetchMap(signal);
 }
 
-function legend(classes, points) {
-  const toggle = (button, kind) => {
-    points.shown[kind] = !points.shown[kind];
-    button.setAttribute("aria-pressed", `${points.shown[kind]}`);
-    canvas.choose(-1);
-    canvas.redraw();
+/** @param {MapAnswer} answer @param {(address: string) => void} navigate */
+function createMap(answer, navigate) {
+  const { classes, labels, ids, paths } = answer;
+  const points = new Points(answer);
+  const map = new Canvas($("map", HTMLCanvasElement), points, classes);
+  map.onSelect = (selection) => {
+    $("tip").hidden = selection === null;
+    if (selection === null) return;
+    const { point } = selection;
+    const picture = `/api/images/${ids[point]}`;
+    const image = { id: ids[point], path: paths[point], class: classes[labels[point]], picture };
+    showCard(image, selection);
   };
-  $("legend").replaceChildren(...classes.map((name, kind) => {
-    const many = points.classStarts[kind + 1] - points.classStarts[kind];
-    const button = el("button", { type: "button", "aria-pressed": "true" },
-      swatch(name), el("span", { class: "name" }, name), el("span", { class: "number" }, count(many)));
-    button.onclick = () => toggle(button, kind);
-    return el("li", {}, button);
-  }));
+  map.onOpen = (point) => navigate(address({ kind: "point", id: ids[point] }, {}));
+  $("legend").replaceChildren(...classes.map((name, i) => legendEntry(name, i, points, map)));
+  $("zoom-in").onclick = () => map.view.zoom(1.6);
+  $("zoom-out").onclick = () => map.view.zoom(1 / 1.6);
+  $("zoom-all").onclick = () => map.view.fit();
+  $("map-status").textContent = "";
+  return map;
 }
 
-function tip(stored, x, y, how) {
-  const box = $("tip");
-  box.hidden = stored === null;
-  if (box.hidden) return;
-  box.classList.toggle("held", how !== "mouse");
-  box.replaceChildren(
-    el("a", { href: address({ kind: "point", id: stored.id }, {}) },
-      el("span", { class: "frame" }, picture(stored, "")),
-      el("span", { class: "class" }, swatch(stored.class), stored.class),
-      path(stored),
-      el("span", { class: "more" }, how === "mouse" ? "click to search from it" : "search from it")),
-  );
-  const { clientWidth, clientHeight } = box.parentElement;
-  const left = x + 18 + box.offsetWidth < clientWidth ? x + 18 : x - 18 - box.offsetWidth;
-  box.style.left = `${Math.max(4, left)}px`;
-  box.style.top = `${Math.min(Math.max(4, y - 60), clientHeight - box.offsetHeight - 4)}px`;
+/** @type {(name: string, label: number, points: Points, map: Canvas) => HTMLElement} */
+function legendEntry(name, label, points, map) {
+  const button = el("button", { type: "button", "aria-pressed": "true" },
+    swatch(name), span("name", name), span("number", count(points.classSize(label))));
+  button.onclick = () => {
+    points.visible[label] = !points.visible[label];
+    button.setAttribute("aria-pressed", `${points.visible[label]}`);
+    map.select(-1);
+    map.redraw();
+  };
+  return el("li", {}, button);
+}
+
+/** Show an image beside its point. @param {StoredImage} image @param {Selection} selection */
+function showCard(image, { x, y, input }) {
+  const card = $("tip");
+  const byMouse = input === "mouse";
+  card.classList.toggle("pinned", !byMouse);
+  card.replaceChildren(el("a", { href: address({ kind: "point", id: image.id }, {}) },
+    span("frame", thumbnail(image, "")), classLabel(image.class), path(image.path),
+    span("more", byMouse ? "click to search from it" : "search from it")));
+  const { clientWidth, clientHeight } = $("map");
+  const right = x + 18;
+  const left = right + card.offsetWidth < clientWidth ? right : x - 18 - card.offsetWidth;
+  card.style.left = `${Math.max(4, left)}px`;
+  card.style.top = `${Math.min(Math.max(4, y - 60), clientHeight - card.offsetHeight - 4)}px`;
 }

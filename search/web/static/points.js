@@ -1,74 +1,83 @@
-// Points in a plane: typed arrays, sorted by class for drawing, in a grid for finding.
+// Points in a plane as typed arrays: sorted by class to be drawn, and by grid cell to be found.
+
+/** @import { MapAnswer } from "./api.js" */
+const POINTS_PER_CELL = 4;
 
 export class Points {
+  /** @param {MapAnswer} answer positions from 0 to 1 */
   constructor({ x, y, labels, classes }) {
     this.count = x.length;
     this.x = Float32Array.from(x);
     this.y = Float32Array.from(y);
     this.labels = Uint16Array.from(labels);
-    this.shown = classes.map(() => true);
-    [this.byClass, this.classStarts] = sorted(this.labels, classes.length);
-    this.side = Math.max(1, Math.ceil(Math.sqrt(this.count / 4)));
-    const cells = Uint32Array.from(this.x, (value, i) => this.row(this.y[i]) * this.side + this.row(value));
-    [this.byCell, this.cellStarts] = sorted(cells, this.side * this.side);
-    this.box = bounds(this.x, this.y);
+    this.visible = classes.map(() => true);
+    this.byClass = groupBy(labels, classes.length);
+    this.side = Math.max(1, Math.ceil(Math.sqrt(this.count / POINTS_PER_CELL)));
+    const cells = x.map((value, i) => this.cell(y[i]) * this.side + this.cell(value));
+    this.byCell = groupBy(cells, this.side * this.side);
+    const [left, right, top, bottom] = [...limits(x), ...limits(y)];
+    this.bounds = { left, right, top, bottom };
   }
 
-  row(value) {
+  /** Return the row or the column of a coordinate. @param {number} value */
+  cell(value) {
     return Math.min(this.side - 1, Math.max(0, Math.floor(value * this.side)));
   }
 
-  // Calls draw(class, start, stop) for parts of each shown class in turn; places in byClass.
-  slices(parts, draw) {
+  /** @param {number} label */
+  classSize(label) {
+    return this.byClass.starts[label + 1] - this.byClass.starts[label];
+  }
+
+  /** Call `draw` with a part of each visible class in turn, so that no class covers another whole.
+   * @param {number} parts @param {(label: number, members: Uint32Array) => void} draw */
+  forEachSlice(parts, draw) {
+    const { order, starts } = this.byClass;
     for (let part = 0; part < parts; part += 1) {
-      this.shown.forEach((shown, kind) => {
-        const first = this.classStarts[kind];
-        const many = this.classStarts[kind + 1] - first;
-        const edge = (at) => first + Math.floor((many * at) / parts);
-        if (shown) draw(kind, edge(part), edge(part + 1));
+      this.visible.forEach((visible, label) => {
+        if (!visible) return;
+        const size = this.classSize(label);
+        const edge = (/** @type {number} */ i) => starts[label] + Math.floor((size * i) / parts);
+        draw(label, order.subarray(edge(part), edge(part + 1)));
       });
     }
   }
 
-  // The shown point nearest to a place, no farther than a radius; -1 for none.
+  /** Return a visible point, or -1. @param {number} x @param {number} y @param {number} radius */
   nearest(x, y, radius) {
-    let best = -1;
+    const { order, starts } = this.byCell;
+    let nearest = -1;
     let least = radius * radius;
-    for (let row = this.row(y - radius); row <= this.row(y + radius); row += 1) {
-      for (let column = this.row(x - radius); column <= this.row(x + radius); column += 1) {
-        const cell = row * this.side + column;
-        for (let at = this.cellStarts[cell]; at < this.cellStarts[cell + 1]; at += 1) {
-          const point = this.byCell[at];
-          const distance = (this.x[point] - x) ** 2 + (this.y[point] - y) ** 2;
-          if (distance <= least && this.shown[this.labels[point]]) {
-            best = point;
-            least = distance;
-          }
-        }
+    for (let row = this.cell(y - radius); row <= this.cell(y + radius); row += 1) {
+      // The cells of a row follow one another.
+      const start = starts[row * this.side + this.cell(x - radius)];
+      const end = starts[row * this.side + this.cell(x + radius) + 1];
+      for (let i = start; i < end; i += 1) {
+        const point = order[i];
+        const distance = (this.x[point] - x) ** 2 + (this.y[point] - y) ** 2;
+        if (distance > least || !this.visible[this.labels[point]]) continue;
+        nearest = point;
+        least = distance;
       }
     }
-    return best;
+    return nearest;
   }
 }
 
-// Places sorted by key, and where each key starts among them: a counting sort.
-function sorted(keys, kinds) {
-  const starts = new Uint32Array(kinds + 1);
+/** Sort indices by key with a counting sort; `starts[key]` is where a key begins in `order`.
+ * @param {number[]} keys @param {number} keyCount */
+function groupBy(keys, keyCount) {
+  const starts = new Uint32Array(keyCount + 1);
   for (const key of keys) starts[key + 1] += 1;
-  for (let key = 0; key < kinds; key += 1) starts[key + 1] += starts[key];
+  for (let key = 0; key < keyCount; key += 1) starts[key + 1] += starts[key];
   const next = starts.slice();
   const order = new Uint32Array(keys.length);
-  keys.forEach((key, place) => { order[next[key]++] = place; });
-  return [order, starts];
+  for (let i = 0; i < keys.length; i += 1) order[next[keys[i]]++] = i;
+  return { order, starts };
 }
 
-function bounds(x, y) {
-  const box = { left: 1, top: 1, right: 0, bottom: 0 };
-  for (let i = 0; i < x.length; i += 1) {
-    box.left = Math.min(box.left, x[i]);
-    box.right = Math.max(box.right, x[i]);
-    box.top = Math.min(box.top, y[i]);
-    box.bottom = Math.max(box.bottom, y[i]);
-  }
-  return box;
-}
+/** @param {number[]} values */
+const limits = (values) => [
+  values.reduce((least, value) => Math.min(least, value), 1),
+  values.reduce((most, value) => Math.max(most, value), 0),
+];

@@ -1,111 +1,116 @@
-// What a search answers: the grid of hits, and what the nearest images say.
+// Shows an answer: the query, the hits, and the classes of the nearest images.
 
-import { swatch } from "./colours.js";
-import { $, count, el, path, picture } from "./dom.js";
-import { nameOf, shown } from "./image.js";
-import { address } from "./state.js";
-import { judge } from "./tray.js";
+import { classLabel, swatch } from "./colours.js";
+import { $, count, el, path, span } from "./dom.js";
+import { imageName, thumbnail } from "./image.js";
+import { address, readAddress } from "./state.js";
+import { exampleButtons } from "./tray.js";
 
-export function showHits(hits, { wishes, own = null, judged = true }) {
-  $("hits").replaceChildren(...hits.map((hit) => card(hit, wishes, own, judged)));
+/** @import { Explanation, Hit, Image, Vote } from "./api.js" */
+/** @import { Options, Query } from "./state.js" */
+const CLASS_HEADINGS = {
+  embedding: "Predicted class", point: "Class by its neighbours", examples: "Nearest class",
+};
+const MAX_VOTES = 6; // classes that are shown
+
+/** @param {Hit[]} hits @param {Options} options @param {string | null} queryClass */
+export function showHits(hits, options, queryClass) {
+  $("hits").replaceChildren(...hits.map((hit) => {
+    const score = el("span", { class: "score", title: "cosine similarity" }, hit.score.toFixed(4));
+    const link = hitLink(hit, options, queryClass, span("rank", `${hit.rank}`), score);
+    return card(link, exampleButtons(hit));
+  }));
 }
 
-// Lets the hits that are still shown lead on with new wishes.
-export function relink(wishes) {
-  for (const link of document.querySelectorAll("#hits .hit")) {
-    link.href = towards(link.dataset.id, wishes);
+/** Show images to start from. @param {Hit[]} images @param {Options} options */
+export function showSuggestions(images, options) {
+  $("hits").replaceChildren(...images.map((image) => card(hitLink(image, options, null))));
+}
+
+/** @param {...Node} children */
+const card = (...children) => el("li", { class: "card" }, ...children);
+
+/** @param {Options} options */
+export function updateLinks(options) {
+  const links = $("hits").querySelectorAll("a");
+  for (const link of links) link.href = address(readAddress(link).query, options);
+}
+
+/** @type {(hit: Hit, options: Options, queryClass: string | null, ...facts: Node[]) => Node} */
+function hitLink(hit, options, queryClass, ...facts) {
+  const href = address({ kind: "point", id: hit.id }, options);
+  const label = classLabel(hit.class);
+  if (queryClass !== null && hit.class !== queryClass) {
+    label.classList.add("other");
+    label.append(
+      el("span", { title: "another class" }, " ≠", span("visually-hidden", " another class")));
   }
+  return el("a", { href, class: "hit", title: "Search from this image" },
+    span("frame", thumbnail(hit, ""), hit.identical ? span("badge", "identical file") : null),
+    span("facts", ...facts), label, path(hit.path));
 }
 
-const towards = (id, wishes) => address({ kind: "point", id }, wishes);
-
-function card(hit, wishes, own, judged) {
-  const other = own !== null && hit.class !== own;
-  const facts = [
-    judged ? el("span", { class: "rank" }, `${hit.rank}`) : null,
-    judged ? el("span", { class: "score", title: "cosine similarity" }, hit.score.toFixed(4)) : null,
-  ];
-  const link = el(
-    "a",
-    { href: towards(hit.id, wishes), class: "hit", "data-id": hit.id, title: "Search from this image" },
-    el("span", { class: "frame" }, picture(hit, ""),
-      hit.identical ? el("span", { class: "badge" }, "identical file") : null),
-    el("span", { class: "facts" }, ...facts),
-    el(
-      "span",
-      { class: other ? "class other" : "class" },
-      swatch(hit.class),
-      hit.class,
-      other ? el("span", { title: "another class" }, " ≠", el("span", { class: "unseen" }, " another class")) : null,
-    ),
-    path(hit),
-  );
-  return el("li", { class: "card" }, link, judged ? judge(hit) : null);
-}
-
-// Returns what a screen reader is told of it.
-export function showExplanation(told, kind) {
+/** Show the classes of the nearest images. Return a summary for screen readers.
+ * @param {Explanation} explanation @param {Query["kind"]} kind */
+export function showExplanation({ votes, predicted, confidence, unlike, best, usual }, kind) {
   const panel = $("explanation");
-  panel.hidden = told.votes.length === 0;
+  panel.hidden = votes.length === 0;
   if (panel.hidden) return "";
-  const total = told.votes.reduce((sum, vote) => sum + vote.votes, 0);
-  const isNew = kind === "embedding" && !told.unlike;
-  const sure = isNew ? `${Math.min(99, Math.round(100 * told.confidence))} % sure` : "";
-  const heading = isNew ? "Predicted class" : kind === "point" ? "Class by its neighbours" : "Nearest class";
-  const unlike = "Unlike anything here.";
+  const total = votes.reduce((sum, vote) => sum + vote.votes, 0);
+  const isPrediction = kind === "embedding" && !unlike;
+  const heading = unlike ? "Nearest class" : CLASS_HEADINGS[kind];
+  const sure = isPrediction ? `${Math.min(99, Math.round(100 * confidence))} % sure` : "";
+  const warning = unlike ? "Unlike anything here." : "";
+  const scores = ` The best score is ${best.toFixed(3)}, where nearly every image here has ` +
+    `another at ${usual?.toFixed(3)} or above.`;
   panel.replaceChildren(
-    told.unlike ? el("p", { class: "unlike" }, el("strong", {}, unlike),
-      ` The best score is ${told.best.toFixed(3)}, where nearly every image here has another at ` +
-      `${told.usual.toFixed(3)} or above.`) : "",
+    unlike ? el("p", { class: "unlike" }, el("strong", {}, warning), scores) : "",
     el("div", { class: "verdict" },
       el("h2", {}, heading),
-      el("p", { class: "predicted" }, swatch(told.predicted), el("strong", {}, told.predicted),
+      el("p", { class: "predicted" }, swatch(predicted), el("strong", {}, predicted),
         el("span", { title: "Of predictions this sure, about this share is right" }, sure)),
       el("p", { class: "fine" }, `Votes of the ${count(total)} nearest, by score`)),
-    el("ul", { class: "votes" },
-      ...told.votes.slice(0, 6).map((vote) => row(vote, total))),
+    el("ul", { class: "votes" }, ...votes.slice(0, MAX_VOTES).map((vote) => voteRow(vote, total))),
   );
-  return `${told.unlike ? unlike : ""} ${heading}: ${told.predicted} ${sure}`;
+  return `${warning} ${heading}: ${predicted} ${sure}`;
 }
 
-function row(vote, total) {
-  const bar = el("span", { class: "bar", "aria-hidden": "true" });
-  bar.append(el("span"));
-  bar.firstChild.style.width = `${100 * vote.share}%`;
-  return el("li", {}, el("span", { class: "name" }, swatch(vote.class), vote.class), bar,
-    el("span", { class: "number" }, `${count(vote.votes)} of ${count(total)}`));
+/** @param {Vote} vote @param {number} total */
+function voteRow(vote, total) {
+  const filled = el("span");
+  filled.style.width = `${100 * vote.share}%`;
+  return el("li", {},
+    span("name", swatch(vote.class), vote.class),
+    el("span", { class: "bar", "aria-hidden": "true" }, filled),
+    span("number", `${count(vote.votes)} of ${count(total)}`));
 }
 
-export function showQuery(parts) {
-  $("query").replaceChildren(...parts);
+/** @param {Image} image */
+export function showImageQuery(image) {
+  const name = imageName(image);
+  showQuery(
+    el("figure", {},
+      span("frame", thumbnail(image, `The query, ${name}`, 512)),
+      el("figcaption", {}, "class" in image ? classLabel(image.class) : null, path(name))),
+    exampleButtons(image),
+  );
 }
 
-export function uploadedPicture(uploaded) {
-  const name = nameOf(uploaded);
-  return [
-    el("figure", {}, el("span", { class: "frame" }, shown(uploaded, `The query, ${name}`, 512)),
-      el("figcaption", {}, el("span", { class: "path" }, name))),
-    judge(uploaded),
-  ];
+/** @param {Image[]} positive @param {Image[]} negative */
+export function showExamplesQuery(positive, negative) {
+  showQuery(...exampleList("Like", positive), ...exampleList("Not like", negative));
 }
 
-export function storedPicture(stored) {
-  return [
-    el("figure", {}, el("span", { class: "frame" }, picture(stored, `The query, ${stored.path}`, 512)),
-      el("figcaption", {},
-        el("span", { class: "class" }, swatch(stored.class), stored.class),
-        path(stored))),
-    judge(stored),
-  ];
-}
+/** @param {...Node} children */
+export const showQuery = (...children) => $("query").replaceChildren(...children);
 
-export function setPictures(positive, negative) {
-  const line = (title, images) =>
-    images.length === 0 ? [] : [
-      el("h2", {}, title),
-      el("ul", { class: "set" }, ...images.map((one) =>
-        el("li", { title: nameOf(one) },
-          shown(one, one.class ? `${one.class}: ${one.path}` : nameOf(one), 128)))),
-    ];
-  return [...line("Like", positive), ...line("Not like", negative)];
+/** @param {string} title @param {Image[]} images */
+function exampleList(title, images) {
+  if (images.length === 0) return [];
+  const items = images.map((image) => {
+    const name = imageName(image);
+    const alt = "class" in image ? `${image.class}: ${name}` : name;
+    return el("li", { title: name }, thumbnail(image, alt, 128));
+  });
+  return [el("h2", {}, title), el("ul", { class: "set" }, ...items)];
 }

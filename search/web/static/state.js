@@ -1,56 +1,69 @@
-// A search as an address: what the page shows follows from the URL alone.
+// The page's state, which is its address: the query, the options, and the view.
 
-// What names an image in an address and to the API; an uploaded one is "embedding.sha256.model".
-export const keyOf = (one) => one.id ?? `${one.embedding}.${one.sha256}.${one.model ?? ""}`;
+/** @import { Image, UploadedImage } from "./api.js" */
+/** @typedef {typeof OPTION_NAMES[number]} OptionName */
+/** @typedef {Partial<Record<OptionName, string>>} Options empty for the default */
+/** @typedef {({ kind: "embedding" } & UploadedImage) | { kind: "point", id: string } |
+ *   { kind: "examples", positive: string[], negative: string[] }} Query examples by key */
 
-export function example(key) {
+export const OPTION_NAMES = /** @type {const} */ (["k", "class", "min_score", "one_per"]);
+
+/** Return the key of an image in an address. @param {Image} image */
+export const imageKey = (image) =>
+  "id" in image ? image.id : `${image.embedding}.${image.sha256}.${image.model ?? ""}`;
+
+/** Return an image as the API takes it: an id, or an upload. @param {string} key */
+export function parseKey(key) {
   const [embedding, sha256, model = ""] = key.split(".");
   return sha256 === undefined ? key : { embedding, sha256, model };
 }
 
-const uploaded = ["embedding", "sha256", "model"];
+/** @param {{ pathname: string, search: string }} location */
+export function readAddress({ pathname, search }) {
+  const found = new URLSearchParams(search);
+  /** @type {Options} */
+  const options = Object.fromEntries(OPTION_NAMES.map((name) => [name, found.get(name) ?? ""]));
+  return { map: pathname === "/map", query: readQuery(found), options };
+}
 
-// What names an uploaded picture in an address and to the API.
-export const named = (one) => uploaded.map((name) => [name, one[name] ?? ""]);
+/** @param {URLSearchParams} found @returns {Query | null} */
+function readQuery(found) {
+  const [embedding, id, sha256 = "", model = ""] =
+    ["embedding", "id", "sha256", "model"].map((name) => found.get(name) ?? undefined);
+  if (embedding !== undefined) return { kind: "embedding", embedding, sha256, model };
+  if (id !== undefined) return { kind: "point", id };
+  if (!found.has("like")) return null;
+  return { kind: "examples", positive: found.getAll("like"), negative: found.getAll("unlike") };
+}
 
-export const WISHES = ["k", "class", "min_score", "one_per"];
+/** Empty parameters are left out. @param {Options} options @param {Query | null} [query] */
+export function parameters(options, query = null) {
+  const own = OPTION_NAMES.map((name) => [name, options[name] ?? ""]);
+  const all = [...queryParameters(query), ...own];
+  return new URLSearchParams(all.filter(([, value]) => value !== ""));
+}
 
-export function read(location) {
-  const found = new URLSearchParams(location.search);
-  let query = null;
-  if (found.has("embedding")) {
-    const [embedding, sha256, model] = uploaded.map((name) => found.get(name) ?? "");
-    query = { kind: "embedding", embedding, sha256, model };
-  } else if (found.has("id")) {
-    query = { kind: "point", id: found.get("id") };
-  } else if (found.has("like")) {
-    query = { kind: "set", positive: found.getAll("like"), negative: found.getAll("unlike") };
+/** @param {Query | null} query @returns {string[][]} */
+function queryParameters(query) {
+  if (query === null) return [];
+  if (query.kind === "point") return [["id", query.id]];
+  if (query.kind === "embedding") {
+    const { embedding, sha256, model = "" } = query;
+    return Object.entries({ embedding, sha256, model });
   }
-  const wishes = Object.fromEntries(WISHES.map((name) => [name, found.get(name) ?? ""]));
-  return { map: location.pathname === "/map", query, wishes };
+  const { positive, negative } = query;
+  return [...positive.map((key) => ["like", key]), ...negative.map((key) => ["unlike", key])];
 }
 
-export function parameters(wishes, more = []) {
-  const chosen = WISHES.map((name) => [name, wishes[name] ?? ""]);
-  return new URLSearchParams([...more, ...chosen].filter(([, value]) => value !== ""));
-}
-
-export function address(query, wishes) {
-  const more = {
-    embedding: () => named(query),
-    point: () => [["id", query.id]],
-    set: () => [
-      ...query.positive.map((key) => ["like", key]), ...query.negative.map((key) => ["unlike", key]),
-    ],
-  }[query?.kind]?.();
-  const text = parameters(wishes, more).toString();
+/** @param {Query | null} query @param {Options} options */
+export function address(query, options) {
+  const text = parameters(options, query).toString();
   return text ? `/?${text}` : "/";
 }
 
-// An embedding that no picture has: the best hit of each class is then a different one each time.
-export function anywhere() {
-  const view = new DataView(new ArrayBuffer(128));
-  for (let i = 0; i < 32; i += 1) view.setFloat32(4 * i, Math.random() ** 3 + 1e-3, true);
-  const bytes = String.fromCharCode(...new Uint8Array(view.buffer));
-  return btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+/** Return a random embedding in base64url, so that each visit starts from other images. */
+export function randomEmbedding() {
+  const { buffer } = Float32Array.from({ length: 32 }, () => Math.random() ** 3 + 1e-3);
+  const text = btoa(String.fromCharCode(...new Uint8Array(buffer)));
+  return text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }

@@ -1,75 +1,88 @@
-// The examples that are collected for a search by several: like these, not like those.
+// The tray of positive and negative examples that are collected for one search.
 
-import { $, el } from "./dom.js";
-import { nameOf, shown } from "./image.js";
-import { keyOf } from "./state.js";
+import { $, el, span } from "./dom.js";
+import { imageName, thumbnail } from "./image.js";
+import { imageKey } from "./state.js";
 
-const positive = new Map();
-const negative = new Map();
-let search = () => {};
+/** @import { Image } from "./api.js" */
+/** @typedef {"positive" | "negative"} Sign */
+/** @type {Map<string, { image: Image, sign: Sign }>} by key */
+const examples = new Map();
+/** @type {(positive: string[], negative: string[]) => void} */
+let onSearch = () => {};
 
-export function onSearch(callback) {
-  search = callback;
-}
+/** Set what the tray's search button calls, with keys. @param {typeof onSearch} callback */
+export const setOnSearch = (callback) => { onSearch = callback; };
 
-export function fill(liked, unliked) {
-  positive.clear();
-  negative.clear();
-  for (const one of liked) positive.set(keyOf(one), one);
-  for (const one of unliked) negative.set(keyOf(one), one);
+/** @param {Image[]} positive @param {Image[]} negative */
+export function setExamples(positive, negative) {
+  examples.clear();
+  for (const image of positive) examples.set(imageKey(image), { image, sign: "positive" });
+  for (const image of negative) examples.set(imageKey(image), { image, sign: "negative" });
   draw();
 }
 
-// The two buttons of an image, indexed or uploaded.
-export function judge(one) {
-  const key = keyOf(one);
-  const button = (chosen, sign, text) =>
+/** Create the two buttons that make an image an example. @param {Image} image */
+export function exampleButtons(image) {
+  const key = imageKey(image);
+  /** @type {(sign: Sign, mark: string, label: string) => HTMLElement} */
+  const button = (sign, mark, label) =>
     el("button", {
-      type: "button", "data-key": key, "data-into": chosen === positive ? "like" : "unlike",
-      "aria-pressed": `${chosen.has(key)}`, "aria-label": `${text}: ${nameOf(one)}`,
-      onclick: () => toggle(chosen, one),
-      title: text,
-    }, `${sign} ${text.split(" ")[0]}`);
-  return el("div", { class: "judge" },
-    button(positive, "+", "More like this"), button(negative, "−", "Less like this"));
+      type: "button", title: label, "aria-label": `${label}: ${imageName(image)}`,
+      "aria-pressed": `${examples.get(key)?.sign === sign}`, "data-key": key, "data-sign": sign,
+      onclick: () => toggle(image, sign),
+    }, `${mark} ${label.split(" ")[0]}`);
+  return el("div", { class: "example-buttons" },
+    button("positive", "+", "More like this"), button("negative", "−", "Less like this"));
 }
 
-function toggle(chosen, one) {
-  const other = chosen === positive ? negative : positive;
-  other.delete(keyOf(one));
-  if (!chosen.delete(keyOf(one))) chosen.set(keyOf(one), one);
+/** @param {Image} image @param {Sign} sign */
+function toggle(image, sign) {
+  const key = imageKey(image);
+  const pressed = examples.get(key)?.sign === sign;
+  examples.delete(key);
+  if (!pressed) examples.set(key, { image, sign });
   draw();
 }
+
+/** @param {Sign} sign */
+const imagesOf = (sign) =>
+  [...examples.values()].filter((example) => example.sign === sign).map(({ image }) => image);
 
 function draw() {
   const tray = $("tray");
-  const held = tray.contains(document.activeElement);
-  tray.hidden = positive.size + negative.size === 0;
+  const hadFocus = tray.contains(document.activeElement);
+  const [positive, negative] = [imagesOf("positive"), imagesOf("negative")];
+  const empty = positive.length === 0;
+  tray.hidden = examples.size === 0;
   tray.replaceChildren(
-    group("Like", positive), group("Not like", negative),
-    el("span", { class: "actions" },
+    ...group("Like", positive, "positive"), ...group("Not like", negative, "negative"),
+    span("actions",
       el("button", {
-        type: "button", class: "primary", disabled: positive.size === 0,
-        title: positive.size === 0 ? "Choose at least one image to look for" : "",
-        onclick: () => search([...positive.keys()], [...negative.keys()]),
+        type: "button", class: "primary", disabled: empty,
+        title: empty ? "Choose at least one image to look for" : "",
+        onclick: () => onSearch(positive.map(imageKey), negative.map(imageKey)),
       }, "Search with these"),
-      el("button", { type: "button", onclick: () => fill([], []) }, "Clear")),
+      el("button", { type: "button", onclick: () => setExamples([], []) }, "Clear")),
   );
-  if (held) (tray.hidden ? $("results") : tray.querySelector("button:not([disabled])")).focus();
-  for (const button of document.querySelectorAll("button[data-key]")) {
-    const chosen = button.dataset.into === "like" ? positive : negative;
-    button.setAttribute("aria-pressed", `${chosen.has(button.dataset.key)}`);
+  const first = [...tray.querySelectorAll("button")].find((button) => !button.disabled);
+  if (hadFocus) (tray.hidden ? $("results") : first)?.focus();
+  for (const button of document.querySelectorAll("button")) {
+    const { key, sign } = button.dataset;
+    if (key) button.ariaPressed = `${examples.get(key)?.sign === sign}`;
   }
 }
 
-function group(title, chosen) {
-  if (chosen.size === 0) return "";
-  return el("span", { class: "group", role: "group", "aria-label": title },
-    el("span", { class: "group-title" }, title),
-    ...[...chosen.values()].map((one) =>
-      el("button", {
-        type: "button", class: "example",
-        "aria-label": `Remove ${nameOf(one)}`, title: `Remove ${nameOf(one)}`,
-        onclick: () => toggle(chosen, one),
-      }, shown(one, "", 64))));
+/** @param {string} title @param {Image[]} images @param {Sign} sign */
+function group(title, images, sign) {
+  if (images.length === 0) return [];
+  const buttons = images.map((image) => {
+    const label = `Remove ${imageName(image)}`;
+    const onclick = () => toggle(image, sign);
+    return el("button",
+      { type: "button", class: "example", "aria-label": label, title: label, onclick },
+      thumbnail(image, "", 64));
+  });
+  return [el("span", { class: "group", role: "group", "aria-label": title },
+    span("group-title", title), ...buttons)];
 }

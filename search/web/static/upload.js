@@ -1,86 +1,84 @@
-// Pictures on their way in: chosen, photographed, dropped or pasted.
+// Picture files: chosen, photographed, dropped or pasted, then sent for a search.
 
 import { api } from "./api.js";
 import { $ } from "./dom.js";
-import { keep } from "./image.js";
+import { rememberUpload } from "./image.js";
 import { parameters } from "./state.js";
 
-const SIDE = 480;
+/** @import { Answer, UploadedImage } from "./api.js" */
+/** @import { Options } from "./state.js" */
+const PREVIEW_SIDE = 480; // pixels
 
-export function arrivals(upload, refuse) {
-  const take = (files) => {
-    if (files?.length) upload([...files]);
-    return Boolean(files?.length);
-  };
-  for (const input of [$("file"), $("camera")]) {
+/** @param {(files: File[]) => void} onFiles @param {(reason: string) => void} onRefused */
+export function listenForFiles(onFiles, onRefused) {
+  for (const input of [$("file", HTMLInputElement), $("camera", HTMLInputElement)]) {
     input.addEventListener("change", () => {
-      take(input.files);
-      input.value = ""; // the same file can be chosen again
+      if (input.files?.length) onFiles([...input.files]);
+      input.value = ""; // so that the same file can be chosen again
     });
   }
   addEventListener("paste", (event) => {
-    if (event.target.closest?.("input, select, textarea")) return; // text, even if copied as a picture too
-    if (take(event.clipboardData?.files)) event.preventDefault();
-  });
-  let inside = 0; // dragenter and dragleave come for every element that is crossed
-  const shows = () => { $("dropping").hidden = inside <= 0; };
-  const carries = (event) => event.dataTransfer?.types.includes("Files");
-  addEventListener("dragenter", (event) => {
-    if (carries(event)) inside += 1;
-    shows();
-  });
-  addEventListener("dragleave", (event) => {
-    if (carries(event)) inside -= 1;
-    shows();
-  });
-  addEventListener("dragover", (event) => {
-    if (carries(event)) event.preventDefault();
-  });
-  addEventListener("drop", (event) => {
-    inside = 0;
-    shows();
-    if (!carries(event)) return;
+    const { target, clipboardData } = event;
+    // Text from an office program can carry a picture too.
+    if (target instanceof Element && target.closest("input, select, textarea")) return;
+    if (!clipboardData?.files.length) return;
     event.preventDefault();
-    const { files, items } = event.dataTransfer;
-    const folders = [...items].some((item) => item.webkitGetAsEntry?.()?.isDirectory);
-    if (folders) refuse("This is a folder: drop the pictures in it.");
-    else take(files);
+    onFiles([...clipboardData.files]);
+  });
+  let depth = 0; // dragenter and dragleave come for every element that is crossed
+  /** @param {DragEvent} event @param {number} newDepth */
+  const track = (event, newDepth) => {
+    if (!event.dataTransfer?.types.includes("Files")) return null;
+    depth = newDepth;
+    $("dropping").hidden = depth <= 0;
+    return event.dataTransfer;
+  };
+  addEventListener("dragenter", (event) => track(event, depth + 1));
+  addEventListener("dragleave", (event) => track(event, depth - 1));
+  addEventListener("dragover", (event) => { if (track(event, depth)) event.preventDefault(); });
+  addEventListener("drop", (event) => {
+    const dropped = track(event, 0);
+    if (!dropped) return;
+    event.preventDefault();
+    if ([...dropped.items].some((item) => item.webkitGetAsEntry()?.isDirectory)) {
+      onRefused("This is a folder: drop the pictures in it.");
+    } else if (dropped.files.length) onFiles([...dropped.files]);
   });
 }
 
-// Searches by a file of at most so many bytes, and remembers its picture.
-export async function send(file, wishes, most, signal) {
+/** Search by a file and remember its picture. Errors name the file. @param {File} file
+ * @param {Options} options @param {number} maxBytes @param {AbortSignal} signal */
+export async function searchByFile(file, options, maxBytes, signal) {
   try {
-    if (file.size > most) {
-      const [is, taken] = [file.size, most].map((n) => Math.ceil(n / 2 ** 20));
-      throw new Error(`this file has ${is} MiB; at most ${taken} MiB are taken.`);
+    if (file.size > maxBytes) {
+      const [size, limit] = [file.size, maxBytes].map((bytes) => Math.ceil(bytes / 2 ** 20));
+      throw new Error(`this file has ${size} MiB; at most ${limit} MiB are taken.`);
     }
     const headers = { "Content-Type": file.type || "application/octet-stream" };
-    const options = { method: "POST", headers, body: file, signal };
-    const [answer, src] = await Promise.all([
-      api(`/api/search?${parameters(wishes)}`, options), preview(file),
-    ]);
+    const init = { method: "POST", headers, body: file, signal };
+    /** @type {Promise<Answer & UploadedImage>} */
+    const request = api(`/api/search?${parameters(options)}`, init);
+    const [answer, src] = await Promise.all([request, preview(file)]);
     signal.throwIfAborted();
-    keep(answer, { src, name: file.name });
+    rememberUpload(answer, { src, name: file.name });
     return answer;
   } catch (error) {
-    if (error.name !== "AbortError") error.message = `${file.name}: ${error.message}`;
-    throw error;
+    throw new Error(`${file.name}: ${/** @type {Error} */ (error).message}`, { cause: error });
   }
 }
 
-// A small copy of a picture as a data URL, or null where the browser cannot read it.
+/** Return a small copy as a data URL, or null if it cannot be decoded. @param {File} file */
 async function preview(file) {
   try {
     const bitmap = await createImageBitmap(file);
-    const scale = Math.min(1, SIDE / Math.max(bitmap.width, bitmap.height));
+    const side = Math.max(bitmap.width, bitmap.height);
+    const scale = Math.min(1, PREVIEW_SIDE / side);
     const canvas = document.createElement("canvas");
     canvas.width = Math.max(1, Math.round(bitmap.width * scale));
     canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-    canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-    const kind = Math.max(bitmap.width, bitmap.height) <= SIDE / 2 ? "image/png" : "image/jpeg";
+    canvas.getContext("2d")?.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     bitmap.close();
-    return canvas.toDataURL(kind, 0.92);
+    return canvas.toDataURL(side <= PREVIEW_SIDE / 2 ? "image/png" : "image/jpeg", 0.92);
   } catch {
     return null;
   }

@@ -1,7 +1,8 @@
-"""The page in a real browser: what a person sees and does."""
+"""The page in a real browser: what a user sees and does."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,43 +10,48 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
-
 from geosim.search.web.api import UPLOAD_BYTES
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-expect = playwright.expect
-expect.set_options(timeout=60_000)
+# In CI the launch fails where there is no browser.
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CI"), reason="chromium is not installed"
+)
 
-Open = Callable[..., Any]
+TIMEOUT = 60_000
+"""Longest wait for a page, in milliseconds."""
+
+expect.set_options(timeout=TIMEOUT)
+
+Open = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as runner:
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as runner:
         launched = runner.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield launched
         launched.close()
 
 
 @pytest.fixture
-def visit(browser: Any, served: Any) -> Iterator[Open]:
-    """Open an address in a session of its own; nothing may go wrong in its console."""
-    wrong: list[str] = []
+def visit(browser: Browser, served: Any) -> Iterator[Open]:
+    """Open an address in a new session; an error in its console fails the test."""
+    errors: list[str] = []
     sessions = []
 
-    def opened(path: str = "/", *, allowed: str = "$^", **settings: Any) -> Any:
+    def opened(path: str = "/", *, allowed: str = "$^", **settings: Any) -> Page:
         session = browser.new_context(viewport={"width": 1280, "height": 900}, **settings)
-        session.set_default_timeout(60_000)
+        session.set_default_timeout(TIMEOUT)
         sessions.append(session)
         page = session.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.on(
             "console",
             lambda message: (
-                wrong.append(message.text)
+                errors.append(message.text)
                 if message.type == "error" and not re.search(allowed, message.text)
                 else None
             ),
@@ -56,16 +62,16 @@ def visit(browser: Any, served: Any) -> Iterator[Open]:
     yield opened
     for session in sessions:
         session.close()
-    assert wrong == []
+    assert errors == []
 
 
-def paths(page: Any) -> list[str]:
+def paths(page: Page) -> list[str]:
     return [text.strip() for text in page.locator("#hits .path").all_inner_texts()]
 
 
-def send(page: Any, file: Any) -> None:
+def send(page: Page, file: Any) -> None:
     page.set_input_files("#file", file)
-    expect(page.locator("#kept")).to_be_visible()
+    expect(page.locator("#share-note")).to_be_visible()
     expect(page.locator("#results")).not_to_have_attribute("aria-busy", "true")
 
 
@@ -106,7 +112,7 @@ def test_upload_click_back_forward_reload(visit: Open, served: Any, photo: Path)
     assert paths(page) == [hit.path for hit in hits]
     assert own.get_attribute("src").startswith("data:image/")
 
-    other = visit(shared.removeprefix(served.url))  # another person's browser
+    other = visit(shared.removeprefix(served.url))  # another browser
     expect(other.locator("#hits .path")).to_have_count(10)
     assert paths(other) == [hit.path for hit in hits]
     expect(other.locator("#query")).to_contain_text("the picture is not kept")
@@ -135,7 +141,7 @@ def test_filters(visit: Open, served: Any, photo: Path) -> None:
     expect(page.locator(".card")).to_have_count(many)
 
 
-def test_like_these_not_like_those(visit: Open, served: Any) -> None:
+def test_positive_and_negative_examples(visit: Open, served: Any) -> None:
     page = visit("/?id=" + served.index.search("rocks/marble/marble-0002.jpg", 1)[0].id)
     expect(page.locator(".card")).to_have_count(10)
     first, second = paths(page)[:2]
@@ -182,7 +188,7 @@ def test_uploaded_pictures_join_the_examples(
     other = visit(page.url.removeprefix(served.url))
     expect(other.locator("#hits .path")).to_have_count(10)
     assert paths(other) == expected
-    expect(other.locator("#kept")).to_be_visible()
+    expect(other.locator("#share-note")).to_be_visible()
     expect(other.locator("#query .missing")).to_have_count(2)
     expect(other.get_by_role("button", name="Remove an uploaded picture")).to_have_count(2)
 
@@ -201,7 +207,7 @@ def test_several_pictures_at_once(visit: Open, served: Any, photo: Path, sample:
     expect(page.locator("#notice")).to_contain_text("notes.jpg: not a JPEG")
 
 
-def test_a_camera_is_offered_where_there_is_a_finger(visit: Open, photo: Path) -> None:
+def test_touch_screens_are_offered_the_camera(visit: Open, photo: Path) -> None:
     phone = visit(has_touch=True, is_mobile=True)
     expect(phone.get_by_text("Take a photo")).to_be_visible()
     assert phone.locator("#camera").get_attribute("capture") == "environment"
@@ -210,27 +216,31 @@ def test_a_camera_is_offered_where_there_is_a_finger(visit: Open, photo: Path) -
     expect(visit().get_by_text("Take a photo")).to_be_hidden()
 
 
+NEXT_FRAME = "() => new Promise((done) => requestAnimationFrame(() => done(true)))"
+"""Ends after what was already under way in the page: promises are settled between frames."""
+
 SLOW_PREVIEW = """() => {
   const create = createImageBitmap;
   window.createImageBitmap = async (file) => {
+    const bitmap = await create(file);
     await new Promise((go) => { window.release = go; });
-    return create(file);
+    return bitmap;
   };
 }"""
 
 
-def test_a_picture_that_comes_too_late_does_not_replace_a_newer_search(
-    visit: Open, photo: Path
-) -> None:
+def test_a_late_upload_does_not_replace_a_newer_search(visit: Open, photo: Path) -> None:
     page = visit()
     expect(page.locator(".card")).to_have_count(9)
     page.evaluate(SLOW_PREVIEW)
     with page.expect_response(lambda answer: answer.request.method == "POST"):
         page.set_input_files("#file", photo)
+    page.wait_for_function("() => Boolean(window.release)")
     page.locator(".hit").first.click()
     expect(page.locator("#query-title")).to_have_text("From the collection")
     url = page.url
-    page.evaluate("() => { release(); return new Promise((done) => setTimeout(done, 50)); }")
+    page.evaluate("() => release()")
+    page.wait_for_function(NEXT_FRAME)
     assert page.url == url
     expect(page.locator("#query-title")).to_have_text("From the collection")
 
@@ -245,16 +255,16 @@ HALF_AN_ANSWER = """() => {
 }"""
 
 
-def test_an_answer_that_is_given_up_half_way_is_no_error(visit: Open) -> None:
+def test_an_aborted_answer_is_no_error(visit: Open) -> None:
     page = visit()
     expect(page.locator(".card")).to_have_count(9)
     page.evaluate(HALF_AN_ANSWER)
     page.locator(".hit").first.click()
-    while not page.evaluate("() => Boolean(window.release)"):
-        pass
+    page.wait_for_function("() => Boolean(window.release)")
     page.get_by_role("link", name="Search").click()
     expect(page.locator("#status")).to_contain_text("One of each class")
-    page.evaluate("() => { release(); return new Promise((done) => setTimeout(done, 50)); }")
+    page.evaluate("() => release()")
+    page.wait_for_function(NEXT_FRAME)
     expect(page.locator("#notice")).to_be_hidden()
     expect(page.locator(".card")).to_have_count(9)
 
@@ -266,7 +276,7 @@ def test_an_identical_image_is_marked(visit: Open, sample: Path) -> None:
     expect(page.get_by_text("identical file")).to_have_count(1)
 
 
-def test_pictures_that_cannot_be_taken(visit: Open, tmp_path: Path, photo: Path) -> None:
+def test_refused_pictures(visit: Open, tmp_path: Path, photo: Path) -> None:
     page = visit(allowed="status of 4")
     expect(page.locator(".card")).to_have_count(9)
     broken = tmp_path / "broken.jpg"
@@ -296,21 +306,21 @@ def test_a_picture_that_the_browser_cannot_show(visit: Open, tmp_path: Path, pho
     expect(page.locator(".card")).to_have_count(10)
 
 
-def test_pictures_that_are_not_on_this_machine(visit: Open, served: Any) -> None:
+def test_missing_pictures(visit: Open, served: Any) -> None:
     page = visit(allowed="status of 404")
     page.route("**/api/images/**", lambda route: route.fulfill(status=404))
     page.reload()
     expect(page.locator(".card .missing")).to_have_text(["the picture cannot be had"] * 9)
 
 
-def test_pictures_that_a_busy_server_refuses_come_a_second_time(visit: Open) -> None:
+def test_pictures_refused_by_a_busy_server_are_requested_again(visit: Open) -> None:
     page = visit(allowed="status of 503")
     loaded = "() => [...document.querySelectorAll('.card img')].every((one) => one.naturalWidth)"
     expect(page.locator(".card img")).to_have_count(9)
-    page.wait_for_function(loaded)  # so that none of these is still on its way
+    page.wait_for_function(loaded)  # no request is left under way
     refused: set[str] = set()
 
-    def once(route: Any) -> None:
+    def once(route: Route) -> None:
         image = route.request.url.partition("?")[0]
         if image in refused:
             route.continue_()
@@ -338,7 +348,7 @@ ARRIVING = """async ([bytes, how]) => {
 
 @pytest.mark.parametrize("how", ["paste", "drop"])
 @pytest.mark.parametrize("start", ["/", "/map"])
-def test_dropped_and_pasted(visit: Open, photo: Path, how: str, start: str) -> None:
+def test_dropped_and_pasted_pictures(visit: Open, photo: Path, how: str, start: str) -> None:
     page = visit(start)
     expect(page.locator("#summary")).not_to_be_empty()
     page.evaluate(ARRIVING, [list(photo.read_bytes()), how])
@@ -346,30 +356,30 @@ def test_dropped_and_pasted(visit: Open, photo: Path, how: str, start: str) -> N
     expect(page.locator(".card")).to_have_count(10)
 
 
-def test_what_is_pasted_into_a_field_is_text(visit: Open, photo: Path) -> None:
+def test_pasting_into_a_field_is_text(visit: Open, photo: Path) -> None:
     page = visit()
     expect(page.locator(".card")).to_have_count(9)
     posts: list[str] = []
     page.on("request", lambda request: posts.append(request.method))
-    into_field = ARRIVING.replace("document.body", "document.querySelector('#wishes input')")
+    into_field = ARRIVING.replace("document.body", "document.querySelector('#options input')")
     page.evaluate(into_field, [list(photo.read_bytes()), "paste"])
     page.evaluate(ARRIVING, [list(photo.read_bytes()), "paste"])
     expect(page.locator(".card")).to_have_count(10)
     assert posts.count("POST") == 1
 
 
-def test_a_wish_during_an_upload_does_not_lose_the_picture(
+def test_changing_an_option_during_an_upload_keeps_the_picture(
     visit: Open, served: Any, photo: Path
 ) -> None:
     page = visit()
     expect(page.locator(".card")).to_have_count(9)
-    first: list[Any] = []
+    first: list[Route] = []
 
-    def hold(route: Any) -> None:
+    def hold(route: Route) -> None:
         if route.request.method != "POST" or first:
             route.continue_()
         else:
-            first.append(route)  # on its way for ever
+            first.append(route)  # never answered
 
     page.route("**/api/search**", hold)
     page.set_input_files("#file", photo)
@@ -379,7 +389,7 @@ def test_a_wish_during_an_upload_does_not_lose_the_picture(
     assert paths(page) == [hit.path for hit in served.index.search(photo, label="schist")]
 
 
-def test_wishes_of_the_first_page_go_along(visit: Open) -> None:
+def test_options_of_the_first_page_apply_to_the_next_search(visit: Open) -> None:
     page = visit()
     page.get_by_label("Hits", exact=True).fill("4")
     page.get_by_label("Hits", exact=True).press("Enter")
@@ -388,10 +398,10 @@ def test_wishes_of_the_first_page_go_along(visit: Open) -> None:
     expect(page.locator(".card")).to_have_count(4)
 
 
-def test_a_hit_chosen_before_the_answer_to_a_wish_heeds_it(visit: Open) -> None:
+def test_a_hit_opened_before_new_options_are_answered_uses_them(visit: Open) -> None:
     page = visit()
     expect(page.locator(".card")).to_have_count(9)
-    page.route("**/api/search**", lambda _: None)  # on its way for ever
+    page.route("**/api/search**", lambda _: None)  # never answered
     page.get_by_label("Hits", exact=True).fill("4")
     page.get_by_label("Hits", exact=True).press("Enter")
     page.locator(".hit").first.click()
@@ -399,10 +409,10 @@ def test_a_hit_chosen_before_the_answer_to_a_wish_heeds_it(visit: Open) -> None:
     assert "k=4" in page.url
 
 
-def test_what_is_typed_before_the_collection_is_known_stays(visit: Open, served: Any) -> None:
+def test_options_typed_before_the_collection_is_loaded_stay(visit: Open, served: Any) -> None:
     page = visit("/docs")
 
-    def type_first(route: Any) -> None:
+    def type_first(route: Route) -> None:
         page.get_by_label("Hits", exact=True).fill("4")
         route.continue_()
 
@@ -418,28 +428,26 @@ def test_what_is_typed_before_the_collection_is_known_stays(visit: Open, served:
     assert chosen.locator("option").count() == 10
 
 
-def test_links_to_nothing(visit: Open) -> None:
+def test_bad_links(visit: Open) -> None:
     for link in ("/?id=../../etc/passwd", "/?embedding=x", "/?like=x", "/?id=x&k=0"):
         page = visit(link, allowed="status of 4")
         expect(page.locator("#notice")).to_be_visible()
         expect(page.locator("#results-title")).to_have_text("There is no answer")
 
 
-def test_nothing_of_the_last_search_stays_where_there_is_no_answer(
-    visit: Open, photo: Path
-) -> None:
+def test_a_failed_search_clears_the_last_one(visit: Open, photo: Path) -> None:
     page = visit(allowed="status of 4")
     send(page, photo)
     page.get_by_label("Hits", exact=True).evaluate("(one) => one.removeAttribute('max')")
     page.get_by_label("Hits", exact=True).fill("5000")
     page.get_by_label("Hits", exact=True).press("Enter")
     expect(page.locator("#results-title")).to_have_text("There is no answer")
-    expect(page.locator("#kept")).to_be_hidden()
+    expect(page.locator("#share-note")).to_be_hidden()
     expect(page.locator("#query-title")).to_have_text("Which rocks look like this one?")
     assert page.title() == "geosim"
 
 
-def test_names_that_are_code_are_shown_as_text(visit: Open, served: Any) -> None:
+def test_names_with_html_are_shown_as_text(visit: Open, served: Any) -> None:
     code = next(name for name in served.index.classes if name.startswith("<img"))
     page = visit(
         f"/?one_per=class&k=60&id={served.index.search('rocks/marble/marble-0002.jpg')[0].id}"
@@ -457,8 +465,8 @@ def test_names_that_are_code_are_shown_as_text(visit: Open, served: Any) -> None
         assert one.locator("img[src=x]").count() == 0
 
 
-def over_a_point(page: Any) -> Any:
-    """Move the mouse over the map until it means a point; return the card that it shows."""
+def over_a_point(page: Page) -> Locator:
+    """Move the mouse over the map until it selects a point; return the card that is shown."""
     box = page.locator("#map").bounding_box()
     tip = page.locator("#tip")
     for row in range(1, 30):
@@ -521,8 +529,8 @@ def test_the_map_by_mouse_and_buttons(visit: Open) -> None:
     expect_changed(canvas, dragged)
 
 
-def expect_changed(canvas: Any, before: bytes) -> None:
-    """Wait for the next frame."""
+def expect_changed(canvas: Locator, before: bytes) -> None:
+    """Wait for the next frame; the canvas must differ."""
     canvas.evaluate(
         "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
     )
@@ -547,7 +555,7 @@ def test_by_keyboard_alone(visit: Open, served: Any, photo: Path) -> None:
         page.keyboard.press("Tab")
     expect(page.locator("#file")).to_be_focused()
     page.keyboard.press("Space")
-    expect(page.locator("#kept")).to_be_visible()
+    expect(page.locator("#share-note")).to_be_visible()
     expect(page.locator("#results")).to_be_focused()
     hits = served.index.search(photo)
     page.keyboard.press("Tab")
@@ -588,7 +596,7 @@ def test_everything_has_a_name(visit: Open, photo: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_ground(visit: Open, photo: Path, scheme: str) -> None:
+def test_text_has_contrast(visit: Open, photo: Path, scheme: str) -> None:
     page = visit(color_scheme=scheme)
     send(page, photo)
     page.locator(".card button").first.click()
@@ -611,7 +619,7 @@ def test_text_stands_out_from_its_ground(visit: Open, photo: Path, scheme: str) 
           return [...document.querySelectorAll("body *")]
             .filter((one) => one.checkVisibility() && [...one.childNodes].some(
               (node) => node.nodeType === Node.TEXT_NODE && node.textContent.trim()))
-            .filter((one) => !one.closest(".unseen, noscript, .skip, [disabled]"))
+            .filter((one) => !one.closest(".visually-hidden, noscript, .skip, [disabled]"))
             .map((one) => {
               const [a, b] = [light(getComputedStyle(one).color), light(ground(one))];
               const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
@@ -640,7 +648,7 @@ def test_the_documentation(visit: Open) -> None:
     expect(page.locator("#routes")).to_contain_text("Only hits of this class.")
 
 
-def test_the_login(browser: Any, serve: Any) -> None:
+def test_the_login(browser: Browser, serve: Any) -> None:
     with serve(key="open-sesame-0123") as served:
         session = browser.new_context()
         page = session.new_page()
