@@ -138,17 +138,11 @@ def search(
     type=click.Path(dir_okay=False, path_type=Path),
     help="The neighbour graph's file  [default: WORKING/inverted-index.json]",
 )
-@click.option(
-    "--approximate",
-    is_flag=True,
-    help="For millions of images: miss about one neighbour in a hundred; the share is measured.",
-)
 @store_options
 @working_option
 def export(
     k: int,
     output: Path | None,
-    approximate: bool,
     qdrant: str | None,
     collection: str,
     working: Working,
@@ -161,13 +155,12 @@ def export(
     Examples:
       geosim export
       geosim export -k 50 --output graph.json
-      geosim export --approximate
     """  # noqa: D301
     from geosim.search.graph.export import export as write
 
     index = output or working.index
     with opened(qdrant, collection, working) as store:
-        report = write(store, index, working.embeddings, k, approximate=approximate)
+        report = write(store, index, working.embeddings, k)
     tell_export(report)
 
 
@@ -321,9 +314,8 @@ def _tell_step(report: Any, store: Any, *, strict: bool) -> None:
 
 def tell_export(report: ExportReport) -> None:
     """Say what was exported."""
-    recall = "" if report.recall is None else f"recall@{report.k} {report.recall:.4f}, "
     click.echo(
-        f"wrote {report.index}: {report.images:,} images, {report.k} neighbours each, {recall}"
+        f"wrote {report.index}: {report.images:,} images, {report.k} neighbours each, "
         f"{report.same_class:.2%} of them of the same class; and {report.embeddings}; "
         f"{report.seconds:.1f} s",
         err=True,

@@ -1,7 +1,6 @@
 """Orders candidates exactly: float64 cosines, ties by row number, complete where a tie is cut.
 
-Pure arithmetic on arrays. Who the candidates are is `search/graph/neighbours.py`'s affair, and
-`search/graph/approximate.py`'s.
+Pure arithmetic on arrays. `search/graph/neighbours.py` chooses the candidates.
 """
 
 from __future__ import annotations
@@ -67,8 +66,8 @@ class Gallery:
 
         Args:
             queries: ``(m, d) float32``.
-            candidates: ``(m, c) int64``, row numbers, -1 for nobody.
-            own: ``(m,) int64``, the row that each query is and that is nobody for it; or None.
+            candidates: ``(m, c) int64``, row numbers.
+            own: ``(m,) int64``, the row of each query, which is no candidate; or None.
         """
         keys = np.empty(candidates.shape, dtype=np.int64)
         norms = _norms(queries)
@@ -79,7 +78,6 @@ class Gallery:
             cosines = np.einsum("md,mcd->mc", queries[part].astype(np.float64), right)
             cosines /= norms[part, None] * self.norms[candidates[part]]
             keys[part] = _keys(cosines, candidates[part])
-        keys[candidates < 0] = NO_ROW
         if own is not None:
             keys[candidates == own[:, None]] = NO_ROW
         keys.sort(axis=1)

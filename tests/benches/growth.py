@@ -24,9 +24,7 @@ BUDGET = 60.0
 
 K = 10
 INGEST, AGAIN = "ingest", "ingest, nothing new"
-EXACT, APPROXIMATE = "graph, exact", "graph, approximate"
-RECALL = "recall"
-"""Asks for that of the last approximate graph, as the export measured it: no time."""
+GRAPH = "graph"
 
 
 def sizes(largest: int) -> list[int]:
@@ -40,16 +38,12 @@ def measure(settings: Settings, scratch: Path) -> list[Row]:
     for size in sizes(settings.largest):
         folder = scratch / str(size)
         with Worker(build, folder, size) as worker:
-            names = [INGEST, AGAIN, EXACT, APPROXIMATE]
+            names = [INGEST, AGAIN, GRAPH]
             turns = {name: partial(worker, name) for name in names}
             what = f"{size:,} vectors"
             taken = interleaved(what, turns, settings.runs, warm_ups=0, budget=BUDGET)
-            notes = {APPROXIMATE: f"recall {worker(RECALL):.4f}"}
         shutil.rmtree(folder)
-        rows += [
-            Row(name, name, "s", tuple(values), note=notes.get(name, ""), size=size)
-            for name, values in taken.items()
-        ]
+        rows += [Row(name, name, "s", tuple(values), size=size) for name, values in taken.items()]
     return rows
 
 
@@ -63,23 +57,18 @@ def build(folder: Path, size: int) -> Callable[[str], float]:
     working = Working(folder)
     synthetic.fill_cache(working, size)
     dataset, model = synthetic.dataset(size), synthetic.model(working.model)
-    recalls: list[float] = []
 
     def ingest() -> None:
         with open_store(None, "geosim", working=folder) as store:
             sync(dataset, model, store, working)
 
-    def graph(*, approximate: bool) -> None:
+    def graph() -> None:
         with open_store(None, "geosim", working=folder) as store:
-            report = export(store, working.index, working.embeddings, K, approximate=approximate)
-        if report.recall is not None:
-            recalls.append(report.recall)
+            export(store, working.index, working.embeddings, K)
 
     def run(operation: str) -> float:
-        if operation == RECALL:
-            return recalls[-1]
-        if operation in (EXACT, APPROXIMATE):
-            return timed(partial(graph, approximate=operation == APPROXIMATE))
+        if operation == GRAPH:
+            return timed(graph)
         if operation == INGEST:
             shutil.rmtree(working.qdrant, ignore_errors=True)
         return timed(ingest)

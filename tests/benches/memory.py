@@ -27,14 +27,12 @@ def measure(settings: Settings, scratch: Path) -> list[Row]:
     size = min(settings.largest, FULL)
     in_child(synthetic.fill_cache, Working(scratch), size)
     ingesting = peak_of(ingest, scratch, size)
-    exact = peak_of(export, scratch, False)
-    approximate = peak_of(export, scratch, True)
+    exporting = peak_of(export, scratch)
     storing = peak_of(store_alone, scratch / "engine", size)
     reading = peak_of(read_alone, scratch / "engine", size)
     return [
         *_rows(f"ingest of {size:,} vectors", ingesting, storing, size),
-        *_rows(f"export of {size:,} vectors, exact", exact, reading, size),
-        *_rows(f"export of {size:,} vectors, approximate", approximate, reading, size),
+        *_rows(f"export of {size:,} vectors", exporting, reading, size),
     ]
 
 
@@ -56,14 +54,14 @@ def ingest(folder: Path, size: int) -> None:
         sync(synthetic.dataset(size), synthetic.model(working.model), store, working)
 
 
-def export(folder: Path, approximate: bool) -> None:
+def export(folder: Path) -> None:
     """Export what `ingest` stored."""
     from geosim.ingest.store.factory import open_store
     from geosim.search.graph.export import export as write
 
     working = Working(folder)
     with open_store(None, "geosim", working=folder) as store:
-        write(store, working.index, working.embeddings, K, approximate=approximate)
+        write(store, working.index, working.embeddings, K)
 
 
 def store_alone(folder: Path, size: int) -> None:
