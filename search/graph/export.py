@@ -1,6 +1,6 @@
-"""Writes the whole collection as two JSON files: every vector, and every image's neighbours.
+"""Export a collection as two JSON files: the embeddings, and the neighbour graph.
 
-Holds one copy of the vectors and the paths, and the neighbours' row numbers; nothing of the files.
+Both files are streamed; one copy of the vectors is held in memory.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class ExportReport:
     Attributes:
         images: keys in both files.
         k: neighbours per image.
-        same_class: share of all neighbours that have their image's class, 0 to 1. Of the indexed
-            images among themselves, training images included: no measure of quality on new ones.
-        index: the neighbour graph's file.
-        embeddings: the vectors' file.
+        same_class: share of all neighbours that have the class of their image, 0 to 1. Training
+            images are included, so this does not measure quality on new images.
+        index: file of the neighbour graph.
+        embeddings: file of the embeddings.
         seconds: wall time.
     """
 
@@ -43,22 +43,22 @@ class ExportReport:
 
 
 def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> ExportReport:
-    """Write ``embeddings`` and ``index``; each appears whole or not at all.
+    """Write ``embeddings`` and ``index``, each atomically.
 
-    ``index`` holds ``{path: [[path, score], ...]}``, one image per line, sorted by path; each list
-    sorted by score, highest first, equal scores by path, the image itself left out.
+    ``index`` holds ``{path: [[path, score], ...]}``, one image per line, sorted by path. Each list
+    is sorted by score, highest first, equal scores by path, and leaves out the image itself.
     ``embeddings`` holds ``{path: [32 floats]}``, L2 norm 1, each float32 in its shortest decimal
-    form; read as float32, they give the index exactly.
+    form. Read as float32, they reproduce the index exactly.
 
     Args:
-        store: what is exported.
+        store: the collection to export.
         index: file of the neighbour graph.
-        embeddings: file of the vectors.
+        embeddings: file of the embeddings.
         k: neighbours per image.
 
     Raises:
-        QueryError: ``k`` is not positive, or both files are one.
-        StoreError: there is nothing to export.
+        QueryError: ``k`` is not positive, or both files are the same.
+        StoreError: the collection is missing or empty.
     """
     started = time.perf_counter()
     if k < 1:
@@ -74,11 +74,11 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
     count = len(collection.paths)
     k = min(k, count - 1)
     _write_embeddings(embeddings, collection)
-    same = _write_index(index, collection, k)
+    same_class = _write_index(index, collection, k)
     return ExportReport(
         images=count,
         k=k,
-        same_class=same / (count * k) if k else 0.0,
+        same_class=same_class / (count * k) if k else 0.0,
         index=index,
         embeddings=embeddings,
         seconds=time.perf_counter() - started,

@@ -130,10 +130,10 @@ import geosim.search.graph.export
 from geosim.ingest.store.edge import EdgeStore
 
 graph = geosim.search.graph.export.neighbour_graph
-def deadly(vectors, k, *, progress):
+def killing(vectors, k, *, progress):
     yield next(graph(vectors, k, progress=progress))
     os.kill(os.getpid(), signal.SIGKILL)
-geosim.search.graph.export.neighbour_graph = deadly
+geosim.search.graph.export.neighbour_graph = killing
 folder = Path(sys.argv[1])
 with EdgeStore(folder / "qdrant", "geosim") as store:
     geosim.search.graph.export.export(store, folder / "index.json", folder / "embeddings.json")
