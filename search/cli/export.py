@@ -21,17 +21,11 @@ from geosim.trainer.working import Working
     type=click.Path(dir_okay=False, path_type=Path),
     help="The neighbour graph's file  [default: WORKING/inverted-index.json]",
 )
-@click.option(
-    "--approximate",
-    is_flag=True,
-    help="For millions of images: miss about one neighbour in a hundred; the share is measured.",
-)
 @store_options
 @working_option
 def export(
     k: int,
     output: Path | None,
-    approximate: bool,
     qdrant: str | None,
     collection: str,
     working: Working,
@@ -44,11 +38,10 @@ def export(
     Examples:
       geosim export
       geosim export -k 50 --output graph.json
-      geosim export --approximate
     """  # noqa: D301
     from geosim.search.graph.export import export as write
 
     index = output or working.index
     with open_from_options(qdrant, collection, working) as store:
-        report = write(store, index, working.embeddings, k, approximate=approximate)
+        report = write(store, index, working.embeddings, k)
     tell_export(report)

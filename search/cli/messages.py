@@ -29,9 +29,8 @@ def tell_results(
 
 def tell_export(report: ExportReport) -> None:
     """Say what was exported."""
-    recall = "" if report.recall is None else f"recall@{report.k} {report.recall:.4f}, "
     click.echo(
-        f"wrote {report.index}: {report.images:,} images, {report.k} neighbours each, {recall}"
+        f"wrote {report.index}: {report.images:,} images, {report.k} neighbours each, "
         f"{report.same_class:.2%} of them of the same class; and {report.embeddings}; "
         f"{report.seconds:.1f} s",
         err=True,

@@ -1,1 +1,1 @@
-"""The exact neighbour graph of a whole collection, its export, and its map."""
+"""Whole-collection views: the exact neighbour graph, its export, and the map."""

@@ -1,9 +1,9 @@
-"""Divides vectors into lists around k-means centres, and tells which lists can hold a neighbour.
+"""Partition vectors into inverted file (IVF) cells and find the cells that can hold a neighbour.
 
-Owns the division and its bound. Angles between directions obey the triangle inequality: a vector at
-an angle a from a centre is at least a - r away from every member of a list that lies within r of
-it. Embeddings lie in clusters, so that most lists are too far away to be looked at, and what is
-found is exact all the same. The search itself is `search/graph/neighbours.py`.
+Owns the partition and its bound. Angles between directions obey the triangle inequality: a vector
+at angle a from a centroid is at least a - r away from every member of a cell of radius r. Cells
+beyond a query's k-th neighbour are skipped without loss, so the search stays exact. The search
+itself is `search/graph/neighbours.py`.
 """
 
 from __future__ import annotations
@@ -14,119 +14,129 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.search.graph.ranking import SLACK, Gallery
+from geosim.search.graph.ranking import COSINE_TOLERANCE, Gallery
 
-PER_ROOT = 2
-"""Lists per square root of the number of vectors. With 29,998 embeddings of rock tiles the search
-took least from 1.5 to 2; fewer hold more that is looked at in vain, more take longer to find."""
+CELLS_PER_SQRT = 2
+"""Cells per square root of the number of vectors. Measured on 29,998 embeddings of rock tiles:
+1.5 to 2 are fastest."""
 
-PER_LIST = 40
-"""Vectors per list that k-means sees; faiss warns below 39 and takes 256 by default."""
+POINTS_PER_CELL = 40
+"""Training points per centroid in k-means. faiss warns below 39; its default is 256."""
 
-ROUNDS = 4
-"""Rounds of k-means: the lists decide how long a search takes, not what it finds."""
+KMEANS_ITERATIONS = 4
+"""Iterations of k-means. They affect the speed of the search, not its result."""
 
-ROUNDING = 1e-5
-"""More than a squared distance of two rows of 34 float32 numbers, of norm sqrt(2), is off by."""
+DISTANCE_TOLERANCE = 1e-5
+"""Bound on the float32 rounding error of a squared distance of two rows of `Cells.bounds`."""
 
-PART = 2048
-"""Most members of a list looked for together: one list may hold nearly all vectors."""
+BATCH_SIZE = 2048
+"""Most members of a cell searched at once. Bounds memory where one cell holds nearly all vectors.
+"""
 
-SAMPLE = 16
-"""Parts looked at to tell whether the others are worth it."""
+SAMPLED_BATCHES = 16
+"""Batches that `Cells.pair_fraction` looks at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lists:
-    """Vectors divided into l lists.
+class Cells:
+    """Vectors partitioned into c cells.
 
     Attributes:
-        members: row numbers of each list's vectors, ascending.
-        bounds: ``(l, d + 2) float32``: a list's centre, and cosine and sine of its radius r, the
-            largest angle between the centre and a member. With a vector q, and minus the cosine and
-            the sine of an angle a, a row's product is ``cos(q, centre) - cos(a + r)``: negative
-            where no member is within a of q.
-        widest: the largest radius in radians.
-        near: ``(l, t) int64``, for each list those with the nearest centres, its own among them.
+        members: row numbers of each cell's vectors, ascending.
+        bounds: ``(c, d + 2) float32``: a cell's centroid, and cosine and sine of its radius r, the
+            largest angle between the centroid and a member. Its product with a query q followed by
+            ``-cos(a)`` and ``sin(a)`` is ``cos(q, centroid) - cos(a + r)``, negative where no
+            member is within the angle a of q.
+        max_radius: the largest radius in radians.
+        nearest_cells: ``(c, t) int64``, for each cell those with the nearest centroids, itself
+            included.
     """
 
     members: list[NDArray[np.int64]]
     bounds: NDArray[np.float32]
-    widest: float
-    near: NDArray[np.int64]
+    max_radius: float
+    nearest_cells: NDArray[np.int64]
 
     @classmethod
-    def of(cls, gallery: Gallery, k: int) -> Lists:
-        """Divide a gallery so that the ``k`` nearest of a vector can be looked for."""
+    def of(cls, gallery: Gallery, k: int) -> Cells:
+        """Partition a gallery for a search of the ``k`` nearest neighbours."""
         import faiss
 
         count, size = gallery.vectors.shape
-        lists = PER_ROOT * math.isqrt(count)
-        means = faiss.Kmeans(
-            size, lists, niter=ROUNDS, spherical=True, max_points_per_centroid=PER_LIST
+        cells = CELLS_PER_SQRT * math.isqrt(count)
+        kmeans = faiss.Kmeans(
+            size,
+            cells,
+            niter=KMEANS_ITERATIONS,
+            spherical=True,
+            max_points_per_centroid=POINTS_PER_CELL,
         )
-        means.train(gallery.vectors)
-        centres, metric = np.asarray(means.centroids), faiss.METRIC_INNER_PRODUCT
-        cosines, nearest = faiss.knn(gallery.vectors, centres, 1, metric=metric)
-        order = np.argsort(nearest[:, 0], kind="stable")
-        ends = np.bincount(nearest[:, 0], minlength=lists).cumsum()
-        radii = np.zeros(lists)
-        np.maximum.at(radii, nearest[:, 0], _angle(cosines[:, 0]))
-        bounds = np.column_stack([centres, np.cos(radii), np.sin(radii)]).astype(np.float32)
-        around = min(lists, 1 + math.ceil(2 * k * lists / count))  # some 2 k vectors, and its own
-        _, near = faiss.knn(centres, centres, around, metric=metric)
-        return cls(np.split(order, ends[:-1]), bounds, float(radii.max()), near)
+        kmeans.train(gallery.vectors)
+        centroids, metric = np.asarray(kmeans.centroids), faiss.METRIC_INNER_PRODUCT
+        cosines, nearest = faiss.knn(gallery.vectors, centroids, 1, metric=metric)
+        assigned = nearest[:, 0]
+        order = np.argsort(assigned, kind="stable")
+        ends = np.bincount(assigned, minlength=cells).cumsum()
+        radii = np.zeros(cells)
+        np.maximum.at(radii, assigned, _upper_angle(cosines[:, 0]))
+        bounds = np.column_stack([centroids, np.cos(radii), np.sin(radii)]).astype(np.float32)
+        # The cell itself and as many others as hold about 2 k vectors.
+        around = min(cells, 1 + math.ceil(2 * k * cells / count))
+        _, nearest_cells = faiss.knn(centroids, centroids, around, metric=metric)
+        return cls(np.split(order, ends[:-1]), bounds, float(radii.max()), nearest_cells)
 
-    def parts(self) -> list[tuple[int, NDArray[np.int64]]]:
-        """Return all rows, at most `PART` at a time, each time with the number of their list."""
+    def batches(self) -> list[tuple[int, NDArray[np.int64]]]:
+        """Return cell number and rows of batches that cover all rows, `BATCH_SIZE` rows at most."""
         return [
-            (number, rows[start : start + PART])
-            for number, rows in enumerate(self.members)
-            for start in range(0, len(rows), PART)
+            (cell, rows[start : start + BATCH_SIZE])
+            for cell, rows in enumerate(self.members)
+            for start in range(0, len(rows), BATCH_SIZE)
         ]
 
     def candidates(
-        self, gallery: Gallery, number: int, own: NDArray[np.int64], k: int
+        self, gallery: Gallery, cell: int, own: NDArray[np.int64], k: int
     ) -> NDArray[np.int64]:
-        """Return the rows, ascending, that can be among the ``k`` nearest of a list's members.
+        """Return the rows, ascending, that can be among the ``k`` nearest of a cell's members.
 
-        Rows that tie with the k-th at `SCORE_DIGITS` decimals are among them.
+        Includes rows that tie with the k-th at `SCORE_DIGITS` decimals.
 
         Args:
-            gallery: what was divided.
-            number: of the list.
-            own: rows of the members that are looked for, at least one.
-            k: neighbours per vector, the vector itself not counted.
+            gallery: the partitioned vectors.
+            cell: number of the cell.
+            own: rows of the members to search for, at least one.
+            k: neighbours per vector, without the vector itself.
         """
         import faiss
 
         queries = gallery.vectors[own]
-        first = np.concatenate([self.members[one] for one in self.near[number]])
+        first = np.concatenate([self.members[one] for one in self.nearest_cells[cell]])
         if len(first) <= k:
             return np.arange(len(gallery.vectors))
         found, _ = faiss.knn(
             queries, gallery.vectors[first], k + 1, metric=faiss.METRIC_INNER_PRODUCT
         )
-        # The k nearest of all are no farther than the k nearest of these.
-        farthest = _angle(found[:, -1])
-        if farthest.max() + self.widest >= np.pi:
+        # The k nearest of all vectors are no farther than the k nearest of these.
+        angles = _upper_angle(found[:, -1])
+        if angles.max() + self.max_radius >= np.pi:
             return np.arange(len(gallery.vectors))
-        circles = np.column_stack([queries, -np.cos(farthest), np.sin(farthest)])
-        # Both have norm sqrt(2), so the squared distance is 4 - 2 product.
-        distances = faiss.pairwise_distances(circles.astype(np.float32), self.bounds)
-        reached = (distances <= 4 + ROUNDING).any(axis=0)
-        rows = np.concatenate([self.members[one] for one in np.flatnonzero(reached)])
+        extended = np.column_stack([queries, -np.cos(angles), np.sin(angles)])
+        # Both sides have norm sqrt(2), so the squared distance is 4 - 2 product.
+        distances = faiss.pairwise_distances(extended.astype(np.float32), self.bounds)
+        within_reach = (distances <= 4 + DISTANCE_TOLERANCE).any(axis=0)
+        rows = np.concatenate([self.members[one] for one in np.flatnonzero(within_reach)])
         rows.sort()
         return rows
 
-    def share(self, gallery: Gallery, k: int) -> float:
-        """Return the share of all pairs that a search looks at, 0 to 1, by a sample of parts."""
-        parts = self.parts()
-        sample = parts[:: max(1, len(parts) // SAMPLE)]
-        looked = sum(len(self.candidates(gallery, *part, k)) * len(part[1]) for part in sample)
-        return looked / (len(gallery.vectors) * sum(len(own) for _, own in sample))
+    def pair_fraction(self, gallery: Gallery, k: int) -> float:
+        """Return the fraction of all pairs that a search compares, estimated from a sample."""
+        batches = self.batches()
+        sample = batches[:: max(1, len(batches) // SAMPLED_BATCHES)]
+        compared = sum(
+            len(self.candidates(gallery, cell, own, k)) * len(own) for cell, own in sample
+        )
+        return compared / (len(gallery.vectors) * sum(len(own) for _, own in sample))
 
 
-def _angle(cosines: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return angles in radians, rather too large than too small."""
-    return np.arccos(np.clip(cosines.astype(np.float64) - SLACK, -1.0, 1.0))
+def _upper_angle(cosines: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return an upper bound of the angles in radians."""
+    return np.arccos(np.clip(cosines.astype(np.float64) - COSINE_TOLERANCE, -1.0, 1.0))

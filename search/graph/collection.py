@@ -1,6 +1,6 @@
-"""A whole collection as arrays, for what looks at all images at once: the map, the exports.
+"""Read a whole collection into arrays, for the map and the export.
 
-Owns reading it, batch by batch. Of the vectors two copies are held while they are sorted, then one.
+Two copies of the vectors are held while they are sorted, then one.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Collection:
 
     Attributes:
         paths: n stored paths.
-        labels: their classes; equal ones are one string.
+        labels: their classes; equal labels share one string object.
         hashes: hex SHA-256 of the files.
-        vectors: ``(n, 32) float32``, L2 norm 1; ``(0, 32)`` where they were not asked for.
+        vectors: ``(n, 32) float32``, L2 norm 1; ``(0, 32)`` if they were not read.
     """
 
     paths: list[str]
@@ -34,7 +34,7 @@ class Collection:
 
     @property
     def ids(self) -> list[str]:
-        """The points' ids, which follow from the paths."""
+        """Point ids, derived from the paths."""
         return [point_id(path) for path in self.paths]
 
 
@@ -42,13 +42,13 @@ def read_collection(store: VectorStore, *, vectors: bool = True) -> Collection:
     """Read all points of a store.
 
     Args:
-        store: a server's collection may change meanwhile; what the scan gave counts.
-        vectors: whether they are needed.
+        store: an existing collection. If it changes meanwhile, the result is what the scan yielded.
+        vectors: whether to read the vectors.
     """
     paths: list[str] = []
     labels: list[str] = []
     hashes: list[str] = []
-    one_of: dict[str, str] = {}
+    interned: dict[str, str] = {}
     count = store.count()
     read = np.empty((count if vectors else 0, EMBEDDING_DIM), dtype=np.float32)
     with progress_bar("loading", count) as bar:
@@ -56,7 +56,7 @@ def read_collection(store: VectorStore, *, vectors: bool = True) -> Collection:
             done, stop = len(paths), len(paths) + len(batch)
             payloads = [point.payload for point in batch]
             paths += [payload.path for payload in payloads]
-            labels += [one_of.setdefault(p.label, p.label) for p in payloads]
+            labels += [interned.setdefault(p.label, p.label) for p in payloads]
             hashes += [payload.sha256 for payload in payloads]
             if vectors:
                 if stop > len(read):

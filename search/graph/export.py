@@ -1,6 +1,6 @@
-"""Writes the whole collection as two JSON files: every vector, and every image's neighbours.
+"""Export a collection as two JSON files: the embeddings, and the neighbour graph.
 
-Holds one copy of the vectors and the paths, and the neighbours' row numbers; nothing of the files.
+Both files are streamed; one copy of the vectors is held in memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 import orjson
 
 from geosim.ingest.store.protocol import VectorStore
-from geosim.search.graph.approximate import Recall, approximate_graph
 from geosim.search.graph.collection import Collection, read_collection
 from geosim.search.graph.neighbours import GraphBlock, neighbour_graph
 from geosim.trainer.errors import QueryError, StoreError
@@ -29,44 +28,38 @@ class ExportReport:
     Attributes:
         images: keys in both files.
         k: neighbours per image.
-        same_class: share of all neighbours that have their image's class, 0 to 1. Of the indexed
-            images among themselves, training images included: no measure of quality on new ones.
-        recall: share of the exact neighbours in an approximate graph, 0 to 1, measured on a
-            sample; None for an exact graph.
-        index: the neighbour graph's file.
-        embeddings: the vectors' file.
+        same_class: share of all neighbours that have the class of their image, 0 to 1. Training
+            images are included, so this does not measure quality on new images.
+        index: file of the neighbour graph.
+        embeddings: file of the embeddings.
         seconds: wall time.
     """
 
     images: int
     k: int
     same_class: float
-    recall: float | None
     index: Path
     embeddings: Path
     seconds: float
 
 
-def export(
-    store: VectorStore, index: Path, embeddings: Path, k: int = 10, *, approximate: bool = False
-) -> ExportReport:
-    """Write ``embeddings`` and ``index``; each appears whole or not at all.
+def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> ExportReport:
+    """Write ``embeddings`` and ``index``, each atomically.
 
-    ``index`` holds ``{path: [[path, score], ...]}``, one image per line, sorted by path; each list
-    sorted by score, highest first, equal scores by path, the image itself left out.
+    ``index`` holds ``{path: [[path, score], ...]}``, one image per line, sorted by path. Each list
+    is sorted by score, highest first, equal scores by path, and leaves out the image itself.
     ``embeddings`` holds ``{path: [32 floats]}``, L2 norm 1, each float32 in its shortest decimal
-    form; read as float32, they give the index exactly.
+    form. Read as float32, they reproduce the index exactly.
 
     Args:
-        store: what is exported.
+        store: the collection to export.
         index: file of the neighbour graph.
-        embeddings: file of the vectors.
+        embeddings: file of the embeddings.
         k: neighbours per image.
-        approximate: miss a few neighbours (`search/graph/approximate.py`), and measure how many.
 
     Raises:
-        QueryError: ``k`` is not positive, or both files are one.
-        StoreError: there is nothing to export.
+        QueryError: ``k`` is not positive, or both files are the same.
+        StoreError: the collection is missing or empty.
     """
     started = time.perf_counter()
     if k < 1:
@@ -82,12 +75,11 @@ def export(
     count = len(collection.paths)
     k = min(k, count - 1)
     _write_embeddings(embeddings, collection)
-    same, recall = _write_index(index, collection, k, approximate=approximate)
+    same_class = _write_index(index, collection, k)
     return ExportReport(
         images=count,
         k=k,
-        same_class=same / (count * k) if k else 0.0,
-        recall=recall,
+        same_class=same_class / (count * k) if k else 0.0,
         index=index,
         embeddings=embeddings,
         seconds=time.perf_counter() - started,
@@ -104,15 +96,11 @@ def _write_embeddings(path: Path, collection: Collection) -> None:
         file.write(b"\n}\n")
 
 
-def _write_index(
-    path: Path, collection: Collection, k: int, *, approximate: bool
-) -> tuple[int, float | None]:
-    """Write the graph; return how many neighbours have their image's class, and the recall."""
+def _write_index(path: Path, collection: Collection, k: int) -> int:
+    """Write the graph; return how many neighbours have the class of their image."""
     paths, vectors = collection.paths, collection.vectors
     numbers = {label: number for number, label in enumerate(sorted(set(collection.labels)))}
     labels = np.array([numbers[label] for label in collection.labels], dtype=np.int32)
-    recall = Recall(vectors, k) if approximate else None
-    search = approximate_graph if approximate else neighbour_graph
     same = 0
     with (
         replacing(path) as temporary,
@@ -120,16 +108,14 @@ def _write_index(
         progress_bar("neighbours", len(paths)) as bar,
     ):
         opening = b"{\n"
-        for block in search(vectors, k, progress=bar.update):
+        for block in neighbour_graph(vectors, k, progress=bar.update):
             own = labels[block.start : block.start + len(block.rows), None]
             same += int((labels[block.rows] == own).sum())
-            if recall is not None:
-                recall.add(block)
             for line in _lines(block, paths):
                 file.write(opening + line)
                 opening = b",\n"
         file.write(b"\n}\n")
-    return same, None if recall is None else recall.value
+    return same
 
 
 def _lines(block: GraphBlock, paths: list[str]) -> Iterator[bytes]:

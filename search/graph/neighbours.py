@@ -1,7 +1,7 @@
-"""Exact nearest neighbours: for every vector its k most similar others, or those in a gallery.
+"""Exact nearest neighbours: the k most similar others of every vector, or those in a gallery.
 
-Owns the search itself, a block of queries per thread. `cells.py` tells which rows can be neighbours
-at all, `ranking.py` orders candidates, `export.py` writes the graph.
+Owns the search, one block of queries per thread. `cells.py` skips rows that cannot be neighbours,
+`ranking.py` orders candidates, `export.py` writes the graph.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.search.graph.cells import Lists
+from geosim.search.graph.cells import Cells
 from geosim.search.graph.ranking import Gallery, cut_in_tie, rows_of, scores_of, with_rows
 
-BLOCK = 4096
-"""Queries at once, or somewhat more."""
+BLOCK_SIZE = 4096
+"""Queries per block; blocks of equal size may hold somewhat more."""
 
-LISTED_FROM = 10_000
-"""Vectors from which on it is worth while to look for lists; fewer are compared all with all in a
-fraction of a second."""
+CELLS_FROM = 10_000
+"""Vectors from which a search by cells is considered. All pairs of fewer take a fraction of a
+second."""
 
-WORTHWHILE = 1 / 3
-"""Largest share of pairs to look at list by list: a list's few queries take longer per pair."""
+MAX_PAIR_FRACTION = 1 / 3
+"""Largest fraction of all pairs for which a search by cells is used. Its small batches take longer
+per pair."""
 
-MATRICES_FROM = 20
-"""Queries from which on faiss multiplies matrices. Left alone, recent versions do so from 4,000 of
-32 numbers on; below, each query goes through the gallery alone, which took 2.3 times as long."""
+BLAS_FROM_QUERIES = 20
+"""Queries from which faiss uses matrix products. Its own threshold is higher; measured on blocks of
+these sizes, it is 2.3 times as slow."""
 
-MARGIN = 5
-"""Candidates beyond k that the float32 search returns, to be ranked again in float64. 2 are enough
-for every one of 29,998 embeddings of rock tiles; where a tie is longer, it is settled apart. 16
-took a fifth longer."""
+EXTRA_CANDIDATES = 5
+"""Candidates beyond k from the float32 search, to be ranked again in float64. Longer ties are
+resolved separately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class GraphBlock:
     """The neighbours of the vectors ``start`` to ``start + m``.
 
     Attributes:
-        start: row number of the first.
+        start: row number of the first vector.
         rows: ``(m, k) int64``, row numbers, best first.
         scores: ``(m, k) float64``, cosines rounded to `SCORE_DIGITS`.
     """
@@ -57,59 +57,59 @@ def neighbour_graph(
 ) -> Iterator[GraphBlock]:
     """Yield the graph block by block.
 
-    Exact: every pair is compared, or known to be too far apart. Self-exclusion is by row, so an
-    identical other vector is a neighbour. Ties, equal at `SCORE_DIGITS` decimals, are ordered by
-    row number; with rows sorted by path that is the order of paths.
+    Exact: every pair is compared, or excluded by a bound. A vector is excluded from its own
+    neighbours by row number, so an identical vector is a neighbour. Ties, equal at `SCORE_DIGITS`
+    decimals, are ordered by row number; with rows sorted by path that is the order of paths.
 
     Args:
         vectors: ``(n, d) float32``, L2 norm 1.
-        k: neighbours per vector; fewer, n - 1, where there are no more.
-        progress: called with the number of vectors whose neighbours were found.
+        k: neighbours per vector, reduced to n - 1 where n is smaller.
+        progress: called with the number of vectors just searched for.
     """
     gallery, k = Gallery.of(vectors), min(k, len(vectors) - 1)
-    lists = _worthwhile(gallery, k) if len(vectors) >= LISTED_FROM else None
-    if lists is not None:
-        yield from _listed(gallery, lists, k, progress)
+    cells = _useful_cells(gallery, k) if len(vectors) >= CELLS_FROM else None
+    if cells is not None:
+        yield from _search_by_cells(gallery, cells, k, progress)
         return
 
     def search(own: NDArray[np.int64]) -> NDArray[np.int64]:
-        return exact_keys(gallery, vectors[own], k, own)
+        return _exact_keys(gallery, vectors[own], k, own)
 
-    yield from in_blocks(search, len(vectors), progress)
-
-
-def _worthwhile(gallery: Gallery, k: int) -> Lists | None:
-    """Return lists that spare most of the work, or None where there are none such."""
-    with faiss_threads(1) as alone:
-        lists = alone.submit(Lists.of, gallery, k).result()
-        share = alone.submit(lists.share, gallery, k).result()
-    return lists if share <= WORTHWHILE else None
+    yield from _search_in_blocks(search, len(vectors), progress)
 
 
-def _listed(
-    gallery: Gallery, lists: Lists, k: int, progress: Callable[[int], object]
+def _useful_cells(gallery: Gallery, k: int) -> Cells | None:
+    """Return cells if a search by them skips enough pairs, else None."""
+    with _faiss_threads(1) as thread:
+        cells = thread.submit(Cells.of, gallery, k).result()
+        fraction = thread.submit(cells.pair_fraction, gallery, k).result()
+    return cells if fraction <= MAX_PAIR_FRACTION else None
+
+
+def _search_by_cells(
+    gallery: Gallery, cells: Cells, k: int, progress: Callable[[int], object]
 ) -> Iterator[GraphBlock]:
-    """Yield the graph after a search list by list; its keys are held meanwhile."""
+    """Yield the graph after a search cell by cell, which holds all keys in memory."""
     import faiss
 
     keys = np.empty((len(gallery.vectors), k), dtype=np.int64)
 
-    def search(part: tuple[int, NDArray[np.int64]]) -> int:
-        number, own = part
-        rows = lists.candidates(gallery, number, own, k)
-        place = np.searchsorted(rows, own)
-        found = exact_keys(gallery.part(rows), gallery.vectors[own], k, place)
+    def search(batch: tuple[int, NDArray[np.int64]]) -> int:
+        cell, own = batch
+        rows = cells.candidates(gallery, cell, own, k)
+        position = np.searchsorted(rows, own)
+        found = _exact_keys(gallery.subset(rows), gallery.vectors[own], k, position)
         keys[own] = with_rows(found, rows)
         return len(own)
 
-    pool = faiss_threads(faiss.omp_get_max_threads())
+    pool = _faiss_threads(faiss.omp_get_max_threads())
     try:
-        for done in pool.map(search, lists.parts()):
+        for done in pool.map(search, cells.batches()):
             progress(done)
     finally:
         pool.shutdown(cancel_futures=True)
-    for start in range(0, len(keys), BLOCK):
-        block = keys[start : start + BLOCK]
+    for start in range(0, len(keys), BLOCK_SIZE):
+        block = keys[start : start + BLOCK_SIZE]
         yield GraphBlock(start, rows_of(block), scores_of(block))
 
 
@@ -120,94 +120,96 @@ def nearest(
 
     Args:
         gallery: ``(n, d) float32``, L2 norm 1, without the queries.
-        queries: ``(m, d) float32``, L2 norm 1, m of 1 or more.
+        queries: ``(m, d) float32``, L2 norm 1, m at least 1.
         k: at most n.
 
     Returns:
         ``(m, k)`` gallery rows, best first, and their cosines rounded to `SCORE_DIGITS`.
     """
     searched, k = Gallery.of(gallery), min(k, len(gallery))
-    blocks = list(
-        in_blocks(lambda rows: exact_keys(searched, queries[rows], k, None), len(queries))
-    )
+
+    def search(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return _exact_keys(searched, queries[rows], k, None)
+
+    blocks = list(_search_in_blocks(search, len(queries)))
     return np.concatenate([b.rows for b in blocks]), np.concatenate([b.scores for b in blocks])
 
 
-def exact_keys(
+def _exact_keys(
     gallery: Gallery, queries: NDArray[np.float32], k: int, own: NDArray[np.int64] | None
 ) -> NDArray[np.int64]:
     """Return the keys of each query's ``k`` best rows, ``(m, k) int64``, best first.
 
     Args:
-        gallery: what is searched.
+        gallery: the vectors to search.
         queries: ``(m, d) float32``, L2 norm 1.
-        k: at most the number of rows, the own one not counted.
-        own: ``(m,) int64``, the row that each query is, left out; None if it is none.
+        k: at most the number of rows, without the query's own.
+        own: ``(m,) int64``, the row of each query, which is excluded; None if queries have no row.
     """
     import faiss
 
     if k == 0:
         return np.empty((len(queries), 0), dtype=np.int64)
     count = len(gallery.vectors)
-    wanted = min(k + (own is not None) + MARGIN, count)
+    limit = min(k + (own is not None) + EXTRA_CANDIDATES, count)
     metric = faiss.METRIC_INNER_PRODUCT
-    _, candidates = faiss.knn(queries, gallery.vectors, wanted, metric=metric)
-    keys = gallery.ranked(queries, candidates, own)
-    if wanted < count:
-        # The own row is last, or not among the candidates; then the worst of them is left out.
+    _, candidates = faiss.knn(queries, gallery.vectors, limit, metric=metric)
+    keys = gallery.rank(queries, candidates, own)
+    if limit < count:
+        # The last candidate is the own row, or the worst one where the own row was not found.
         keys = keys if own is None else keys[:, :-1]
         tied = np.flatnonzero(cut_in_tie(keys, k))
         if len(tied):
             selves = None if own is None else own[tied]
-            keys[tied, :k] = gallery.settled(queries[tied], keys[tied], k, selves)
+            keys[tied, :k] = gallery.resolve_ties(queries[tied], keys[tied], k, selves)
     return keys[:, :k]
 
 
-def in_blocks(
+def _search_in_blocks(
     search: Callable[[NDArray[np.int64]], NDArray[np.int64]],
     count: int,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Iterator[GraphBlock]:
-    """Search for the rows 0 to ``count``, a block per thread, and yield the blocks in order.
+    """Search for the rows 0 to ``count``, one block per thread, and yield the blocks in order.
 
     Args:
-        search: given row numbers, ``(m,) int64``, returns keys, ``(m, k) int64``, best first.
+        search: maps row numbers, ``(m,) int64``, to keys, ``(m, k) int64``, best first.
         count: number of rows.
-        progress: called with the number of rows that were searched for.
+        progress: called with the number of rows just searched for.
     """
     import faiss
 
     threads = faiss.omp_get_max_threads()
-    blocks = max(1, count // BLOCK)
+    blocks = max(1, count // BLOCK_SIZE)
     if blocks > threads:
-        blocks -= blocks % threads  # all threads are busy to the end
-    waiting: deque[tuple[int, Future[NDArray[np.int64]]]] = deque()
-    pool = faiss_threads(threads)
+        blocks -= blocks % threads  # the last round keeps all threads busy
+    pending: deque[tuple[int, Future[NDArray[np.int64]]]] = deque()
+    pool = _faiss_threads(threads)
 
-    def first() -> GraphBlock:
-        start, future = waiting.popleft()
+    def next_block() -> GraphBlock:
+        start, future = pending.popleft()
         keys = future.result()
         progress(len(keys))
         return GraphBlock(start, rows_of(keys), scores_of(keys))
 
     try:
         for rows in np.array_split(np.arange(count), blocks):
-            waiting.append((int(rows[0]), pool.submit(search, rows)))
-            if len(waiting) > threads:
-                yield first()
-        while waiting:
-            yield first()
+            pending.append((int(rows[0]), pool.submit(search, rows)))
+            if len(pending) > threads:
+                yield next_block()
+        while pending:
+            yield next_block()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def faiss_threads(count: int) -> ThreadPoolExecutor:
-    """Return threads that each call faiss, which frees the interpreter, for a job of its own.
+def _faiss_threads(count: int) -> ThreadPoolExecutor:
+    """Return a thread pool in which each thread runs faiss on a single core.
 
-    Several of faiss' own threads that share one job spin while they wait for each other: on two
-    busy cores the search of 30,000 vectors then took three times the processor's time.
+    faiss releases the GIL. Its own OpenMP threads spin while they wait for each other, which on
+    two busy cores took three times the processor time.
     """
     import faiss
 
-    faiss.cvar.distance_compute_blas_threshold = MATRICES_FROM
+    faiss.cvar.distance_compute_blas_threshold = BLAS_FROM_QUERIES
     return ThreadPoolExecutor(count, initializer=faiss.omp_set_num_threads, initargs=(1,))

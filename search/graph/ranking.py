@@ -1,7 +1,6 @@
-"""Orders candidates exactly: float64 cosines, ties by row number, complete where a tie is cut.
+"""Rank candidates exactly: float64 cosines, ties by row number, ties at the cutoff resolved.
 
-Pure arithmetic on arrays. Who the candidates are is `search/graph/neighbours.py`'s affair, and
-`search/graph/approximate.py`'s.
+Pure arithmetic on arrays. `search/graph/neighbours.py` chooses the candidates.
 """
 
 from __future__ import annotations
@@ -14,36 +13,35 @@ from numpy.typing import NDArray
 from geosim.ingest.schema import SCORE_DIGITS
 
 STEPS: int = 10**SCORE_DIGITS
-"""Scores differ by whole steps of 1 / STEPS; scores that are no step apart tie."""
+"""Scores are multiples of 1 / STEPS; equal ones tie."""
 
 NO_ROW = np.iinfo(np.int64).max
-"""The key of no row, or of the query's own: behind every other."""
+"""Key of no row, or of the query's own: larger than every other."""
 
 FLOAT32_ERROR_STEPS = 2
-"""Steps by which a float32 search may misjudge which of two rows is nearer. Each product of 32
-components may be off by one; the largest seen, over unit vectors real and random, was off by 0.4.
-"""
+"""Steps by which a float32 search may confuse the order of two rows. Each product of 32 components
+may be off by one."""
 
-SLACK = (FLOAT32_ERROR_STEPS + 0.5) / STEPS
-"""How far a float32 cosine may lie below the score it belongs to: half a step is the rounding."""
+COSINE_TOLERANCE = (FLOAT32_ERROR_STEPS + 0.5) / STEPS
+"""How far a float32 cosine may lie below its rounded score; half a step is the rounding."""
 
-SLICE = 1 << 20
-"""Numbers gathered or multiplied at once: 8 MB as float64, which the processor's cache holds."""
+CHUNK_NUMBERS = 1 << 20
+"""Numbers gathered or multiplied at once: 8 MB as float64, which fits the processor's cache."""
 
-TILE = 1024
-"""Queries, and rows, whose products are looked at together while a tie is settled."""
+TIE_BLOCK_SIZE = 1024
+"""Queries, and rows, compared at once while ties are resolved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """The vectors that are searched.
+    """The vectors to search.
 
-    A row's rank is one number, its key: steps below a cosine of 1, then the row number. The lower
-    key is the better neighbour, so sorting keys orders by score and settles ties.
+    A candidate's key is one integer: steps below a cosine of 1 in the upper 32 bits, the row number
+    in the lower. Sorting keys orders by score, then by row number.
 
     Attributes:
         vectors: ``(n, d) float32``, L2 norm 1, n below 2^32.
-        norms: ``(n,) float64``, their norms, which float32 leaves a little off 1.
+        norms: ``(n,) float64``, their norms, not exactly 1 in float32.
     """
 
     vectors: NDArray[np.float32]
@@ -51,14 +49,14 @@ class Gallery:
 
     @classmethod
     def of(cls, vectors: NDArray[np.float32]) -> Gallery:
-        """Measure the norms of ``(n, d) float32`` vectors."""
+        """Return a gallery of ``(n, d) float32`` vectors."""
         return cls(vectors, _norms(vectors))
 
-    def part(self, rows: NDArray[np.int64]) -> Gallery:
-        """Return a gallery of some of the rows, in the order given."""
+    def subset(self, rows: NDArray[np.int64]) -> Gallery:
+        """Return a gallery of the given rows, in their order."""
         return Gallery(self.vectors[rows], self.norms[rows])
 
-    def ranked(
+    def rank(
         self,
         queries: NDArray[np.float32],
         candidates: NDArray[np.int64],
@@ -68,52 +66,56 @@ class Gallery:
 
         Args:
             queries: ``(m, d) float32``.
-            candidates: ``(m, c) int64``, row numbers, -1 for nobody.
-            own: ``(m,) int64``, the row that each query is and that is nobody for it; or None.
+            candidates: ``(m, c) int64``, row numbers.
+            own: ``(m,) int64``, the row of each query, which is excluded; None if queries have no
+                row.
         """
         keys = np.empty(candidates.shape, dtype=np.int64)
         norms = _norms(queries)
-        size = max(1, SLICE // max(1, candidates.shape[1] * queries.shape[1]))
+        size = max(1, CHUNK_NUMBERS // max(1, candidates.shape[1] * queries.shape[1]))
         for start in range(0, len(queries), size):
             part = slice(start, start + size)
             right = self.vectors[candidates[part]].astype(np.float64)
             cosines = np.einsum("md,mcd->mc", queries[part].astype(np.float64), right)
             cosines /= norms[part, None] * self.norms[candidates[part]]
             keys[part] = _keys(cosines, candidates[part])
-        keys[candidates < 0] = NO_ROW
         if own is not None:
             keys[candidates == own[:, None]] = NO_ROW
         keys.sort(axis=1)
         return keys
 
-    def settled(
+    def resolve_ties(
         self,
         queries: NDArray[np.float32],
         keys: NDArray[np.int64],
         k: int,
         own: NDArray[np.int64] | None,
     ) -> NDArray[np.int64]:
-        """Return the first ``k`` keys among all rows, where candidates may end inside a tie.
+        """Return the first ``k`` keys among all rows, for candidates that may end inside a tie.
 
-        Goes through the rows in order, and for each query no further than where a tie of its
-        score could still win. Takes the memory of a few tiles, however many rows tie.
+        Scans the rows in order, for each query until no later row can be among the ``k``. Memory
+        does not grow with the number of ties.
 
         Args:
             queries: ``(m, d) float32``.
-            keys: ``(m, c) int64``, c >= k, of the candidates, best first: no other row has a
+            keys: ``(m, c) int64``, c >= k, of the candidates, best first. No other row may have a
                 score more than `FLOAT32_ERROR_STEPS` steps above the last candidate's.
             k: neighbours per query.
-            own: as in `ranked`.
+            own: as in `rank`.
         """
-        parts = [slice(start, start + TILE) for start in range(0, len(queries), TILE)]
+        parts = [
+            slice(start, start + TIE_BLOCK_SIZE) for start in range(0, len(queries), TIE_BLOCK_SIZE)
+        ]
         return np.concatenate(
             [
-                self._settle(queries[part], keys[part], k, None if own is None else own[part])
+                self._resolve_block(
+                    queries[part], keys[part], k, None if own is None else own[part]
+                )
                 for part in parts
             ]
         )
 
-    def _settle(
+    def _resolve_block(
         self,
         queries: NDArray[np.float32],
         keys: NDArray[np.int64],
@@ -124,21 +126,21 @@ class Gallery:
 
         best = np.full((len(queries), k), NO_ROW, dtype=np.int64)
         # Between vectors of norm 1 the squared distance is 2 - 2 cosine.
-        farthest = (2 * (1 - scores_of(keys[:, k - 1]) + SLACK)).astype(np.float32)
-        # Rows that are no candidates lie this many steps below 1, or more.
+        farthest = (2 * (1 - scores_of(keys[:, k - 1]) + COSINE_TOLERANCE)).astype(np.float32)
+        # Other rows lie at least this many steps below 1.
         nearest = np.maximum(_steps(keys[:, -1]) - FLOAT32_ERROR_STEPS, 0)
         ahead = _steps(keys) < nearest[:, None]
         last_ahead = np.where(ahead, rows_of(keys), -1).max(axis=1)
         norms = _norms(queries)
-        left = np.arange(len(queries))  # queries that still look for rows
-        for start in range(0, len(self.vectors), TILE):
-            rows = np.arange(start, min(start + TILE, len(self.vectors)))
+        left = np.arange(len(queries))  # queries not finished
+        for start in range(0, len(self.vectors), TIE_BLOCK_SIZE):
+            rows = np.arange(start, min(start + TIE_BLOCK_SIZE, len(self.vectors)))
             distances = faiss.pairwise_distances(queries[left], self.vectors[rows])
             near = distances <= farthest[left, None]
             found, columns = left[near.any(axis=1)], rows[near.any(axis=0)]
             if len(found):
                 one, other = queries[found].astype(float), self.vectors[columns].astype(float)
-                # A query at a time: numpy's threads would share more, and spin as they wait.
+                # One query per product: numpy's threads would share larger ones and spin.
                 products = (one[:, None] @ other.T)[:, 0]
                 cosines = products / (norms[found, None] * self.norms[columns])
                 new = _keys(cosines, columns[None])
@@ -147,8 +149,8 @@ class Gallery:
                 merged = np.concatenate([best[found], new], axis=1)
                 merged.partition(k - 1, axis=1)
                 best[found] = np.sort(merged[:, :k], axis=1)
-            enough = _steps(best[left, -1]) <= nearest[left]
-            left = left[~(enough & (last_ahead[left] <= rows[-1]))]
+            complete = _steps(best[left, -1]) <= nearest[left]
+            left = left[~(complete & (last_ahead[left] <= rows[-1]))]
             if not len(left):
                 break
         return best
@@ -160,7 +162,7 @@ def rows_of(keys: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def with_rows(keys: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return keys of a `Gallery.part` as those of the whole; ``rows`` are its rows, ascending."""
+    """Return keys of a `Gallery.subset` as keys of the whole; ``rows`` are its rows, ascending."""
     return (keys >> 32 << 32) | rows[rows_of(keys)]
 
 
@@ -170,10 +172,10 @@ def scores_of(keys: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def cut_in_tie(keys: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
-    """Tell for which queries a row that is no candidate may tie with rank ``k``.
+    """Return for which queries a row outside the candidates may tie with rank ``k``.
 
     Args:
-        keys: ``(m, c) int64``, c >= k, of the candidates that a float32 search chose, best first.
+        keys: ``(m, c) int64``, c >= k, of the candidates of a float32 search, best first.
         k: rank, 1 or more.
     """
     return _steps(keys[:, -1]) - _steps(keys[:, k - 1]) <= FLOAT32_ERROR_STEPS

@@ -1,25 +1,26 @@
-"""``python -m tests.benches``: parse, measure part by part, write the tables."""
+"""Command line of the benchmark: measure part by part and write the tables."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import platform
+import re
 import tempfile
-import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
+from importlib import metadata
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import click
 
-from geosim.trainer.cli.command import INTERRUPTED, Command
-from geosim.trainer.errors import GeosimError
-from tests.benches import machine, report
-from tests.benches.plot import growth_plot
-from tests.benches.results import Settings
+from geosim.trainer.cli.command import Command
+from tests.benches.common import Row, Settings
 
 PARTS = ("embed", "search", "page", "ingest", "graph", "store", "growth", "memory")
-"""The parts' modules, in the tables' order."""
+"""Modules of the parts."""
 
 
 @click.command(cls=Command)
@@ -29,97 +30,71 @@ PARTS = ("embed", "search", "page", "ingest", "graph", "store", "growth", "memor
     type=click.Path(exists=True, path_type=Path),
     help="Folder of class folders, or a .zip of one  [default: generated rock textures]",
 )
-@click.option(
-    "--working",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="A working folder with a model and a collection of DATA, copied and never changed "
-    "[default: made in OUTPUT]",
-)
-@click.option(
-    "--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds that count."
-)
-@click.option(
-    "--images",
-    type=click.IntRange(min=24),
-    help="At most this many images or vectors, for a quick look; targets are then not judged.",
-)
-@click.option(
-    "--largest",
-    type=click.IntRange(min=24),
-    default=1_000_000,
-    show_default=True,
-    help="Most vectors of growth and memory.",
-)
+@click.option("--runs", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds.")
+@click.option("--images", type=click.IntRange(min=24), help="At most this many images or vectors.")
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("working", "benches"),
     show_default=True,
-    help="Folder of bench.md, bench.json and growth.png, and of what is prepared for them.",
+    help="Folder of PART.md, growth.png and the prepared inputs.",
 )
-@click.pass_context
 def main(
-    ctx: click.Context,
-    parts: tuple[str, ...],
-    data: Path | None,
-    working: Path | None,
-    runs: int,
-    images: int | None,
-    largest: int,
-    output: Path,
+    parts: tuple[str, ...], data: Path | None, runs: int, images: int | None, output: Path
 ) -> None:
-    """Measure geosim and its peers side by side and write the tables.
+    """Measure geosim and its peers; write and print a table for each PART.
 
     PART is one or more of embed, search, page, ingest, graph, store, growth and memory; all by
-    default. Parts measured before stay in the tables.
+    default. Contenders take turns, once per round. A cost is a contender's time or memory divided
+    by that of geosim in the same round, the median over rounds.
 
     \b
     Examples:
       python -m tests.benches --data geological_similarity.zip
       python -m tests.benches graph store --runs 9
-      python -m tests.benches growth --largest 100000
     """
     for name in [name for name in os.environ if name.startswith("GEOSIM_")]:
-        del os.environ[name]  # the caller's own working folder and server are not measured
+        del os.environ[name]
     output.mkdir(parents=True, exist_ok=True)
-    data, working = (None if one is None else one.absolute() for one in (data, working))
-    settings = Settings(output.absolute(), runs, largest, images, data, working)
-    finished = report.read(output / "bench.json")
-    wanted = [name for name in PARTS if name in (parts or PARTS)]
-    try:
-        failed = [name for name in wanted if not _measured(name, settings, finished)]
-    except KeyboardInterrupt:
-        click.echo("\ninterrupted; the parts that were finished are kept", err=True)
-        ctx.exit(INTERRUPTED)
-    click.echo(output / "bench.md")
-    if failed:
-        raise click.ClickException(f"not measured: {', '.join(failed)}")
+    settings = Settings(output.absolute(), runs, images, data.absolute() if data else None)
+    for name in [name for name in PARTS if name in (parts or PARTS)]:
+        click.echo(f"{name} ...", err=True)
+        part, load = importlib.import_module(f"tests.benches.{name}"), os.getloadavg()[0]
+        with tempfile.TemporaryDirectory(prefix=".scratch-", dir=output) as scratch:
+            rows = part.measure(settings, Path(scratch).absolute())
+        today = datetime.now(timezone.utc).date()
+        conditions = f"{today}, {runs} rounds, load average {load:.1f} before; {_machine()}."
+        text = "\n".join([f"## {name}", "", part.ABOUT, "", conditions, *_tables(rows), ""])
+        (output / f"{name}.md").write_text(text, encoding="utf-8")
+        click.echo(text)
 
 
-def _measured(name: str, settings: Settings, parts: dict[str, Any]) -> bool:
-    """Measure one part, add it to ``parts`` and write the tables; say why if that cannot be."""
-    click.echo(f"{name} ...", err=True)
-    part = importlib.import_module(f"tests.benches.{name}")
-    busy, started = machine.busy(), time.perf_counter()
-    try:
-        with tempfile.TemporaryDirectory(prefix=".scratch-", dir=settings.output) as scratch:
-            rows = part.measure(settings, Path(scratch))
-    except GeosimError as error:
-        click.echo(f"{name}: {error}", err=True)
-        return False
-    parts[name] = {
-        "about": part.ABOUT,
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "machine": machine.describe(),
-        "busy": busy,
-        "runs": settings.runs,
-        "seconds": time.perf_counter() - started,
-        "rows": [row.to_json() for row in rows],
-    }
-    if name == "growth":
-        growth_plot(rows, settings.output / "growth.png")
-    report.write(settings.output, {one: parts[one] for one in PARTS if one in parts})
-    return True
+def _machine() -> str:
+    """Describe processor, memory, and versions of all dependencies."""
+    cpu = platform.processor() or platform.machine()
+    with suppress(OSError):
+        found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+        cpu = found[1] if found else cpu
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    versions = [f"Python {platform.python_version()}"]
+    requirements = metadata.requires("geosim") or ()
+    for requirement in [one for one in requirements if not re.search("extra == .(test|dev)", one)]:
+        with suppress(metadata.PackageNotFoundError):
+            name = re.split(r"[^\w-]", requirement)[0]
+            versions.append(f"{name} {metadata.version(name)}")
+    return f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GB; {', '.join(versions)}"
+
+
+def _tables(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the lines of a table per group."""
+    for group, members in groupby(rows, key=lambda row: row.group):
+        yield from ("", f"**{group}**", "")
+        yield from ("| contender | median | min – max | cost |", "|---|---|---|---|")
+        for row in members:
+            low, high = min(row.values), max(row.values)
+            cost = "–" if row.cost is None else f"{row.cost:.3g}"
+            figures = f"{row.median:.4g} {row.unit} | {low:.4g} – {high:.4g} | {cost}"
+            yield f"| {row.name} | {figures} |"
 
 
 if __name__ == "__main__":

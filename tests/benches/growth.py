@@ -3,85 +3,89 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from geosim.ingest.store.factory import open_store
+from geosim.ingest.sync import sync
+from geosim.trainer.files import replacing
+from geosim.trainer.working import Working
 from tests.benches import synthetic
-from tests.benches.children import Worker
-from tests.benches.results import Row, Settings
-from tests.benches.timing import interleaved, timed
+from tests.benches.common import Row, Settings, interleaved, timed, worker
+from tests.benches.graph import export
 
 ABOUT = (
-    "Synthetic 32-d vectors, spread like embeddings of rock tiles. An ingest reads and hashes "
-    "every picture, compares with the collection, takes its features from the cache, stores it and "
-    "counts; a second one finds nothing to do. A graph is the whole export, ten neighbours each. "
-    "Each size has as many runs as start within a minute, one at least."
+    "Synthetic 32-d vectors, distributed like embeddings of rock tiles. An ingest reads and hashes "
+    "every picture, compares with the collection, takes its features from the cache and stores it; "
+    "a second one finds nothing to do. A graph is the whole export, ten neighbours each. A size "
+    "gets as many rounds as start within a minute. Plot: growth.png."
 )
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 BUDGET = 60.0
-"""Seconds after which a size gets no further run."""
+"""Seconds after which a size gets no further round."""
 
-K = 10
-INGEST, AGAIN = "ingest", "ingest, nothing new"
-EXACT, APPROXIMATE = "graph, exact", "graph, approximate"
-RECALL = "recall"
-"""Asks for that of the last approximate graph, as the export measured it: no time."""
-
-
-def sizes(largest: int) -> list[int]:
-    """Return the sizes up to ``largest``, which is the last one."""
-    return [*(size for size in SIZES if size < largest), largest]
+FITTED_FROM = 10_000
+"""Least size in the fit of the exponent: constant costs dominate below."""
 
 
 def measure(settings: Settings, scratch: Path) -> list[Row]:
-    """Time ingest and export at every size."""
-    rows: list[Row] = []
-    for size in sizes(settings.largest):
-        folder = scratch / str(size)
-        with Worker(build, folder, size) as worker:
-            names = [INGEST, AGAIN, EXACT, APPROXIMATE]
-            turns = {name: partial(worker, name) for name in names}
-            what = f"{size:,} vectors"
-            taken = interleaved(what, turns, settings.runs, warm_ups=0, budget=BUDGET)
-            notes = {APPROXIMATE: f"recall {worker(RECALL):.4f}"}
-        shutil.rmtree(folder)
-        rows += [
-            Row(name, name, "s", tuple(values), note=notes.get(name, ""), size=size)
-            for name, values in taken.items()
-        ]
-    return rows
+    """Time ingest and export at every size, and draw the plot."""
+    largest = settings.limit(SIZES[-1])
+    by_size = {
+        size: _measure(settings, scratch / str(size), size)
+        for size in [*(size for size in SIZES if size < largest), largest]
+    }
+    _plot(by_size, settings.output / "growth.png")
+    return [row for rows in by_size.values() for row in rows]
 
 
-def build(folder: Path, size: int) -> Callable[[str], float]:
-    """Fill the feature cache and return what runs an operation by its name."""
-    from geosim.ingest.store.factory import open_store
-    from geosim.ingest.sync import sync
-    from geosim.search.graph.export import export
-    from geosim.trainer.working import Working
-
+def _measure(settings: Settings, folder: Path, size: int) -> list[Row]:
     working = Working(folder)
-    synthetic.fill_cache(working, size)
-    dataset, model = synthetic.dataset(size), synthetic.model(working.model)
-    recalls: list[float] = []
+    with worker(partial, timed) as run:
+        run(synthetic.fill_cache, working, size)
 
-    def ingest() -> None:
-        with open_store(None, "geosim", working=folder) as store:
-            sync(dataset, model, store, working)
-
-    def graph(*, approximate: bool) -> None:
-        with open_store(None, "geosim", working=folder) as store:
-            report = export(store, working.index, working.embeddings, K, approximate=approximate)
-        if report.recall is not None:
-            recalls.append(report.recall)
-
-    def run(operation: str) -> float:
-        if operation == RECALL:
-            return recalls[-1]
-        if operation in (EXACT, APPROXIMATE):
-            return timed(partial(graph, approximate=operation == APPROXIMATE))
-        if operation == INGEST:
+        def ingest_all() -> float:
             shutil.rmtree(working.qdrant, ignore_errors=True)
-        return timed(ingest)
+            return run(ingest, folder, size)
 
-    return run
+        turns = {
+            "ingest": ingest_all,
+            "ingest, nothing new": partial(run, ingest, folder, size),
+            "graph": partial(run, export, folder),
+        }
+        title = f"{size:,} vectors"
+        taken = interleaved(title, turns, settings.runs, warm_ups=0, budget=BUDGET)
+    shutil.rmtree(folder)
+    return [Row(title, name, "s", values) for name, values in taken.items()]
+
+
+def ingest(folder: Path, size: int) -> None:
+    """Ingest the data set whose features are cached in ``folder``."""
+    working = Working(folder)
+    with open_store(None, "geosim", working=folder) as store:
+        sync(synthetic.dataset(size), synthetic.model(working.model), store, working)
+
+
+def _plot(by_size: dict[int, list[Row]], path: Path) -> None:
+    """Draw median seconds over sizes, both axes logarithmic."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 5.0), layout="constrained")
+    axes = figure.add_subplot(xlabel="vectors", ylabel="seconds", title="How the costs grow")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    sizes = list(by_size)
+    for rows in zip(*by_size.values(), strict=True):
+        medians = [row.median for row in rows]
+        label = rows[0].name
+        large = [size for size in sizes if size >= FITTED_FROM]
+        if len(large) > 1:
+            slope = np.polyfit(np.log(large), np.log(medians[-len(large) :]), 1)[0]
+            label += f", as n^{slope:.2f}"
+        axes.plot(sizes, medians, marker="o", label=label)
+    axes.grid(visible=True, which="both", alpha=0.2)
+    axes.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 import shutil
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,79 +12,45 @@ from numpy.typing import NDArray
 
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.data.images import prepare
-from geosim.trainer.features import DECODE_THREADS
+from geosim.trainer.features import DECODERS
 from geosim.trainer.model import load_model
-from tests.benches.children import BenchError, Worker, command
-from tests.benches.prepared import copied, pictures, working_folder
-from tests.benches.results import (
-    FULL_SIZE,
-    OURS,
-    Row,
-    Settings,
-    Target,
-    compared,
-    ratio,
-)
-from tests.benches.timing import Round, interleaved
+from tests.benches import common, inputs
 
 ABOUT = (
-    "`geosim ingest DATA` into a new collection, from the start of its process to its end: with "
-    "all features cached, and with none. Embedding alone is the same runtime on the same pictures, "
-    "decoded before the clock starts: what an ingest from nothing cannot do without."
+    "`geosim ingest DATA` into a new collection, the whole process: with all features cached, and "
+    "with none. Embedding alone is the same runtime on the same pictures, decoded before the clock "
+    "starts."
 )
-ALONE = "embedding alone"
 CHUNK = 1024
-"""Pictures decoded and held at once: 150 MB."""
+"""Pictures decoded at once: 150 MB."""
 
 
-def measure(settings: Settings, scratch: Path) -> list[Row]:
+def measure(settings: common.Settings, scratch: Path) -> list[common.Row]:
     """Time ingests with warm and with cold features."""
-    if settings.working is not None and settings.data is None:
-        raise BenchError("ingest needs the pictures of --working; name them with --data")
-    source, data = working_folder(settings), pictures(settings)
-    working = copied(source, scratch / "warm", features=True)
+    source, data = inputs.working_folder(settings), inputs.pictures(settings)
     count = len(open_dataset(data).records)
-    numbers = itertools.count()
+    warm = inputs.copied(source, scratch / "warm", "model", "features")
+    cold = inputs.copied(source, scratch / "cold", "model")
 
-    def warm() -> float:
-        shutil.rmtree(working / "qdrant")
-        return ingest(data, working, embedded=False)
+    def ingest(working: Path, *stale: str) -> float:
+        for name in stale:
+            shutil.rmtree(working / name, ignore_errors=True)
+        return common.timed(common.python, *common.GEOSIM, "ingest", data, "--working", working)
 
-    def cold() -> float:
-        folder = copied(source, scratch / f"cold-{next(numbers)}")
-        shutil.rmtree(folder / "qdrant")
-        seconds = ingest(data, folder, embedded=True)
-        shutil.rmtree(folder)
-        return seconds
-
-    cached = interleaved("ingest, features cached", {OURS: warm}, settings.runs)
-    rows = compared(f"{count:,} images, features cached", cached)
-    with Worker[float](embedding_alone, data, source) as worker:
-        turns: dict[str, Round] = {OURS: cold, ALONE: worker}
-        nothing = interleaved("ingest from nothing", turns, settings.runs, warm_ups=0)
-    whole = compared(f"{count:,} images, from nothing", nothing)
-    if count >= FULL_SIZE:
-        rows[OURS] = replace(rows[OURS], target=Target(rows[OURS].median, 20.0, "s"))
-        times = ratio(nothing[OURS], nothing[ALONE])
-        whole[ALONE] = replace(whole[ALONE], target=Target(times, 1.15, "x"))
-    return [*rows.values(), *whole.values()]
-
-
-def ingest(data: Path, working: Path, *, embedded: bool) -> float:
-    """Ingest into a new collection; return the seconds of the whole process.
-
-    Raises:
-        BenchError: the backbone ran though features were to be cached, or did not run.
-    """
-    seconds, output = command("geosim.ingest.cli.ingest", "ingest", data, "--working", working)
-    found = re.search(r"([\d,]+) embedded by the backbone", output)
-    if found is None or (found[1] != "0") != embedded:
-        raise BenchError(f"an ingest said: {output.strip().splitlines()[-1]}")
-    return seconds
+    cached = {common.OURS: lambda: ingest(warm, "qdrant")}
+    seconds = common.interleaved("ingest, cached", cached, settings.runs)
+    rows = common.compared(f"{count:,} images, features cached", seconds)
+    with common.worker(embedding_alone, data, source) as embed:
+        turns = {
+            common.OURS: lambda: ingest(cold, "qdrant", "features"),
+            "embedding alone": embed,
+        }
+        seconds = common.interleaved("ingest from nothing", turns, settings.runs, warm_ups=0)
+    return [*rows, *common.compared(f"{count:,} images, from nothing", seconds)]
 
 
 def embedding_alone(data: Path, working: Path) -> Callable[[], float]:
-    """Build what embeds all pictures and counts the seconds of that alone."""
+    """Build a function that embeds all pictures and returns the seconds of that alone."""
     dataset, model = open_dataset(data), load_model(working / "model")
     backbone = model.extractor(working / "features").backbone
 
@@ -98,13 +60,10 @@ def embedding_alone(data: Path, working: Path) -> Callable[[], float]:
 
     def run() -> float:
         seconds = 0.0
-        with ThreadPoolExecutor(DECODE_THREADS) as pool:
+        with ThreadPoolExecutor(DECODERS) as pool:
             for start in range(0, len(dataset.records), CHUNK):
                 numbers = range(start, min(start + CHUNK, len(dataset.records)))
-                images = np.stack(list(pool.map(decode, numbers)))
-                started = time.perf_counter()
-                backbone(images)
-                seconds += time.perf_counter() - started
+                seconds += common.timed(backbone, np.stack(list(pool.map(decode, numbers))))
         return seconds
 
     return run

@@ -1,246 +1,277 @@
-"""The page of `geosim serve`: how fast, how right among many, and how flat in memory it answers."""
+"""The page of ``geosim serve``: latency, throughput, memory, and frames of its map."""
 
 from __future__ import annotations
 
 import itertools
+import re
+import resource
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from typing import Any
 
+import click
+import httpx
+import numpy as np
 import orjson
 
-from geosim.ingest.catalog import ImageReader
 from geosim.ingest.schema import point_id
-from geosim.trainer.progress import progress_bar
-from geosim.trainer.working import Working
-from tests.benches import frames
-from tests.benches.children import BenchError, Worker, in_child, resident_bytes
-from tests.benches.prepared import copied, like, stored_paths, working_folder
-from tests.benches.results import FULL_SIZE, Row, Settings, Target, compared, skipped
-from tests.benches.server import Request, Server, Visitor, all_at_once, serving, settle
-from tests.benches.timing import interleaved, missing, rounds, timed
+from tests.benches import common, inputs
 
 ABOUT = (
-    "`geosim serve` in a process of its own, its model loaded, asked over loopback for ten hits. A "
-    "new picture is an indexed one with a little noise, as JPEG; no two are the same, but that "
-    "twenty clients at once get, byte for byte, the answers that one client got before or after. "
-    "Memory is resident memory, one run, of a server that begins with it; MB are 10^6 bytes. The "
-    "map is moved in each frame and drawn whole, at 1280 x 900 in Chromium without a screen, which "
-    "begins at most 60 frames a second."
+    "`geosim serve` in a process of its own, over loopback, ten hits. A new picture is an indexed "
+    "one with a little noise, as JPEG. The answers to twenty clients at once equal, byte for byte, "
+    "those to one client. Memory is resident memory, one run, MB are 10^6 bytes. The map is moved "
+    "in each frame and drawn whole, at 1280 x 900 in headless Chromium, at most 60 frames a second."
 )
 BASES = 200
-"""Indexed pictures that new ones are made of: those with the lowest ids, a random sample."""
+"""Indexed pictures that new ones are made of."""
 
-ASKED = 50
+REQUESTS = 50
 """Requests of one client per round and kind."""
 
-CLIENTS, EACH = 20, 10
-"""Clients at once, and uploads of each per round."""
+CLIENTS, UPLOADS = 20, 200
+"""Clients at once, and their uploads per round."""
 
-REQUESTS = 5_000
-"""Requests over which memory must stay flat: a third each of uploads, searches by an indexed image
-and pictures. A tenth as many come before they are counted: threads start, buffers find their size.
-"""
+MEMORY_REQUESTS = 5_000
+"""Requests between two measurements of memory: a third each of uploads, searches by an indexed
+image and pictures. A tenth as many come first as a warm-up."""
 
-BLOCK = 10 * CLIENTS
-"""Requests dealt to the clients together."""
+FRAMES = 120
+"""Frames of the map per round."""
 
-LATENCY = 150.0
-"""Milliseconds in which an upload should be answered, median."""
+TIMEOUT = 120.0
+"""Seconds for one answer, and for the browser."""
 
-GROWTH = 32.0
-"""MB that the server may take more after `REQUESTS`: 6.4 kB for each. To keep the decoded picture
-of each upload, 224 x 224 x 3 bytes, would take 250 MB. Not a leak, and small beside the bound, are
-the thumbnails that the server keeps on purpose: 1,700 of small tiles are 2 MB."""
+SIMILAR = "api/points/ID/similar"
+"""Path of a search by an indexed image."""
 
-FRAME = 33.0
-"""Milliseconds that a frame of the map should take, median: thirty a second."""
-
-NEW, KNOWN = "upload of a new picture", "indexed picture"
-CROWD, ALONE = f"{CLIENTS} clients at once", "one client"
-MOVEMENTS = {"dragged": frames.DRAG, "zoomed by the wheel": frames.WHEEL}
+MOVE = """async ([how, frames]) => {
+  const canvas = document.getElementById("map");
+  const box = canvas.getBoundingClientRect();
+  const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
+  const pointer = { pointerId: 1, pointerType: "mouse", bubbles: true, cancelable: true };
+  const moves = {
+    drag: (n) => {
+      const turn = (2 * Math.PI * (n + 1)) / 30;
+      const to = { clientX: x + 24 * Math.sin(turn), clientY: y + 24 * Math.sin(2 * turn) };
+      canvas.dispatchEvent(new PointerEvent("pointermove", { ...pointer, ...to, buttons: 1 }));
+    },
+    wheel: (n) => {
+      const delta = { clientX: x, clientY: y, deltaY: n % 30 < 15 ? -60 : 60 };
+      canvas.dispatchEvent(new WheelEvent("wheel", { ...pointer, ...delta }));
+    },
+  };
+  let drawn = 0;
+  const observer = new MutationObserver((seen) => { drawn += seen.length; });
+  observer.observe(canvas, { attributeFilter: ["data-drawn"] });
+  const starts = [];
+  for (let n = 0; n < frames + 2; n += 1) {
+    starts.push(await new Promise((begin) => requestAnimationFrame(begin)));
+    if (n < frames) moves[how](n);
+  }
+  observer.disconnect();
+  return [starts.slice(1), drawn];
+}"""
+"""Moves the map once per frame; returns when frames began, in ms, and how many were drawn."""
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """What the server is asked with.
+class Visitor:
+    """A client of the server, safe to use from several threads.
 
     Attributes:
+        client: HTTP client of the server's address.
         bases: bytes of indexed pictures.
-        ids: of all indexed pictures, sorted: hashes of their paths, so in no order of theirs.
-        limit: most requests of a kind per round, for a quick look; None for as many as there are.
-        full: whether targets are judged.
+        ids: ids of all indexed pictures, sorted: a random order of paths.
     """
 
-    bases: list[bytes]
-    ids: list[str]
-    limit: int | None
-    full: bool
+    client: httpx.Client
+    bases: Sequence[bytes]
+    ids: Sequence[str]
 
-    def new(self, series: int) -> Iterator[bytes]:
-        """Yield pictures that are not indexed, without end.
+    def picture(self, series: int, number: int) -> bytes:
+        """Return a new picture, another one for each series and number."""
+        return inputs.similar_picture(self.bases[number % len(self.bases)], series, number)
 
-        Those of a series are the same each time; none is in two series.
-        """
-        for number, base in enumerate(itertools.cycle(self.bases)):
-            yield like(base, series, number)
+    def upload(self, picture: bytes) -> bytes:
+        """Search by the bytes of a JPEG."""
+        kind = {"Content-Type": "image/jpeg"}
+        answer = self.client.post("api/search", content=picture, headers=kind)
+        return answer.raise_for_status().content
 
-    def target(self, value: float, bound: float, unit: str) -> Target | None:
-        """Return a figure's target, where it is judged."""
-        return Target(value, bound, unit) if self.full else None
+    def get(self, path: str, number: int) -> bytes:
+        """Return the answer for an indexed image, whose id replaces ``ID`` in the path."""
+        image = self.ids[number % len(self.ids)]
+        return self.client.get(path.replace("ID", image)).raise_for_status().content
+
+    def mixed(self, number: int) -> bytes:
+        """Make one of three kinds of requests in turn."""
+        kind, number = number % 3, number // 3
+        if kind == 0:
+            return self.upload(self.picture(3, number))
+        return self.get(SIMILAR if kind == 1 else "api/images/ID", number)
 
 
-def measure(settings: Settings, scratch: Path) -> list[Row]:
-    """Measure answers, many clients, frames of the map, and on a server of its own, memory."""
-    working = copied(working_folder(settings), scratch / "working", features=True)
-    paths = sorted(in_child(stored_paths, working), key=point_id)
-    pictures = ImageReader(Working(working).datasets)
-    material = Material(
-        bases=[pictures.read(path) for path in paths[:BASES]],
-        ids=[point_id(path) for path in paths],
-        limit=settings.images,
-        full=min(len(paths), settings.images or len(paths)) >= FULL_SIZE,
+def measure(settings: common.Settings, scratch: Path) -> list[common.Row]:
+    """Measure answers, many clients and frames of the map; memory on a server of its own."""
+    working = inputs.copied(
+        inputs.working_folder(settings), scratch / "working", "model", "qdrant", "features"
     )
-    with serving(working) as server:
-        with Visitor(server.url) as visitor:
-            settle(visitor, next(material.new(0)))
-            rows = one_by_one(visitor, material, settings.runs)
-        rows += at_once(server, material, settings.runs)
-        rows += map_frames(server, material, settings.runs)
-    with serving(working) as server:
-        return rows + memory(server, material)
+    data = inputs.dataset(settings)
+    ids = sorted(point_id(record.path) for record in data.records)
+    bases = [data.source.read(one) for one in data.records[:: -(-len(ids) // BASES)]]
+    with serving(working) as (client, _):
+        visitor = Visitor(client, bases, ids)
+        wait_until_ready(visitor)
+        rows = one_by_one(settings, visitor) + many_clients(settings, visitor)
+        rows += map_frames(settings, visitor)
+    with serving(working) as (client, process):
+        return rows + memory(settings, Visitor(client, bases, ids), process)
 
 
-def one_by_one(visitor: Visitor, material: Material, runs: int) -> list[Row]:
-    """Time every answer that one client gets."""
-    asked = min(ASKED, material.limit or ASKED)
-    requests = {
-        NEW: (partial(visitor.upload, picture) for picture in material.new(1)),
-        KNOWN: (partial(visitor.similar, image) for image in itertools.cycle(material.ids)),
-    }
-
-    def ask(name: str) -> list[float]:
-        return [timed(request) for request in islice(requests[name], asked)]
-
-    taken = rounds("one client", {name: partial(ask, name) for name in requests}, runs)
-    group = f"one answer after the other, {len(material.ids):,} points"
-    rows = {name: milliseconds(group, name, one) for name, one in taken.items()}
-    target = material.target(rows[NEW].median, LATENCY, "ms")
-    return [replace(rows[NEW], target=target), rows[KNOWN]]
-
-
-def at_once(server: Server, material: Material, runs: int) -> list[Row]:
-    """Time many clients who upload at once, and compare their answers with those of one alone."""
-    many = CLIENTS * min(EACH, -(-(material.limit or CLIENTS * EACH) // CLIENTS))
-    pictures = {name: material.new(2) for name in (CROWD, ALONE)}
-    found: dict[str, list[bytes]] = {name: [] for name in pictures}
-    with ExitStack() as stack:
-        visitors = [stack.enter_context(Visitor(server.url)) for _ in range(CLIENTS)]
-        asking = {CROWD: visitors, ALONE: visitors[:1]}
-
-        def ask(name: str) -> float:
-            requests = [uploading(picture) for picture in islice(pictures[name], many)]
-            started = time.perf_counter()
-            answers = all_at_once(asking[name], requests)
-            seconds = time.perf_counter() - started
-            found[name] += answers
-            return seconds
-
-        taken = interleaved(CROWD, {name: partial(ask, name) for name in asking}, runs)
-    check(found[CROWD], found[ALONE])
-    group = f"{many} uploads, {len(material.ids):,} points"
-    rows = compared(group, taken, rate_of=("requests", many))
-    rows[CROWD] = replace(rows[CROWD], note=f"all {len(found[CROWD]):,} answers as alone")
-    return list(rows.values())
-
-
-def check(crowd: Sequence[bytes], alone: Sequence[bytes]) -> None:
-    """Compare the answers to the same uploads, and look into them.
+@contextmanager
+def serving(working: Path) -> Iterator[tuple[httpx.Client, int]]:
+    """Serve a working folder on a free port; yield a client and the server's process id.
 
     Raises:
-        BenchError: one differs, has no hits, or is that of an indexed file.
+        BenchError: the server does not start.
     """
-    different = sum(one != other for one, other in zip(crowd, alone, strict=True))
-    if different:
-        raise BenchError(
-            f"{different:,} of {len(alone):,} uploads got another answer from {CLIENTS} clients at "
-            "once than alone"
-        )
-    for answer in alone:
-        hits = orjson.loads(answer)["hits"]
-        if not hits or any(hit["identical"] for hit in hits):
-            raise BenchError("an upload found nothing, or was an indexed file: nothing to measure")
+    line = [sys.executable, *common.GEOSIM, "serve", "--port", "0", "--working", str(working)]
+    with subprocess.Popen(line, cwd=common.ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            first = process.stdout.readline() if process.stdout else ""
+            if not (url := re.match(r"http://\S+", first)):
+                raise common.BenchError("`geosim serve` did not start")
+            with httpx.Client(base_url=url[0], timeout=TIMEOUT, trust_env=False) as client:
+                yield client, process.pid
+        finally:
+            process.terminate()
 
 
-def map_frames(server: Server, material: Material, runs: int) -> list[Row]:
-    """Time the frames of the map while it is moved, where there is a browser."""
-    points = len(material.ids)
-    group = f"a frame of the map, {points:,} points"
-    lacking = missing("playwright") + ([] if frames.chromium() else ["chromium"])
-    if lacking:
-        return [skipped(group, name, "ms", lacking) for name in MOVEMENTS]
-    with Visitor(server.url) as visitor:
-        visitor.map()
-    with Worker[Any](frames.build, server.url, points) as worker:
-        turns = {name: partial(worker, how) for name, how in MOVEMENTS.items()}
-        taken = rounds("frames", turns, runs)
-        browser = f"Chromium {worker(frames.VERSION)}"
-    rows = [milliseconds(group, name, one, browser) for name, one in taken.items()]
-    return [replace(row, target=material.target(row.median, FRAME, "ms")) for row in rows]
+def wait_until_ready(visitor: Visitor) -> None:
+    """Wait for the map, and for the score distribution that explanations depend on.
+
+    Raises:
+        BenchError: they take more than ten minutes.
+    """
+    for _ in range(600):
+        explanation = orjson.loads(visitor.upload(visitor.picture(0, 0)))["explanation"]
+        drawn = visitor.client.get("api/map").status_code == httpx.codes.OK
+        if drawn and explanation["usual"] is not None:
+            return
+        time.sleep(1)
+    raise common.BenchError("the server did not prepare its map and explanations")
 
 
-def memory(server: Server, material: Material) -> list[Row]:
-    """Measure the server's memory before and after many requests by many clients."""
-    many = min(REQUESTS, 10 * (material.limit or REQUESTS))
-    group = f"memory of the server, {len(material.ids):,} points"
-    requests = mixed(material)
-    with ExitStack() as stack:
-        visitors = [stack.enter_context(Visitor(server.url)) for _ in range(CLIENTS)]
-        ask_all(visitors, islice(requests, many // 10), many // 10)
-        before = resident_bytes(server.process)
-        ask_all(visitors, islice(requests, many), many)
-        after = resident_bytes(server.process)
-    names = f"after a warm-up of {many // 10:,} requests", f"{many:,} requests later"
-    if before is None or after is None:
-        note = "skipped: it is read from /proc, which this system has not"
-        return [Row(group, name, "MB", note=note) for name in names]
-    target = material.target((after - before) / 1e6, GROWTH, "MB")
-    note = f"grew by {(after - before) / 1e6:.1f} MB"
+def one_by_one(settings: common.Settings, visitor: Visitor) -> list[common.Row]:
+    """Measure the median latency of one client."""
+    count, numbers = settings.limit(REQUESTS), itertools.count()
+
+    def latency(kind: str) -> float:
+        seconds = []
+        for number in itertools.islice(numbers, count):
+            if kind == "upload":
+                seconds.append(common.timed(visitor.upload, visitor.picture(1, number)))
+            else:
+                seconds.append(common.timed(visitor.get, SIMILAR, number))
+        return median(seconds)
+
+    turns = {
+        "upload of a new picture": partial(latency, "upload"),
+        "indexed picture": partial(latency, "similar"),
+    }
+    taken = common.interleaved("one client", turns, settings.runs)
+    return common.milliseconds(f"one answer after the other, {len(visitor.ids):,} points", taken)
+
+
+def many_clients(settings: common.Settings, visitor: Visitor) -> list[common.Row]:
+    """Measure uploads of many clients at once against the same uploads of one client.
+
+    Raises:
+        BenchError: their answers differ.
+    """
+    count = settings.limit(UPLOADS)
+    answers: dict[int, list[bytes]] = {CLIENTS: [], 1: []}
+
+    def upload(clients: int) -> float:
+        first = len(answers[clients])
+        pictures = [visitor.picture(2, number) for number in range(first, first + count)]
+        with ThreadPoolExecutor(clients) as pool:
+            started = time.perf_counter()
+            answers[clients] += pool.map(visitor.upload, pictures)
+            return time.perf_counter() - started
+
+    turns = {
+        f"{CLIENTS} clients at once": partial(upload, CLIENTS),
+        "one client": partial(upload, 1),
+    }
+    taken = common.interleaved("many clients", turns, settings.runs)
+    if answers[CLIENTS] != answers[1]:
+        raise common.BenchError("answers to many clients at once differ from those to one")
+    title = f"{count} uploads, {len(visitor.ids):,} points"
+    return common.compared(title, taken, ("requests", count))
+
+
+def map_frames(settings: common.Settings, visitor: Visitor) -> list[common.Row]:
+    """Measure frames of the map while it is moved; needs playwright and Chromium.
+
+    Raises:
+        BenchError: a frame was not drawn.
+    """
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    if executable is None or find_spec("playwright") is None:
+        click.echo("playwright or Chromium is missing; frames of the map are skipped", err=True)
+        return []
+    from playwright.sync_api import sync_playwright
+
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"]) as browser,
+    ):
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(TIMEOUT * 1000)
+        page.goto(f"{visitor.client.base_url}map")
+        page.locator(f'#map[data-drawn="{len(visitor.ids)}"]').wait_for()
+
+        def move(how: str) -> float:
+            page.locator("#zoom-all").click()
+            page.locator("#map").hover()
+            if how == "drag":
+                page.mouse.down()
+            starts, drawn = page.evaluate(MOVE, [how, FRAMES])
+            page.mouse.up()
+            if drawn < FRAMES:
+                raise common.BenchError(f"the map was drawn in {drawn} of {FRAMES} frames")
+            return float(np.median(np.diff(starts))) / 1000
+
+        turns = {"dragged": partial(move, "drag"), "zoomed by the wheel": partial(move, "wheel")}
+        taken = common.interleaved("frames", turns, settings.runs)
+    return common.milliseconds(f"a frame of the map, {len(visitor.ids):,} points", taken)
+
+
+def memory(settings: common.Settings, visitor: Visitor, process: int) -> list[common.Row]:
+    """Measure the server's memory, on Linux, before and after many requests by many clients."""
+    count = settings.limit(MEMORY_REQUESTS)
+    statm, warm_up = Path("/proc", str(process), "statm"), count // 10
+
+    def resident_after(numbers: range) -> float:
+        list(pool.map(visitor.mixed, numbers))
+        return int(statm.read_text(encoding="ascii").split()[1]) * resource.getpagesize() / 1e6
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        before = resident_after(range(warm_up))
+        after = resident_after(range(warm_up, warm_up + count))
+    group = f"memory of the server, {len(visitor.ids):,} points"
     return [
-        Row(group, names[0], "MB", (before / 1e6,)),
-        Row(group, names[1], "MB", (after / 1e6,), target=target, note=note),
+        common.Row(group, f"after a warm-up of {warm_up:,} requests", "MB", [before]),
+        common.Row(group, f"{count:,} requests later", "MB", [after]),
     ]
-
-
-def mixed(material: Material) -> Iterator[Request]:
-    """Yield uploads, searches by an indexed image and pictures in turn, without end."""
-    for picture, image in zip(material.new(3), itertools.cycle(material.ids)):
-        yield uploading(picture)
-        yield partial(Visitor.similar, image=image)
-        yield partial(Visitor.image, image=image)
-
-
-def uploading(picture: bytes) -> Request:
-    """Return the request that uploads a picture."""
-    return partial(Visitor.upload, picture=picture)
-
-
-def ask_all(visitors: Sequence[Visitor], requests: Iterator[Request], total: int) -> None:
-    """Deal requests to visitors, block by block."""
-    with progress_bar("memory", total, unit="request") as bar:
-        while block := list(islice(requests, BLOCK)):
-            all_at_once(visitors, block)
-            bar.update(len(block))
-
-
-def milliseconds(group: str, name: str, taken: Sequence[Sequence[float]], note: str = "") -> Row:
-    """Return the row of the medians of rounds, given in seconds; the slowest of all is noted."""
-    slowest = f"slowest of {sum(map(len, taken)):,}: {max(map(max, taken)) * 1000:.0f} ms"
-    values = tuple(median(one) * 1000 for one in taken)
-    return Row(group, name, "ms", values, note=f"{slowest}; {note}" if note else slowest)

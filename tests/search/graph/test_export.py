@@ -2,12 +2,11 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
 from qdrant_client import QdrantClient
 
 from geosim.ingest.schema import CollectionInfo, ModelRef, Payload
@@ -16,7 +15,6 @@ from geosim.ingest.store.protocol import VectorStore
 from geosim.ingest.store.server import ServerStore
 from geosim.search.graph.export import export
 from geosim.trainer.errors import QueryError, StoreError
-from geosim.trainer.working import Working
 
 IMAGES = 5000  # more than one batch of a scan, more than one block of the graph
 
@@ -67,45 +65,6 @@ def test_the_index_equals_a_brute_force_ranking_of_the_embeddings(
             assert index[paths[own]] == expected
             same += sum(path.split("/")[1] == paths[own].split("/")[1] for path, _ in expected)
     assert report.same_class == pytest.approx(same / (IMAGES * 10))
-    assert report.recall is None
-
-
-def test_an_approximate_graph_comes_with_its_recall(tmp_path: Path) -> None:
-    count, generator = 10_500, np.random.default_rng(5)
-    centres = np.maximum(generator.normal(size=(300, 32)), 0)
-    vectors = centres[np.arange(count) % 300] + generator.normal(size=(count, 32)) * 0.3
-    payloads = [Payload(f"r/c/{i:05d}.jpg", "c", f"{i:064x}", 1, 1, "r") for i in range(count)]
-    index_file, embeddings_file = tmp_path / "index.json", tmp_path / "embeddings.json"
-    with EdgeStore(tmp_path / "qdrant", "geosim") as store:
-        store.create(ModelRef("a" * 64, "colour-grid"))
-        store.upsert(payloads, vectors.astype(np.float32))
-        report = export(store, index_file, embeddings_file, k=5, approximate=True)
-    index, embeddings = json.loads(index_file.read_text()), json.loads(embeddings_file.read_text())
-    assert list(index) == list(embeddings) == [payload.path for payload in payloads]
-    assert all(len(pairs) == 5 for pairs in index.values())
-
-    matrix = np.array(list(embeddings.values()), np.float32).astype(np.float64)
-    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    sample = np.random.default_rng(0).choice(count, 1000, replace=False)
-    cosines = np.round(matrix[sample] @ matrix.T, 6)
-    cosines[np.arange(1000), sample] = -2
-    fifth = np.sort(cosines, axis=1)[:, -5]
-    scores = np.array([[score for _, score in pairs] for pairs in index.values()])[sample]
-    assert report.recall == (scores >= fifth[:, None]).mean()
-    assert 0.97 < report.recall < 1
-
-
-def test_the_command_tells_the_recall_of_an_approximate_graph(
-    indexed: Working, geosim: Callable[..., Result]
-) -> None:
-    exact = geosim("export", "--working", indexed.root)
-    index = indexed.index.read_bytes()
-    approximate = geosim("export", "--approximate", "--working", indexed.root)
-    assert exact.exit_code == approximate.exit_code == 0
-    assert "recall" not in exact.stderr
-    assert "10 neighbours each, recall@10 1.0000, " in approximate.stderr
-    assert indexed.index.read_bytes() == index, "so few are compared all with all"
-    assert "geosim export --approximate" in geosim("export", "--help").stdout
 
 
 @pytest.mark.parametrize("off", [-1500, 7])
@@ -172,10 +131,10 @@ import geosim.search.graph.export
 from geosim.ingest.store.edge import EdgeStore
 
 graph = geosim.search.graph.export.neighbour_graph
-def deadly(vectors, k, *, progress):
+def killing(vectors, k, *, progress):
     yield next(graph(vectors, k, progress=progress))
     os.kill(os.getpid(), signal.SIGKILL)
-geosim.search.graph.export.neighbour_graph = deadly
+geosim.search.graph.export.neighbour_graph = killing
 folder = Path(sys.argv[1])
 with EdgeStore(folder / "qdrant", "geosim") as store:
     geosim.search.graph.export.export(store, folder / "index.json", folder / "embeddings.json")

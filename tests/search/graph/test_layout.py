@@ -167,7 +167,7 @@ def test_what_looks_alike_is_close_together() -> None:
 def test_of_a_large_collection_a_sample_is_drawn_and_the_others_put_among_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(geosim.search.graph.layout, "MOST", 90)
+    monkeypatch.setattr(geosim.search.graph.layout, "TSNE_UP_TO", 90)
     positions = draw(clusters(6, 30))
     assert positions.shape == (180, 2)
     assert own_cluster(positions, np.repeat(np.arange(6), 30)) == 1

@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
 
-from geosim.search.graph.cells import PART, Lists
-from geosim.search.graph.neighbours import BLOCK, LISTED_FROM, WORTHWHILE, nearest, neighbour_graph
+from geosim.search.graph.cells import BATCH_SIZE, Cells
+from geosim.search.graph.neighbours import (
+    BLOCK_SIZE,
+    CELLS_FROM,
+    MAX_PAIR_FRACTION,
+    nearest,
+    neighbour_graph,
+)
 from geosim.search.graph.ranking import Gallery
 
 
@@ -20,7 +26,7 @@ def whole(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 def brute(
     vectors: np.ndarray, k: int, queries: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Every pair in float64; ties at 6 decimals by row number; the row itself left out."""
+    """Every pair in float64; ties at 6 decimals by row number; the row itself excluded."""
     wide = vectors.astype(np.float64)
     wide /= np.linalg.norm(wide, axis=1, keepdims=True)
     rows, scores = [], []
@@ -73,8 +79,8 @@ def close_to(vector: np.ndarray, count: int, spread: float) -> np.ndarray:
 
 @pytest.mark.parametrize("spread", [0.0, 1e-4, 1e-3, 3e-3])
 @pytest.mark.parametrize("where", ["all", "end", "spread"])
-def test_a_crowd_of_equal_scores_is_ordered_by_row(spread: float, where: str) -> None:
-    """A crowd that no margin holds: its scores are equal, or differ in the last decimal or two."""
+def test_many_equal_scores_are_ordered_by_row(spread: float, where: str) -> None:
+    """More near-ties than extra candidates: scores are equal or differ in the last two decimals."""
     generator = np.random.default_rng(6)
     vectors = unit(generator.random((3000, 32)))
     crowd = {
@@ -91,18 +97,19 @@ def test_a_crowd_of_equal_scores_is_ordered_by_row(spread: float, where: str) ->
 
 
 def test_blocks_meet_without_a_gap() -> None:
-    count = 2 * BLOCK + 5
+    size = BLOCK_SIZE
+    count = 2 * size + 5
     vectors = unit(np.random.default_rng(7).random((count, 32)))
-    vectors[BLOCK - 40 : BLOCK + 40] = vectors[0]
+    vectors[size - 40 : size + 40] = vectors[0]
     rows, scores = whole(vectors, 10)
-    queries = np.array([0, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1, 2 * BLOCK, count - 1])
+    queries = np.array([0, size - 1, size, size + 1, 2 * size - 1, 2 * size, count - 1])
     expected_rows, expected_scores = brute(vectors, 10, queries)
     np.testing.assert_array_equal(rows[queries], expected_rows)
     np.testing.assert_array_equal(scores[queries], expected_scores)
 
 
 def test_an_abandoned_graph_stops() -> None:
-    blocks = neighbour_graph(unit(np.random.default_rng(8).random((3 * BLOCK, 32))), 1)
+    blocks = neighbour_graph(unit(np.random.default_rng(8).random((3 * BLOCK_SIZE, 32))), 1)
     assert next(blocks).start == 0
     blocks.close()
     assert list(blocks) == []
@@ -121,7 +128,7 @@ def test_nearest_in_a_gallery_orders_ties_by_row() -> None:
 
 
 def clustered(count: int, spread: float) -> np.ndarray:
-    """Unit vectors around 40 centres, a quarter of them opposite to others, and 30 stragglers."""
+    """Unit vectors around 40 centres, a quarter of them opposite to others, and 30 outliers."""
     generator = np.random.default_rng(10)
     centres = unit(generator.normal(size=(40, 32)))
     centres[30:] = -centres[:10]
@@ -133,48 +140,50 @@ def clustered(count: int, spread: float) -> np.ndarray:
 
 @pytest.mark.parametrize("k", [1, 10, 150])
 @pytest.mark.parametrize("spread", [0.02, 0.3])
-def test_clusters_are_searched_list_by_list_and_exactly(k: int, spread: float) -> None:
-    vectors = clustered(LISTED_FROM + 500, spread)
+def test_clusters_are_searched_cell_by_cell_and_exactly(k: int, spread: float) -> None:
+    vectors = clustered(CELLS_FROM + 500, spread)
     gallery = Gallery.of(vectors)
-    assert Lists.of(gallery, k).share(gallery, k) < WORTHWHILE, "most pairs are passed over"
+    assert Cells.of(gallery, k).pair_fraction(gallery, k) < MAX_PAIR_FRACTION, (
+        "most pairs are skipped"
+    )
     rows, scores = whole(vectors, k)
-    stragglers = np.argsort(scores[:, 0])[:20]
-    queries = np.concatenate([stragglers, np.arange(0, len(vectors), 97)])
+    outliers = np.argsort(scores[:, 0])[:20]
+    queries = np.concatenate([outliers, np.arange(0, len(vectors), 97)])
     expected_rows, expected_scores = brute(vectors, k, queries)
     np.testing.assert_array_equal(rows[queries], expected_rows)
     np.testing.assert_array_equal(scores[queries], expected_scores)
 
 
 @pytest.mark.parametrize("spread", [0.0, 1e-4, 3e-3])
-def test_a_crowd_among_clusters_is_ordered_by_row(spread: float) -> None:
-    vectors = clustered(LISTED_FROM, 0.1)
-    crowd = np.sort(np.random.default_rng(11).choice(LISTED_FROM, 1500, replace=False))
+def test_many_equal_scores_among_clusters_are_ordered_by_row(spread: float) -> None:
+    vectors = clustered(CELLS_FROM, 0.1)
+    crowd = np.sort(np.random.default_rng(11).choice(CELLS_FROM, 1500, replace=False))
     vectors[crowd] = close_to(vectors[0], len(crowd), spread)
     rows, scores = whole(vectors, 10)
-    queries = np.concatenate([crowd[::50], np.arange(5, LISTED_FROM, 331)])
+    queries = np.concatenate([crowd[::50], np.arange(5, CELLS_FROM, 331)])
     expected_rows, expected_scores = brute(vectors, 10, queries)
     np.testing.assert_array_equal(rows[queries], expected_rows)
     np.testing.assert_array_equal(scores[queries], expected_scores)
 
 
 @pytest.mark.parametrize("kind", ["without clusters", "all equal", "two points"])
-def test_vectors_that_lists_do_not_divide(kind: str) -> None:
+def test_vectors_that_cells_do_not_separate(kind: str) -> None:
     generator = np.random.default_rng(12)
     vectors = {
-        "without clusters": unit(generator.normal(size=(LISTED_FROM, 32))),
-        "all equal": np.repeat(unit(generator.normal(size=(1, 32))), LISTED_FROM, axis=0),
-        "two points": unit(generator.normal(size=(2, 32)))[np.arange(LISTED_FROM) % 2],
+        "without clusters": unit(generator.normal(size=(CELLS_FROM, 32))),
+        "all equal": np.repeat(unit(generator.normal(size=(1, 32))), CELLS_FROM, axis=0),
+        "two points": unit(generator.normal(size=(2, 32)))[np.arange(CELLS_FROM) % 2],
     }[kind]
-    parts = Lists.of(Gallery.of(vectors), 10).parts()
-    assert max(len(own) for _, own in parts) <= PART, "memory is bounded, however large a list"
+    batches = Cells.of(Gallery.of(vectors), 10).batches()
+    assert max(len(own) for _, own in batches) <= BATCH_SIZE, "memory is bounded"
     rows, scores = whole(vectors, 10)
-    queries = np.arange(0, LISTED_FROM, 499)
+    queries = np.arange(0, CELLS_FROM, 499)
     expected_rows, expected_scores = brute(vectors, 10, queries)
     np.testing.assert_array_equal(rows[queries], expected_rows)
     np.testing.assert_array_equal(scores[queries], expected_scores)
 
 
-@pytest.mark.parametrize("count", [500, LISTED_FROM])
+@pytest.mark.parametrize("count", [500, CELLS_FROM])
 def test_progress_counts_every_vector_once(count: int) -> None:
     done: list[int] = []
     list(neighbour_graph(clustered(count, 0.1), 3, progress=done.append))
