@@ -98,11 +98,11 @@ class Api:
 
     async def search_again(self, parameters: Annotated[ByEmbedding, Query()]) -> Answer:
         """Search by the embedding of a picture that was uploaded before."""
-        return await run_sync(self._service.by_embedding, parameters)
+        return await run_sync(self._service.by_image, parameters, parameters.options())
 
     async def similar(self, id_: PointId, parameters: QueryParameters) -> Answer:
         """Search by an indexed image, which is not among the hits."""
-        return await run_sync(self._service.by_point, str(id_), parameters.options())
+        return await run_sync(self._service.by_image, id_, parameters.options())
 
     async def recommend(self, examples: Examples) -> Answer:
         """Search by several images: similar to the positive ones, unlike the negative ones.
@@ -114,7 +114,7 @@ class Api:
 
     async def image(self, request: Request, id_: PointId, side: Side = 256) -> Response:
         """Return the picture of an indexed image as JPEG, reduced to a size but never enlarged."""
-        (point,) = await run_sync(self._service.points, [str(id_)])
+        (point,) = await run_sync(self._service.points, [id_])
         headers = _cache_headers(Thumbnails.key(point.payload, side))
         if _is_cached(request, headers):
             return Response(status_code=304, headers=headers)

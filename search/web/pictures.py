@@ -9,12 +9,12 @@ import io
 import threading
 from collections import OrderedDict
 
+from fastapi import HTTPException
 from PIL import Image
 
 from geosim.ingest.catalog import ImageReader
 from geosim.ingest.schema import Payload
 from geosim.trainer.data.images import FORMATS, open_rgb
-from geosim.trainer.errors import ImageError
 from geosim.trainer.working import Working
 
 MAX_PIXELS = 64_000_000
@@ -32,32 +32,25 @@ FULL_COLOUR_SIDE = 96
 enlarged."""
 
 
-class TooManyPixelsError(ImageError):
-    """An upload has more than `MAX_PIXELS`."""
-
-
 def check_pixels(data: bytes) -> None:
     """Check the size in a picture's header, before anything is decoded.
 
     Raises:
-        TooManyPixelsError: there are more than `MAX_PIXELS`.
+        HTTPException: 413, there are more than `MAX_PIXELS`.
     """
+    received = "the picture"
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-    except (
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ):  # Pillow's own limits are higher
-        raise TooManyPixelsError(_too_many("the picture")) from None
+            if image.width * image.height <= MAX_PIXELS:
+                return
+            received = f"{image.width:,} x {image.height:,} pixels"
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        pass  # Pillow's own limits are higher
     except Exception:  # decoding reports what is wrong with it
         return
-    if width * height > MAX_PIXELS:
-        raise TooManyPixelsError(_too_many(f"{width:,} x {height:,} pixels"))
-
-
-def _too_many(received: str) -> str:
-    return f"{received}: at most {MAX_PIXELS:,} pixels are taken; make it smaller"
+    raise HTTPException(
+        413, f"{received}: at most {MAX_PIXELS:,} pixels are taken; make it smaller"
+    )
 
 
 class Thumbnails:
@@ -90,26 +83,19 @@ class Thumbnails:
             data = self._pictures.read(payload.path)
         small = _thumbnail(data, side)
         with self._lock:
-            self._add(key, small)
+            self._free_bytes -= len(small) - len(self._cache.pop(key, b""))
+            self._cache[key] = small
+            while self._free_bytes < 0:
+                self._free_bytes += len(self._cache.popitem(last=False)[1])
         return small
-
-    def _add(self, key: str, small: bytes) -> None:
-        if key in self._cache:
-            return
-        self._cache[key] = small
-        self._free_bytes -= len(small)
-        while self._free_bytes < 0:
-            _, dropped = self._cache.popitem(last=False)
-            self._free_bytes += len(dropped)
 
 
 def _thumbnail(data: bytes, side: int) -> bytes:
     image = open_rgb(data, hint=side)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     image.info.clear()  # Pillow would copy the file's comment
+    full_colour = max(image.size) <= FULL_COLOUR_SIDE
+    options = {"quality": 95, "subsampling": 0} if full_colour else {"quality": QUALITY}
     buffer = io.BytesIO()
-    if max(image.size) <= FULL_COLOUR_SIDE:
-        image.save(buffer, "JPEG", quality=95, subsampling=0)
-    else:
-        image.save(buffer, "JPEG", quality=QUALITY)
+    image.save(buffer, "JPEG", **options)
     return buffer.getvalue()

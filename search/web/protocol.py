@@ -13,8 +13,7 @@ import socket
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from geosim.search.web.errors import error_response
-from geosim.search.web.headers import SECURITY_HEADERS
+from geosim.search.web.responses import SECURITY_HEADERS, error_response
 
 MAX_CONNECTIONS = 256
 """Open connections; a browser holds up to six."""
