@@ -5,13 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
+from typing import Annotated
 
-from fastapi import Request, Response
+from fastapi import Body, Request, Response
 from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
-
-from geosim.search.web.models import Login
 
 COOKIE = "geosim-session"
 
@@ -36,7 +35,6 @@ class Access:
     Attributes:
         loopback: whether only this machine can connect.
         needs_key: whether there is a key.
-        session: value of the session cookie; a new one after every start.
     """
 
     def __init__(self, host: str, key: str | None = None) -> None:
@@ -57,7 +55,7 @@ class Access:
                 f"{host} lets other machines connect, and there is no key to keep them out; set "
                 "GEOSIM_SERVE_API_KEY or --api-key, or listen on 127.0.0.1"
             )
-        self.session = secrets.token_urlsafe(32)
+        self._session = secrets.token_urlsafe(32)  # value of the cookie, new after every start
         self._key = _utf8(key or secrets.token_urlsafe(32))  # without a key, no text is one
 
     def protect(self, app: ASGIApp) -> ASGIApp:
@@ -74,39 +72,36 @@ class Access:
 
         return handle
 
-    def login(self, form: Login, response: Response) -> None:
+    def login(self, key: Annotated[str, Body(embed=True)], response: Response) -> None:
         """Exchange the key for a session cookie."""
-        if not secrets.compare_digest(_utf8(form.key), self._key):
+        if not secrets.compare_digest(_utf8(key), self._key):
             raise HTTPException(401, "this is not the key")
-        response.set_cookie(COOKIE, self.session, httponly=True, samesite="strict")
+        response.set_cookie(COOKIE, self._session, httponly=True, samesite="strict")
 
     async def _check(self, request: Request) -> None:
         if not self.needs_key:
             _check_host(request)
         if request.method == "POST":
             _check_origin(request)
-        if request.scope["path"].startswith("/api/") and not await self._has_key(request):
+        is_open = not self.needs_key or not request.scope["path"].startswith("/api/")
+        if not is_open and not await self._has_key(request):
             text = "log in, or send the key as a bearer token"
             raise HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
 
     async def _has_key(self, request: Request) -> bool:
-        """Return whether a request has the key or the session cookie, or needs neither."""
-        if not self.needs_key:
-            return True
+        """Return whether a request has the key or the session cookie."""
         bearer = await BEARER(request)
         # Servers decode headers as Latin-1; clients send UTF-8.
         key = b"" if bearer is None else bearer.credentials.encode("latin-1")
-        session = _utf8(await SESSION(request) or "")
-        return secrets.compare_digest(key, self._key) or secrets.compare_digest(
-            session, _utf8(self.session)
-        )
+        if secrets.compare_digest(key, self._key):
+            return True
+        return secrets.compare_digest(_utf8(await SESSION(request) or ""), _utf8(self._session))
 
 
 def _check_host(request: Request) -> None:
     """Refuse host names that another site may have bound to this machine (DNS rebinding).
 
-    A server with a key needs no such check: other sites' pages have neither the key nor a cookie
-    for their own host name, and a proxy may pass any name.
+    Needless with a key: other sites' pages have neither it nor a cookie for their host name.
     """
     host = re.fullmatch(r"(\[[^\]]+\]|[^:]+)(:\d{1,5})?", request.headers.get("host", ""))
     if host is None or not is_loopback(host[1]):
@@ -114,14 +109,10 @@ def _check_host(request: Request) -> None:
 
 
 def _check_origin(request: Request) -> None:
-    """Refuse requests from other sites' pages (CSRF).
-
-    ``Sec-Fetch-Site`` comes first, because a proxy may change the host. Pages cannot set either
-    header; programs other than browsers send neither.
-    """
+    """Refuse requests from other sites' pages (CSRF). Other programs send neither header."""
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     same_site = site in ("same-origin", "none")
-    if site is None:
+    if site is None:  # otherwise it is preferred, because a proxy may change the host
         host = request.headers.get("host", "").lower()
         same_site = origin is None or origin.partition("://")[2] == host
     if not same_site:

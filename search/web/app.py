@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-import anyio
 from fastapi import FastAPI, Request, Response, Security
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -18,9 +18,10 @@ from starlette.types import ASGIApp
 
 from geosim.ingest.store.protocol import VectorStore
 from geosim.search.web.access import BEARER, SESSION, Access
-from geosim.search.web.api import UPLOAD_BYTES, UPLOAD_PATH, Api
+from geosim.search.web.api import UPLOAD_PATH, Api
 from geosim.search.web.limits import BodyLimit, limit_requests
 from geosim.search.web.models import Failure
+from geosim.search.web.pictures import UPLOAD_BYTES
 from geosim.search.web.responses import HANDLERS, with_security_headers
 from geosim.trainer.working import Working
 
@@ -38,11 +39,7 @@ def make_app(
 ) -> ASGIApp:
     """Return the page and its API over a collection; the model is loaded here.
 
-    Args:
-        store: an open store; the caller closes it after the server has ended.
-        working: the working folder.
-        access: rules of access.
-        body_seconds: time for an upload.
+    The caller closes the store after the server has ended. An upload may take ``body_seconds``.
 
     Raises:
         StoreError: there is no collection, or it is empty.
@@ -52,10 +49,9 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with anyio.create_task_group() as background:
-            background.start_soon(api.measure_novelty)
-            yield
-            background.cancel_scope.cancel()
+        task = asyncio.create_task(api.measure_novelty())
+        yield
+        task.cancel()
 
     app = FastAPI(
         title="geosim",

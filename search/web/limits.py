@@ -1,7 +1,4 @@
-"""Limits on requests: how many run at once, and the size and time of their bodies.
-
-Limits on connections and request heads are in `search/web/protocol.py`.
-"""
+"""Limits on requests: how many run at once, and the size and time of their bodies."""
 
 from __future__ import annotations
 

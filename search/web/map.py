@@ -1,7 +1,4 @@
-"""The map of the collection for the web page: computed once, by one thread, as JSON.
-
-How images are laid out is `search/graph/layout.py`.
-"""
+"""The map of the collection for the web page: computed once, by one thread, as JSON."""
 
 from __future__ import annotations
 
@@ -50,12 +47,6 @@ class MapCache:
         result = layout(self._store, self._working)
         index = {name: number for number, name in enumerate(sorted(set(result.labels)))}
         x, y = np.round(result.positions.astype(np.float64), 5).T.tolist()
-        answer = MapAnswer(
-            classes=list(index),
-            labels=[index[label] for label in result.labels],
-            ids=result.ids,
-            paths=result.paths,
-            x=x,
-            y=y,
-        )
+        labels, ids, paths = [index[one] for one in result.labels], result.ids, result.paths
+        answer = MapAnswer(classes=list(index), labels=labels, ids=ids, paths=paths, x=x, y=y)
         return answer.model_dump_json().encode()

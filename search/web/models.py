@@ -1,7 +1,4 @@
-"""Requests and responses of the JSON API, from which its documentation is made.
-
-Owns names, bounds and descriptions of fields.
-"""
+"""Requests and responses of the JSON API, from which its documentation is made."""
 
 from __future__ import annotations
 
@@ -77,12 +74,6 @@ class Examples(SearchParameters):
     negative: list[Id | UploadedImage] = Field(
         [], max_length=MAX_EXAMPLES, description="Images that hits are unlike."
     )
-
-
-class Login(BaseModel):
-    """The key of the server."""
-
-    key: str
 
 
 class Failure(BaseModel):

@@ -54,34 +54,27 @@ def error_response(status: int, error: str, headers: Mapping[str, str] | None = 
     return JSONResponse({"error": error}, status, headers)
 
 
-async def _http_error(_: Request, error: HTTPException) -> Response:
-    return error_response(error.status_code, error.detail, error.headers)
-
-
-async def _validation_error(_: Request, error: RequestValidationError) -> Response:
-    """Name what is wrong with each field, without repeating the received value."""
-    messages = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
-    return error_response(422, "; ".join(messages))
-
-
-async def _geosim_error(_: Request, error: GeosimError) -> Response:
-    """Convert an error of geosim; one that may name local folders goes to the log only."""
-    if isinstance(error, (ImageError, QueryError)):
-        return error_response(422, str(error))
+async def _error_as_json(_: Request, error: Exception) -> Response:
+    """Return what is shown of an error; one that may name local folders goes to the log only."""
+    match error:
+        case HTTPException():
+            return error_response(error.status_code, error.detail, error.headers)
+        case RequestValidationError():  # does not repeat the received values
+            fields = [(".".join(map(str, one["loc"][1:])), one["msg"]) for one in error.errors()]
+            return error_response(422, "; ".join(f"{name}: {message}" for name, message in fields))
+        case ImageError() | QueryError():
+            return error_response(422, str(error))
+        case ModelError():
+            text = "there is no model here: only indexed images can be searched from"
+        case GeosimError():
+            text = "the collection cannot be read at the moment"
+        case _:  # a bug; the server logs the traceback
+            return error_response(500, "the server failed; its log says why")
     _log.error("%s", error)
-    no_model = "there is no model here: only indexed images can be searched from"
-    unreadable = "the collection cannot be read at the moment"
-    return error_response(503, no_model if isinstance(error, ModelError) else unreadable)
+    return error_response(503, text)
 
 
-async def _unexpected_error(_: Request, __: Exception) -> Response:
-    return error_response(500, "the server failed; its log says why")
-
-
-HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
-    RequestValidationError: _validation_error,
-    HTTPException: _http_error,
-    GeosimError: _geosim_error,
-    Exception: _unexpected_error,
-}
+HANDLERS: dict[Any, Callable[[Request, Any], Coroutine[Any, Any, Response]]] = dict.fromkeys(
+    (RequestValidationError, HTTPException, GeosimError, Exception), _error_as_json
+)
 """Exception handlers of the application."""

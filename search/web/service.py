@@ -1,21 +1,20 @@
-"""From a query to the answer of the API, synchronously.
+"""From a query to the answer of the API, synchronously; the paths are in `search/web/api.py`.
 
-Owns what each kind of search asks of the searcher, and embeddings as text. Routes and threads are
-`search/web/api.py`.
+Owns what each kind of search asks of the searcher, and embeddings as text.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import numpy as np
-from fastapi import HTTPException
+from fastapi import HTTPException, Path, Query
 from numpy.typing import NDArray
 
 from geosim.ingest.schema import CollectionInfo, Point
@@ -27,18 +26,24 @@ from geosim.search.types import DEFAULT_K, Result, SearchOptions
 from geosim.search.web.models import (
     MAX_EXAMPLES,
     Answer,
+    ByEmbedding,
     CollectionAnswer,
     Count,
     Examples,
+    SearchParameters,
     UploadedImage,
 )
-from geosim.search.web.pictures import MAX_PIXELS, check_pixels
+from geosim.search.web.pictures import MAX_PIXELS, UPLOAD_BYTES, check_pixels
 from geosim.trainer.errors import QueryError, StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.working import Working
 
 MODEL_DIGITS = 12
 """Digits of a model's fingerprint in answers and links."""
+
+PointId = Annotated[UUID, Path(alias="id", description="Id of an indexed image.")]
+QueryParameters = Annotated[SearchParameters, Query()]
+Search = Callable[[SearchOptions], Result]
 
 
 class SearchService:
@@ -69,12 +74,20 @@ class SearchService:
             raise HTTPException(503, "the collection has another model now; start the page again")
         return self._by_query(self._searcher.resolve(data), options)
 
-    def by_image(self, image: UUID | UploadedImage, options: SearchOptions) -> Answer:
-        """Search by an indexed image, or by a picture that was uploaded before."""
-        return self._by_query(*self._queries([image]), options)
+    def search_again(self, parameters: Annotated[ByEmbedding, Query()]) -> Answer:
+        """Search by the embedding of a picture that was uploaded before."""
+        return self._by_query(self._queries([parameters])[0], parameters.options())
 
-    def by_examples(self, examples: Examples) -> Answer:
-        """Search by several images."""
+    def similar(self, id_: PointId, parameters: QueryParameters) -> Answer:
+        """Search by an indexed image, which is not among the hits."""
+        return self._by_query(self._queries([id_])[0], parameters.options())
+
+    def recommend(self, examples: Examples) -> Answer:
+        """Search by several images: similar to the positive ones, unlike the negative ones.
+
+        Each is the id of an indexed image, or the embedding of a picture that was uploaded before.
+        Neither they nor copies of them are among the hits.
+        """
         images = [*examples.positive, *examples.negative]
         queries, split = self._queries(images), len(examples.positive)
         search = partial(self._searcher.recommend_resolved, queries[:split], queries[split:])
@@ -82,21 +95,21 @@ class SearchService:
         fields = {"positive": shown[:split], "negative": shown[split:]}
         return _answer(search, examples.options(), None, fields)
 
-    def points(self, ids: Sequence[UUID]) -> list[Point]:
-        """Return indexed images.
+    def points(self, ids: Iterable[UUID]) -> dict[UUID, Point]:
+        """Return indexed images by id.
 
         Raises:
             HTTPException: one of them is unknown.
         """
-        names = [str(id_) for id_ in ids]
-        points = self._store.fetch(list(dict.fromkeys(names))) if names else []
-        found = {point.payload.id: point for point in points}
-        for name in names:
-            if name not in found:
-                raise HTTPException(404, f"no indexed image has the id {name}")
-        return [found[name] for name in names]
+        ids = dict.fromkeys(ids)
+        points = self._store.fetch([str(id_) for id_ in ids]) if ids else []
+        found = {UUID(point.payload.id): point for point in points}
+        for id_ in ids:
+            if id_ not in found:
+                raise HTTPException(404, f"no indexed image has the id {id_}")
+        return found
 
-    def collection(self, upload_bytes: int) -> CollectionAnswer:
+    def collection(self) -> CollectionAnswer:
         """Describe the collection and the limits of uploads."""
         info = self._info()
         return CollectionAnswer(
@@ -107,7 +120,7 @@ class SearchService:
             model=info.model,
             engine=info.engine,
             version=version("geosim"),
-            upload_bytes=upload_bytes,
+            upload_bytes=UPLOAD_BYTES,
             upload_pixels=MAX_PIXELS,
             examples=MAX_EXAMPLES,
         )
@@ -130,25 +143,12 @@ class SearchService:
         Raises:
             HTTPException: an id is unknown, or another model made an embedding.
         """
-        points = iter(self.points([one for one in images if isinstance(one, UUID)]))
-        uploads = any(isinstance(one, UploadedImage) for one in images)
+        points = self.points(one for one in images if isinstance(one, UUID))
+        uploads = [one for one in images if isinstance(one, UploadedImage)]
         model = self._stored_model() if uploads else ""
-        queries = []
-        for one in images:
-            if isinstance(one, UUID):
-                point = next(points)
-                stored = point.payload
-                query = ResolvedQuery(
-                    stored.path, stored.sha256, indexed=stored, vector=point.vector
-                )
-            elif one.model in ("", model):
-                vector = decode_embedding(one.embedding)
-                query = ResolvedQuery("<embedding>", one.sha256, vector=vector)
-            else:
-                text = "the picture was embedded by another model; send it again"
-                raise HTTPException(409, text)
-            queries.append(query)
-        return queries
+        if any(one.model not in ("", model) for one in uploads):
+            raise HTTPException(409, "the picture was embedded by another model; send it again")
+        return [_query(points[one] if isinstance(one, UUID) else one) for one in images]
 
     def _by_query(self, query: ResolvedQuery, options: SearchOptions) -> Answer:
         """Answer a query that has its vector; only a new picture can be unlike the collection."""
@@ -160,6 +160,14 @@ class SearchService:
             "model": self._model,
         }
         return _answer(search, options, None if query.indexed else self._novelty, fields)
+
+
+def _query(image: Point | UploadedImage) -> ResolvedQuery:
+    if isinstance(image, UploadedImage):
+        vector = decode_embedding(image.embedding)
+        return ResolvedQuery("<embedding>", image.sha256, vector=vector)
+    stored = image.payload
+    return ResolvedQuery(stored.path, stored.sha256, indexed=stored, vector=image.vector)
 
 
 def encode_embedding(vector: NDArray[np.float32]) -> str:
@@ -189,10 +197,7 @@ def decode_embedding(text: str) -> NDArray[np.float32]:
 
 
 def _answer(
-    search: Callable[[SearchOptions], Result],
-    options: SearchOptions,
-    novelty: float | None,
-    fields: Mapping[str, Any],
+    search: Search, options: SearchOptions, novelty: float | None, fields: Mapping[str, Any]
 ) -> Answer:
     """Search, and explain by the ten nearest of all classes, whatever the filters are."""
     hits = search(options).hits

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from geosim.search.web.api import UPLOAD_BYTES
+from geosim.search.web.pictures import UPLOAD_BYTES
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -24,9 +24,9 @@ from starlette.requests import Request
 
 from geosim.ingest.schema import point_id
 from geosim.search.web.access import Access
-from geosim.search.web.api import UPLOAD_BYTES
 from geosim.search.web.app import FOLDER
 from geosim.search.web.limits import MAX_BUFFERED_BYTES, MAX_REQUESTS, BodyLimit
+from geosim.search.web.pictures import UPLOAD_BYTES
 from geosim.search.web.protocol import TimeLimitedProtocol
 from geosim.search.web.responses import HANDLERS
 from geosim.trainer.errors import StoreError
