@@ -5,13 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Body, Request, Response
 from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
-
-from geosim.search.web.models import Login
 
 COOKIE = "geosim-session"
 
@@ -24,10 +23,8 @@ SESSION = APIKeyCookie(name=COOKIE, auto_error=False, description="Set by the pa
 
 def is_loopback(host: str) -> bool:
     """Return whether a name or an address, IPv6 with or without brackets, is this machine's own."""
-    if host.lower() == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 
@@ -37,7 +34,7 @@ class Access:
 
     Attributes:
         loopback: whether only this machine can connect.
-        session: value of the session cookie; a new one after every start.
+        needs_key: whether there is a key.
     """
 
     def __init__(self, host: str, key: str | None = None) -> None:
@@ -47,6 +44,7 @@ class Access:
             ValueError: other machines could connect without a key, or the key is too short.
         """
         self.loopback = is_loopback(host)
+        self.needs_key = key is not None
         if key is not None and len(key) < MIN_KEY_LENGTH:
             raise ValueError(
                 f"the key has {len(key)} characters, and can be guessed; take {MIN_KEY_LENGTH} or "
@@ -57,77 +55,53 @@ class Access:
                 f"{host} lets other machines connect, and there is no key to keep them out; set "
                 "GEOSIM_SERVE_API_KEY or --api-key, or listen on 127.0.0.1"
             )
-        self.session = secrets.token_urlsafe(32)
-        self._key = None if key is None else _utf8(key)
+        self._session = secrets.token_urlsafe(32)  # value of the cookie, new after every start
+        self._key = _utf8(key or secrets.token_urlsafe(32))  # without a key, no text is one
 
-    @property
-    def needs_key(self) -> bool:
-        """Whether there is a key."""
-        return self._key is not None
-
-    async def check(self, request: Request) -> None:
-        """Check a request before its body is read.
+    def protect(self, app: ASGIApp) -> ASGIApp:
+        """Wrap an application: check every request before its body is read.
 
         Raises:
             HTTPException: 421 foreign host, 403 sent by another site's page, 401 without the key.
         """
+
+        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                await self._check(Request(scope))
+            await app(scope, receive, send)
+
+        return handle
+
+    def login(self, key: Annotated[str, Body(embed=True)], response: Response) -> None:
+        """Exchange the key for a session cookie."""
+        if not secrets.compare_digest(_utf8(key), self._key):
+            raise HTTPException(401, "this is not the key")
+        response.set_cookie(COOKIE, self._session, httponly=True, samesite="strict")
+
+    async def _check(self, request: Request) -> None:
         if not self.needs_key:
             _check_host(request)
         if request.method == "POST":
             _check_origin(request)
-        if request.scope["path"].startswith("/api/") and not await self._has_key(request):
+        is_open = not self.needs_key or not request.scope["path"].startswith("/api/")
+        if not is_open and not await self._has_key(request):
             text = "log in, or send the key as a bearer token"
             raise HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
 
-    def is_key(self, key: bytes) -> bool:
-        """Return whether this is the key, compared in constant time."""
-        return self._key is not None and secrets.compare_digest(key, self._key)
-
     async def _has_key(self, request: Request) -> bool:
-        """Return whether a request has the key or the session cookie, or needs neither."""
-        if not self.needs_key:
-            return True
+        """Return whether a request has the key or the session cookie."""
         bearer = await BEARER(request)
         # Servers decode headers as Latin-1; clients send UTF-8.
-        if bearer is not None and self.is_key(bearer.credentials.encode("latin-1")):
+        key = b"" if bearer is None else bearer.credentials.encode("latin-1")
+        if secrets.compare_digest(key, self._key):
             return True
-        session = _utf8(await SESSION(request) or "")
-        return secrets.compare_digest(session, _utf8(self.session))
-
-    def login_routes(self) -> APIRouter:
-        """Return the route that exchanges the key for a session cookie."""
-        router = APIRouter(include_in_schema=False)
-
-        @router.post("/login", status_code=204)
-        def login(form: Login) -> Response:
-            if not self.is_key(_utf8(form.key)):
-                raise HTTPException(401, "this is not the key")
-            response = Response(status_code=204)
-            response.set_cookie(COOKIE, self.session, httponly=True, samesite="strict")
-            return response
-
-        return router
-
-
-class AccessMiddleware:
-    """Apply rules of access to every request."""
-
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app = app
-        self._access = access
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] == "http":
-            await self._access.check(Request(scope))
-        await self._app(scope, receive, send)
+        return secrets.compare_digest(_utf8(await SESSION(request) or ""), _utf8(self._session))
 
 
 def _check_host(request: Request) -> None:
     """Refuse host names that another site may have bound to this machine (DNS rebinding).
 
-    A server with a key needs no such check: other sites' pages have neither the key nor a cookie
-    for their own host name, and a proxy may pass any name.
+    Needless with a key: other sites' pages have neither it nor a cookie for their host name.
     """
     host = re.fullmatch(r"(\[[^\]]+\]|[^:]+)(:\d{1,5})?", request.headers.get("host", ""))
     if host is None or not is_loopback(host[1]):
@@ -135,15 +109,10 @@ def _check_host(request: Request) -> None:
 
 
 def _check_origin(request: Request) -> None:
-    """Refuse requests from other sites' pages (CSRF).
-
-    ``Sec-Fetch-Site`` comes first, because a proxy may change the host. Pages cannot set either
-    header; programs other than browsers send neither.
-    """
+    """Refuse requests from other sites' pages (CSRF). Other programs send neither header."""
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site is not None:
-        same_site = site in ("same-origin", "none")
-    else:
+    same_site = site in ("same-origin", "none")
+    if site is None:  # otherwise it is preferred, because a proxy may change the host
         host = request.headers.get("host", "").lower()
         same_site = origin is None or origin.partition("://")[2] == host
     if not same_site:

@@ -1,49 +1,34 @@
-"""The routes of the JSON API.
+"""The routes of the JSON API, and which work runs where.
 
-Owns which work runs where: searches in worker threads, pictures in at most two of them. Keys are
-`search/web/access.py`; limits on bodies, `search/web/limits.py`.
+FastAPI runs the methods of the service in worker threads; pictures take at most two of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from functools import partial
 from typing import Annotated, Any
-from uuid import UUID
 
 import anyio
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from geosim.ingest.store.protocol import VectorStore
 from geosim.search.web.map import MapCache
-from geosim.search.web.models import (
-    Answer,
-    ByEmbedding,
-    CollectionAnswer,
-    Examples,
-    MapAnswer,
-    SearchParameters,
-)
+from geosim.search.web.models import Answer, MapAnswer
 from geosim.search.web.pictures import Thumbnails
-from geosim.search.web.service import SearchService
+from geosim.search.web.service import PointId, QueryParameters, SearchService
 from geosim.trainer.errors import ImageError
 from geosim.trainer.working import Working
 
 UPLOAD_PATH = "/api/search"
-
-UPLOAD_BYTES = 32 * 2**20
-"""Largest upload."""
 
 MAX_DECODERS = 2
 """Pictures that are decoded or embedded at once."""
 
 _log = logging.getLogger("uvicorn.error")
 
-PointId = Annotated[UUID, Path(alias="id", description="Id of an indexed image.")]
 Side = Annotated[int, Query(ge=64, le=1024, description="Maximum of the longer side, in pixels.")]
-QueryParameters = Annotated[SearchParameters, Query()]
 
 
 class Api:
@@ -66,7 +51,7 @@ class Api:
 
     def routes(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api")
+        router, service = APIRouter(prefix="/api"), self._service
         picture = {"schema": {"type": "string", "format": "binary"}}
         upload = {"required": True, "content": {"image/*": picture}}
         jpeg = {"content": {"image/jpeg": picture}, "description": "A JPEG."}
@@ -75,13 +60,13 @@ class Api:
             202: {"description": "The map is being computed."},
         }
         router.post("/search", openapi_extra={"requestBody": upload})(self.search)
-        router.get("/search")(self.search_again)
-        router.get("/points/{id}/similar")(self.similar)
-        router.post("/recommend")(self.recommend)
+        router.get("/search")(service.search_again)
+        router.get("/points/{id}/similar")(service.similar)
+        router.post("/recommend")(service.recommend)
         # The Qdrant dashboard recognizes a picture by the ending of its URL.
         router.get("/images/{id}.jpg", include_in_schema=False)(self.image)
         router.get("/images/{id}", response_class=Response, responses={200: jpeg})(self.image)
-        router.get("/collection")(self.collection)
+        router.get("/collection")(service.collection)
         router.get("/map", response_class=Response, responses=map_responses)(self.map)
         return router
 
@@ -93,41 +78,20 @@ class Api:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not kind.startswith("image/") and kind != "application/octet-stream":
             raise HTTPException(415, "send the picture itself, as image/jpeg or the like")
-        search = partial(self._service.by_picture, await request.body(), parameters.options())
-        return await run_sync(search, limiter=self._decoders)
-
-    async def search_again(self, parameters: Annotated[ByEmbedding, Query()]) -> Answer:
-        """Search by the embedding of a picture that was uploaded before."""
-        return await run_sync(self._service.by_embedding, parameters)
-
-    async def similar(self, id_: PointId, parameters: QueryParameters) -> Answer:
-        """Search by an indexed image, which is not among the hits."""
-        return await run_sync(self._service.by_point, str(id_), parameters.options())
-
-    async def recommend(self, examples: Examples) -> Answer:
-        """Search by several images: similar to the positive ones, unlike the negative ones.
-
-        Each is the id of an indexed image, or the embedding of a picture that was uploaded before.
-        Neither they nor copies of them are among the hits.
-        """
-        return await run_sync(self._service.by_examples, examples)
+        body, options = await request.body(), parameters.options()
+        return await run_sync(self._service.by_picture, body, options, limiter=self._decoders)
 
     async def image(self, request: Request, id_: PointId, side: Side = 256) -> Response:
         """Return the picture of an indexed image as JPEG, reduced to a size but never enlarged."""
-        (point,) = await run_sync(self._service.points, [str(id_)])
-        headers = _cache_headers(Thumbnails.key(point.payload, side))
+        payload = (await run_sync(self._service.points, [id_]))[id_].payload
+        headers = _cache_headers(f"{payload.sha256}-{side}")
         if _is_cached(request, headers):
             return Response(status_code=304, headers=headers)
-        make = partial(self._thumbnails.get, point.payload, side)
         try:
-            picture = await run_sync(make, limiter=self._decoders)
+            picture = await run_sync(self._thumbnails.get, payload, side, limiter=self._decoders)
         except ImageError:  # its text names local folders
             raise HTTPException(404, "the picture is not on this machine") from None
         return Response(picture, media_type="image/jpeg", headers=headers)
-
-    async def collection(self) -> CollectionAnswer:
-        """Describe the collection and the limits of uploads."""
-        return await run_sync(self._service.collection, UPLOAD_BYTES)
 
     async def map(self, request: Request) -> Response:
         """Return all indexed images as points in a plane, similar ones near each other.

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 
-import anyio
-from fastapi import FastAPI, Security
+from fastapi import FastAPI, Request, Response, Security
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from geosim.ingest.store.protocol import VectorStore
-from geosim.search.web.access import BEARER, SESSION, Access, AccessMiddleware
-from geosim.search.web.api import UPLOAD_BYTES, UPLOAD_PATH, Api
-from geosim.search.web.errors import HANDLERS
-from geosim.search.web.headers import SecurityHeaders
-from geosim.search.web.limits import BodyLimit, RequestLimit
+from geosim.search.web.access import BEARER, SESSION, Access
+from geosim.search.web.api import UPLOAD_PATH, Api
+from geosim.search.web.limits import BodyLimit, limit_requests
 from geosim.search.web.models import Failure
-from geosim.search.web.pages import add_pages
+from geosim.search.web.pictures import UPLOAD_BYTES
+from geosim.search.web.responses import HANDLERS, with_security_headers
 from geosim.trainer.working import Working
 
 BODY_SECONDS = 30.0
 """Time for an upload: 32 MiB at 9 Mbit/s."""
+
+FOLDER = Path(__file__).parent / "static"
+
+PAGES = {"/": "index.html", "/map": "index.html", "/docs": "docs.html"}
+"""URL path -> file of `FOLDER`. Every file is also below ``/static``."""
 
 
 def make_app(
@@ -32,11 +39,7 @@ def make_app(
 ) -> ASGIApp:
     """Return the page and its API over a collection; the model is loaded here.
 
-    Args:
-        store: an open store; the caller closes it after the server has ended.
-        working: the working folder.
-        access: rules of access.
-        body_seconds: time for an upload.
+    The caller closes the store after the server has ended. An upload may take ``body_seconds``.
 
     Raises:
         StoreError: there is no collection, or it is empty.
@@ -46,10 +49,9 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with anyio.create_task_group() as background:
-            background.start_soon(api.measure_novelty)
-            yield
-            background.cancel_scope.cancel()
+        task = asyncio.create_task(api.measure_novelty())
+        yield
+        task.cancel()
 
     app = FastAPI(
         title="geosim",
@@ -64,15 +66,31 @@ def make_app(
         exception_handlers=HANDLERS,
         middleware=[
             Middleware(ExceptionMiddleware, handlers={HTTPException: HANDLERS[HTTPException]}),
-            Middleware(RequestLimit),
-            Middleware(AccessMiddleware, access=access),
+            Middleware(limit_requests),
+            Middleware(access.protect),
             Middleware(BodyLimit, limits={UPLOAD_PATH: (UPLOAD_BYTES, body_seconds)}),
         ],
     )
-    # `AccessMiddleware` checks the key; these dependencies document it.
+    # `Access.protect` checks the key; these dependencies document it.
     security = [Security(BEARER), Security(SESSION)] if access.needs_key else []
     app.include_router(api.routes(), dependencies=security)
     if access.needs_key:
-        app.include_router(access.login_routes())
+        app.post("/login", status_code=204, include_in_schema=False)(access.login)
     add_pages(app)
-    return SecurityHeaders(app)  # outermost, so that the headers are on errors too
+    return with_security_headers(app)  # outermost, so that the headers are on errors too
+
+
+def add_pages(app: FastAPI) -> None:
+    """Add the routes of the pages and their files."""
+    # Starlette asks the system's table, which on Windows may have text/plain for .js.
+    for suffix, kind in ((".css", "css"), (".html", "html"), (".js", "javascript")):
+        mimetypes.add_type(f"text/{kind}", suffix)
+    mimetypes.add_type("image/svg+xml", ".svg")
+    files = StaticFiles(directory=FOLDER)
+
+    async def page(request: Request) -> Response:
+        return await files.get_response(PAGES[request.scope["path"]], request.scope)
+
+    for path in PAGES:
+        app.add_route(path, page, include_in_schema=False)
+    app.mount("/static", files)

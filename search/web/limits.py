@@ -1,7 +1,4 @@
-"""Limits on requests: how many run at once, and the size and time of their bodies.
-
-Limits on connections and request heads are in `search/web/protocol.py`.
-"""
+"""Limits on requests: how many run at once, and the size and time of their bodies."""
 
 from __future__ import annotations
 
@@ -28,26 +25,24 @@ it once."""
 RETRY = {"Retry-After": "1"}
 
 
-class RequestLimit:
-    """Refuse a request with 503 while `MAX_REQUESTS` others run."""
+def limit_requests(app: ASGIApp) -> ASGIApp:
+    """Wrap an application: refuse a request with 503 while `MAX_REQUESTS` others run."""
+    running = 0
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._running = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal running
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return await app(scope, receive, send)
         # Stored pictures are exempt: eleven browsers ask for 66 at once, and decoding has a limit.
-        if self._running >= MAX_REQUESTS and not scope["path"].startswith(IMAGE_ROUTE):
+        if running >= MAX_REQUESTS and not scope["path"].startswith(IMAGE_ROUTE):
             raise HTTPException(503, "too many requests at once; try again", RETRY)
-        self._running += 1
+        running += 1
         try:
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
         finally:
-            self._running -= 1
+            running -= 1
+
+    return handle
 
 
 class BodyLimit:
@@ -56,18 +51,13 @@ class BodyLimit:
     Errors are raised where the application reads the body.
 
     Attributes:
+        limits: path -> bytes and seconds of a body; `SMALL_BODY` for every other path.
         buffered: bytes of the bodies of running requests.
     """
 
     def __init__(self, app: ASGIApp, limits: Mapping[str, tuple[int, float]]) -> None:
-        """Wrap an application.
-
-        Args:
-            app: the application.
-            limits: path -> bytes and seconds of a body; `SMALL_BODY` for every other path.
-        """
         self._app = app
-        self._limits = limits
+        self.limits = limits
         self.buffered = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,9 +67,8 @@ class BodyLimit:
             HTTPException: 413 too large, 408 too slow, 503 too much in memory, 400 incomplete.
         """
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
-            await self._app(scope, receive, send)  # no route reads their bodies
-            return
-        max_bytes, seconds = self._limits.get(scope["path"], SMALL_BODY)
+            return await self._app(scope, receive, send)  # no route reads their bodies
+        max_bytes, seconds = self.limits.get(scope["path"], SMALL_BODY)
         too_large = HTTPException(413, f"at most {max_bytes:,} bytes are taken; send less")
         if int(Headers(scope=scope).get("content-length", 0)) > max_bytes:
             raise too_large

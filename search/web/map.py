@@ -1,18 +1,15 @@
-"""The map of the collection for the web page: computed once, by one thread, as JSON.
-
-How images are laid out is `search/graph/layout.py`.
-"""
+"""The map of the collection for the web page: computed once, by one thread, as JSON."""
 
 from __future__ import annotations
 
 import asyncio
 
 import numpy as np
-import orjson
 from anyio.to_thread import run_sync
 
 from geosim.ingest.store.protocol import VectorStore
 from geosim.search.graph.layout import layout
+from geosim.search.web.models import MapAnswer
 from geosim.trainer.working import Working
 
 WAIT_SECONDS = 5.0
@@ -37,30 +34,19 @@ class MapCache:
         info = await run_sync(self._store.info)
         state = None if info is None else (info.model.fingerprint, info.points)
         task = self._task
-        if task is None or (task.done() and (_failed(task) or self._state != state)):
+        if task is None or (
+            task.done() and (task.cancelled() or task.exception() or self._state != state)
+        ):
             # Abandoned where the server ends before the map is done.
-            computing = run_sync(self._compute, abandon_on_cancel=True)
-            task = asyncio.create_task(computing)
+            task = asyncio.create_task(run_sync(self._compute, abandon_on_cancel=True))
             self._task, self._state = task, state
         await asyncio.wait([task], timeout=WAIT_SECONDS)
         return await task if task.done() else None
 
     def _compute(self) -> bytes:
         result = layout(self._store, self._working)
-        classes = sorted(set(result.labels))
-        class_index = {name: index for index, name in enumerate(classes)}
+        index = {name: number for number, name in enumerate(sorted(set(result.labels)))}
         x, y = np.round(result.positions.astype(np.float64), 5).T.tolist()
-        return orjson.dumps(
-            {
-                "classes": classes,
-                "labels": [class_index[label] for label in result.labels],
-                "ids": result.ids,
-                "paths": result.paths,
-                "x": x,
-                "y": y,
-            }
-        )
-
-
-def _failed(task: asyncio.Task[bytes]) -> bool:
-    return task.cancelled() or task.exception() is not None
+        labels, ids, paths = [index[one] for one in result.labels], result.ids, result.paths
+        answer = MapAnswer(classes=list(index), labels=labels, ids=ids, paths=paths, x=x, y=y)
+        return answer.model_dump_json().encode()

@@ -1,18 +1,15 @@
-"""Requests and responses of the JSON API, from which its documentation is made.
-
-Owns names, bounds and descriptions of fields.
-"""
+"""Requests and responses of the JSON API, from which its documentation is made."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field, FiniteFloat
 
 from geosim.ingest.plan import IMAGE_ROUTE
-from geosim.ingest.schema import Payload
-from geosim.search.types import Hit, SearchOptions
+from geosim.ingest.schema import ModelRef
+from geosim.search.types import SearchOptions
 
 MAX_HITS = 1000
 """Hits of one search."""
@@ -23,27 +20,21 @@ MAX_EXAMPLES = 100
 Id = Annotated[UUID, Field(description="Id of an indexed image.")]
 
 
-class SearchParameters(BaseModel):
+class SearchParameters(BaseModel, extra="forbid"):
     """Which hits to return."""
 
-    model_config = ConfigDict(extra="forbid")
-
     k: int | None = Field(
-        default=None,
+        None,
         ge=1,
         le=MAX_HITS,
         description="Maximum number of hits: 10 by default, or 1,000 with a min_score.",
     )
-    label: str | None = Field(default=None, alias="class", description="Only hits of this class.")
-    min_score: float | None = Field(
-        default=None,
-        ge=-1,
-        le=1,
-        allow_inf_nan=False,
-        description="Only hits with this score or a higher one.",
+    label: str | None = Field(None, alias="class", description="Only hits of this class.")
+    min_score: FiniteFloat | None = Field(
+        None, ge=-1, le=1, description="Only hits with this score or a higher one."
     )
     one_per: Literal["class", "dataset"] | None = Field(
-        default=None, description="Only the best hit of each class or data set."
+        None, description="Only the best hit of each class or data set."
     )
 
     def options(self) -> SearchOptions:
@@ -52,21 +43,19 @@ class SearchParameters(BaseModel):
         return SearchOptions(k, self.label, self.min_score, self.one_per)
 
 
-class UploadedImage(BaseModel):
+class UploadedImage(BaseModel, extra="forbid"):
     """A picture that was uploaded before, by its embedding; the file itself is not kept."""
-
-    model_config = ConfigDict(extra="forbid")
 
     embedding: str = Field(
         max_length=171, description="The embedding that a search returned: 171 characters."
     )
     sha256: str = Field(
-        default="",
+        "",
         pattern="^([0-9a-f]{64})?$",
         description="Hex digest of the file, with which identical images are marked.",
     )
     model: str = Field(
-        default="",
+        "",
         max_length=64,
         description="The model that the search returned with it; another model is refused.",
     )
@@ -83,14 +72,8 @@ class Examples(SearchParameters):
         min_length=1, max_length=MAX_EXAMPLES, description="Images that hits are similar to."
     )
     negative: list[Id | UploadedImage] = Field(
-        default=[], max_length=MAX_EXAMPLES, description="Images that hits are unlike."
+        [], max_length=MAX_EXAMPLES, description="Images that hits are unlike."
     )
-
-
-class Login(BaseModel):
-    """The key of the server."""
-
-    key: str
 
 
 class Failure(BaseModel):
@@ -99,19 +82,15 @@ class Failure(BaseModel):
     error: str
 
 
-class StoredImage(BaseModel):
+class StoredImage(BaseModel, from_attributes=True):
     """An indexed image."""
 
     id: str
     path: str
     label: str = Field(serialization_alias="class")
-    picture: str = Field(description="Path of its picture; add ?side= for another size.")
-
-    @classmethod
-    def of(cls, payload: Payload) -> StoredImage:
-        """Convert the payload of a point."""
-        picture = IMAGE_ROUTE + payload.id
-        return cls(id=payload.id, path=payload.path, label=payload.label, picture=picture)
+    picture: Annotated[str, AfterValidator(lambda id_: IMAGE_ROUTE + id_)] = Field(
+        validation_alias="id", description="Path of its picture; add ?side= for another size."
+    )
 
 
 class HitAnswer(StoredImage):
@@ -121,45 +100,30 @@ class HitAnswer(StoredImage):
     score: float = Field(description="Cosine similarity, -1 to 1, to six decimals.")
     identical: bool = Field(description="Whether its file is identical to the query's.")
 
-    @classmethod
-    def of_hit(cls, hit: Hit) -> HitAnswer:
-        """Convert a hit."""
-        return cls(
-            id=hit.id,
-            path=hit.path,
-            label=hit.label,
-            picture=IMAGE_ROUTE + hit.id,
-            rank=hit.rank,
-            score=hit.score,
-            identical=hit.identical,
-        )
 
-
-class VoteAnswer(BaseModel):
+class VoteAnswer(BaseModel, from_attributes=True):
     """One class among the nearest images."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     label: str = Field(serialization_alias="class")
     votes: int
     share: float = Field(description="Share of the votes weighted by score, 0 to 1.")
 
 
-class ExplanationAnswer(BaseModel):
+class ExplanationAnswer(BaseModel, from_attributes=True):
     """What the ten nearest images of all classes say about the query, whatever the filters are."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     votes: list[VoteAnswer]
     predicted: str = Field(description="The class with the highest share; empty without hits.")
     confidence: float = Field(description="0 to 1; about this share of predictions is right.")
     unlike: bool = Field(
-        description="Whether the best score is below the usual one and no hit is identical."
+        validation_alias="is_novel",
+        description="Whether the best score is below the usual one and no hit is identical.",
     )
-    best: float = Field(description="The best score.")
+    best: float = Field(validation_alias="best_score", description="The best score.")
     usual: float | None = Field(
+        validation_alias="threshold",
         description="The best score that 99 % of the indexed images reach; null while it is "
-        "measured, and unless the query is a new picture."
+        "measured, and unless the query is a new picture.",
     )
 
 
@@ -168,24 +132,20 @@ class Answer(BaseModel):
 
     hits: list[HitAnswer] = Field(description="Best first.")
     explanation: ExplanationAnswer
-    query: StoredImage | None = Field(
-        default=None, description="The query, if it is an indexed image."
-    )
+    query: StoredImage | None = Field(None, description="The query, if it is an indexed image.")
     embedding: str | None = Field(
-        default=None,
+        None,
         description="The query's embedding, for a link to this search: 32 little-endian float32 as "
         "base64url without padding; null for several images.",
     )
     sha256: str | None = Field(
-        default=None, description="Hex digest of the query's file; null for several images."
+        None, description="Hex digest of the query's file; null for several images."
     )
-    model: str = Field(default="", description="The model that made the embedding.")
+    model: str = Field("", description="The model that made the embedding.")
     positive: list[StoredImage | UploadedImage] = Field(
-        default=[], description="The positive examples of a search by several images."
+        [], description="The positive examples of a search by several images."
     )
-    negative: list[StoredImage | UploadedImage] = Field(
-        default=[], description="Its negative examples."
-    )
+    negative: list[StoredImage | UploadedImage] = Field([], description="Its negative examples.")
 
 
 class Count(BaseModel):
@@ -195,13 +155,6 @@ class Count(BaseModel):
     count: int
 
 
-class ModelAnswer(BaseModel):
-    """The model that made the collection."""
-
-    backbone: str
-    fingerprint: str
-
-
 class CollectionAnswer(BaseModel):
     """The collection and the limits of uploads."""
 
@@ -209,7 +162,7 @@ class CollectionAnswer(BaseModel):
     points: int = Field(description="Number of indexed images.")
     classes: list[Count]
     datasets: list[Count]
-    model: ModelAnswer
+    model: ModelRef
     engine: str
     version: str = Field(description="Version of geosim.")
     upload_bytes: int = Field(description="Maximum bytes of an upload.")

@@ -1,7 +1,4 @@
-"""Thumbnails of stored pictures, and the limit on the pixels of uploads.
-
-How a picture is decoded is `trainer/data/images.py`.
-"""
+"""Thumbnails of stored pictures, and the limits of uploads."""
 
 from __future__ import annotations
 
@@ -9,13 +6,16 @@ import io
 import threading
 from collections import OrderedDict
 
+from fastapi import HTTPException
 from PIL import Image
 
 from geosim.ingest.catalog import ImageReader
 from geosim.ingest.schema import Payload
 from geosim.trainer.data.images import FORMATS, open_rgb
-from geosim.trainer.errors import ImageError
 from geosim.trainer.working import Working
+
+UPLOAD_BYTES = 32 * 2**20
+"""Largest upload."""
 
 MAX_PIXELS = 64_000_000
 """Pixels of an upload. Decoding takes up to 16 bytes per pixel, so 1 GB: 8 for RGB, 16 with
@@ -32,32 +32,24 @@ FULL_COLOUR_SIDE = 96
 enlarged."""
 
 
-class TooManyPixelsError(ImageError):
-    """An upload has more than `MAX_PIXELS`."""
-
-
 def check_pixels(data: bytes) -> None:
     """Check the size in a picture's header, before anything is decoded.
 
     Raises:
-        TooManyPixelsError: there are more than `MAX_PIXELS`.
+        HTTPException: 413, there are more than `MAX_PIXELS`.
     """
+    received = "the picture"
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-    except (
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ):  # Pillow's own limits are higher
-        raise TooManyPixelsError(_too_many("the picture")) from None
+            if image.width * image.height <= MAX_PIXELS:
+                return
+            received = f"{image.width:,} x {image.height:,} pixels"
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        pass  # Pillow's own limits are higher
     except Exception:  # decoding reports what is wrong with it
         return
-    if width * height > MAX_PIXELS:
-        raise TooManyPixelsError(_too_many(f"{width:,} x {height:,} pixels"))
-
-
-def _too_many(received: str) -> str:
-    return f"{received}: at most {MAX_PIXELS:,} pixels are taken; make it smaller"
+    text = f"{received}: at most {MAX_PIXELS:,} pixels are taken; make it smaller"
+    raise HTTPException(413, text)
 
 
 class Thumbnails:
@@ -66,13 +58,8 @@ class Thumbnails:
     def __init__(self, working: Working, cache_bytes: int = CACHE_BYTES) -> None:
         self._pictures = ImageReader(working.datasets)
         self._lock = threading.Lock()
-        self._cache: OrderedDict[str, bytes] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._free_bytes = cache_bytes
-
-    @staticmethod
-    def key(payload: Payload, side: int) -> str:
-        """Return the identity of a thumbnail: content and size."""
-        return f"{payload.sha256}-{side}"
 
     def get(self, payload: Payload, side: int) -> bytes:
         """Return a stored picture as JPEG, its longer side at most ``side`` pixels.
@@ -82,34 +69,23 @@ class Thumbnails:
         Raises:
             ImageError: the file is not on this machine, or damaged.
         """
-        key = self.key(payload, side)
+        key = (payload.sha256, side)
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
             data = self._pictures.read(payload.path)
-        small = _thumbnail(data, side)
+        image = open_rgb(data, hint=side)
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        image.info.clear()  # Pillow would copy the file's comment
+        full_colour = max(image.size) <= FULL_COLOUR_SIDE
+        options = {"quality": 95, "subsampling": 0} if full_colour else {"quality": QUALITY}
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", **options)
+        small = buffer.getvalue()
         with self._lock:
-            self._add(key, small)
+            self._free_bytes -= len(small) - len(self._cache.pop(key, b""))
+            self._cache[key] = small
+            while self._free_bytes < 0:
+                self._free_bytes += len(self._cache.popitem(last=False)[1])
         return small
-
-    def _add(self, key: str, small: bytes) -> None:
-        if key in self._cache:
-            return
-        self._cache[key] = small
-        self._free_bytes -= len(small)
-        while self._free_bytes < 0:
-            _, dropped = self._cache.popitem(last=False)
-            self._free_bytes += len(dropped)
-
-
-def _thumbnail(data: bytes, side: int) -> bytes:
-    image = open_rgb(data, hint=side)
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    image.info.clear()  # Pillow would copy the file's comment
-    buffer = io.BytesIO()
-    if max(image.size) <= FULL_COLOUR_SIDE:
-        image.save(buffer, "JPEG", quality=95, subsampling=0)
-    else:
-        image.save(buffer, "JPEG", quality=QUALITY)
-    return buffer.getvalue()

@@ -1,8 +1,7 @@
 """HTTP/1.1 connections: their number, and the time for a request head and for taking a response.
 
 uvicorn has no such limits, so this subclasses its h11 protocol; `pyproject.toml` bounds the version
-and `tests/search/web/test_protocol.py` checks what is used. The time of a request body is
-`search/web/limits.py`; idle connections are uvicorn's, five seconds.
+and `tests/search/web/test_protocol.py` checks what is used. uvicorn closes idle connections.
 """
 
 from __future__ import annotations
@@ -13,32 +12,22 @@ import socket
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from geosim.search.web.errors import error_response
-from geosim.search.web.headers import SECURITY_HEADERS
-
-MAX_CONNECTIONS = 256
-"""Open connections; a browser holds up to six."""
-
-HEAD_SECONDS = 20.0
-"""Time for a whole request head. Browsers send one in a packet or two."""
-
-WRITE_SECONDS = 60.0
-"""Time for a client to take a response: the map of 30,000 images, 3 MB, at 0.4 Mbit/s."""
+from geosim.search.web.responses import SECURITY_HEADERS, error_response
 
 
 class TimeLimitedProtocol(H11Protocol):
-    """One connection; a subclass may set other limits.
+    """One connection; a subclass may set other limits."""
 
-    Attributes:
-        head_seconds: from the connection, or from the first byte after a response, to the end of
-            the next request head. A body that the application does not read counts as such a head.
-        write_seconds: until everything that was written has left this process.
-        max_connections: further connections are refused with 503.
-    """
+    max_connections = 256
+    """Open connections; further ones are refused with 503. A browser holds up to six."""
 
-    head_seconds = HEAD_SECONDS
-    write_seconds = WRITE_SECONDS
-    max_connections = MAX_CONNECTIONS
+    head_seconds = 20.0
+    """From the connection, or from the first byte after a response, to the end of the next request
+    head. A body that the application does not read counts as such a head."""
+
+    write_seconds = 60.0
+    """Time for a client to take a response: the map of 30,000 images, 3 MB, at 0.4 Mbit/s."""
+
     _refused = False
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
@@ -90,9 +79,7 @@ class TimeLimitedProtocol(H11Protocol):
 
     def _head_timeout(self) -> None:
         """Close the connection, with 408 if a head has begun."""
-        if self.transport.is_closing():
-            return
-        if self.conn.trailing_data[0]:
+        if self.conn.trailing_data[0] and not self.transport.is_closing():
             self._refuse(408, f"the request's head took longer than {self.head_seconds:g} s")
         else:
             self.transport.close()
@@ -101,11 +88,8 @@ class TimeLimitedProtocol(H11Protocol):
         """Send an error, unless a response has begun, and close the connection."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             response = error_response(status, error, {**SECURITY_HEADERS, "Connection": "close"})
-            for event in (
-                h11.Response(status_code=status, headers=response.raw_headers),
-                h11.Data(data=bytes(response.body)),
-                h11.EndOfMessage(),
-            ):
+            head = h11.Response(status_code=status, headers=response.raw_headers)
+            for event in (head, h11.Data(data=bytes(response.body)), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 

@@ -1,16 +1,21 @@
-"""From a query to the answer of the API, synchronously.
+"""From a query to the answer of the API, synchronously; the paths are in `search/web/api.py`.
 
-Owns what each kind of search asks of the searcher. Routes and threads are `search/web/api.py`.
+Owns what each kind of search asks of the searcher, and embeddings as text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import base64
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import HTTPException
+import numpy as np
+from fastapi import HTTPException, Path, Query
+from numpy.typing import NDArray
 
 from geosim.ingest.schema import CollectionInfo, Point
 from geosim.ingest.store.protocol import VectorStore
@@ -25,20 +30,19 @@ from geosim.search.web.models import (
     CollectionAnswer,
     Count,
     Examples,
-    ExplanationAnswer,
-    HitAnswer,
-    ModelAnswer,
-    StoredImage,
+    SearchParameters,
     UploadedImage,
 )
-from geosim.search.web.pictures import MAX_PIXELS, check_pixels
-from geosim.search.web.queries import encode_embedding, query_from_point, query_from_text
-from geosim.trainer.errors import StoreError
+from geosim.search.web.pictures import MAX_PIXELS, UPLOAD_BYTES, check_pixels
+from geosim.trainer.errors import QueryError, StoreError
+from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.working import Working
 
 MODEL_DIGITS = 12
-"""Digits of a model's fingerprint in links."""
+"""Digits of a model's fingerprint in answers and links."""
 
+PointId = Annotated[UUID, Path(alias="id", description="Id of an indexed image.")]
+QueryParameters = Annotated[SearchParameters, Query()]
 Search = Callable[[SearchOptions], Result]
 
 
@@ -62,55 +66,50 @@ class SearchService:
         """Search by the bytes of an uploaded file.
 
         Raises:
-            HTTPException: the collection has another model since the start.
-            ImageError: the bytes are not a picture, or one of too many pixels.
+            HTTPException: too many pixels, or the collection has another model since the start.
+            ImageError: the bytes are not a picture.
         """
         check_pixels(data)
         if self._stored_model() != self._model:
             raise HTTPException(503, "the collection has another model now; start the page again")
-        return self._answer(self._searcher.resolve(data), options)
+        return self._by_query(self._searcher.resolve(data), options)
 
-    def by_embedding(self, parameters: ByEmbedding) -> Answer:
+    def search_again(self, parameters: Annotated[ByEmbedding, Query()]) -> Answer:
         """Search by the embedding of a picture that was uploaded before."""
-        query = _uploaded_query(parameters, self._stored_model())
-        return self._answer(query, parameters.options())
+        return self._by_query(self._queries([parameters])[0], parameters.options())
 
-    def by_point(self, id_: str, options: SearchOptions) -> Answer:
-        """Search by an indexed image."""
-        (point,) = self.points([id_])
-        answer = self._answer(query_from_point(point), options)
-        answer.query = StoredImage.of(point.payload)
-        return answer
+    def similar(self, id_: PointId, parameters: QueryParameters) -> Answer:
+        """Search by an indexed image, which is not among the hits."""
+        return self._by_query(self._queries([id_])[0], parameters.options())
 
-    def by_examples(self, examples: Examples) -> Answer:
-        """Search by several images."""
-        uploads = any(isinstance(e, UploadedImage) for e in examples.positive + examples.negative)
-        model = self._stored_model() if uploads else ""
-        positive, positive_images = self._example_queries(examples.positive, model)
-        negative, negative_images = self._example_queries(examples.negative, model)
-        search = partial(self._searcher.recommend_resolved, positive, negative)
-        hits, explanation = _search_and_explain(search, examples.options(), None)
-        return Answer(
-            hits=hits,
-            explanation=explanation,
-            positive=positive_images,
-            negative=negative_images,
-        )
+    def recommend(self, examples: Examples) -> Answer:
+        """Search by several images: similar to the positive ones, unlike the negative ones.
 
-    def points(self, ids: Sequence[str]) -> list[Point]:
-        """Return indexed images.
+        Each is the id of an indexed image, or the embedding of a picture that was uploaded before.
+        Neither they nor copies of them are among the hits.
+        """
+        images = [*examples.positive, *examples.negative]
+        queries, split = self._queries(images), len(examples.positive)
+        search = partial(self._searcher.recommend_resolved, queries[:split], queries[split:])
+        shown = [query.indexed or one for query, one in zip(queries, images, strict=True)]
+        fields = {"positive": shown[:split], "negative": shown[split:]}
+        return _answer(search, examples.options(), None, fields)
+
+    def points(self, ids: Iterable[UUID]) -> dict[UUID, Point]:
+        """Return indexed images by id.
 
         Raises:
             HTTPException: one of them is unknown.
         """
-        points = self._store.fetch(list(dict.fromkeys(ids)))
-        found = {point.payload.id: point for point in points}
+        ids = dict.fromkeys(ids)
+        points = self._store.fetch([str(id_) for id_ in ids]) if ids else []
+        found = {UUID(point.payload.id): point for point in points}
         for id_ in ids:
             if id_ not in found:
                 raise HTTPException(404, f"no indexed image has the id {id_}")
-        return [found[id_] for id_ in ids]
+        return found
 
-    def collection(self, upload_bytes: int) -> CollectionAnswer:
+    def collection(self) -> CollectionAnswer:
         """Describe the collection and the limits of uploads."""
         info = self._info()
         return CollectionAnswer(
@@ -118,16 +117,15 @@ class SearchService:
             points=info.points,
             classes=self._counts("class"),
             datasets=self._counts("dataset"),
-            model=ModelAnswer(backbone=info.model.backbone, fingerprint=info.model.fingerprint),
+            model=info.model,
             engine=info.engine,
             version=version("geosim"),
-            upload_bytes=upload_bytes,
+            upload_bytes=UPLOAD_BYTES,
             upload_pixels=MAX_PIXELS,
             examples=MAX_EXAMPLES,
         )
 
     def _stored_model(self) -> str:
-        """Return the start of the fingerprint of the collection's model."""
         return self._info().model.fingerprint[:MODEL_DIGITS]
 
     def _info(self) -> CollectionInfo:
@@ -139,54 +137,71 @@ class SearchService:
     def _counts(self, field: str) -> list[Count]:
         return [Count(name=name, count=n) for name, n in self._store.values(field).items()]
 
-    def _example_queries(
-        self, examples: Sequence[UUID | UploadedImage], model: str
-    ) -> tuple[list[ResolvedQuery], list[StoredImage | UploadedImage]]:
-        """Return examples as queries with vectors, and as the answer repeats them."""
-        points = iter(self.points([str(one) for one in examples if isinstance(one, UUID)]))
-        queries: list[ResolvedQuery] = []
-        images: list[StoredImage | UploadedImage] = []
-        for one in examples:
-            if isinstance(one, UUID):
-                point = next(points)
-                queries.append(query_from_point(point))
-                images.append(StoredImage.of(point.payload))
-            else:
-                queries.append(_uploaded_query(one, model))
-                images.append(one)
-        return queries, images
+    def _queries(self, images: Sequence[UUID | UploadedImage]) -> list[ResolvedQuery]:
+        """Return images as queries with vectors.
 
-    def _answer(self, query: ResolvedQuery, options: SearchOptions) -> Answer:
+        Raises:
+            HTTPException: an id is unknown, or another model made an embedding.
+        """
+        points = self.points(one for one in images if isinstance(one, UUID))
+        uploads = [one for one in images if isinstance(one, UploadedImage)]
+        model = self._stored_model() if uploads else ""
+        if any(one.model not in ("", model) for one in uploads):
+            raise HTTPException(409, "the picture was embedded by another model; send it again")
+        return [_query(points[one] if isinstance(one, UUID) else one) for one in images]
+
+    def _by_query(self, query: ResolvedQuery, options: SearchOptions) -> Answer:
         """Answer a query that has its vector; only a new picture can be unlike the collection."""
-        novelty = self._novelty if query.indexed is None else None
         search = partial(self._searcher.search_resolved, query)
-        hits, explanation = _search_and_explain(search, options, novelty)
-        return Answer(
-            hits=hits,
-            explanation=explanation,
-            embedding=None if query.vector is None else encode_embedding(query.vector),
-            sha256=query.sha256 or None,
-            model=self._model,
-        )
+        fields = {
+            "query": query.indexed,
+            "embedding": None if query.vector is None else encode_embedding(query.vector),
+            "sha256": query.sha256 or None,
+            "model": self._model,
+        }
+        return _answer(search, options, None if query.indexed else self._novelty, fields)
 
 
-def _uploaded_query(image: UploadedImage, model: str) -> ResolvedQuery:
-    """Return a picture that was uploaded before as a query to a collection of ``model``.
+def _query(image: Point | UploadedImage) -> ResolvedQuery:
+    if isinstance(image, UploadedImage):
+        vector = decode_embedding(image.embedding)
+        return ResolvedQuery("<embedding>", image.sha256, vector=vector)
+    stored = image.payload
+    return ResolvedQuery(stored.path, stored.sha256, indexed=stored, vector=image.vector)
+
+
+def encode_embedding(vector: NDArray[np.float32]) -> str:
+    """Return an embedding, ``(32,) float32``, as 171 characters of base64url without padding."""
+    return base64.urlsafe_b64encode(vector.astype("<f4").tobytes()).rstrip(b"=").decode()
+
+
+def decode_embedding(text: str) -> NDArray[np.float32]:
+    """Return an embedding from its text, ``(32,) float32``, scaled to L2 norm 1.
 
     Raises:
-        HTTPException: another model made its embedding.
+        QueryError: the text is not a finite embedding other than zero.
     """
-    if image.model not in ("", model):
-        raise HTTPException(409, "the picture was embedded by another model; send it again")
-    return query_from_text(image.embedding, image.sha256)
+    problem = QueryError(
+        f"an embedding is {EMBEDDING_DIM} little-endian float32, finite and not all zero, as "
+        "base64url without padding"
+    )
+    if not re.fullmatch(r"[A-Za-z0-9_-]{171}", text, re.ASCII):
+        raise problem
+    vector = np.frombuffer(base64.urlsafe_b64decode(text + "="), dtype="<f4")
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    if encode_embedding(vector) != text or not np.isfinite(norm) or norm == 0:
+        raise problem
+    if abs(norm - 1) > 1e-6:
+        vector = vector.astype(np.float64) / norm  # float32 products could overflow
+    return vector.astype(np.float32)
 
 
-def _search_and_explain(
-    search: Search, options: SearchOptions, novelty: float | None
-) -> tuple[list[HitAnswer], ExplanationAnswer]:
+def _answer(
+    search: Search, options: SearchOptions, novelty: float | None, fields: Mapping[str, Any]
+) -> Answer:
     """Search, and explain by the ten nearest of all classes, whatever the filters are."""
     hits = search(options).hits
     enough = options == SearchOptions(options.k) and (options.k or DEFAULT_K) >= DEFAULT_K
     nearest = hits if enough else search(SearchOptions()).hits
-    explanation = ExplanationAnswer.model_validate(explain(nearest, novelty))
-    return [HitAnswer.of_hit(hit) for hit in hits], explanation
+    # Hits, explanations and payloads are read by their attributes.
+    return Answer.model_validate({"hits": hits, "explanation": explain(nearest, novelty), **fields})

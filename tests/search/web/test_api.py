@@ -22,7 +22,7 @@ from geosim.ingest.plan import IMAGE_ROUTE
 from geosim.ingest.schema import ModelRef, Payload, point_id
 from geosim.search.explain import novelty_threshold
 from geosim.search.types import Hit
-from geosim.search.web.pages import FOLDER
+from geosim.search.web.app import FOLDER
 from geosim.search.web.pictures import Thumbnails
 
 STORED = "rocks/marble/marble-0002.jpg"

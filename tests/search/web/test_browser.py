@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
-from geosim.search.web.api import UPLOAD_BYTES
+from geosim.search.web.pictures import UPLOAD_BYTES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # In CI the launch fails where there is no browser.

@@ -24,11 +24,11 @@ from starlette.requests import Request
 
 from geosim.ingest.schema import point_id
 from geosim.search.web.access import Access
-from geosim.search.web.api import UPLOAD_BYTES
-from geosim.search.web.errors import HANDLERS
+from geosim.search.web.app import FOLDER
 from geosim.search.web.limits import MAX_BUFFERED_BYTES, MAX_REQUESTS, BodyLimit
-from geosim.search.web.pages import FOLDER
+from geosim.search.web.pictures import UPLOAD_BYTES
 from geosim.search.web.protocol import TimeLimitedProtocol
+from geosim.search.web.responses import HANDLERS
 from geosim.trainer.errors import StoreError
 
 KEY = "sésame, ouvre-toi"
@@ -98,11 +98,11 @@ def test_no_parameter_reaches_the_file_system(
 
 def test_the_sources_are_not_served(served: Any) -> None:
     for path in (
-        "/static/../pages.py",
-        "/static/%2e%2e/pages.py",
-        "/static//../pages.py",
-        "/static/index.html/../../pages.py",
-        f"/static/{FOLDER.parent / 'pages.py'}",
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static//../app.py",
+        "/static/index.html/../../app.py",
+        f"/static/{FOLDER.parent / 'app.py'}",
     ):
         answer = exchange(served, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert answer.startswith("HTTP/1.1 404")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from geosim.search.web.pages import FOLDER, add_pages
+from geosim.search.web.app import FOLDER, add_pages
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",

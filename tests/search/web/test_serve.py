@@ -80,7 +80,7 @@ geosim.search.web.map.layout = lambda *_: threading.Event().wait()
 
 
 SLOW_MEASURE = """
-import threading, geosim.search.explain
+import threading, geosim.search.web.service
 geosim.search.web.service.novelty_threshold = lambda *_: threading.Event().wait()
 """
 

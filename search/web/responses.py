@@ -1,0 +1,80 @@
+"""What all responses share: security headers, and errors as JSON ``{"error": ...}``.
+
+Owns which status and text each exception becomes. Paths of this machine never reach a response.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.requests import Request
+from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from geosim.trainer.errors import GeosimError, ImageError, ModelError, QueryError
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-site",  # the Qdrant dashboard beside it shows pictures
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Browsers load and run only what this server sends."""
+
+_log = logging.getLogger("uvicorn.error")
+
+
+def with_security_headers(app: ASGIApp) -> ASGIApp:
+    """Add `SECURITY_HEADERS`, and ``Cache-Control`` unless the application sets it.
+
+    Browsers keep only what has an ETag, and revalidate it.
+    """
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers.setdefault("Cache-Control", "no-cache" if "etag" in headers else "no-store")
+            await send(message)
+
+        await app(scope, receive, send_with_headers)
+
+    return handle
+
+
+def error_response(status: int, error: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return an error as JSON."""
+    return JSONResponse({"error": error}, status, headers)
+
+
+async def _error_as_json(_: Request, error: Exception) -> Response:
+    """Return what is shown of an error; one that may name local folders goes to the log only."""
+    match error:
+        case HTTPException():
+            return error_response(error.status_code, error.detail, error.headers)
+        case RequestValidationError():  # does not repeat the received values
+            fields = [(".".join(map(str, one["loc"][1:])), one["msg"]) for one in error.errors()]
+            return error_response(422, "; ".join(f"{name}: {message}" for name, message in fields))
+        case ImageError() | QueryError():
+            return error_response(422, str(error))
+        case ModelError():
+            text = "there is no model here: only indexed images can be searched from"
+        case GeosimError():
+            text = "the collection cannot be read at the moment"
+        case _:  # a bug; the server logs the traceback
+            return error_response(500, "the server failed; its log says why")
+    _log.error("%s", error)
+    return error_response(503, text)
+
+
+HANDLERS: dict[Any, Callable[[Request, Any], Coroutine[Any, Any, Response]]] = dict.fromkeys(
+    (RequestValidationError, HTTPException, GeosimError, Exception), _error_as_json
+)
+"""Exception handlers of the application."""
