@@ -1,7 +1,6 @@
-"""The catalog: where this machine keeps the images of each data set.
+"""The catalog ``<working>/datasets.json``: where this machine keeps the images of each data set.
 
-Owns ``<working>/datasets.json`` and reading images by their stored path. Machines that share a
-collection may keep the images in different folders, so the locations are not in the collection.
+The collection does not say so, because machines that share it may use different folders.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from geosim.trainer.files import replacing
 
 
 def register_dataset(catalog: Path, dataset: Dataset) -> None:
-    """Write a data set's location to the catalog; safe with several processes at once."""
+    """Write a data set's location to the catalog; safe with several processes."""
     entry = _entry(dataset)
     with FileLock(catalog.with_name(f".{catalog.name}.lock")):
         entries = _read_entries(catalog)
@@ -88,10 +87,7 @@ def _location(entry: dict[str, str]) -> str:
 
 
 def _is_safe(relative: str) -> bool:
-    """Return whether a relative path stays inside its folder on every system.
-
-    Stored paths are untrusted: other programs may write to a shared collection.
-    """
+    """Return whether an untrusted relative path stays inside its folder on every system."""
     has_plain_parts = all(part not in ("", ".", "..") for part in relative.split("/"))
     return has_plain_parts and not re.search(r"\\|\0|^[A-Za-z]:", relative)
 

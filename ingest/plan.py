@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 from geosim.ingest.catalog import conflicting_location
 from geosim.ingest.schema import Filter, point_id
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import Dataset, HashedRecord
 from geosim.trainer.errors import StoreError
 from geosim.trainer.working import Working
 
 IMAGE_ROUTE = "/api/images/"
-"""Path under which `geosim serve` answers with the image of a point; ``<id>.jpg`` follows. The
-Qdrant dashboard shows URLs with this ending as images."""
+"""Path of a point's image at `geosim serve`; ``<id>.jpg`` follows, which the Qdrant dashboard
+shows as an image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The changes that make a collection equal to a data set.
+    """The changes to a collection.
 
     Attributes:
         stored: stored paths of the data set's points, before the changes.
@@ -42,7 +42,7 @@ def make_plan(
 
     Args:
         dataset: the data set.
-        hashed: its readable images. An image that cannot be read keeps its point.
+        hashed: its readable images; an image that cannot be read keeps its point.
         store: the collection.
         url_prefix: the part of an image URL before the point's id; None keeps the stored URLs.
     """

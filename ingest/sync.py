@@ -1,7 +1,6 @@
 """Makes a collection equal to a data set: plan, embed, upsert, delete, check.
 
-Owns the order of these steps. The collection and the feature cache hold all state: to resume an
-interrupted run, run it again.
+The collection and the feature cache hold all state: to resume an interrupted run, run it again.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 from geosim.ingest.catalog import register_dataset
 from geosim.ingest.plan import image_url_prefix, make_plan, refuse_other_dataset
 from geosim.ingest.schema import Filter, ModelRef, Payload, point_id, require_same_model
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import Dataset, Rejected, hash_records
 from geosim.trainer.errors import StoreError
 from geosim.trainer.features import Extracted
@@ -40,11 +39,11 @@ class SyncReport:
     Attributes:
         added: stored under a new path.
         changed: stored again with other content or another image URL.
-        deleted: removed from the collection, because their files are gone.
+        deleted: removed, because their files are gone.
         unchanged: neither embedded nor stored.
         computed: embedded by the backbone, not read from the feature cache.
         rejected: left out, with reasons; points stored earlier under these paths stay.
-        points: points in the whole collection, all data sets.
+        points: in the whole collection, all data sets.
         seconds: wall time.
     """
 
@@ -79,12 +78,11 @@ def sync(
 
     Args:
         dataset: the images.
-        model: embeds new images; must have made the collection, unless that is new.
-        store: the collection.
+        model: embeds new images.
+        store: the collection, new or made by ``model``.
         working: holds the feature cache and the catalog.
         recreate: drop the collection first, with all its data sets.
-        image_url: base URL of `geosim serve`, from which the points get their image URLs; None
-            keeps the image URLs that are stored.
+        image_url: base URL of `geosim serve` for the points' image URLs; None keeps those stored.
 
     Raises:
         ModelMismatchError: another model made the collection.
@@ -119,7 +117,13 @@ def sync(
     changed = sum(path in plan.stored for path in written)
     added = len(written) - changed
     points = store.count()
-    _check_count(store, dataset.name, len(plan.stored) - len(plan.removed) + added)
+    expected = len(plan.stored) - len(plan.removed) + added
+    count = store.count(Filter(dataset=dataset.name))
+    if count != expected:
+        raise StoreError(
+            f"collection {store.name!r} at {store.location} holds {count:,} images of "
+            f"{dataset.name}, expected {expected:,}; does another ingest run? Run this one again"
+        )
     return SyncReport(
         added=added,
         changed=changed,
@@ -184,17 +188,3 @@ def _upsert(
         Rejected(one.item.record.path, ZERO_VECTOR_REASON) for one in compress(batch, nonzero == 0)
     ]
     return [payload.path for payload in payloads], zero
-
-
-def _check_count(store: VectorStore, dataset: str, expected: int) -> None:
-    """Check the number of a data set's points in the collection.
-
-    Raises:
-        StoreError: it is not ``expected``.
-    """
-    count = store.count(Filter(dataset=dataset))
-    if count != expected:
-        raise StoreError(
-            f"collection {store.name!r} at {store.location} holds {count:,} images of "
-            f"{dataset}, expected {expected:,}; does another ingest run? Run this one again"
-        )

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.factory import open_store
-from geosim.ingest.store.protocol import VectorStore
 from geosim.trainer.working import Working
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])

@@ -1,11 +1,8 @@
-"""Exact top k from an engine, with ties ordered by path.
-
-Owns how a tie at rank k is resolved, the number of queries per call, and which queries are refused.
-"""
+"""Exact top k from an engine, with ties ordered by path."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,7 +20,6 @@ POINTS_PER_CALL = 20_000
 
 
 def _check_queries(queries: Sequence[VectorQuery], k: int) -> None:
-    """Refuse invalid queries, with a ValueError."""
     if k < 1:
         raise ValueError(f"expected k of 1 or more, received {k}")
     for query in queries:
@@ -38,15 +34,6 @@ def _check_queries(queries: Sequence[VectorQuery], k: int) -> None:
             raise ValueError(f"query vector has norm {norm}; a cosine needs a direction")
 
 
-def _ranked(points: Iterable[ScoredPoint]) -> list[ScoredPoint]:
-    """Sort points by score, highest first; ties, equal at `SCORE_DIGITS` decimals, by path."""
-    return sorted(points, key=lambda point: (-_rounded(point.score), point.payload.path))
-
-
-def _rounded(score: float) -> float:
-    return round(score, SCORE_DIGITS)
-
-
 def exact_top(
     queries: Sequence[VectorQuery],
     k: int,
@@ -54,14 +41,13 @@ def exact_top(
 ) -> list[list[ScoredPoint]]:
     """Return the ``k`` best points of each query, whatever the engine's order of ties.
 
-    An engine returns an arbitrary part of a tie at its limit. A query whose last point still ties
-    with rank k is repeated with a larger limit.
+    Scores are equal if they are so at `SCORE_DIGITS` decimals. An engine returns an arbitrary part
+    of a tie at its limit: a query whose last point ties with rank k is repeated with a larger one.
 
     Args:
         queries: n queries.
         k: points per query, 1 or more.
-        query_batch: takes at most `QUERY_BATCH` queries and a limit; returns the engine's best
-            points of each query.
+        query_batch: returns the engine's best points for up to `QUERY_BATCH` queries and a limit.
 
     Raises:
         ValueError: k is below 1, or a vector is not ``(32,) float32``, finite and non-zero.
@@ -77,10 +63,13 @@ def exact_top(
             answers = query_batch([queries[index] for index in batch], limit)
             for index, points in zip(batch, answers, strict=True):
                 least = queries[index].min_score
-                ranked = _ranked(p for p in points if least is None or _rounded(p.score) >= least)
-                best[index] = ranked[:k]
-                scores = [_rounded(point.score) for point in ranked]
-                if len(scores) >= limit and scores[-1] == scores[k - 1]:
+                ranked = sorted(
+                    (-round(point.score, SCORE_DIGITS), point.payload.path, place)
+                    for place, point in enumerate(points)
+                    if least is None or round(point.score, SCORE_DIGITS) >= least
+                )
+                best[index] = [points[place] for _, _, place in ranked[:k]]
+                if len(ranked) >= limit and ranked[-1][0] == ranked[k - 1][0]:
                     truncated.append(index)
         pending, limit = truncated, limit * 4
     return best

@@ -1,15 +1,11 @@
-"""Chooses the engine of a collection from one URL or path.
-
-Imports the library of the chosen engine only.
-"""
+"""Chooses the engine of a collection from one URL or path; imports no other engine."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from geosim.ingest.store.protocol import VectorStore
-from geosim.ingest.store.urls import without_userinfo
+from geosim.ingest.store.base import VectorStore, without_userinfo
 from geosim.trainer.errors import StoreError
 
 
@@ -19,11 +15,11 @@ def open_store(
     """Return the store of a collection. Nothing is opened or requested before its first use.
 
     Args:
-        target: None for the embedded engine in ``<working>/qdrant``, an ``http://`` or
-            ``https://`` URL of a Qdrant server, or a folder for the embedded engine.
+        target: URL of a Qdrant server, or a folder for the embedded engine; None for
+            ``<working>/qdrant``.
         collection: name of the collection.
         working: the working folder.
-        api_key: key of the server; unused by the embedded engine.
+        api_key: key of the server.
 
     Raises:
         StoreDeniedError: ``api_key`` has characters that no key has.

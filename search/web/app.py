@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.search.web.access import BEARER, SESSION, Access, AccessMiddleware
 from geosim.search.web.api import UPLOAD_BYTES, UPLOAD_PATH, Api
 from geosim.search.web.errors import HANDLERS

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from anyio.to_thread import run_sync
 
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.search.graph.layout import layout
 from geosim.trainer.working import Working
 

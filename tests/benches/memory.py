@@ -96,7 +96,7 @@ def read_alone(folder: Path, size: int) -> None:
     """Read what `store_alone` stored, one batch in memory at a time."""
     import qdrant_edge as edge
 
-    from geosim.ingest.store.protocol import SCAN_BATCH
+    from geosim.ingest.store.base import SCAN_BATCH
 
     shard = edge.EdgeShard.load(str(folder))
     offset, found = None, 0

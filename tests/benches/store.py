@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.ingest.schema import Filter, ModelRef, VectorQuery
+from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.factory import open_store
-from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
 from geosim.ingest.sync import UPSERT_BATCH
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from tests.benches import synthetic

@@ -1,11 +1,8 @@
-"""The interface to a vector store: one named collection in one engine.
-
-Owns what all engines do alike: batches, the order of results and exact queries. The engines are
-`ingest/store/edge.py` and `ingest/store/server.py`; `ingest/store/factory.py` chooses one.
-"""
+"""The interface to a vector store, and what all engines do alike: batches and exact queries."""
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -34,10 +31,9 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     """One named collection in one engine.
 
     Every method may raise `StoreError` or one of its children. Writes return when they are
-    acknowledged as durable. Queries are exact.
+    acknowledged as durable.
 
     Attributes:
-        name: the collection's name.
         location: folder or URL of the collection, without secrets.
         upsert_batch: points per write request.
     """
@@ -81,11 +77,7 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         self.close()
 
     def upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
-        """Store points, replacing those with the same id.
-
-        Args:
-            payloads: n payloads.
-            vectors: ``(n, 32) float32``, finite and non-zero rows.
+        """Store points with vectors ``(n, 32) float32``, replacing those with the same id.
 
         Raises:
             ValueError: another shape or dtype, or a row that is zero or not finite.
@@ -122,9 +114,9 @@ class VectorStore(AbstractContextManager["VectorStore"]):
                 return
 
     def query(self, queries: Sequence[VectorQuery], k: int) -> list[list[ScoredPoint]]:
-        """Return for each query its k nearest points, best first, equal scores by path.
+        """Return the k nearest points of each query, by exact cosine and then by path.
 
-        Exact cosine. A query has fewer than k points if fewer match its filter and ``min_score``.
+        There are fewer where fewer match the query's filter and ``min_score``.
 
         Raises:
             ValueError: k is below 1, or a query vector is zero, not finite or of another shape.
@@ -154,6 +146,11 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     @abstractmethod
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
         """Return up to ``limit`` nearest points of each query, exact, ties in any order."""
+
+
+def without_userinfo(url: str) -> str:
+    """Return ``url`` without user name and password, even wrongly quoted ones."""
+    return re.sub(r"(?<=://).*@", "", url)
 
 
 def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
