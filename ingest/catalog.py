@@ -23,10 +23,9 @@ def register_dataset(catalog: Path, dataset: Dataset) -> None:
     with FileLock(catalog.with_name(f".{catalog.name}.lock")):
         entries = _read_entries(catalog)
         if entries.get(dataset.name) != entry:
+            entries[dataset.name] = entry
             with replacing(catalog) as temporary:
-                temporary.write_bytes(
-                    orjson.dumps({**entries, dataset.name: entry}, option=orjson.OPT_INDENT_2)
-                )
+                temporary.write_bytes(orjson.dumps(entries, option=orjson.OPT_INDENT_2))
 
 
 def dataset_locations(catalog: Path) -> dict[str, str]:
@@ -49,11 +48,7 @@ class ImageReader:
         self._archives: dict[str, Archive] = {}
 
     def read(self, path: str) -> bytes:
-        """Return the bytes of the image stored as ``path``.
-
-        Raises:
-            ImageError: its data set, or the image itself, is not on this machine.
-        """
+        """Return the bytes of the image stored as ``path``, or raise `ImageError` without them."""
         version = _version(self._catalog)
         if version != self._version:
             self._version, self._entries = version, _read_entries(self._catalog)

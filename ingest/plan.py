@@ -40,11 +40,8 @@ def make_plan(
 ) -> Plan:
     """Compare a data set with its points in a collection.
 
-    Args:
-        dataset: the data set.
-        hashed: its readable images; an image that cannot be read keeps its point.
-        store: the collection.
-        url_prefix: the part of an image URL before the point's id; None keeps the stored URLs.
+    ``hashed`` are its readable images; one that cannot be read keeps its point. ``url_prefix`` is
+    the part of an image URL before the point's id; None keeps the stored URLs.
     """
     stored = {
         point.payload.path: (point.payload.sha256, point.payload.image_url)
@@ -66,11 +63,7 @@ def make_plan(
 
 
 def image_url_prefix(base: str) -> str:
-    """Return the part of an image URL before the point's id.
-
-    Raises:
-        StoreError: ``base`` is not a base URL.
-    """
+    """Return the part of an image URL before the point's id; raise `StoreError` for another URL."""
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", base):
         raise StoreError(
             f"--image-url {base!r} is not a base URL; expected http://HOST:8000, the address of "
@@ -82,12 +75,7 @@ def image_url_prefix(base: str) -> str:
 def refuse_other_dataset(
     plan: Plan, dataset: Dataset, store: VectorStore, working: Working
 ) -> None:
-    """Refuse a data set that has the name of another one and would replace its images.
-
-    Raises:
-        StoreError: the name is registered for another location, and more than half of the stored
-            images would be deleted.
-    """
+    """Raise `StoreError` if another data set has this name and would lose over half its images."""
     other = conflicting_location(working.datasets, dataset)
     if other is not None and 2 * len(plan.removed) > len(plan.stored):
         raise StoreError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.trainer.errors import ModelMismatchError, StoreError
-from geosim.trainer.heads.head import EMBEDDING_DIM
 
 SCORE_DIGITS = 6
 """Decimals at which scores are compared and shown; float32 products differ in the seventh."""
@@ -32,10 +31,7 @@ _PLAIN_FIELDS = ("path", "sha256", "width", "height", "dataset")
 
 
 def point_id(path: str) -> str:
-    """Return the id of the point that holds the image stored as ``path``.
-
-    It depends on the whole stored path, because file names repeat between classes.
-    """
+    """Return the point id of a stored path: of all of it, as file names repeat between classes."""
     return str(uuid.uuid5(ID_NAMESPACE, path))
 
 
@@ -74,11 +70,7 @@ class Payload:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any] | None) -> Payload:
-        """Read a payload back from what Qdrant returns.
-
-        Raises:
-            StoreError: a field is missing: geosim did not write the point.
-        """
+        """Return the payload that Qdrant stores, or raise `StoreError` if a field is missing."""
         try:
             fields = stored or {}
             plain = {name: fields[name] for name in _PLAIN_FIELDS}
@@ -99,11 +91,7 @@ class Point:
 
     @classmethod
     def from_stored(cls, payload: Mapping[str, Any] | None, vector: Any) -> Point:
-        """Build a point from what Qdrant returns.
-
-        Raises:
-            StoreError: geosim did not write the point.
-        """
+        """Build a point from what Qdrant returns."""
         array = None if vector is None else np.asarray(vector, dtype=np.float32)
         return cls(Payload.from_dict(payload), array)
 
@@ -178,13 +166,10 @@ class CollectionInfo:
 
 
 def check_name(name: str) -> str:
-    """Return ``name`` if every engine accepts it as a collection's name.
-
-    Raises:
-        StoreError: a file could not have this name on every system.
-    """
-    pattern = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
-    if not re.fullmatch(pattern, name) or name.endswith((".json", ".lock")):
+    """Return ``name``, or raise `StoreError` if a file could not have it on every system."""
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name) or name.endswith(
+        (".json", ".lock")
+    ):
         raise StoreError(
             f"{name!r} cannot name a collection: expected up to 128 letters, digits, '.', '_' and "
             f"'-', not starting with a dot and not ending with .json or .lock; {NAME_ANOTHER}"
@@ -193,27 +178,9 @@ def check_name(name: str) -> str:
 
 
 def require_same_model(info: CollectionInfo, model: ModelRef, *, name: str) -> None:
-    """Raise a `ModelMismatchError` if another model made the collection."""
+    """Raise `ModelMismatchError` if another model made the collection."""
     if info.model.fingerprint != model.fingerprint:
         raise ModelMismatchError(
             f"collection {name!r} was made by the model {info.model}, but the model at hand is "
             f"{model}; {REBUILD}, or {NAME_ANOTHER} or --working"
         )
-
-
-def check_vectors(payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
-    """Raise a ValueError unless ``vectors`` is ``(n, 32) float32`` with finite, non-zero rows.
-
-    The engines accept zero and NaN vectors silently.
-    """
-    if vectors.shape != (len(payloads), EMBEDDING_DIM) or vectors.dtype != np.float32:
-        raise ValueError(
-            f"expected vectors of shape ({len(payloads)}, {EMBEDDING_DIM}) and dtype float32, "
-            f"received {vectors.shape} {vectors.dtype}"
-        )
-    norms = np.linalg.norm(vectors, axis=1)
-    for payload, norm in zip(payloads, norms, strict=True):
-        if not np.isfinite(norm) or norm == 0:
-            raise ValueError(
-                f"vector of {payload.path} has norm {norm}; a cosine needs a direction"
-            )

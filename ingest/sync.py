@@ -37,14 +37,11 @@ class SyncReport:
     """Result of an ingest, in images.
 
     Attributes:
-        added: stored under a new path.
         changed: stored again with other content or another image URL.
         deleted: removed, because their files are gone.
-        unchanged: neither embedded nor stored.
         computed: embedded by the backbone, not read from the feature cache.
         rejected: left out, with reasons; points stored earlier under these paths stay.
         points: in the whole collection, all data sets.
-        seconds: wall time.
     """
 
     added: int
@@ -75,14 +72,8 @@ def sync(
     """Make the points of ``dataset`` in a collection equal to it.
 
     Points of other data sets are not touched. New images are added before old ones are deleted.
-
-    Args:
-        dataset: the images.
-        model: embeds new images.
-        store: the collection, new or made by ``model``.
-        working: holds the feature cache and the catalog.
-        recreate: drop the collection first, with all its data sets.
-        image_url: base URL of `geosim serve` for the points' image URLs; None keeps those stored.
+    ``recreate`` drops the collection first, with all its data sets. ``image_url`` is the base URL
+    of `geosim serve` for the points' image URLs; None keeps those that are stored.
 
     Raises:
         ModelMismatchError: another model made the collection.
@@ -91,7 +82,13 @@ def sync(
     """
     started = time.perf_counter()
     url_prefix = None if image_url is None else image_url_prefix(image_url)
-    _open_collection(store, ModelRef(model.fingerprint, model.spec.name), recreate=recreate)
+    if recreate:
+        store.drop()
+    info, made_by = store.info(), ModelRef(model.fingerprint, model.spec.name)
+    if info is None:
+        store.create(made_by)
+    else:
+        require_same_model(info, made_by, name=store.name)
     with progress_bar("reading", len(dataset.records)) as bar:
         hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
     plan = make_plan(dataset, hashed, store, url_prefix)
@@ -116,7 +113,6 @@ def sync(
 
     changed = sum(path in plan.stored for path in written)
     added = len(written) - changed
-    points = store.count()
     expected = len(plan.stored) - len(plan.removed) + added
     count = store.count(Filter(dataset=dataset.name))
     if count != expected:
@@ -131,20 +127,9 @@ def sync(
         unchanged=len(hashed) - len(plan.pending),
         computed=extractor.computed,
         rejected=tuple(sorted(rejected, key=lambda one: one.path)),
-        points=points,
+        points=store.count(),
         seconds=time.perf_counter() - started,
     )
-
-
-def _open_collection(store: VectorStore, model: ModelRef, *, recreate: bool) -> None:
-    """Create a collection for ``model``, or check that an existing one belongs to it."""
-    if recreate:
-        store.drop()
-    info = None if recreate else store.info()
-    if info is None:
-        store.create(model)
-    else:
-        require_same_model(info, model, name=store.name)
 
 
 def _rebatch(batches: Iterable[Sequence[Extracted]]) -> Iterable[list[Extracted]]:

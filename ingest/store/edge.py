@@ -32,19 +32,11 @@ from geosim.trainer.heads.head import EMBEDDING_DIM
 
 
 class EdgeStore(VectorStore):
-    """One collection in Qdrant Edge.
-
-    The first call that needs the shard opens it and locks it against other openers.
-    """
+    """One collection in Qdrant Edge; the first call that needs the shard opens and locks it."""
 
     upsert_batch = 1024  # Qdrant Edge holds the GIL during a call
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Name a collection. Reads and writes nothing.
-
-        Raises:
-            StoreError: ``name`` cannot name a collection.
-        """
         self._files = EdgeFiles(folder, name)
         self.name, self.location = name, str(folder)
         self._opening = threading.RLock()
@@ -82,16 +74,6 @@ class EdgeStore(VectorStore):
                         self._shard.close()
                 self._shard = None
                 self._files.remove()
-
-    def upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
-        """Store points, replacing those with the same id; on disk when this returns."""
-        super().upsert(payloads, vectors)
-        self._flush()
-
-    def delete(self, ids: Sequence[str]) -> None:
-        """Delete points; unknown ids are ignored."""
-        super().delete(ids)
-        self._flush()
 
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""

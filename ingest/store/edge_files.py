@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -38,54 +39,30 @@ class EdgeFiles:
         self._lock = FileLock(folder / f"{name}.lock", thread_local=False)
 
     def acquire(self) -> None:
-        """Take the lock without waiting; do nothing if this object holds it.
-
-        Raises:
-            StoreBusyError: another process or object holds it.
-            StoreError: the folder cannot be written.
-        """
-        if self._lock.is_locked:
-            return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StoreBusyError(
-                f"collection {self.name!r} in {self.folder} is open in another process; wait "
-                "until that one ends, or share the collection through a server (--qdrant URL)"
-            ) from error
-        except OSError as error:
-            raise self._write_error(error) from error
+        """Take the lock, unless this object holds it; raise `StoreBusyError` if another does."""
+        if not self._lock.is_locked:
+            with self._translated():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._lock.acquire(timeout=0)
 
     def release(self) -> None:
         """Release the lock; safe to call twice."""
         self._lock.release()
 
     def read_model(self) -> ModelRef | None:
-        """Return the collection's model, or None if there is no complete collection.
-
-        Raises:
-            StoreError: the metadata is damaged, or names another vector size.
-        """
-        try:
-            stored = json.loads(self.metadata.read_bytes())
-            ready, size = stored["ready"], stored["vector_size"]
-            model = ModelRef(stored["fingerprint"], stored["backbone"])
-        except (FileNotFoundError, NotADirectoryError):
+        """Return the collection's model, or None if there is no complete collection."""
+        stored = self._read_metadata()
+        if stored is None or not stored["ready"] or not self.shard.is_dir():
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise self.damage_error(error) from error
-        if not ready or not self.shard.is_dir():
-            return None
-        if size != EMBEDDING_DIM:
+        if stored["vector_size"] != EMBEDDING_DIM:
             raise StoreError(
-                f"collection {self.name!r} in {self.folder} holds vectors of size {size}, "
-                f"expected {EMBEDDING_DIM}; {REBUILD}"
+                f"collection {self.name!r} in {self.folder} holds vectors of size "
+                f"{stored['vector_size']}, expected {EMBEDDING_DIM}; {REBUILD}"
             )
-        return model
+        return ModelRef(stored["fingerprint"], stored["backbone"])
 
     def require(self) -> None:
-        """Raise a `StoreError` if there is no complete collection."""
+        """Raise `StoreError` if there is no complete collection."""
         if self.read_model() is None:
             raise StoreError(
                 f"there is no collection {self.name!r} in {self.folder}; make it with "
@@ -93,12 +70,7 @@ class EdgeFiles:
             )
 
     def make_shard_folder(self, model: ModelRef) -> None:
-        """Make an empty folder for a new shard, in place of an incomplete one; needs the lock.
-
-        Raises:
-            StoreError: the collection exists, geosim may not have made the folder, or the folder
-                cannot be written.
-        """
+        """Make an empty folder for a new shard, in place of an incomplete one; needs the lock."""
         if self.read_model() is not None:
             raise StoreError(
                 f"collection {self.name!r} exists already in {self.folder}; {REBUILD}, or "
@@ -121,17 +93,9 @@ class EdgeFiles:
             self._write_metadata(model, ready=True)
 
     def remove(self) -> None:
-        """Delete the shard, then its metadata; needs the lock.
-
-        Raises:
-            StoreError: geosim did not write the metadata, so the folder may not be its own.
-        """
-        try:
-            stored = json.loads(self.metadata.read_bytes())
-            if not {"ready", "vector_size", "fingerprint", "backbone"} <= set(stored):
-                raise ValueError(f"geosim did not write {self.metadata.name}")
-        except (OSError, ValueError, TypeError) as error:
-            raise self.damage_error(error) from error
+        """Delete the shard, then its metadata; refuse files of another program. Needs the lock."""
+        if self._read_metadata() is None:
+            return
         with self._translated():
             self._write_metadata(ModelRef("", ""), ready=False)
             if self.shard.exists():
@@ -146,8 +110,18 @@ class EdgeFiles:
             f"move {self.shard} and {self.metadata.name} away and ingest again"
         )
 
+    def _read_metadata(self) -> dict[str, Any] | None:
+        try:
+            stored: dict[str, Any] = json.loads(self.metadata.read_bytes())
+            if not {"ready", "vector_size", "fingerprint", "backbone"} <= stored.keys():
+                raise ValueError(f"geosim did not write {self.metadata.name}")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, AttributeError) as error:
+            raise self.damage_error(error) from error
+        return stored
+
     def _write_metadata(self, model: ModelRef, *, ready: bool) -> None:
-        """Write the metadata atomically."""
         stored = {"ready": ready, "vector_size": EMBEDDING_DIM, "distance": "cosine"}
         stored |= asdict(model)
         with replacing(self.metadata) as temporary:
@@ -157,11 +131,13 @@ class EdgeFiles:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except Timeout as error:
+            raise StoreBusyError(
+                f"collection {self.name!r} in {self.folder} is open in another process; wait "
+                "until that one ends, or share the collection through a server (--qdrant URL)"
+            ) from error
         except OSError as error:
-            raise self._write_error(error) from error
-
-    def _write_error(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"cannot write to {self.folder} ({error.strerror or error}); name a writable folder "
-            "with --working or --qdrant"
-        )
+            raise StoreError(
+                f"cannot write to {self.folder} ({error.strerror or error}); name a writable "
+                "folder with --working or --qdrant"
+            ) from error

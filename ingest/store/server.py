@@ -41,36 +41,27 @@ _T = TypeVar("_T")
 
 
 def connect(url: str, api_key: str | None, name: str, *, pause: float = PAUSE_S) -> ServerStore:
-    """Return the store for collection ``name`` on the server at ``url``; sends no request.
+    """Return the store of collection ``name``; sends no request.
 
-    Args:
-        url: ``http://`` or ``https://``, default port 6333; may have a path prefix, and a user
-            name and password for a proxy's basic authentication.
-        api_key: the server's key; None or empty for none.
-        name: the collection's name.
-        pause: seconds before the first retry.
+    ``url`` has port 6333 by default, and may have a path prefix, and a user name and password for a
+    proxy's basic authentication. ``pause`` is the time before the first retry, in seconds.
 
     Raises:
         StoreDeniedError: ``api_key`` has characters that no key has.
-        StoreError: the URL has no host or no valid port, or the name cannot be used.
+        StoreError: the URL or the name is unusable.
     """
     client, location = open_client(url, api_key)
     return ServerStore(client, name, location=location, pause=pause)
 
 
 class ServerStore(VectorStore):
-    """One collection on a Qdrant server."""
+    """One collection on a Qdrant server; `close` closes the client."""
 
     upsert_batch = 1000  # about 1 MB of JSON; a server accepts at most 32 MB by default
 
     def __init__(
         self, client: QdrantClient, name: str, *, location: str, pause: float = PAUSE_S
     ) -> None:
-        """Name a collection; `close` closes ``client``. Sends no request.
-
-        Raises:
-            StoreError: ``name`` cannot name a collection.
-        """
         self._client, self._pause = client, pause
         self.name, self.location = check_name(name), location
         self._indexed = False
@@ -190,7 +181,7 @@ class ServerStore(VectorStore):
         return self._send(self._client.get_collection, self.name)
 
     def _read_model(self, stored: models.CollectionInfo) -> ModelRef:
-        """Return the model in a collection's metadata, or raise a `StoreError` without one."""
+        """Return the model in a collection's metadata, or raise `StoreError` without one."""
         try:
             stored_model = (stored.config.metadata or {})[METADATA_KEY]
             return ModelRef(stored_model["fingerprint"], stored_model["backbone"])

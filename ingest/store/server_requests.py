@@ -7,7 +7,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -59,9 +59,7 @@ def open_client(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
         raise _url_error(url, "names no host")
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     location = f"{parts.scheme}://{authority}{parts.path.rstrip('/')}"
-    basic: dict[str, Any] = {}
-    if parts.username is not None:
-        basic["auth"] = (unquote(parts.username), unquote(parts.password or ""))
+    user, password = parts.username, unquote(parts.password or "")
     if api_key and parts.scheme == "http" and host not in {"localhost", "127.0.0.1", "::1"}:
         logging.getLogger(__name__).warning(
             "the API key travels unencrypted to %s; use https:// beyond this machine", location
@@ -75,7 +73,7 @@ def open_client(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
                 timeout=TIMEOUT_S,
                 prefer_grpc=False,
                 check_compatibility=False,
-                **basic,
+                auth=None if user is None else (unquote(user), password),
             )
         except ValueError as error:  # from urllib3 and httpx, for an invalid host
             raise _url_error(url, "is no usable URL") from error
@@ -87,13 +85,9 @@ def _url_error(url: str, fault: str) -> StoreError:
 
 
 def send(request: Callable[[], _T], location: str, *, tries: int, pause: float) -> _T:
-    """Return the answer to ``request``, sent up to ``tries`` times.
+    """Return the answer to ``request``, sent again after transient failures.
 
-    Args:
-        request: calls qdrant-client; called again after a transient failure.
-        location: the server's URL without secrets, for messages.
-        tries: 1 or more.
-        pause: seconds before the first retry, doubled before each further one.
+    ``tries`` is 1 or more; ``pause`` is in seconds, doubled before each further retry.
 
     Raises:
         StoreUnreachableError: no answer.
