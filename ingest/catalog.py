@@ -1,7 +1,6 @@
-"""The catalog: where this machine keeps the images of each data set.
+"""The catalog ``<working>/datasets.json``: where this machine keeps the images of each data set.
 
-Owns ``<working>/datasets.json`` and reading images by their stored path. Machines that share a
-collection may keep the images in different folders, so the locations are not in the collection.
+The collection does not say so, because machines that share it may use different folders.
 """
 
 from __future__ import annotations
@@ -19,15 +18,14 @@ from geosim.trainer.files import replacing
 
 
 def register_dataset(catalog: Path, dataset: Dataset) -> None:
-    """Write a data set's location to the catalog; safe with several processes at once."""
+    """Write a data set's location to the catalog; safe with several processes."""
     entry = _entry(dataset)
     with FileLock(catalog.with_name(f".{catalog.name}.lock")):
         entries = _read_entries(catalog)
         if entries.get(dataset.name) != entry:
+            entries[dataset.name] = entry
             with replacing(catalog) as temporary:
-                temporary.write_bytes(
-                    orjson.dumps({**entries, dataset.name: entry}, option=orjson.OPT_INDENT_2)
-                )
+                temporary.write_bytes(orjson.dumps(entries, option=orjson.OPT_INDENT_2))
 
 
 def dataset_locations(catalog: Path) -> dict[str, str]:
@@ -50,11 +48,7 @@ class ImageReader:
         self._archives: dict[str, Archive] = {}
 
     def read(self, path: str) -> bytes:
-        """Return the bytes of the image stored as ``path``.
-
-        Raises:
-            ImageError: its data set, or the image itself, is not on this machine.
-        """
+        """Return the bytes of the image stored as ``path``, or raise `ImageError` without them."""
         version = _version(self._catalog)
         if version != self._version:
             self._version, self._entries = version, _read_entries(self._catalog)
@@ -88,10 +82,7 @@ def _location(entry: dict[str, str]) -> str:
 
 
 def _is_safe(relative: str) -> bool:
-    """Return whether a relative path stays inside its folder on every system.
-
-    Stored paths are untrusted: other programs may write to a shared collection.
-    """
+    """Return whether an untrusted relative path stays inside its folder on every system."""
     has_plain_parts = all(part not in ("", ".", "..") for part in relative.split("/"))
     return has_plain_parts and not re.search(r"\\|\0|^[A-Za-z]:", relative)
 

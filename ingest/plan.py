@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 from geosim.ingest.catalog import conflicting_location
 from geosim.ingest.schema import Filter, point_id
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import Dataset, HashedRecord
 from geosim.trainer.errors import StoreError
 from geosim.trainer.working import Working
 
 IMAGE_ROUTE = "/api/images/"
-"""Path under which `geosim serve` answers with the image of a point; ``<id>.jpg`` follows. The
-Qdrant dashboard shows URLs with this ending as images."""
+"""Path of a point's image at `geosim serve`; ``<id>.jpg`` follows, which the Qdrant dashboard
+shows as an image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The changes that make a collection equal to a data set.
+    """The changes to a collection.
 
     Attributes:
         stored: stored paths of the data set's points, before the changes.
@@ -40,11 +40,8 @@ def make_plan(
 ) -> Plan:
     """Compare a data set with its points in a collection.
 
-    Args:
-        dataset: the data set.
-        hashed: its readable images. An image that cannot be read keeps its point.
-        store: the collection.
-        url_prefix: the part of an image URL before the point's id; None keeps the stored URLs.
+    ``hashed`` are its readable images; one that cannot be read keeps its point. ``url_prefix`` is
+    the part of an image URL before the point's id; None keeps the stored URLs.
     """
     stored = {
         point.payload.path: (point.payload.sha256, point.payload.image_url)
@@ -66,11 +63,7 @@ def make_plan(
 
 
 def image_url_prefix(base: str) -> str:
-    """Return the part of an image URL before the point's id.
-
-    Raises:
-        StoreError: ``base`` is not a base URL.
-    """
+    """Return the part of an image URL before the point's id; raise `StoreError` for another URL."""
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", base):
         raise StoreError(
             f"--image-url {base!r} is not a base URL; expected http://HOST:8000, the address of "
@@ -82,12 +75,7 @@ def image_url_prefix(base: str) -> str:
 def refuse_other_dataset(
     plan: Plan, dataset: Dataset, store: VectorStore, working: Working
 ) -> None:
-    """Refuse a data set that has the name of another one and would replace its images.
-
-    Raises:
-        StoreError: the name is registered for another location, and more than half of the stored
-            images would be deleted.
-    """
+    """Raise `StoreError` if another data set has this name and would lose over half its images."""
     other = conflicting_location(working.datasets, dataset)
     if other is not None and 2 * len(plan.removed) > len(plan.stored):
         raise StoreError(

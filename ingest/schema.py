@@ -1,13 +1,10 @@
-"""The schema of a collection: payload, point ids, filters, queries, and the model that made it.
-
-Owns the types that every engine takes and returns. Imports no engine.
-"""
+"""The types that every engine takes and returns: payload, point id, filter, query, model."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.trainer.errors import ModelMismatchError, StoreError
-from geosim.trainer.heads.head import EMBEDDING_DIM
 
 SCORE_DIGITS = 6
 """Decimals at which scores are compared and shown; float32 products differ in the seventh."""
@@ -26,13 +22,16 @@ KEYWORD_FIELDS = ("class", "path", "dataset", "sha256")
 ID_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "geosim:stored-path")
 """Namespace of the point ids; every existing collection depends on it."""
 
+NAME_ANOTHER = "name another --collection"
+REBUILD = "rebuild it with `geosim ingest DATA --recreate`"
+"""Remedies in error messages."""
+
+_PLAIN_FIELDS = ("path", "sha256", "width", "height", "dataset")
+"""Attributes of `Payload` that Qdrant stores under their own names."""
+
 
 def point_id(path: str) -> str:
-    """Return the id of the point that holds the image stored as ``path``.
-
-    Deterministic, so that a second ingest replaces points. Depends on the whole stored path,
-    because file names repeat between classes.
-    """
+    """Return the point id of a stored path: of all of it, as file names repeat between classes."""
     return str(uuid.uuid5(ID_NAMESPACE, path))
 
 
@@ -41,13 +40,12 @@ class Payload:
     """The payload of a point: one indexed image.
 
     Attributes:
-        path: stored path, POSIX, relative to the parent of the data set's root
+        path: stored path, POSIX, relative to the parent of the data set's root folder
             (``geological_similarity/marble/MGN0Z.jpg``).
         label: class name (payload field ``class``).
         sha256: hex digest of the file's bytes.
-        width: pixels, after EXIF orientation.
-        height: pixels, after EXIF orientation.
-        dataset: name of the data set's root folder (``geological_similarity``).
+        width: pixels, after EXIF orientation; ``height`` likewise.
+        dataset: name of the data set's root folder.
         image_url: URL of the image, which the Qdrant dashboard shows; empty for none.
     """
 
@@ -66,38 +64,21 @@ class Payload:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the payload as Qdrant stores it."""
-        stored = {
-            "path": self.path,
-            "class": self.label,
-            "sha256": self.sha256,
-            "width": self.width,
-            "height": self.height,
-            "dataset": self.dataset,
-        }
-        return {**stored, "image_url": self.image_url} if self.image_url else stored
+        stored = {"path": self.path, "class": self.label}
+        stored |= {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        return stored | {"image_url": self.image_url} if self.image_url else stored
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any] | None) -> Payload:
-        """Read a payload back from what Qdrant returns.
-
-        Raises:
-            StoreError: a field is missing: geosim did not write the point.
-        """
+        """Return the payload that Qdrant stores, or raise `StoreError` if a field is missing."""
         try:
             fields = stored or {}
-            return cls(
-                path=fields["path"],
-                label=fields["class"],
-                sha256=fields["sha256"],
-                width=fields["width"],
-                height=fields["height"],
-                dataset=fields["dataset"],
-                image_url=fields.get("image_url", ""),
-            )
+            plain = {name: fields[name] for name in _PLAIN_FIELDS}
+            return cls(label=fields["class"], image_url=fields.get("image_url", ""), **plain)
         except KeyError as error:
             raise StoreError(
                 f"a point of the collection has no payload field {error}, so another program wrote "
-                "it; rebuild with `geosim ingest DATA --recreate`, or name another --collection"
+                f"it; {REBUILD}, or {NAME_ANOTHER}"
             ) from error
 
 
@@ -107,6 +88,12 @@ class Point:
 
     payload: Payload
     vector: NDArray[np.float32] | None = None
+
+    @classmethod
+    def from_stored(cls, payload: Mapping[str, Any] | None, vector: Any) -> Point:
+        """Build a point from what Qdrant returns."""
+        array = None if vector is None else np.asarray(vector, dtype=np.float32)
+        return cls(Payload.from_dict(payload), array)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +105,7 @@ class ScoredPoint:
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any] | None, score: float) -> ScoredPoint:
-        """Build a scored point from a stored payload; the score is clipped to -1 to 1.
-
-        Raises:
-            StoreError: geosim did not write the point.
-        """
+        """Build a scored point from what Qdrant returns; the score is clipped to -1 to 1."""
         return cls(Payload.from_dict(stored), max(-1.0, min(1.0, score)))
 
 
@@ -183,49 +166,21 @@ class CollectionInfo:
 
 
 def check_name(name: str) -> str:
-    """Return ``name`` if every engine accepts it as a collection's name.
-
-    Raises:
-        StoreError: it has other characters than a file name may have on every system.
-    """
-    pattern = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
-    if not re.fullmatch(pattern, name) or name.endswith((".json", ".lock")):
+    """Return ``name``, or raise `StoreError` if a file could not have it on every system."""
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name) or name.endswith(
+        (".json", ".lock")
+    ):
         raise StoreError(
             f"{name!r} cannot name a collection: expected up to 128 letters, digits, '.', '_' and "
-            "'-', not starting with a dot and not ending with .json or .lock; "
-            "name another --collection"
+            f"'-', not starting with a dot and not ending with .json or .lock; {NAME_ANOTHER}"
         )
     return name
 
 
 def require_same_model(info: CollectionInfo, model: ModelRef, *, name: str) -> None:
-    """Refuse a collection that another model made.
-
-    Raises:
-        ModelMismatchError: the fingerprints differ; the message names both models.
-    """
+    """Raise `ModelMismatchError` if another model made the collection."""
     if info.model.fingerprint != model.fingerprint:
         raise ModelMismatchError(
             f"collection {name!r} was made by the model {info.model}, but the model at hand is "
-            f"{model}; rebuild it with `geosim ingest DATA --recreate`, or name another "
-            "--collection or --working"
+            f"{model}; {REBUILD}, or {NAME_ANOTHER} or --working"
         )
-
-
-def check_vectors(payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
-    """Refuse vectors without a cosine: the engines accept zero and NaN vectors silently.
-
-    Raises:
-        ValueError: ``vectors`` is not ``(len(payloads), 32) float32`` with finite non-zero rows.
-    """
-    if vectors.shape != (len(payloads), EMBEDDING_DIM) or vectors.dtype != np.float32:
-        raise ValueError(
-            f"expected vectors of shape ({len(payloads)}, {EMBEDDING_DIM}) and dtype float32, "
-            f"received {vectors.shape} {vectors.dtype}"
-        )
-    norms = np.linalg.norm(vectors, axis=1)
-    for payload, norm in zip(payloads, norms, strict=True):
-        if not np.isfinite(norm) or norm == 0:
-            raise ValueError(
-                f"vector of {payload.path} has norm {norm}; a cosine needs a direction"
-            )

@@ -1,7 +1,6 @@
 """Makes a collection equal to a data set: plan, embed, upsert, delete, check.
 
-Owns the order of these steps. The collection and the feature cache hold all state: to resume an
-interrupted run, run it again.
+The collection and the feature cache hold all state: to resume an interrupted run, run it again.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 from geosim.ingest.catalog import register_dataset
 from geosim.ingest.plan import image_url_prefix, make_plan, refuse_other_dataset
 from geosim.ingest.schema import Filter, ModelRef, Payload, point_id, require_same_model
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import Dataset, Rejected, hash_records
 from geosim.trainer.errors import StoreError
 from geosim.trainer.features import Extracted
@@ -38,14 +37,11 @@ class SyncReport:
     """Result of an ingest, in images.
 
     Attributes:
-        added: stored under a new path.
         changed: stored again with other content or another image URL.
-        deleted: removed from the collection, because their files are gone.
-        unchanged: neither embedded nor stored.
+        deleted: removed, because their files are gone.
         computed: embedded by the backbone, not read from the feature cache.
         rejected: left out, with reasons; points stored earlier under these paths stay.
-        points: points in the whole collection, all data sets.
-        seconds: wall time.
+        points: in the whole collection, all data sets.
     """
 
     added: int
@@ -76,15 +72,8 @@ def sync(
     """Make the points of ``dataset`` in a collection equal to it.
 
     Points of other data sets are not touched. New images are added before old ones are deleted.
-
-    Args:
-        dataset: the images.
-        model: embeds new images; must have made the collection, unless that is new.
-        store: the collection.
-        working: holds the feature cache and the catalog.
-        recreate: drop the collection first, with all its data sets.
-        image_url: base URL of `geosim serve`, from which the points get their image URLs; None
-            keeps the image URLs that are stored.
+    ``recreate`` drops the collection first, with all its data sets. ``image_url`` is the base URL
+    of `geosim serve` for the points' image URLs; None keeps those that are stored.
 
     Raises:
         ModelMismatchError: another model made the collection.
@@ -93,7 +82,13 @@ def sync(
     """
     started = time.perf_counter()
     url_prefix = None if image_url is None else image_url_prefix(image_url)
-    _open_collection(store, ModelRef(model.fingerprint, model.spec.name), recreate=recreate)
+    if recreate:
+        store.drop()
+    info, made_by = store.info(), ModelRef(model.fingerprint, model.spec.name)
+    if info is None:
+        store.create(made_by)
+    else:
+        require_same_model(info, made_by, name=store.name)
     with progress_bar("reading", len(dataset.records)) as bar:
         hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
     plan = make_plan(dataset, hashed, store, url_prefix)
@@ -118,8 +113,13 @@ def sync(
 
     changed = sum(path in plan.stored for path in written)
     added = len(written) - changed
-    points = store.count()
-    _check_count(store, dataset.name, len(plan.stored) - len(plan.removed) + added)
+    expected = len(plan.stored) - len(plan.removed) + added
+    count = store.count(Filter(dataset=dataset.name))
+    if count != expected:
+        raise StoreError(
+            f"collection {store.name!r} at {store.location} holds {count:,} images of "
+            f"{dataset.name}, expected {expected:,}; does another ingest run? Run this one again"
+        )
     return SyncReport(
         added=added,
         changed=changed,
@@ -127,20 +127,9 @@ def sync(
         unchanged=len(hashed) - len(plan.pending),
         computed=extractor.computed,
         rejected=tuple(sorted(rejected, key=lambda one: one.path)),
-        points=points,
+        points=store.count(),
         seconds=time.perf_counter() - started,
     )
-
-
-def _open_collection(store: VectorStore, model: ModelRef, *, recreate: bool) -> None:
-    """Create a collection for ``model``, or check that an existing one belongs to it."""
-    if recreate:
-        store.drop()
-    info = None if recreate else store.info()
-    if info is None:
-        store.create(model)
-    else:
-        require_same_model(info, model, name=store.name)
 
 
 def _rebatch(batches: Iterable[Sequence[Extracted]]) -> Iterable[list[Extracted]]:
@@ -184,17 +173,3 @@ def _upsert(
         Rejected(one.item.record.path, ZERO_VECTOR_REASON) for one in compress(batch, nonzero == 0)
     ]
     return [payload.path for payload in payloads], zero
-
-
-def _check_count(store: VectorStore, dataset: str, expected: int) -> None:
-    """Check the number of a data set's points in the collection.
-
-    Raises:
-        StoreError: it is not ``expected``.
-    """
-    count = store.count(Filter(dataset=dataset))
-    if count != expected:
-        raise StoreError(
-            f"collection {store.name!r} at {store.location} holds {count:,} images of "
-            f"{dataset}, expected {expected:,}; does another ingest run? Run this one again"
-        )

@@ -17,7 +17,7 @@ import orjson
 from numpy.typing import NDArray
 
 from geosim.ingest.schema import SCORE_DIGITS, Point
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.search.types import DEFAULT_K, Hit, Result, SearchOptions
 from geosim.trainer.files import replacing
 from geosim.trainer.working import Working

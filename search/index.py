@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.factory import open_store
-from geosim.ingest.store.protocol import VectorStore
 from geosim.search.resolver import QueryLike
 from geosim.search.searcher import Searcher
 from geosim.search.types import DEFAULT_K, Hit, Result, SearchOptions

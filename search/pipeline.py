@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from geosim.ingest.schema import CollectionInfo, Filter, ModelRef, point_id
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.ingest.sync import SyncReport, sync
 from geosim.search.graph.export import ExportReport, export
 from geosim.search.render.sheet import save_results

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from geosim.ingest.schema import Filter, ModelRef, Payload, Point, point_id, require_same_model
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import HashedRecord, Rejected
 from geosim.trainer.data.images import ENDINGS
 from geosim.trainer.data.sources import Files, Record

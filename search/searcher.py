@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.ingest.schema import Filter, ScoredPoint, VectorQuery
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.search.resolver import QueryLike, ResolvedQuery, Resolver
 from geosim.search.types import DEFAULT_K, Result, SearchOptions, ranked_hits
 from geosim.trainer.errors import QueryError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geosim.ingest.catalog import dataset_locations
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.search.render.table import printable
 from geosim.trainer.errors import ModelError
 from geosim.trainer.model import read_card

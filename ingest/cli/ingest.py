@@ -14,7 +14,7 @@ from geosim.trainer.cli.options import data_argument, strict_option, working_opt
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
-    from geosim.ingest.store.protocol import VectorStore
+    from geosim.ingest.store.base import VectorStore
     from geosim.ingest.sync import SyncReport
 
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.factory import open_store
-from geosim.ingest.store.protocol import VectorStore
 from geosim.trainer.working import Working
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
@@ -17,26 +17,23 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 def store_options(function: AnyFunction) -> AnyFunction:
     """Add ``--qdrant`` and ``--collection``."""
-    for option in (
-        click.option(
-            "--qdrant",
-            metavar="URL_OR_PATH",
-            envvar="GEOSIM_QDRANT_URL",
-            show_envvar=True,
-            help="A Qdrant server (http://localhost:6333) or a folder for the embedded engine "
-            "[default: WORKING/qdrant]. A server's API key comes from GEOSIM_QDRANT_API_KEY.",
-        ),
-        click.option(
-            "--collection",
-            default="geosim",
-            show_default=True,
-            envvar="GEOSIM_COLLECTION",
-            show_envvar=True,
-            help="Name of the collection.",
-        ),
-    )[::-1]:
-        function = option(function)
-    return function
+    qdrant = click.option(
+        "--qdrant",
+        metavar="URL_OR_PATH",
+        envvar="GEOSIM_QDRANT_URL",
+        show_envvar=True,
+        help="A Qdrant server (http://localhost:6333) or a folder for the embedded engine "
+        "[default: WORKING/qdrant]. A server's API key comes from GEOSIM_QDRANT_API_KEY.",
+    )
+    collection = click.option(
+        "--collection",
+        default="geosim",
+        show_default=True,
+        envvar="GEOSIM_COLLECTION",
+        show_envvar=True,
+        help="Name of the collection.",
+    )
+    return qdrant(collection(function))
 
 
 def open_from_options(qdrant: str | None, collection: str, working: Working) -> VectorStore:

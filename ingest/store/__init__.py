@@ -1,1 +1,1 @@
-"""Vector stores: one interface, the embedded Qdrant engine and a Qdrant server behind it."""
+"""Vector stores: one interface to the embedded Qdrant engine and to a Qdrant server."""

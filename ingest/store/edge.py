@@ -1,7 +1,6 @@
 """The embedded engine: Qdrant Edge inside this process, one shard per collection.
 
-Owns every call of ``qdrant_edge`` and the translation of its errors. Does not own the shard's
-folder, lock and metadata (`ingest/store/edge_files.py`).
+Owns every call of ``qdrant_edge``; `ingest/store/edge_files.py` owns the files.
 """
 
 from __future__ import annotations
@@ -27,26 +26,17 @@ from geosim.ingest.schema import (
     ScoredPoint,
     VectorQuery,
 )
+from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.edge_files import EdgeFiles
-from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
-from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 
 class EdgeStore(VectorStore):
-    """One collection in Qdrant Edge.
-
-    The first call that needs the shard opens it and locks it against other openers.
-    """
+    """One collection in Qdrant Edge; the first call that needs the shard opens and locks it."""
 
     upsert_batch = 1024  # Qdrant Edge holds the GIL during a call
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Name a collection. Reads and writes nothing.
-
-        Raises:
-            StoreError: ``name`` cannot name a collection.
-        """
         self._files = EdgeFiles(folder, name)
         self.name, self.location = name, str(folder)
         self._opening = threading.RLock()
@@ -76,7 +66,7 @@ class EdgeStore(VectorStore):
     def drop(self) -> None:
         """Delete the collection with its points; do nothing if there is none."""
         with self._opening:
-            if not self._files.exists():
+            if not self._files.metadata.exists():
                 return
             with self._locked():
                 if self._shard is not None:
@@ -85,20 +75,9 @@ class EdgeStore(VectorStore):
                 self._shard = None
                 self._files.remove()
 
-    def upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
-        """Store points, replacing those with the same id; on disk when this returns."""
-        super().upsert(payloads, vectors)
-        self._flush()
-
-    def delete(self, ids: Sequence[str]) -> None:
-        """Delete points; unknown ids are ignored."""
-        super().delete(ids)
-        self._flush()
-
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
-        shard = self._open()
-        with self._translated():
+        with self._open() as shard:
             return shard.count(edge.CountRequest(exact=True, filter=_filter(where)))
 
     def close(self) -> None:
@@ -117,36 +96,29 @@ class EdgeStore(VectorStore):
             edge.Point(payload.id, vector.tolist(), payload.to_dict())
             for payload, vector in zip(payloads, vectors, strict=True)
         ]
-        self._update(edge.UpdateOperation.upsert_points(points))
+        with self._open() as shard:
+            shard.update(edge.UpdateOperation.upsert_points(points))
 
     def _delete(self, ids: list[str]) -> None:
-        self._update(edge.UpdateOperation.delete_points([*ids]))
-
-    def _update(self, operation: edge.UpdateOperation) -> None:
-        shard = self._open()
-        with self._translated():
-            shard.update(operation)
+        with self._open() as shard:
+            shard.update(edge.UpdateOperation.delete_points([*ids]))
 
     def _flush(self) -> None:
         """Write all updates to disk: an update alone survives a killed process, not a power cut."""
-        shard = self._open()
-        with self._translated():
+        with self._open() as shard:
             shard.flush()
 
     def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
-        shard = self._open()
-        with self._translated():
+        with self._open() as shard:
             facet = shard.facet(edge.FacetRequest(field, limit=limit, exact=True))
         return ((str(hit.value), hit.count) for hit in facet.hits)
 
     def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:
-        shard = self._open()
-        with self._translated():
+        with self._open() as shard:
             records = shard.retrieve([*ids], True, vectors)
-        return ((str(record.id), _point(record)) for record in records)
+        return ((str(one.id), Point.from_stored(one.payload, one.vector)) for one in records)
 
     def _scroll(self, where: Filter | None, offset: Any, vectors: bool) -> tuple[list[Point], Any]:
-        shard = self._open()
         request = edge.ScrollRequest(
             offset=offset,
             limit=SCAN_BATCH,
@@ -154,12 +126,11 @@ class EdgeStore(VectorStore):
             with_payload=True,
             with_vector=vectors,
         )
-        with self._translated():
+        with self._open() as shard:
             records, next_offset = shard.scroll(request)
-        return [_point(record) for record in records], next_offset
+        return [Point.from_stored(one.payload, one.vector) for one in records], next_offset
 
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
-        shard = self._open()
         limit = max(1, min(limit, self.count()))
         requests = [
             edge.QueryRequest(
@@ -172,23 +143,23 @@ class EdgeStore(VectorStore):
             )
             for query in queries
         ]
-        with self._translated():
+        with self._open() as shard:
             answers = shard.query_batch(edge.QueryBatchRequest(requests))
         return [[ScoredPoint.from_stored(one.payload, one.score) for one in a] for a in answers]
 
-    def _open(self) -> edge.EdgeShard:
-        """Return the shard; the first call locks and loads it."""
+    @contextmanager
+    def _open(self) -> Iterator[edge.EdgeShard]:
+        """Yield the shard and translate its errors; the first call locks and loads it."""
         with self._opening:
-            if self._shard is not None:
-                return self._shard
-            if self._files.read_model() is None:  # checked first: no lock file without a collection
-                raise self._missing()
-            with self._locked():
-                if self._files.read_model() is None:  # dropped by another process
-                    raise self._missing()
-                with self._translated():
-                    self._shard = edge.EdgeShard.load(str(self._files.shard), _config())
-                return self._shard
+            if self._shard is None:
+                self._files.require()  # first, to make no lock file without a collection
+                with self._locked():
+                    self._files.require()  # another process may have dropped it
+                    with self._translated():
+                        self._shard = edge.EdgeShard.load(str(self._files.shard), _config())
+            shard = self._shard
+        with self._translated():
+            yield shard
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -210,12 +181,6 @@ class EdgeStore(VectorStore):
                 raise self._files.damage_error(error) from error
             raise
 
-    def _missing(self) -> StoreError:
-        return StoreError(
-            f"there is no collection {self.name!r} in {self.location}; make it with "
-            "`geosim ingest DATA`"
-        )
-
 
 def _config() -> edge.EdgeConfig:
     """Return the shard's settings; loading with them refuses vectors of another size."""
@@ -232,9 +197,3 @@ def _filter(where: Filter | None) -> edge.Filter | None:
     ]
     must_not: list[Any] = [edge.HasIdCondition(set(where.exclude))] if where.exclude else []
     return edge.Filter(must=must, must_not=must_not)
-
-
-def _point(record: edge.Record) -> Point:
-    stored = record.vector  # every access copies
-    vector = None if stored is None else np.asarray(stored, dtype=np.float32)
-    return Point(Payload.from_dict(record.payload), vector)

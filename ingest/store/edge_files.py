@@ -1,4 +1,4 @@
-"""The files of one collection in the embedded engine: folder, lock and metadata.
+"""The files of one collection in the embedded engine; does not import it.
 
     <folder>/<name>/        the shard, written by Qdrant Edge
     <folder>/<name>.json    metadata of geosim: model, vector size, whether the shard is complete
@@ -7,8 +7,6 @@
 The metadata has ``ready`` false before a shard is created or removed, and true once it is complete.
 A process killed in between leaves a collection that counts as missing; the next `make_shard_folder`
 or `remove` deletes it. A folder without metadata is never deleted.
-
-Owns these files. Does not import the engine.
 """
 
 from __future__ import annotations
@@ -17,105 +15,71 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from geosim.ingest.schema import ModelRef, check_name
+from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, check_name
 from geosim.trainer.errors import StoreBusyError, StoreError
 from geosim.trainer.files import replacing
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 
 class EdgeFiles:
-    """The files of one embedded collection.
-
-    Attributes:
-        name: the collection's name.
-        folder: the folder of all collections.
-        shard: the folder of this collection's shard.
-    """
+    """The files of one embedded collection; making the object reads and writes nothing."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Name the files. Reads and writes nothing.
-
-        Raises:
-            StoreError: ``name`` cannot name a collection.
-        """
         self.name = check_name(name)
         self.folder = folder
         self.shard = folder / name
-        self._metadata = folder / f"{name}.json"
+        self.metadata = folder / f"{name}.json"
         # The threads of a process share the open shard, and so its lock.
         self._lock = FileLock(folder / f"{name}.lock", thread_local=False)
 
     def acquire(self) -> None:
-        """Take the lock without waiting; do nothing if this object holds it.
-
-        Raises:
-            StoreBusyError: another process or object holds it.
-            StoreError: the folder cannot be written.
-        """
-        if self._lock.is_locked:
-            return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StoreBusyError(
-                f"collection {self.name!r} in {self.folder} is open in another process; wait "
-                "until that one ends, or share the collection through a server (--qdrant URL)"
-            ) from error
-        except OSError as error:
-            raise self._write_error(error) from error
+        """Take the lock, unless this object holds it; raise `StoreBusyError` if another does."""
+        if not self._lock.is_locked:
+            with self._translated():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._lock.acquire(timeout=0)
 
     def release(self) -> None:
         """Release the lock; safe to call twice."""
         self._lock.release()
 
-    def exists(self) -> bool:
-        """Return whether there are files that `remove` would delete."""
-        return self._metadata.exists()
-
     def read_model(self) -> ModelRef | None:
-        """Return the collection's model, or None if there is no complete collection.
-
-        Raises:
-            StoreError: the metadata is damaged, or names another vector size.
-        """
-        try:
-            stored = json.loads(self._metadata.read_bytes())
-            ready, size = stored["ready"], stored["vector_size"]
-            model = ModelRef(stored["fingerprint"], stored["backbone"])
-        except (FileNotFoundError, NotADirectoryError):
+        """Return the collection's model, or None if there is no complete collection."""
+        stored = self._read_metadata()
+        if stored is None or not stored["ready"] or not self.shard.is_dir():
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise self.damage_error(error) from error
-        if not ready or not self.shard.is_dir():
-            return None
-        if size != EMBEDDING_DIM:
+        if stored["vector_size"] != EMBEDDING_DIM:
             raise StoreError(
-                f"collection {self.name!r} in {self.folder} holds vectors of size {size}, "
-                f"expected {EMBEDDING_DIM}; rebuild it with `geosim ingest DATA --recreate`"
+                f"collection {self.name!r} in {self.folder} holds vectors of size "
+                f"{stored['vector_size']}, expected {EMBEDDING_DIM}; {REBUILD}"
             )
-        return model
+        return ModelRef(stored["fingerprint"], stored["backbone"])
+
+    def require(self) -> None:
+        """Raise `StoreError` if there is no complete collection."""
+        if self.read_model() is None:
+            raise StoreError(
+                f"there is no collection {self.name!r} in {self.folder}; make it with "
+                "`geosim ingest DATA`"
+            )
 
     def make_shard_folder(self, model: ModelRef) -> None:
-        """Make an empty folder for a new shard, in place of an incomplete one; needs the lock.
-
-        Raises:
-            StoreError: the collection exists, geosim may not have made the existing folder, or
-                the folder cannot be written.
-        """
+        """Make an empty folder for a new shard, in place of an incomplete one; needs the lock."""
         if self.read_model() is not None:
             raise StoreError(
-                f"collection {self.name!r} exists already in {self.folder}; rebuild it with "
-                "`geosim ingest DATA --recreate`, or name another --collection"
+                f"collection {self.name!r} exists already in {self.folder}; {REBUILD}, or "
+                f"{NAME_ANOTHER}"
             )
-        if self.shard.exists() and not self._metadata.exists():
+        if self.shard.exists() and not self.metadata.exists():
             raise StoreError(
-                f"{self.shard} exists without {self._metadata.name}, so geosim may not have made "
-                "it; move it away, or name another --collection"
+                f"{self.shard} exists without {self.metadata.name}, so geosim may not have made "
+                f"it; move it away, or {NAME_ANOTHER}"
             )
         with self._translated():
             self._write_metadata(model, ready=False)
@@ -129,53 +93,51 @@ class EdgeFiles:
             self._write_metadata(model, ready=True)
 
     def remove(self) -> None:
-        """Delete the shard, then its metadata; needs the lock.
-
-        Raises:
-            StoreError: geosim did not write the metadata, so the folder may not be its own.
-        """
-        try:
-            stored = json.loads(self._metadata.read_bytes())
-            known = {"ready", "vector_size", "fingerprint", "backbone"} <= set(stored)
-        except (OSError, ValueError, TypeError) as error:
-            raise self.damage_error(error) from error
-        if not known:
-            raise self.damage_error(ValueError(f"geosim did not write {self._metadata.name}"))
+        """Delete the shard, then its metadata; refuse files of another program. Needs the lock."""
+        if self._read_metadata() is None:
+            return
         with self._translated():
             self._write_metadata(ModelRef("", ""), ready=False)
             if self.shard.exists():
                 shutil.rmtree(self.shard)
-            self._metadata.unlink()
+            self.metadata.unlink()
 
     def damage_error(self, error: BaseException) -> StoreError:
         """Return the error to raise for unusable files, with a remedy."""
         reason = " ".join(str(error).split())[:200]
         return StoreError(
             f"cannot use collection {self.name!r} in {self.folder} ({reason}); if it stays so, "
-            f"move {self.shard} and {self._metadata.name} away and ingest again"
+            f"move {self.shard} and {self.metadata.name} away and ingest again"
         )
 
+    def _read_metadata(self) -> dict[str, Any] | None:
+        try:
+            stored: dict[str, Any] = json.loads(self.metadata.read_bytes())
+            if not {"ready", "vector_size", "fingerprint", "backbone"} <= stored.keys():
+                raise ValueError(f"geosim did not write {self.metadata.name}")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, AttributeError) as error:
+            raise self.damage_error(error) from error
+        return stored
+
     def _write_metadata(self, model: ModelRef, *, ready: bool) -> None:
-        """Write the metadata atomically."""
-        stored = {
-            "ready": ready,
-            "vector_size": EMBEDDING_DIM,
-            "distance": "cosine",
-            "fingerprint": model.fingerprint,
-            "backbone": model.backbone,
-        }
-        with replacing(self._metadata) as temporary:
+        stored = {"ready": ready, "vector_size": EMBEDDING_DIM, "distance": "cosine"}
+        stored |= asdict(model)
+        with replacing(self.metadata) as temporary:
             temporary.write_text(json.dumps(stored, indent=2), encoding="utf-8")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except Timeout as error:
+            raise StoreBusyError(
+                f"collection {self.name!r} in {self.folder} is open in another process; wait "
+                "until that one ends, or share the collection through a server (--qdrant URL)"
+            ) from error
         except OSError as error:
-            raise self._write_error(error) from error
-
-    def _write_error(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"cannot write to {self.folder} ({error.strerror or error}); name a writable folder "
-            "with --working or --qdrant"
-        )
+            raise StoreError(
+                f"cannot write to {self.folder} ({error.strerror or error}); name a writable "
+                "folder with --working or --qdrant"
+            ) from error

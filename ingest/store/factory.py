@@ -1,33 +1,25 @@
-"""Chooses the engine of a collection from one URL or path.
-
-Imports the library of the chosen engine only.
-"""
+"""Chooses the engine of a collection from one URL or path; imports no other engine."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from geosim.ingest.store.protocol import VectorStore
-from geosim.ingest.store.urls import without_userinfo
+from geosim.ingest.store.base import VectorStore, without_userinfo
 from geosim.trainer.errors import StoreError
 
 
 def open_store(
     target: str | None, collection: str, *, working: Path, api_key: str | None = None
 ) -> VectorStore:
-    """Return the store of a collection. Nothing is opened or requested before its first use.
+    """Return the store of a collection; opens and requests nothing.
 
-    Args:
-        target: None for the embedded engine in ``<working>/qdrant``, an ``http://`` or
-            ``https://`` URL of a Qdrant server, or a folder for the embedded engine.
-        collection: name of the collection.
-        working: the working folder.
-        api_key: key of the server; unused by the embedded engine.
+    ``target`` is the URL of a Qdrant server, or a folder for the embedded engine; None for
+    ``<working>/qdrant``.
 
     Raises:
         StoreDeniedError: ``api_key`` has characters that no key has.
-        StoreError: ``target`` is an unusable URL, or the name cannot be used.
+        StoreError: ``target`` or the name is unusable.
     """
     if target is not None and re.match(r"https?://", target, re.IGNORECASE):
         from geosim.ingest.store.server import connect

@@ -1,8 +1,4 @@
-"""The server engine: a Qdrant server through qdrant-client.
-
-Owns the requests. Does not own the client, retries and the translation of the library's errors
-(`ingest/store/server_requests.py`).
-"""
+"""The server engine: a Qdrant server through qdrant-client."""
 
 from __future__ import annotations
 
@@ -18,6 +14,8 @@ from qdrant_client import QdrantClient, models
 
 from geosim.ingest.schema import (
     KEYWORD_FIELDS,
+    NAME_ANOTHER,
+    REBUILD,
     CollectionInfo,
     Filter,
     ModelRef,
@@ -27,7 +25,7 @@ from geosim.ingest.schema import (
     VectorQuery,
     check_name,
 )
-from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
+from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.server_requests import PAUSE_S, TRIES, open_client, send
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
@@ -43,45 +41,29 @@ _T = TypeVar("_T")
 
 
 def connect(url: str, api_key: str | None, name: str, *, pause: float = PAUSE_S) -> ServerStore:
-    """Return the store for collection ``name`` on the server at ``url``; sends no request.
+    """Return the store of collection ``name``; sends no request.
 
-    Args:
-        url: ``http://`` or ``https://``, default port 6333; may have a path prefix, and a user
-            name and password for a proxy's basic authentication.
-        api_key: the server's key; None or empty for none.
-        name: the collection.
-        pause: seconds before the first retry.
+    ``url`` has port 6333 by default, and may have a path prefix, and a user name and password for a
+    proxy's basic authentication. ``pause`` is the time before the first retry, in seconds.
 
     Raises:
         StoreDeniedError: ``api_key`` has characters that no key has.
-        StoreError: the URL has no host or no valid port, or the name cannot be used.
+        StoreError: the URL or the name is unusable.
     """
     client, location = open_client(url, api_key)
     return ServerStore(client, name, location=location, pause=pause)
 
 
 class ServerStore(VectorStore):
-    """One collection on a Qdrant server."""
+    """One collection on a Qdrant server; `close` closes the client."""
 
     upsert_batch = 1000  # about 1 MB of JSON; a server accepts at most 32 MB by default
 
     def __init__(
         self, client: QdrantClient, name: str, *, location: str, pause: float = PAUSE_S
     ) -> None:
-        """Name a collection. Sends no request.
-
-        Args:
-            client: a client of any mode; `close` closes it.
-            name: the collection.
-            location: the server's URL without secrets, for messages.
-            pause: seconds before the first retry.
-
-        Raises:
-            StoreError: ``name`` cannot name a collection.
-        """
-        self._client = client
+        self._client, self._pause = client, pause
         self.name, self.location = check_name(name), location
-        self._pause = pause
         self._indexed = False
 
     def info(self) -> CollectionInfo | None:
@@ -97,7 +79,7 @@ class ServerStore(VectorStore):
         if received != expected:
             raise StoreError(
                 f"collection {self.name!r} at {self.location} holds {received}, expected "
-                f"{expected}; rebuild it with `geosim ingest DATA --recreate`"
+                f"{expected}; {REBUILD}"
             )
         return CollectionInfo(model, self.count(), f"Qdrant server {self._version()}")
 
@@ -112,18 +94,14 @@ class ServerStore(VectorStore):
             )
         if self._collection() is not None:
             raise StoreError(
-                f"collection {self.name!r} exists already at {self.location}; rebuild it with "
-                "`geosim ingest DATA --recreate`, or name another --collection"
+                f"collection {self.name!r} exists already at {self.location}; {REBUILD}, "
+                f"or {NAME_ANOTHER}"
             )
         settings = models.VectorParams(size=EMBEDDING_DIM, distance=models.Distance.COSINE)
+        metadata = {METADATA_KEY: asdict(model)}
+        create = partial(self._client.create_collection, vectors_config=settings, metadata=metadata)
         # Sent once: if only the answer is lost, a retry would find its own collection.
-        request = partial(
-            self._client.create_collection,
-            self.name,
-            vectors_config=settings,
-            metadata={METADATA_KEY: asdict(model)},
-        )
-        send(request, self.location, tries=1, pause=self._pause)
+        send(partial(create, self.name), self.location, tries=1, pause=self._pause)
         self._ensure_indexes()
 
     def drop(self) -> None:
@@ -163,7 +141,7 @@ class ServerStore(VectorStore):
         records = self._send(
             self._client.retrieve, self.name, ids, with_payload=True, with_vectors=vectors
         )
-        return ((str(record.id), _point(record)) for record in records)
+        return ((str(one.id), Point.from_stored(one.payload, one.vector)) for one in records)
 
     def _scroll(self, where: Filter | None, offset: Any, vectors: bool) -> tuple[list[Point], Any]:
         records, next_offset = self._send(
@@ -175,7 +153,7 @@ class ServerStore(VectorStore):
             with_payload=True,
             with_vectors=vectors,
         )
-        return [_point(record) for record in records], next_offset
+        return [Point.from_stored(one.payload, one.vector) for one in records], next_offset
 
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
         requests = [
@@ -191,8 +169,7 @@ class ServerStore(VectorStore):
         ]
         answers = self._send(self._client.query_batch_points, self.name, requests)
         return [
-            [ScoredPoint.from_stored(one.payload, one.score) for one in answer.points]
-            for answer in answers
+            [ScoredPoint.from_stored(one.payload, one.score) for one in a.points] for a in answers
         ]
 
     def _version(self) -> str:
@@ -204,18 +181,14 @@ class ServerStore(VectorStore):
         return self._send(self._client.get_collection, self.name)
 
     def _read_model(self, stored: models.CollectionInfo) -> ModelRef:
-        """Return the model in a collection's metadata.
-
-        Raises:
-            StoreError: there is none.
-        """
+        """Return the model in a collection's metadata, or raise `StoreError` without one."""
         try:
             stored_model = (stored.config.metadata or {})[METADATA_KEY]
             return ModelRef(stored_model["fingerprint"], stored_model["backbone"])
         except (KeyError, TypeError) as error:
             raise StoreError(
                 f"collection {self.name!r} at {self.location} was not made by geosim: its "
-                "metadata names no model; name another --collection"
+                f"metadata names no model; {NAME_ANOTHER}"
             ) from error
 
     def _ensure_indexes(self) -> None:
@@ -225,13 +198,8 @@ class ServerStore(VectorStore):
         present = self._send(self._client.get_collection, self.name).payload_schema
         for key in KEYWORD_FIELDS:
             if key not in present:
-                self._send(
-                    self._client.create_payload_index,
-                    self.name,
-                    key,
-                    models.PayloadSchemaType.KEYWORD,
-                    wait=True,
-                )
+                keyword = models.PayloadSchemaType.KEYWORD
+                self._send(self._client.create_payload_index, self.name, key, keyword, wait=True)
         self._indexed = True
 
     def _send(self, method: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -249,8 +217,3 @@ def _filter(where: Filter | None) -> models.Filter | None:
     ]
     excluded = models.HasIdCondition(has_id=sorted(where.exclude))
     return models.Filter(must=must, must_not=[excluded] if where.exclude else None)
-
-
-def _point(record: models.Record) -> Point:
-    vector = None if record.vector is None else np.asarray(record.vector, dtype=np.float32)
-    return Point(Payload.from_dict(record.payload), vector)

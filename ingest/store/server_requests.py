@@ -1,8 +1,4 @@
-"""The connection to a Qdrant server: the client, bounded retries and translated errors.
-
-Owns how a URL is parsed, which failures are transient, and the message of each final one. Does not
-own the requests (`ingest/store/server.py`).
-"""
+"""The connection to a Qdrant server: the client, bounded retries and translated errors."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -23,7 +19,7 @@ from qdrant_client.http.exceptions import (
     UnexpectedResponse,
 )
 
-from geosim.ingest.store.urls import without_userinfo
+from geosim.ingest.store.base import without_userinfo
 from geosim.trainer.errors import StoreDeniedError, StoreError, StoreUnreachableError
 
 TIMEOUT_S = 60
@@ -48,7 +44,6 @@ def open_client(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
         StoreDeniedError: ``api_key`` has characters that no key has.
         StoreError: the URL has no valid host or port.
     """
-    shown = without_userinfo(url)
     api_key = (api_key or "").strip()
     if not (api_key.isascii() and api_key.isprintable()):
         raise StoreDeniedError(
@@ -59,16 +54,12 @@ def open_client(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or 6333
     except ValueError as error:
-        raise StoreError(
-            f"--qdrant {shown!r} is no URL with a valid port; expected http://HOST:6333"
-        ) from error
+        raise _url_error(url, "is no URL with a valid port") from error
     if not host:
-        raise StoreError(f"--qdrant {shown!r} names no host; expected http://HOST:6333")
+        raise _url_error(url, "names no host")
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     location = f"{parts.scheme}://{authority}{parts.path.rstrip('/')}"
-    basic: dict[str, Any] = {}
-    if parts.username is not None:
-        basic["auth"] = (unquote(parts.username), unquote(parts.password or ""))
+    user, password = parts.username, unquote(parts.password or "")
     if api_key and parts.scheme == "http" and host not in {"localhost", "127.0.0.1", "::1"}:
         logging.getLogger(__name__).warning(
             "the API key travels unencrypted to %s; use https:// beyond this machine", location
@@ -82,23 +73,21 @@ def open_client(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
                 timeout=TIMEOUT_S,
                 prefer_grpc=False,
                 check_compatibility=False,
-                **basic,
+                auth=None if user is None else (unquote(user), password),
             )
         except ValueError as error:  # from urllib3 and httpx, for an invalid host
-            raise StoreError(
-                f"--qdrant {shown!r} is no usable URL; expected http://HOST:6333"
-            ) from error
+            raise _url_error(url, "is no usable URL") from error
     return client, location
 
 
-def send(request: Callable[[], _T], location: str, *, tries: int, pause: float) -> _T:
-    """Return the answer to ``request``, sent up to ``tries`` times.
+def _url_error(url: str, fault: str) -> StoreError:
+    return StoreError(f"--qdrant {without_userinfo(url)!r} {fault}; expected http://HOST:6333")
 
-    Args:
-        request: calls qdrant-client; called again after a transient failure.
-        location: the server's URL without secrets, for messages.
-        tries: 1 or more.
-        pause: seconds before the first retry, doubled before each further one.
+
+def send(request: Callable[[], _T], location: str, *, tries: int, pause: float) -> _T:
+    """Return the answer to ``request``, sent again after transient failures.
+
+    ``tries`` is 1 or more; ``pause`` is in seconds, doubled before each further retry.
 
     Raises:
         StoreUnreachableError: no answer.
@@ -127,21 +116,19 @@ def _transient(error: Exception) -> bool:
 
 def _translate(error: Exception, location: str) -> StoreError:
     if isinstance(error, UnexpectedResponse):
-        reason = f"{error.status_code} {error.reason_phrase}: {_server_message(error.content)}"
+        server, message = f"the Qdrant server at {location}", _server_message(error.content)
+        reason = _short(f"{error.status_code} {error.reason_phrase}: {message}")
         if error.status_code in {401, 403}:
             return StoreDeniedError(
-                f"the Qdrant server at {location} refused access ({_short(reason)}); set "
-                "GEOSIM_QDRANT_API_KEY to a key that it accepts and that may write"
+                f"{server} refused access ({reason}); set GEOSIM_QDRANT_API_KEY to a key that it "
+                "accepts and that may write"
             )
         if error.status_code == 404:
             return StoreError(
-                f"the Qdrant server at {location} found nothing ({_short(reason)}); make the "
-                "collection with `geosim ingest DATA`, or check the URL"
+                f"{server} found nothing ({reason}); make the collection with `geosim ingest "
+                "DATA`, or check the URL"
             )
-        return StoreError(
-            f"the Qdrant server at {location} refused a request ({_short(reason)}); its log may "
-            "say more"
-        )
+        return StoreError(f"{server} refused a request ({reason}); its log may say more")
     source = error.source if isinstance(error, ResponseHandlingException) else error
     if isinstance(source, httpx.TransportError):
         reason = _short(f"{type(source).__name__}: {source}")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.ingest.schema import point_id
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.progress import progress_bar
 

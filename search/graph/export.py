@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.search.graph.collection import Collection, read_collection
 from geosim.search.graph.neighbours import GraphBlock, neighbour_graph
 from geosim.trainer.errors import QueryError, StoreError

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.search.graph.collection import Collection, read_collection
 from geosim.trainer.errors import StoreError
 from geosim.trainer.files import DAMAGED_NPZ, replacing

@@ -13,7 +13,7 @@ import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.search.web.map import MapCache
 from geosim.search.web.models import Answer, MapAnswer
 from geosim.search.web.pictures import Thumbnails

@@ -16,7 +16,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.search.web.access import BEARER, SESSION, Access
 from geosim.search.web.api import UPLOAD_PATH, Api
 from geosim.search.web.limits import BodyLimit, limit_requests

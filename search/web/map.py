@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 from anyio.to_thread import run_sync
 
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.search.graph.layout import layout
 from geosim.search.web.models import MapAnswer
 from geosim.trainer.working import Working

@@ -18,7 +18,7 @@ from fastapi import HTTPException, Path, Query
 from numpy.typing import NDArray
 
 from geosim.ingest.schema import CollectionInfo, Point
-from geosim.ingest.store.protocol import VectorStore
+from geosim.ingest.store.base import VectorStore
 from geosim.search.explain import explain, novelty_threshold
 from geosim.search.resolver import ResolvedQuery
 from geosim.search.searcher import Searcher

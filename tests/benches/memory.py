@@ -7,7 +7,7 @@ from pathlib import Path
 import qdrant_edge as edge
 
 from geosim.ingest.schema import KEYWORD_FIELDS
-from geosim.ingest.store.protocol import SCAN_BATCH
+from geosim.ingest.store.base import SCAN_BATCH
 from geosim.ingest.sync import UPSERT_BATCH
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.working import Working

@@ -11,8 +11,8 @@ from PIL import Image
 from qdrant_client import QdrantClient
 
 from geosim.ingest.schema import Filter, ModelRef, point_id
+from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
-from geosim.ingest.store.protocol import VectorStore
 from geosim.ingest.store.server import ServerStore
 from geosim.ingest.sync import SyncReport, sync
 from geosim.trainer.data.dataset import open_dataset

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from geosim.ingest.schema import Filter, ModelRef, Payload, VectorQuery, point_id
+from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.edge import EdgeStore
-from geosim.ingest.store.protocol import SCAN_BATCH, VectorStore
 from geosim.trainer.errors import StoreError
 
 MODEL = ModelRef("0123456789abcdef" * 4, "efficientnet-lite0")

@@ -10,8 +10,8 @@ import pytest
 from qdrant_client import QdrantClient
 
 from geosim.ingest.schema import CollectionInfo, ModelRef, Payload
+from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
-from geosim.ingest.store.protocol import VectorStore
 from geosim.ingest.store.server import ServerStore
 from geosim.search.graph.export import export
 from geosim.trainer.errors import QueryError, StoreError

@@ -1,11 +1,8 @@
-"""The interface to a vector store: one named collection in one engine.
-
-Owns what all engines do alike: batches, the order of results and exact queries. The engines are
-`ingest/store/edge.py` and `ingest/store/server.py`; `ingest/store/factory.py` chooses one.
-"""
+"""The interface to a vector store, and what all engines do alike: checks, batches, exact top k."""
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -15,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.ingest.schema import (
+    SCORE_DIGITS,
     CollectionInfo,
     Filter,
     ModelRef,
@@ -22,22 +20,29 @@ from geosim.ingest.schema import (
     Point,
     ScoredPoint,
     VectorQuery,
-    check_vectors,
 )
-from geosim.ingest.store.exact import exact_top
+from geosim.trainer.heads.head import EMBEDDING_DIM
 
 SCAN_BATCH = 4096
 """Points per batch of `VectorStore.scan`: about 1 MB with vectors."""
+
+TIE_MARGIN = 16
+"""Points requested beyond k, to order a tie at rank k by path."""
+
+QUERY_BATCH = 64
+"""Largest number of queries per call of an engine."""
+
+POINTS_PER_CALL = 20_000
+"""Largest number of points that a call may return, at about half a kilobyte each."""
 
 
 class VectorStore(AbstractContextManager["VectorStore"]):
     """One named collection in one engine.
 
     Every method may raise `StoreError` or one of its children. Writes return when they are
-    acknowledged as durable. Queries are exact.
+    acknowledged as durable.
 
     Attributes:
-        name: the collection's name.
         location: folder or URL of the collection, without secrets.
         upsert_batch: points per write request.
     """
@@ -52,21 +57,14 @@ class VectorStore(AbstractContextManager["VectorStore"]):
 
     @abstractmethod
     def create(self, model: ModelRef) -> None:
-        """Create the empty collection for ``model``: cosine, size 32, keyword indexes.
+        """Create the empty collection for ``model``; raise `StoreError` if it exists already.
 
         Removes what an interrupted `create` or `drop` left behind.
-
-        Raises:
-            StoreError: the collection exists already.
         """
 
     @abstractmethod
     def drop(self) -> None:
-        """Delete the collection with its points; do nothing if there is none.
-
-        Raises:
-            StoreError: geosim did not make the collection.
-        """
+        """Delete the collection, if there is one; raise `StoreError` if geosim did not make it."""
 
     @abstractmethod
     def count(self, where: Filter | None = None) -> int:
@@ -77,28 +75,27 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         """Close the store; safe to call twice."""
 
     def __exit__(self, *_: object) -> None:
-        """Close the store at the end of a ``with`` block."""
+        """Close the store."""
         self.close()
 
     def upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
-        """Store points, replacing those with the same id.
-
-        Args:
-            payloads: n payloads.
-            vectors: ``(n, 32) float32``, finite and non-zero rows.
+        """Store points with vectors ``(n, 32) float32``, replacing those with the same id.
 
         Raises:
             ValueError: another shape or dtype, or a row that is zero or not finite.
         """
-        check_vectors(payloads, vectors)
+        names = [f"vector of {payload.path}" for payload in payloads]
+        _check_vectors(vectors, (len(payloads), EMBEDDING_DIM), "vectors", names)
         for start in range(0, len(payloads), self.upsert_batch):
             batch = slice(start, start + self.upsert_batch)
             self._upsert(payloads[batch], vectors[batch])
+        self._flush()
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete points; unknown ids are ignored."""
         for batch in _batches(ids):
             self._delete(batch)
+        self._flush()
 
     def values(self, field: str) -> dict[str, int]:
         """Return the number of points per value of a keyword field, sorted by value."""
@@ -122,14 +119,34 @@ class VectorStore(AbstractContextManager["VectorStore"]):
                 return
 
     def query(self, queries: Sequence[VectorQuery], k: int) -> list[list[ScoredPoint]]:
-        """Return for each query its k nearest points, best first, equal scores by path.
+        """Return the k nearest points of each query, by exact cosine and then by path.
 
-        Exact cosine. A query has fewer than k points if fewer match its filter and ``min_score``.
+        Cosines are equal if they are so at `SCORE_DIGITS` decimals. There are fewer points where
+        fewer match the query's filter and ``min_score``.
 
         Raises:
             ValueError: k is below 1, or a query vector is zero, not finite or of another shape.
         """
-        return exact_top(queries, k, self._query)
+        if k < 1:
+            raise ValueError(f"expected k of 1 or more, received {k}")
+        for query in queries:
+            _check_vectors(query.vector, (EMBEDDING_DIM,), "a query vector", ["query vector"])
+        best: list[list[ScoredPoint]] = [[] for _ in queries]
+        pending, limit = list(range(len(queries))), k + TIE_MARGIN
+        while pending:
+            truncated = []
+            step = max(1, min(QUERY_BATCH, POINTS_PER_CALL // limit))
+            for start in range(0, len(pending), step):
+                batch = pending[start : start + step]
+                answers = self._query([queries[index] for index in batch], limit)
+                for index, points in zip(batch, answers, strict=True):
+                    ranked = _ranked(points, queries[index].min_score)
+                    best[index] = [point for _, point in ranked[:k]]
+                    # An engine returns an arbitrary part of a tie at its limit: ask for more.
+                    if len(ranked) >= limit and ranked[-1][0] == ranked[k - 1][0]:
+                        truncated.append(index)
+            pending, limit = truncated, limit * 4
+        return best
 
     @abstractmethod
     def _upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
@@ -138,6 +155,9 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     @abstractmethod
     def _delete(self, ids: list[str]) -> None:
         """Delete one batch of points."""
+
+    def _flush(self) -> None:
+        """Make all writes durable, for an engine that acknowledges them earlier."""
 
     @abstractmethod
     def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
@@ -154,6 +174,32 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     @abstractmethod
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
         """Return up to ``limit`` nearest points of each query, exact, ties in any order."""
+
+
+def without_userinfo(url: str) -> str:
+    """Return ``url`` without user name and password, even wrongly quoted ones."""
+    return re.sub(r"(?<=://).*@", "", url)
+
+
+def _check_vectors(
+    vectors: NDArray[np.float32], shape: tuple[int, ...], expected: str, names: Sequence[str]
+) -> None:
+    """Raise ValueError for invalid vectors; the engines accept zero and NaN vectors silently."""
+    if vectors.shape != shape or vectors.dtype != np.float32:
+        raise ValueError(
+            f"expected {expected} of shape {shape} and dtype float32, "
+            f"received {vectors.shape} {vectors.dtype}"
+        )
+    for name, norm in zip(names, np.linalg.norm(vectors, axis=-1).reshape(-1), strict=True):
+        if not np.isfinite(norm) or norm == 0:
+            raise ValueError(f"{name} has norm {norm}; a cosine needs a direction")
+
+
+def _ranked(points: list[ScoredPoint], least: float | None) -> list[tuple[float, ScoredPoint]]:
+    """Return points of at least a score with their rounded scores, highest first, then by path."""
+    scored = [(round(point.score, SCORE_DIGITS), point) for point in points]
+    found = [pair for pair in scored if least is None or pair[0] >= least]
+    return sorted(found, key=lambda pair: (-pair[0], pair[1].payload.path))
 
 
 def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
