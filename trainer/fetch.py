@@ -32,10 +32,20 @@ def fetch(url: str, target: Path, *, digest: str | None, timeout: float) -> Path
     import pooch
     import requests
 
+    def download(url: str, output: str, _pooch: object) -> None:
+        # pooch's own downloader leaves the connection open where the server refuses.
+        with requests.get(url, stream=True, timeout=timeout) as response:
+            response.raise_for_status()
+            size = int(response.headers.get("Content-Length", 0)) or None
+            with (
+                progress_bar(target.name, size, unit="B", unit_scale=True) as bar,
+                Path(output).open("wb") as file,
+            ):
+                for piece in response.iter_content(1 << 16):
+                    bar.update(file.write(piece))
+
     try:
-        with progress_bar(target.name, 1, unit="B", unit_scale=True) as bar:
-            loader = pooch.HTTPDownloader(progressbar=bar, timeout=timeout)
-            pooch.retrieve(url, digest, fname=target.name, path=target.parent, downloader=loader)
+        pooch.retrieve(url, digest, fname=target.name, path=target.parent, downloader=download)
     except requests.RequestException as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DownloadError(
