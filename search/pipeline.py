@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from geosim.ingest.schema import CollectionInfo, Filter, ModelRef, point_id
 from geosim.ingest.store.protocol import VectorStore
@@ -24,15 +23,6 @@ DATASET_QUERIES = tuple(
 """Sample queries of the geological similarity data set."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepCallbacks:
-    """Functions that receive the report of each step as soon as it ends."""
-
-    training: Callable[[TrainReport], None]
-    ingest: Callable[[SyncReport], None]
-    export: Callable[[ExportReport], None]
-
-
 def run(
     dataset: Dataset,
     pretrained: Pretrained,
@@ -42,7 +32,9 @@ def run(
     options: TrainOptions,
     k: int,
     recreate: bool,
-    callbacks: StepCallbacks,
+    on_trained: Callable[[TrainReport], None],
+    on_ingested: Callable[[SyncReport], None],
+    on_exported: Callable[[ExportReport], None],
 ) -> list[Result]:
     """Do the whole job and return the results of the sample queries.
 
@@ -54,7 +46,9 @@ def run(
         options: of the training.
         k: neighbours per image and hits per query.
         recreate: drop the collection first, with all its data sets.
-        callbacks: receive the report of each step.
+        on_trained: receives the report of the training.
+        on_ingested: receives the report of the ingest.
+        on_exported: receives the report of the export.
 
     Raises:
         ModelError: a new model is needed, but the collection depends on the old one: it holds
@@ -63,14 +57,13 @@ def run(
     before = store.info()  # an unusable store fails now, not after the training
     keep = None if recreate else _reason_to_keep(before, dataset, store, working)
     trained = train(dataset, pretrained, working, options, keep=keep)
-    callbacks.training(trained)
+    on_trained(trained)
     model = ModelRef(trained.model.fingerprint, trained.model.spec.name)
     recreate |= keep is None and before is not None and before.model != model
-    callbacks.ingest(sync(dataset, trained.model, store, working, recreate=recreate))
-    callbacks.export(export(store, working.index, working.embeddings, k))
-    results = list(
-        Searcher(store, working).search(sample_queries(dataset, store), SearchOptions(k))
-    )
+    on_ingested(sync(dataset, trained.model, store, working, recreate=recreate))
+    on_exported(export(store, working.index, working.embeddings, k))
+    queries = sample_queries(dataset, store)
+    results = list(Searcher(store, working).search(queries, SearchOptions(k)))
     save_results(results, working.samples, working)
     return results
 
@@ -82,8 +75,7 @@ def _reason_to_keep(
     if info is None or info.points == 0:
         return None
     others = info.points - store.count(Filter(dataset=dataset.name))
-    embedded = store.location == str(working.qdrant)
-    if embedded and not others:
+    if not others and store.location == str(working.qdrant):
         return None
     return (
         f"{dataset.location} with these options gives a new model, which does not fit collection "

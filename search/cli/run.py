@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from geosim.ingest.cli.ingest import recreate_option, report_ingest
 from geosim.ingest.cli.options import open_from_options, store_options
-from geosim.search.cli.messages import tell_export, tell_results
-from geosim.search.cli.options import form_option, k_option
+from geosim.search.cli.export import k_option, report_export
+from geosim.search.cli.search import form_option, print_results
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.messages import report_rejected, report_training
 from geosim.trainer.cli.options import strict_option, train_options, working_option
 from geosim.trainer.working import Working
+
+if TYPE_CHECKING:
+    from geosim.ingest.sync import SyncReport
 
 DATASET = Path("data", "geological_similarity")
 """Where ``geosim run`` without DATA looks for the data set, and downloads it to."""
@@ -94,11 +97,11 @@ def _run(
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     with open_from_options(qdrant, collection, working) as store:
-        callbacks = pipeline.StepCallbacks(
-            training=report_training,
-            ingest=lambda report: _tell_step(report, store, strict=strict),
-            export=tell_export,
-        )
+
+        def on_ingested(report: SyncReport) -> None:
+            report_ingest(report, store, err=True)
+            report_rejected(report.rejected, strict=strict)
+
         results = pipeline.run(
             dataset,
             pretrained,
@@ -107,12 +110,9 @@ def _run(
             options=pretrained.spec.train_options(**training),
             k=k,
             recreate=recreate,
-            callbacks=callbacks,
+            on_trained=report_training,
+            on_ingested=on_ingested,
+            on_exported=report_export,
         )
-    tell_results(results, form)
+    print_results(results, form)
     click.echo(f"wrote {working.samples}", err=True)
-
-
-def _tell_step(report: Any, store: Any, *, strict: bool) -> None:
-    report_ingest(report, store, err=True)
-    report_rejected(report.rejected, strict=strict)
