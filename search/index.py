@@ -127,7 +127,7 @@ class Index(AbstractContextManager["Index"]):
     ) -> tuple[Hit, ...]:
         """Return the images that are like ``positive`` and unlike ``negative``, best first.
 
-        Takes the arguments and raises the errors of `search`; see `Searcher.recommend_resolved`.
+        Takes the arguments and raises the errors of `search`; see `average`.
         """
         options = SearchOptions(k, label, min_score, one_per)
         return self._searcher.recommend(positive, negative, options).hits

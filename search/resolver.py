@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ class ResolvedQuery:
 class Resolver:
     """Finds the vectors of queries.
 
-    The model is needed, and the backbone loaded, only for images whose content is neither in the
-    collection nor in the feature cache. Pictures in memory are not added to that cache.
+    The model is needed only for images whose content is not in the collection; the backbone is
+    loaded only if it is not in the feature cache either. Pictures in memory are not cached.
     """
 
     def __init__(self, store: VectorStore, working: Working) -> None:
@@ -76,31 +77,29 @@ class Resolver:
         """
         info = store.info()
         if info is None or info.points == 0:
+            state = "does not exist" if info is None else "is empty"
             raise StoreError(
-                f"collection {store.name!r} at {store.location} "
-                f"{'does not exist' if info is None else 'is empty'}; fill it with "
+                f"collection {store.name!r} at {store.location} {state}; fill it with "
                 "`geosim ingest DATA`"
             )
-        self._store = store
-        self._working = working
-        self._model: Model | None = None
-        self._extractor: FeatureExtractor | None = None
+        self._store, self._working = store, working
+        self._model: Model | ModelError
         try:
             self._model = load_model(working.model)
-        except ModelError as error:
-            self._model_error = error
+        except ModelError as error:  # raised when a query needs the model
+            self._model = error
         else:
             model = ModelRef(self._model.fingerprint, self._model.spec.name)
             require_same_model(info, model, name=store.name)
 
-    def resolve(self, queries: Sequence[QueryLike]) -> list[ResolvedQuery]:
+    def resolve(self, queries: Sequence[QueryLike | ResolvedQuery]) -> list[ResolvedQuery]:
         """Return each query with its vector, or with the reason why it has none.
 
         Raises:
             ModelError: a query must be embedded and there is no model.
             QueryError: an array is neither a picture nor an embedding.
         """
-        resolved = [_read_query(query) for query in queries]
+        resolved = [q if isinstance(q, ResolvedQuery) else _read_query(q) for q in queries]
         self._look_up([query for query in resolved if query.vector is None])
         self._embed([query for query in resolved if query.vector is None and query.error is None])
         return resolved
@@ -121,8 +120,8 @@ class Resolver:
 
     def warm_up(self) -> None:
         """Load the backbone now instead of with the first query that needs it."""
-        if self._model is not None:
-            _ = self._backbone().backbone
+        if isinstance(self._model, Model):
+            _ = self._extractor.backbone
 
     def _look_up(self, queries: Sequence[ResolvedQuery]) -> None:
         """Take stored vectors: of the indexed image that a query is, or of an identical one."""
@@ -147,53 +146,50 @@ class Resolver:
             return batch[0].payload.path
         return "dataset/class/image.jpg"
 
-    def _backbone(self) -> FeatureExtractor:
-        if self._model is None:
-            raise self._model_error
-        if self._extractor is None:
-            self._extractor = self._model.extractor(self._working.features)
-        return self._extractor
+    def _require_model(self) -> Model:
+        if isinstance(self._model, ModelError):
+            raise self._model
+        return self._model
+
+    @cached_property
+    def _extractor(self) -> FeatureExtractor:
+        return self._require_model().extractor(self._working.features)
 
     def _embed(self, queries: Sequence[ResolvedQuery]) -> None:
         """Embed pictures: those in memory one by one, files together."""
+        files: dict[str, list[ResolvedQuery]] = {}  # the same file may be named twice
         for query in queries:
-            if query.data is not None:
-                try:
-                    self._set_vector(query, self._backbone().features(query.data))
-                except ImageError as error:
-                    query.error = str(error)
-        files = {query.text: query for query in queries if query.data is None}
+            if query.data is None:
+                files.setdefault(query.text, []).append(query)
+                continue
+            try:
+                self._set_vector([query], self._extractor.features(query.data))
+            except ImageError as error:
+                query.error = str(error)
         if not files:
             return
 
         def reject(rejected: Rejected) -> None:
-            files[rejected.path].error = rejected.reason
+            for query in files[rejected.path]:
+                query.error = rejected.reason
 
-        items = [
-            HashedRecord(Record(text, "", text), query.sha256) for text, query in files.items()
-        ]
-        for batch in self._backbone().extract(Files(), items, reject=reject):
+        items = [HashedRecord(Record(text, "", text), q[0].sha256) for text, q in files.items()]
+        for batch in self._extractor.extract(Files(), items, reject=reject):
             for extracted in batch:
                 self._set_vector(files[extracted.item.record.path], extracted.features.vector)
-        for query in queries:  # the same file may be named twice
-            if query.data is None:
-                query.vector, query.error = files[query.text].vector, files[query.text].error
 
-    def _set_vector(self, query: ResolvedQuery, features: NDArray[np.float32]) -> None:
-        if self._model is None:
-            raise self._model_error
-        query.vector = self._model.head(features[None])[0]
-        if not query.vector.any():
-            query.error = "the model embeds it to a zero vector: nothing to compare"
+    def _set_vector(self, queries: Sequence[ResolvedQuery], features: NDArray[np.float32]) -> None:
+        vector = self._require_model().head(features[None])[0]
+        for query in queries:
+            query.vector = vector
+            if not vector.any():
+                query.error = "the model embeds it to a zero vector: nothing to compare"
 
 
 def _find_indexed(query: ResolvedQuery, points: dict[str, Point]) -> Point | None:
     """Return the indexed image that a query is: same path and, for a file, same bytes."""
-    for path in query.candidates:
-        point = points.get(path)
-        if point is not None and query.sha256 in ("", point.payload.sha256):
-            return point
-    return None
+    found = (points[path] for path in query.candidates if path in points)
+    return next((p for p in found if query.sha256 in ("", p.payload.sha256)), None)
 
 
 def _read_query(query: QueryLike) -> ResolvedQuery:
@@ -204,20 +200,16 @@ def _read_query(query: QueryLike) -> ResolvedQuery:
         return ResolvedQuery(UNNAMED_PICTURE, hashlib.sha256(query).hexdigest(), data=query)
     if isinstance(query, Image.Image):
         return _read_query(_as_png(query))
-    if query.ndim == 1:
-        return _check_embedding(query)
-    if query.dtype != np.uint8 or query.shape[2:] not in ((), (3,)):
+    if query.ndim != 1:
+        if query.dtype == np.uint8 and query.shape[2:] in ((), (3,)):
+            return _read_query(_as_png(Image.fromarray(query)))
         raise QueryError(
             "a picture is an array of shape (height, width, 3) or (height, width) and dtype uint8, "
             f"received {query.shape} {query.dtype}"
         )
-    return _read_query(_as_png(Image.fromarray(query)))
-
-
-def _check_embedding(vector: NDArray[Any]) -> ResolvedQuery:
-    if vector.shape != (EMBEDDING_DIM,):
-        raise QueryError(f"an embedding has shape ({EMBEDDING_DIM},), received {vector.shape}")
-    vector = vector.astype(np.float32)
+    if query.shape != (EMBEDDING_DIM,):
+        raise QueryError(f"an embedding has shape ({EMBEDDING_DIM},), received {query.shape}")
+    vector = query.astype(np.float32)
     if not np.isfinite(vector).all() or not vector.any():
         raise QueryError("an embedding must be finite and not zero")
     return ResolvedQuery("<embedding>", vector=vector)
@@ -260,11 +252,8 @@ def expand(paths: Iterable[str]) -> Iterator[str]:
         if not os.path.isdir(text):  # noqa: PTH112 - unlike Path's, never raises
             yield text
             continue
-        inside = sorted(
-            str(file)
-            for file in path.rglob("*")
-            if file.suffix.lower() in ENDINGS and not file.name.startswith(".") and file.is_file()
-        )
+        named = (file for file in path.rglob("[!.]*") if file.suffix.lower() in ENDINGS)
+        inside = sorted(str(file) for file in named if file.is_file())
         if not inside:
             raise QueryError(f"{text} is a folder without images in it; name an image")
         yield from inside

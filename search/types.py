@@ -32,17 +32,18 @@ class SearchOptions:
     one_per: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            QueryError: a value is out of range.
-        """
+        """Raise `QueryError` if a value is out of range."""
         if self.k is not None and self.k < 1:
             raise QueryError(f"k must be at least 1, received {self.k}")
         if self.min_score is not None and not -1 <= self.min_score <= 1:
             raise QueryError(f"min_score is a cosine, -1 to 1, received {self.min_score}")
         if self.one_per is not None and self.one_per not in GROUP_FIELDS:
             raise QueryError(f"one_per must be class or dataset, received {self.one_per!r}")
+
+    @property
+    def limit(self) -> int | None:
+        """The maximum number of hits; None for all that ``min_score`` leaves."""
+        return DEFAULT_K if self.k is None and self.min_score is None else self.k
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +93,15 @@ def ranked_hits(matches: Iterable[ScoredPoint], sha256: str, k: int | None) -> t
         k: maximum number of hits; None for all.
     """
     rows = sorted(
-        (match.payload.sha256 != sha256, -_rounded(match.score), match.payload.path, match)
+        (
+            match.payload.sha256 != sha256,
+            -round(min(1.0, max(-1.0, match.score)), SCORE_DIGITS),
+            match.payload.path,
+            match.payload,
+        )
         for match in matches
     )
     return tuple(
-        Hit(
-            rank=rank,
-            score=_rounded(match.score),
-            path=match.payload.path,
-            label=match.payload.label,
-            id=match.payload.id,
-            identical=match.payload.sha256 == sha256,
-        )
-        for rank, (*_, match) in enumerate(rows[:k], start=1)
+        Hit(rank, -negated, path, payload.label, payload.id, identical=not differs)
+        for rank, (differs, negated, path, payload) in enumerate(rows[:k], start=1)
     )
-
-
-def _rounded(score: float) -> float:
-    return round(min(1.0, max(-1.0, score)), SCORE_DIGITS)

@@ -32,7 +32,19 @@ DATASET = Path("data", "geological_similarity")
 @strict_option
 @store_options
 @working_option
-def run(data: Path | None, backbone: str, weights: Path | None, **options: Any) -> None:
+def run(
+    data: Path | None,
+    backbone: str,
+    weights: Path | None,
+    k: int,
+    form: str,
+    recreate: bool,
+    strict: bool,
+    qdrant: str | None,
+    collection: str,
+    working: Working,
+    **training: Any,
+) -> None:
     """Do the whole job on DATA: train, ingest, export, and answer sample queries.
 
     DATA is a folder of class folders or a .zip of one. Without DATA the geological similarity data
@@ -45,54 +57,13 @@ def run(data: Path | None, backbone: str, weights: Path | None, **options: Any) 
       geosim run geological_similarity.zip --backbone efficientnet-lite0
       geosim run photos --qdrant http://localhost:6333
     """  # noqa: D301
+    from geosim.search import pipeline
+    from geosim.trainer.backbones.registry import choose
+    from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.data.download import download_dataset
 
     if data is None:
         data = DATASET if DATASET.is_dir() else download_dataset(DATASET.parent)
-    _run(data, backbone, weights, **options)
-
-
-@click.command(cls=Command)
-@k_option
-@form_option
-@recreate_option
-@store_options
-@working_option
-def demo(working: Working, **options: Any) -> None:
-    """Do the whole job on a generated set of rock textures: no download, no server.
-
-    \b
-    Examples:
-      geosim demo
-      geosim search working/geosim-sample/granite/*.jpg -k 5
-    """  # noqa: D301
-    from geosim.trainer.progress import progress_bar
-    from geosim.trainer.sample.generate import PER_CLASS, write_sample
-    from geosim.trainer.sample.textures import SAMPLE_CLASSES
-
-    with progress_bar("generating", PER_CLASS * len(SAMPLE_CLASSES)) as bar:
-        data = write_sample(working.sample_set, progress=bar.update)
-    _run(data, "efficientnet-lite0", None, strict=False, working=working, **options)
-
-
-def _run(
-    data: Path,
-    backbone: str,
-    weights: Path | None,
-    *,
-    k: int,
-    form: str,
-    recreate: bool,
-    strict: bool,
-    qdrant: str | None,
-    collection: str,
-    working: Working,
-    **training: Any,
-) -> None:
-    from geosim.search import pipeline
-    from geosim.trainer.backbones.registry import choose
-    from geosim.trainer.data.dataset import open_dataset
-
     dataset = open_dataset(data)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
@@ -116,3 +87,28 @@ def _run(
         )
     print_results(results, form)
     click.echo(f"wrote {working.samples}", err=True)
+
+
+@click.command(cls=Command)
+@k_option
+@form_option
+@recreate_option
+@store_options
+@working_option
+def demo(working: Working, **options: Any) -> None:
+    """Do the whole job on a generated set of rock textures: no download, no server.
+
+    \b
+    Examples:
+      geosim demo
+      geosim search working/geosim-sample/granite/*.jpg -k 5
+    """  # noqa: D301
+    from geosim.trainer.progress import progress_bar
+    from geosim.trainer.sample.generate import PER_CLASS, write_sample
+    from geosim.trainer.sample.textures import SAMPLE_CLASSES
+
+    with progress_bar("generating", PER_CLASS * len(SAMPLE_CLASSES)) as bar:
+        data = write_sample(working.sample_set, progress=bar.update)
+    click.get_current_context().invoke(
+        run, data=data, backbone="efficientnet-lite0", working=working, **options
+    )

@@ -1,13 +1,15 @@
-"""The finished runs of a study: what one is, its two files, and runs grouped by recipe and split.
+"""The runs of a study: their figures, and their files in ``<report>/runs``.
 
-A run is kept in ``<report>/runs/<name>.json``, its figures, and ``<name>.npz``, its hits.
+``<name>.json`` holds the figures of a run, ``<name>.npz`` its hits.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,20 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from geosim.trainer.evaluation.metrics import (
+    average_precision_at,
+    confusion_matrix,
+    knn_votes,
+    per_class,
+    precision_at,
+    recall_of_partners,
+)
+from geosim.trainer.evaluation.overlap import Overlaps
 from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.inputs import Inputs
+
+EVALUATED_K = 10
+"""Number of hits per query in the main figures."""
 
 _SETTINGS: dict[str, Callable[[Any], str]] = {
     "epochs": "{} epochs".format,
@@ -25,7 +39,7 @@ _SETTINGS: dict[str, Callable[[Any], str]] = {
     "test_share": "{:g} queries".format,
     "backbone": "weights {:.8}".format,
 }
-"""Facts that tell runs of one recipe apart, and how they are written in its name."""
+"""Settings that tell runs of one recipe apart, and their format in its name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +47,7 @@ class Run:
     """One finished run.
 
     Attributes:
-        facts: everything ``<name>.json`` holds: the recipe, the split, all figures.
+        facts: content of ``<name>.json``: the recipe, the split, all figures.
         queries: ``(q,) int64`` rows of the queries among the images sorted by path.
         hits: ``(q, k) int64`` rows of their hits, best first; -1 if a query's embedding is zero.
         scores: ``(q, k) float64`` cosines; NaN if a query's embedding is zero.
@@ -46,14 +60,11 @@ class Run:
 
 
 def write_run(run: Run, path: Path) -> None:
-    """Write a run to ``path`` and the .npz beside it; the .json goes last and makes it count."""
+    """Write a run to ``path`` and the .npz beside it; the .json is last and marks it finished."""
     with replacing(path.with_suffix(".npz")) as temporary:
-        np.savez_compressed(
-            temporary,
-            queries=run.queries.astype(np.int32),
-            hits=run.hits.astype(np.int32),
-            scores=run.scores.astype(np.float32),
-        )
+        queries, hits = run.queries.astype(np.int32), run.hits.astype(np.int32)
+        scores = run.scores.astype(np.float32)
+        np.savez_compressed(temporary, queries=queries, hits=hits, scores=scores)
     with replacing(path) as temporary:
         temporary.write_bytes(orjson.dumps(run.facts, option=orjson.OPT_INDENT_2))
 
@@ -64,12 +75,8 @@ def read_run(path: Path) -> Run | None:
         facts = orjson.loads(path.read_bytes())
         arrays = path.with_suffix(".npz")
         with arrays.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return Run(
-                facts,
-                stored["queries"].astype(np.int64),
-                stored["hits"].astype(np.int64),
-                stored["scores"].astype(np.float64),
-            )
+            queries, hits = (stored[name].astype(np.int64) for name in ("queries", "hits"))
+            return Run(facts, queries, hits, stored["scores"].astype(np.float64))
     except DAMAGED_NPZ:
         return None
 
@@ -91,19 +98,69 @@ def group_runs(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
 
     A recipe that was run with several settings is named with the settings that differ.
     """
-    settings: dict[str, dict[str, set[str]]] = {}
+
+    def settings(run: Run) -> list[str]:
+        return [write(run.facts[key]) for key, write in _SETTINGS.items()]
+
+    of_recipe = defaultdict(list)
     for run in runs:
-        of_recipe = settings.setdefault(run.facts["recipe"], {})
-        for key, write in _SETTINGS.items():
-            of_recipe.setdefault(key, set()).add(write(run.facts[key]))
-    groups: dict[tuple[str, str], list[Run]] = {}
+        of_recipe[run.facts["recipe"]].append(settings(run))
+    groups = defaultdict(list)
     for run in sorted(runs, key=lambda run: int(run.facts["seed"])):
         recipe = run.facts["recipe"]
-        varied = [
-            write(run.facts[key])
-            for key, write in _SETTINGS.items()
-            if len(settings[recipe][key]) > 1
-        ]
-        name = ", ".join([recipe, *varied])
-        groups.setdefault((name, run.facts["split"]), []).append(run)
+        differs = [len(set(values)) > 1 for values in zip(*of_recipe[recipe], strict=True)]
+        name = ", ".join([recipe, *compress(settings(run), differs)])
+        groups[name, run.facts["split"]].append(run)
     return groups
+
+
+def retrieval_figures(
+    labels: NDArray[np.int64],
+    queries: NDArray[np.intp],
+    hits: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    classes: int,
+) -> dict[str, Any]:
+    """Return the retrieval figures of a run by their names in its JSON.
+
+    Args:
+        labels: ``(n,)`` class numbers of all images.
+        queries: ``(q,)`` rows of the queries.
+        hits: ``(q, k)`` rows of the hits, best first.
+        scores: ``(q, k)`` cosines; NaN for a query without an answer.
+        classes: number of classes.
+    """
+    truth = labels[queries]
+    relevant = (labels[hits] == truth[:, None]) & np.isfinite(scores)
+    gallery = np.bincount(labels, minlength=classes) - np.bincount(truth, minlength=classes)
+    answered = np.isfinite(scores[:, 0])
+    voted = knn_votes(
+        labels[hits[:, :EVALUATED_K]], np.nan_to_num(scores[:, :EVALUATED_K]), classes
+    )
+    figures = {f"precision_at_{k}": precision_at(relevant, k) for k in (1, 5, EVALUATED_K)}
+    figures[f"map_at_{EVALUATED_K}"] = average_precision_at(relevant, EVALUATED_K, gallery[truth])
+    figures["knn_accuracy"] = ((voted == truth) & answered).astype(np.float64)
+    by_class = {name: per_class(values, truth, classes) for name, values in figures.items()}
+    depths = range(1, hits.shape[1] + 1)
+    return {
+        "metrics": {name: float(values.mean()) for name, values in figures.items()},
+        "per_class": {name: values.tolist() for name, values in by_class.items()},
+        "precision_by_k": [float(precision_at(relevant, k).mean()) for k in depths],
+        "confusion": confusion_matrix(truth[answered], voted[answered], classes).tolist(),
+    }
+
+
+def overlap_figures(
+    overlaps: Overlaps,
+    gallery: NDArray[np.intp],
+    queries: NDArray[np.intp],
+    hits: NDArray[np.int64],
+) -> dict[str, Any]:
+    """Return the share of the queries with an overlapping partner in the gallery that find one."""
+    number = np.full(len(overlaps.groups), -1, dtype=np.int64)
+    number[queries] = np.arange(len(queries))
+    query, partner = np.concatenate([overlaps.pairs, overlaps.pairs[:, ::-1]]).T
+    used = (number[query] >= 0) & np.isin(partner, gallery)
+    found = recall_of_partners(hits, number[query[used]], partner[used], EVALUATED_K)
+    recall = float(found.mean()) if len(found) else None
+    return {f"overlap_recall_at_{EVALUATED_K}": recall, "queries_with_partner": len(found)}

@@ -1,22 +1,27 @@
-"""Plans and runs a study: train on one part of a data set, index that part, query with the rest.
-
-A finished run is not repeated; neither is the search for images that share pixels.
-"""
+"""Runs a study: train on one part of a data set, index that part, query with the rest."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 
-from geosim.search.evaluation.figures import EVALUATED_K, overlap_figures, retrieval_figures
-from geosim.search.evaluation.runs import Run, images_digest, read_run, write_run
+from geosim.search.evaluation.runs import (
+    EVALUATED_K,
+    Run,
+    images_digest,
+    overlap_figures,
+    read_run,
+    retrieval_figures,
+    write_run,
+)
 from geosim.search.graph.neighbours import nearest
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset
@@ -64,13 +69,7 @@ class Study:
 
 
 def evaluate(dataset: Dataset, pretrained: Pretrained, cache: Path, study: Study) -> Inputs:
-    """Do all runs of a study that are not finished yet, and return the images they are made on.
-
-    Args:
-        dataset: trained on and queried with.
-        pretrained: the backbone.
-        cache: folder of the feature cache.
-        study: see `Study`.
+    """Do the runs of a study that are not finished yet, and return the images they are made on.
 
     Raises:
         DatasetError: a class is too small, or shares too many pixels, to be on both sides of a
@@ -93,23 +92,20 @@ def evaluate(dataset: Dataset, pretrained: Pretrained, cache: Path, study: Study
 
 def _plan(inputs: Inputs, digest: str, study: Study) -> Iterator[tuple[dict[str, Any], Path]]:
     """Yield the settings that identify each run, and its file."""
-    spec = inputs.pretrained.spec
-    for split in study.splits:
-        for seed in study.seeds:
-            options = asdict(study.options) | {"seed": seed}
-            head = options["head"]
-            settings = {
-                "recipe": spec.name if spec.trained else f"{spec.name} + {head}",
-                "split": split,
-                "test_share": study.test_share,
-                "data": digest,
-                "backbone": inputs.pretrained.fingerprint,
-                **options,
-            }
-            content = orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)
-            key = hashlib.sha256(content).hexdigest()[:8]
-            name = f"{spec.name}-{head}-{split}-seed{seed}-{key}.json"
-            yield settings, study.folder / "runs" / name
+    spec, head = inputs.pretrained.spec, study.options.head
+    for split, seed in product(study.splits, study.seeds):
+        settings = {
+            "recipe": spec.name if spec.trained else f"{spec.name} + {head}",
+            "split": split,
+            "test_share": study.test_share,
+            "data": digest,
+            "backbone": inputs.pretrained.fingerprint,
+            **asdict(study.options),
+            "seed": seed,
+        }
+        key = hashlib.sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
+        name = f"{spec.name}-{head}-{split}-seed{seed}-{key}.json"
+        yield settings, study.folder / "runs" / name
 
 
 def _run(
@@ -121,21 +117,19 @@ def _run(
     images_per_second: float | None,
 ) -> Run:
     """Train, index, query and measure once; the speed only if it is not known yet."""
-    seed, labels = int(settings["seed"]), inputs.labels.astype(np.int64)
+    seed, labels, share = int(settings["seed"]), inputs.labels.astype(np.int64), study.test_share
     if settings["split"] == "random":
-        gallery, queries = stratified_split(inputs.labels, study.test_share, seed)
+        gallery, queries = stratified_split(inputs.labels, share, seed)
     else:
-        gallery, queries = overlap_free_split(
-            inputs.labels, overlaps.groups, study.test_share, seed
-        )
+        gallery, queries = overlap_free_split(inputs.labels, overlaps.groups, share, seed)
     classes = len(inputs.classes)
     if min(np.bincount(labels[queries], minlength=classes)) == 0 or len(gallery) < EVALUATED_K:
         raise DatasetError(
             f"{dataset.location} has {len(labels):,} images, too few to hold out "
-            f"{study.test_share:.0%} of each of {classes} classes and keep {EVALUATED_K}; "
+            f"{share:.0%} of each of {classes} classes and keep {EVALUATED_K}; "
             "add images"
         )
-    options = TrainOptions(**asdict(study.options) | {"seed": seed})
+    options = replace(study.options, seed=seed)
     started = time.perf_counter()
     with progress_bar(f"{settings['split']} {seed}", options.epochs, unit="epoch") as bar:
         learned = fit_model(inputs, gallery, options, progress=bar.update)
@@ -170,9 +164,9 @@ def _run(
 
 def _images_per_second(dataset: Dataset, inputs: Inputs, learned: FittedModel) -> float:
     """Embed `TIMED_IMAGES` images from their bytes, nothing cached, and return the rate."""
-    extractor, backbone = inputs.extractor, learned.runtime
-    if backbone is None and extractor is not None:
-        backbone = extractor.backbone
+    backbone = learned.runtime
+    if backbone is None and inputs.extractor is not None:
+        backbone = inputs.extractor.backbone
     if backbone is None:
         raise ModelError("there is neither a trained backbone nor a frozen one")
     size = inputs.pretrained.spec.input_size

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geosim.search.evaluation.figures import EVALUATED_K
-from geosim.search.evaluation.runs import Run, group_runs
+from geosim.search.evaluation.runs import EVALUATED_K, Run, group_runs
 from geosim.search.evaluation.study import SPLITS
 
 COLUMNS = {
@@ -35,8 +34,7 @@ class Row:
         seeds: of the runs.
         figures: mean and sample standard deviation over the seeds of each figure in `COLUMNS` and
             of `OVERLAP_RECALL`; the latter is None without overlaps.
-        fit_minutes: mean time of the fit. Features of frozen backbones come from the cache, except
-            those that `tile-fusion` computes in memory.
+        fit_minutes: mean time of the fit, without features that come from the cache.
         images_per_second: mean rate of embedding, from bytes to vector.
     """
 
@@ -53,17 +51,15 @@ def summarise(runs: Sequence[Run]) -> list[Row]:
     rows = []
     for (recipe, split), members in group_runs(runs).items():
         facts = [run.facts for run in members]
-        figures: dict[str, tuple[float, float] | None] = {
-            name: _mean_and_deviation([one["metrics"][name] for one in facts]) for name in COLUMNS
-        }
-        recalls = [one[OVERLAP_RECALL] for one in facts if one[OVERLAP_RECALL] is not None]
-        figures[OVERLAP_RECALL] = _mean_and_deviation(recalls) if recalls else None
         rows.append(
             Row(
                 recipe=recipe,
                 split=split,
                 seeds=tuple(int(one["seed"]) for one in facts),
-                figures=figures,
+                figures={
+                    **{name: _spread([one["metrics"][name] for one in facts]) for name in COLUMNS},
+                    OVERLAP_RECALL: _spread([one[OVERLAP_RECALL] for one in facts]),
+                },
                 fit_minutes=float(np.mean([one["fit_seconds"] for one in facts])) / 60,
                 images_per_second=float(np.mean([one["images_per_second"] for one in facts])),
             )
@@ -71,17 +67,22 @@ def summarise(runs: Sequence[Run]) -> list[Row]:
     return sorted(rows, key=lambda row: (row.split, -(row.figures["precision_at_10"] or (0,))[0]))
 
 
+def _spread(values: Sequence[float | None]) -> tuple[float, float] | None:
+    """Return mean and sample standard deviation, 0 for a single value; None without values."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+
+
 def as_cells(row: Row) -> list[str]:
     """Return a row as text; the deviation is shown if there are several seeds."""
     cells = [row.recipe, row.split, ",".join(map(str, row.seeds))]
     for name in (*COLUMNS, OVERLAP_RECALL):
         figure = row.figures[name]
-        if figure is None:
-            cells.append("-")
-        elif len(row.seeds) > 1:
-            cells.append(f"{figure[0]:.4f} ±{figure[1]:.4f}")
-        else:
-            cells.append(f"{figure[0]:.4f}")
+        cells.append("-" if figure is None else f"{figure[0]:.4f}")
+        if figure is not None and len(row.seeds) > 1:
+            cells[-1] += f" ±{figure[1]:.4f}"
     return [*cells, f"{row.fit_minutes:.1f}", f"{row.images_per_second:,.0f}"]
 
 
@@ -96,23 +97,21 @@ def text_table(rows: Sequence[Row]) -> str:
 
 
 def conclusions(runs: Sequence[Run], rows: Sequence[Row]) -> list[str]:
-    """Return sentences about shared pixels: how common they are, and how much they flatter."""
+    """Return sentences on how common shared pixels are and how much they raise the precision."""
     share = float(runs[0].facts["sharing_pixels"])
     sentences = [f"{share:.0%} of these images share pixels with another."]
-    precision: dict[str, dict[str, dict[int, float]]] = {}
-    for (recipe, split), members in group_runs(runs).items():
-        of_seed = {run.facts["seed"]: run.facts["metrics"]["precision_at_10"] for run in members}
-        precision.setdefault(recipe, {})[split] = of_seed
+    groups = group_runs(runs)
     for recipe in dict.fromkeys(row.recipe for row in rows):
-        random, free = (precision[recipe].get(split, {}) for split in SPLITS)
+        random, free = (
+            {
+                run.facts["seed"]: run.facts["metrics"]["precision_at_10"]
+                for run in groups.get((recipe, split), ())
+            }
+            for split in SPLITS
+        )
         if both := sorted(random.keys() & free.keys()):
             points = 100 * float(np.mean([random[seed] - free[seed] for seed in both]))
             sentences.append(
                 f"{recipe}: a random split flatters you by {points:.2f} points of P@10."
             )
     return sentences
-
-
-def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """Return mean and sample standard deviation, 0 for a single value."""
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0

@@ -88,7 +88,7 @@ class SearchService:
         model = self._stored_model() if uploads else ""
         positive, positive_images = self._example_queries(examples.positive, model)
         negative, negative_images = self._example_queries(examples.negative, model)
-        search = partial(self._searcher.recommend_resolved, positive, negative)
+        search = partial(self._searcher.recommend, positive, negative)
         hits, explanation = _search_and_explain(search, examples.options(), None)
         return Answer(
             hits=hits,
