@@ -16,9 +16,6 @@ from geosim.search.types import DEFAULT_K, Hit, Result, SearchOptions
 from geosim.trainer.errors import QueryError
 from geosim.trainer.working import Working
 
-Neighbour = tuple[str, float]
-"""Stored path and cosine."""
-
 
 def open_index(
     working: str | os.PathLike[str] = "working",
@@ -51,15 +48,10 @@ def open_index(
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The nearest neighbours of an indexed image.
-
-    Attributes:
-        path: stored path of the image.
-        neighbours: stored path and cosine of each, best first.
-    """
+    """An indexed image's stored path, and stored path and cosine of its neighbours, best first."""
 
     path: str
-    neighbours: tuple[Neighbour, ...]
+    neighbours: tuple[tuple[str, float], ...]
 
 
 class Index(AbstractContextManager["Index"]):
@@ -110,8 +102,7 @@ class Index(AbstractContextManager["Index"]):
     ) -> Iterator[Result]:
         """Yield a result per query, in order; queries are embedded and searched in batches.
 
-        Takes the arguments of `search`. If a query has no answer, `Result.error` says why, and the
-        others are answered.
+        Takes the arguments of `search`. `Result.error` says why a query has no answer.
         """
         return self._searcher.search(queries, SearchOptions(k, label, min_score, one_per))
 
@@ -133,11 +124,7 @@ class Index(AbstractContextManager["Index"]):
         return self._searcher.recommend(positive, negative, options).hits
 
     def neighbours(self, k: int = DEFAULT_K) -> Iterator[Neighbours]:
-        """Yield the ``k`` exact nearest neighbours of every indexed image, sorted by path.
-
-        Raises:
-            QueryError: ``k`` is not positive.
-        """
+        """Yield the ``k`` exact nearest neighbours of every indexed image, sorted by path."""
         from geosim.search.graph.collection import read_collection
         from geosim.search.graph.neighbours import neighbour_graph
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 from geosim.ingest.schema import CollectionInfo, Filter, ModelRef, point_id
 from geosim.ingest.store.protocol import VectorStore
@@ -38,17 +39,9 @@ def run(
 ) -> list[Result]:
     """Do the whole job and return the results of the sample queries.
 
-    Args:
-        dataset: trained on and ingested.
-        pretrained: the backbone.
-        store: the collection.
-        working: where everything is written.
-        options: of the training.
-        k: neighbours per image and hits per query.
-        recreate: drop the collection first, with all its data sets.
-        on_trained: receives the report of the training.
-        on_ingested: receives the report of the ingest.
-        on_exported: receives the report of the export.
+    Exports ``k`` neighbours per image and finds ``k`` hits per query. ``recreate`` drops the
+    collection first, with all its data sets. The callbacks receive the report of a step when it
+    ends.
 
     Raises:
         ModelError: a new model is needed, but the collection depends on the old one: it holds
@@ -90,9 +83,8 @@ def sample_queries(dataset: Dataset, store: VectorStore) -> list[str]:
     paths = [path for path in DATASET_QUERIES if path.startswith(f"{dataset.name}/")]
     if paths and len(store.fetch([point_id(path) for path in paths], vectors=False)) == len(paths):
         return paths
-    found: dict[str, str] = {}
-    for batch in store.scan(Filter(dataset=dataset.name), vectors=False):
-        for point in batch:
-            label, path = point.payload.label, point.payload.path
-            found[label] = min(path, found.get(label, path))
-    return [found[label] for label in sorted(found)]
+    first: dict[str, str] = {}
+    for point in chain.from_iterable(store.scan(Filter(dataset=dataset.name), vectors=False)):
+        label, path = point.payload.label, point.payload.path
+        first[label] = min(path, first.get(label, path))
+    return [first[label] for label in sorted(first)]

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ from geosim.trainer.model import Model, load_model
 from geosim.trainer.working import Working
 
 QueryLike = str | Path | bytes | Image.Image | NDArray[Any]
-"""A query: the path of a file or of an indexed image, a picture file's bytes, a
-Pillow image, ``(h, w, 3)`` or ``(h, w) uint8`` pixels, or an embedding ``(32,) float32``."""
+"""A query: the path of a file or of an indexed image, the bytes of an image file, a Pillow image,
+``(h, w, 3)`` or ``(h, w) uint8`` pixels, or an embedding ``(32,) float32``."""
 
 UNNAMED_PICTURE = "<picture>"
 """The text of a query that is a picture in memory."""
@@ -40,7 +41,7 @@ UNNAMED_PICTURE = "<picture>"
 
 @dataclass(slots=True)
 class ResolvedQuery:
-    """A query and what is known of it.
+    """A query, its vector and the indexed image that it is.
 
     Attributes:
         text: the path as it was given, `UNNAMED_PICTURE` or ``<embedding>``.
@@ -107,15 +108,13 @@ class Resolver:
     def identical(self, query: ResolvedQuery, label: str | None) -> list[Point]:
         """Return the other indexed images with the bytes of a query, sorted by path.
 
-        Args:
-            query: if its bytes are unknown, nothing is identical.
-            label: only of this class; None for all.
+        There are none if its bytes are unknown; ``label`` limits them to one class.
         """
         if not query.sha256:
             return []
         exclude = frozenset((query.indexed.id,)) if query.indexed else frozenset()
         where = Filter(label=label, sha256=query.sha256, exclude=exclude)
-        points = [point for batch in self._store.scan(where, vectors=True) for point in batch]
+        points = chain.from_iterable(self._store.scan(where, vectors=True))
         return sorted(points, key=lambda point: point.payload.path)
 
     def warm_up(self) -> None:
@@ -134,17 +133,13 @@ class Resolver:
                 query.indexed, query.vector = point.payload, point.vector
                 query.sha256 = point.payload.sha256
             elif not query.sha256:
+                stored = (batch[0].payload.path for batch in self._store.scan(vectors=False))
                 query.error = (
                     "neither a file nor an indexed image; a stored path looks like "
-                    f"{self._any_stored_path()}"
+                    f"{next(stored, 'dataset/class/image.jpg')}"
                 )
             elif identical := self.identical(query, None):
                 query.vector = identical[0].vector
-
-    def _any_stored_path(self) -> str:
-        for batch in self._store.scan(vectors=False):
-            return batch[0].payload.path
-        return "dataset/class/image.jpg"
 
     def _require_model(self) -> Model:
         if isinstance(self._model, ModelError):

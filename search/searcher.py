@@ -31,12 +31,7 @@ class Searcher:
     """Answers queries from one collection."""
 
     def __init__(self, store: VectorStore, working: Working) -> None:
-        """Open a collection for searching.
-
-        Raises:
-            StoreError: there is no collection, or it is empty.
-            ModelMismatchError: the model in ``working`` is not the collection's.
-        """
+        """Open a collection for searching; raise the errors of `Resolver`."""
         self._store = store
         self._resolver = Resolver(store, working)
 
@@ -44,10 +39,6 @@ class Searcher:
         self, queries: Iterable[QueryLike], options: SearchOptions = DEFAULT_OPTIONS
     ) -> Iterator[Result]:
         """Yield one result per query, in order.
-
-        Args:
-            queries: image files, stored paths of indexed images, pictures in memory, embeddings.
-            options: which hits.
 
         Raises:
             QueryError: no indexed image has the class in ``options``.

@@ -20,16 +20,12 @@ class Status:
     """The state of a working folder and its collection.
 
     Attributes:
-        collection: name of the collection.
-        location: the folder or server that holds it.
         engine: name and version; None without a collection.
         dashboard: address of the Qdrant dashboard; None for the embedded engine.
-        points: number of indexed images.
-        classes: number of indexed images per class.
-        datasets: number of indexed images per data set.
+        points: number of indexed images; ``classes`` and ``datasets`` count them.
         model: backbone and fingerprint of the model in the working folder; None without one.
         fits: whether that model made the collection; None if either is missing.
-        pictures: where the pictures of each data set are on this machine.
+        pictures: location of the pictures of each data set on this machine.
         disk: bytes per part of the working folder.
     """
 
@@ -71,11 +67,7 @@ def status(store: VectorStore, working: Working) -> Status:
         model=model,
         fits=None if info is None or model is None else info.model.fingerprint == fingerprint,
         pictures=dataset_locations(working.datasets),
-        disk={
-            path.name: _size(path)
-            for path in sorted(working.root.iterdir() if working.root.is_dir() else ())
-            if not path.name.startswith(".")
-        },
+        disk={path.name: _size(path) for path in sorted(working.root.glob("[!.]*"))},
     )
 
 

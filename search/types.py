@@ -11,9 +11,6 @@ from geosim.trainer.errors import QueryError
 DEFAULT_K = 10
 """Number of hits if none is given."""
 
-GROUP_FIELDS = ("class", "dataset")
-"""Payload fields by which hits can be grouped."""
-
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
@@ -23,7 +20,7 @@ class SearchOptions:
         k: maximum number of hits; None for `DEFAULT_K`, or for all if there is a ``min_score``.
         label: only hits of this class.
         min_score: only hits with this cosine or a higher one, -1 to 1.
-        one_per: a field in `GROUP_FIELDS`; only the best hit of each of its values.
+        one_per: ``class`` or ``dataset``; only the best hit of each.
     """
 
     k: int | None = None
@@ -37,7 +34,7 @@ class SearchOptions:
             raise QueryError(f"k must be at least 1, received {self.k}")
         if self.min_score is not None and not -1 <= self.min_score <= 1:
             raise QueryError(f"min_score is a cosine, -1 to 1, received {self.min_score}")
-        if self.one_per is not None and self.one_per not in GROUP_FIELDS:
+        if self.one_per is not None and self.one_per not in ("class", "dataset"):
             raise QueryError(f"one_per must be class or dataset, received {self.one_per!r}")
 
     @property

@@ -1,4 +1,4 @@
-"""``geosim evaluate``: parse, call the study, print the table."""
+"""``geosim evaluate``."""
 
 from __future__ import annotations
 
@@ -92,20 +92,11 @@ def evaluate(
     dataset = open_dataset(data)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
-    folder = report or working.report
-    study = Study(
-        options=pretrained.spec.train_options(**options),
-        splits=SPLITS if split == "both" else (split,),
-        seeds=seeds,
-        test_share=test_share,
-        folder=folder,
-    )
+    folder, splits = report or working.report, SPLITS if split == "both" else (split,)
+    study = Study(pretrained.spec.train_options(**options), splits, seeds, test_share, folder)
     inputs = measure(dataset, pretrained, working.features, study)
     report_rejected(inputs.rejected, strict=False)
     records = [item.record for item in inputs.items]
     rows = write_report(read_runs(folder, inputs), records, dataset.source, folder)
-    if form == "json":
-        click.echo((folder / "report.json").read_text(encoding="utf-8"))
-    else:
-        click.echo(text_table(rows))
+    click.echo((folder / "report.json").read_bytes() if form == "json" else text_table(rows))
     click.echo(f"wrote {folder / 'report.html'}", err=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
 from geosim.search.evaluation.runs import EVALUATED_K, Run
 from geosim.search.render.drawing import SheetRow
@@ -76,18 +75,14 @@ def hit_pictures(
     found = np.isfinite(scores)
     same = (labels[hits] == labels[run.queries][:, None]) & found
     score_plot(scores[same], scores[found & ~same], folder / f"{name}-scores.png")
-
-    def picture(record: Record) -> Image.Image | None:
-        return open_picture(lambda: source.read(record))
-
     rows = []
     for query in np.argsort(same.mean(axis=1), kind="stable")[:WORST_QUERIES]:
         asked, drawn = records[run.queries[query]], []
         for rank, row in enumerate(hits[query][found[query]].tolist(), start=1):
             record, score = records[row], float(scores[query, rank - 1])
             hit = Hit(rank, score, record.path, record.label, "", identical=False)
-            drawn.append((hit, picture(record)))
-        rows.append(SheetRow(asked.path, asked.label, picture(asked), drawn))
+            drawn.append((hit, open_picture(source.read, record)))
+        rows.append(SheetRow(asked.path, asked.label, open_picture(source.read, asked), drawn))
     save_sheet(rows, folder / f"{name}-worst.png")
 
 

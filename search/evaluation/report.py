@@ -12,14 +12,7 @@ import orjson
 
 from geosim.search.evaluation.plots import confusion_plot, hit_pictures, precision_plot
 from geosim.search.evaluation.runs import Run, group_runs
-from geosim.search.evaluation.summary import (
-    COLUMNS,
-    HEADINGS,
-    Row,
-    as_cells,
-    conclusions,
-    summarise,
-)
+from geosim.search.evaluation.summary import COLUMNS, Row, conclusions, summarise, table_cells
 from geosim.trainer.data.sources import Record, Source
 from geosim.trainer.evaluation.metrics import most_confused
 from geosim.trainer.files import replacing
@@ -85,7 +78,7 @@ img {{ max-width: 100%; height: auto; }}
 </style></head><body>
 <h1>Retrieval quality</h1>
 <ul>{items}</ul>
-{_table(HEADINGS, [as_cells(row) for row in rows])}
+{_table(table_cells(rows))}
 <p>Each recipe is trained on the training part alone; queries are held out of the gallery. P@k:
 share of the first k hits of the query's class. mAP@10: mean average precision of the first 10.
 k-NN: accuracy of the class the first 10 vote for, votes weighted by score. Overlap R@10: share
@@ -105,10 +98,9 @@ def _section(title: str, runs: Sequence[Run], confused: Sequence[dict[str, Any]]
     per_class = [
         np.mean([run.facts["per_class"][figure] for run in runs], axis=0) for figure in COLUMNS
     ]
-    body = [
-        [label, *(f"{value:.4f}" for value in values)]
-        for label, *values in zip(runs[0].facts["classes"], *per_class, strict=True)
-    ]
+    table = [["class", *COLUMNS.values()]]
+    for label, *values in zip(runs[0].facts["classes"], *per_class, strict=True):
+        table.append([label, *(f"{value:.4f}" for value in values)])
     pairs = ", ".join(
         f"{pair['class']} taken for {pair['taken_for']} ({pair['queries']:,} queries)"
         for pair in confused
@@ -117,7 +109,7 @@ def _section(title: str, runs: Sequence[Run], confused: Sequence[dict[str, Any]]
     title = escape(title)
     return f"""
 <h2>{title} split</h2>
-{_table(("class", *COLUMNS.values()), body)}
+{_table(table)}
 <p>Most confused, of {queries:,} queries: {escape(pairs) or "none"}.</p>
 <div class="plots">
 <img src="{name}-confusion.png" alt="Confusion matrix of {title}">
@@ -128,9 +120,9 @@ def _section(title: str, runs: Sequence[Run], confused: Sequence[dict[str, Any]]
 """
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(rows: Sequence[Sequence[str]]) -> str:
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>\n"
 
-    body = "".join(line(row, "td") for row in rows)
-    return f'<div class="wide"><table>{line(headings, "th")}{body}</table></div>'
+    body = "".join(line(row, "td") for row in rows[1:])
+    return f'<div class="wide"><table>{line(rows[0], "th")}{body}</table></div>'

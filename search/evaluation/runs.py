@@ -17,14 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from geosim.trainer.evaluation.metrics import (
-    average_precision_at,
-    confusion_matrix,
-    knn_votes,
-    per_class,
-    precision_at,
-    recall_of_partners,
-)
+from geosim.trainer.evaluation import metrics
 from geosim.trainer.evaluation.overlap import Overlaps
 from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.inputs import Inputs
@@ -114,8 +107,10 @@ def group_runs(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
     return groups
 
 
-def retrieval_figures(
+def run_figures(
     labels: NDArray[np.int64],
+    overlaps: Overlaps,
+    gallery: NDArray[np.intp],
     queries: NDArray[np.intp],
     hits: NDArray[np.int64],
     scores: NDArray[np.float64],
@@ -125,42 +120,40 @@ def retrieval_figures(
 
     Args:
         labels: ``(n,)`` class numbers of all images.
+        overlaps: the images that share pixels.
+        gallery: ``(g,)`` rows of the gallery.
         queries: ``(q,)`` rows of the queries.
         hits: ``(q, k)`` rows of the hits, best first.
         scores: ``(q, k)`` cosines; NaN for a query without an answer.
         classes: number of classes.
     """
-    truth = labels[queries]
+    truth, k = labels[queries], EVALUATED_K
     relevant = (labels[hits] == truth[:, None]) & np.isfinite(scores)
-    gallery = np.bincount(labels, minlength=classes) - np.bincount(truth, minlength=classes)
+    in_gallery = np.bincount(labels, minlength=classes) - np.bincount(truth, minlength=classes)
     answered = np.isfinite(scores[:, 0])
-    voted = knn_votes(
-        labels[hits[:, :EVALUATED_K]], np.nan_to_num(scores[:, :EVALUATED_K]), classes
-    )
-    figures = {f"precision_at_{k}": precision_at(relevant, k) for k in (1, 5, EVALUATED_K)}
-    figures[f"map_at_{EVALUATED_K}"] = average_precision_at(relevant, EVALUATED_K, gallery[truth])
-    figures["knn_accuracy"] = ((voted == truth) & answered).astype(np.float64)
-    by_class = {name: per_class(values, truth, classes) for name, values in figures.items()}
-    depths = range(1, hits.shape[1] + 1)
-    return {
-        "metrics": {name: float(values.mean()) for name, values in figures.items()},
-        "per_class": {name: values.tolist() for name, values in by_class.items()},
-        "precision_by_k": [float(precision_at(relevant, k).mean()) for k in depths],
-        "confusion": confusion_matrix(truth[answered], voted[answered], classes).tolist(),
+    voted = metrics.knn_votes(labels[hits[:, :k]], np.nan_to_num(scores[:, :k]), classes)
+    figures = {
+        f"precision_at_{depth}": metrics.precision_at(relevant, depth) for depth in (1, 5, k)
     }
-
-
-def overlap_figures(
-    overlaps: Overlaps,
-    gallery: NDArray[np.intp],
-    queries: NDArray[np.intp],
-    hits: NDArray[np.int64],
-) -> dict[str, Any]:
-    """Return the share of the queries with an overlapping partner in the gallery that find one."""
-    number = np.full(len(overlaps.groups), -1, dtype=np.int64)
+    figures[f"map_at_{k}"] = metrics.average_precision_at(relevant, k, in_gallery[truth])
+    figures["knn_accuracy"] = ((voted == truth) & answered).astype(np.float64)
+    # Overlap recall: of the queries with an overlapping partner in the gallery.
+    number = np.full(len(labels), -1, dtype=np.int64)
     number[queries] = np.arange(len(queries))
     query, partner = np.concatenate([overlaps.pairs, overlaps.pairs[:, ::-1]]).T
     used = (number[query] >= 0) & np.isin(partner, gallery)
-    found = recall_of_partners(hits, number[query[used]], partner[used], EVALUATED_K)
-    recall = float(found.mean()) if len(found) else None
-    return {f"overlap_recall_at_{EVALUATED_K}": recall, "queries_with_partner": len(found)}
+    found = metrics.recall_of_partners(hits, number[query[used]], partner[used], k)
+    return {
+        "metrics": {name: float(values.mean()) for name, values in figures.items()},
+        "per_class": {
+            name: metrics.per_class(values, truth, classes).tolist()
+            for name, values in figures.items()
+        },
+        "precision_by_k": [
+            float(metrics.precision_at(relevant, depth).mean())
+            for depth in range(1, hits.shape[1] + 1)
+        ],
+        "confusion": metrics.confusion_matrix(truth[answered], voted[answered], classes).tolist(),
+        f"overlap_recall_at_{k}": float(found.mean()) if len(found) else None,
+        "queries_with_partner": len(found),
+    }

@@ -17,9 +17,8 @@ from geosim.search.evaluation.runs import (
     EVALUATED_K,
     Run,
     images_digest,
-    overlap_figures,
     read_run,
-    retrieval_figures,
+    run_figures,
     write_run,
 )
 from geosim.search.graph.neighbours import nearest
@@ -54,7 +53,7 @@ class Study:
     """What to evaluate.
 
     Attributes:
-        options: of the training; each run has its own seed.
+        options: of the training, without the seed.
         splits: names in `SPLITS`.
         seeds: one run each; a seed decides the split and the training.
         test_share: share of each class to hold out as queries, 0 to 1.
@@ -81,12 +80,12 @@ def evaluate(dataset: Dataset, pretrained: Pretrained, cache: Path, study: Study
     inputs = read_inputs(dataset, pretrained, cache)
     digest = images_digest(inputs)
     overlaps = _read_or_find_overlaps(dataset, inputs, study.folder / f"overlaps-{digest[:16]}.npz")
-    images_per_second: float | None = None
+    speed: float | None = None
     for settings, path in _plan(inputs, digest, study):
         if read_run(path) is None:
-            run = _run(dataset, inputs, overlaps, study, settings, images_per_second)
+            run = _run(dataset, inputs, overlaps, study, settings, speed)
             write_run(run, path)
-            images_per_second = run.facts["images_per_second"]
+            speed = run.facts["images_per_second"]
     return inputs
 
 
@@ -114,7 +113,7 @@ def _run(
     overlaps: Overlaps,
     study: Study,
     settings: dict[str, Any],
-    images_per_second: float | None,
+    speed: float | None,
 ) -> Run:
     """Train, index, query and measure once; the speed only if it is not known yet."""
     seed, labels, share = int(settings["seed"]), inputs.labels.astype(np.int64), study.test_share
@@ -125,9 +124,8 @@ def _run(
     classes = len(inputs.classes)
     if min(np.bincount(labels[queries], minlength=classes)) == 0 or len(gallery) < EVALUATED_K:
         raise DatasetError(
-            f"{dataset.location} has {len(labels):,} images, too few to hold out "
-            f"{share:.0%} of each of {classes} classes and keep {EVALUATED_K}; "
-            "add images"
+            f"{dataset.location} has {len(labels):,} images, too few to hold out {share:.0%} of "
+            f"each of {classes} classes and keep {EVALUATED_K}; add images"
         )
     options = replace(study.options, seed=seed)
     started = time.perf_counter()
@@ -144,8 +142,6 @@ def _run(
     scores = np.full(hits.shape, np.nan)
     rows, cosines = nearest(embedded[gallery], embedded[queries[answered]], hits.shape[1])
     hits[answered], scores[answered] = gallery[rows], cosines
-    if images_per_second is None:
-        images_per_second = _images_per_second(dataset, inputs, learned)
     facts = settings | {
         "classes": list(inputs.classes),
         "images": len(labels),
@@ -155,9 +151,8 @@ def _run(
         "queries": len(queries),
         "zero_queries": int((~answered).sum()),
         "fit_seconds": seconds,
-        "images_per_second": images_per_second,
-        **retrieval_figures(labels, queries, hits, scores, classes),
-        **overlap_figures(overlaps, gallery, queries, hits),
+        "images_per_second": speed or _images_per_second(dataset, inputs, learned),
+        **run_figures(labels, overlaps, gallery, queries, hits, scores, classes),
     }
     return Run(facts, queries.astype(np.int64), hits, scores)
 
@@ -189,15 +184,15 @@ def _read_or_find_overlaps(dataset: Dataset, inputs: Inputs, path: Path) -> Over
             return Overlaps(stored["groups"], stored["pairs"], shifts)
     except DAMAGED_NPZ:
         pass  # missing or damaged
-    with progress_bar("decoding", len(inputs.items)) as bar:
-        _, pictures, gone = read_pictures(dataset.source, inputs.items, progress=bar.update)
+    items = inputs.items
+    with progress_bar("decoding", len(items)) as bar:
+        _, pictures, gone = read_pictures(dataset.source, items, progress=bar.update)
     if gone:
         raise DatasetError(f"{gone[0].path} changed while it was read; run again")
-    labels = [item.record.label for item in inputs.items]
-    hashes = [item.sha256 for item in inputs.items]
+    labels, hashes = [item.record.label for item in items], [item.sha256 for item in items]
     with progress_bar("overlaps", len(pictures)) as bar:
         found = find_overlaps(pictures, labels, hashes, progress=bar.update)
+    moves = np.array(found.shifts, dtype=np.int64).reshape(-1, 2)
     with replacing(path) as temporary:
-        shifts_array = np.array(found.shifts, dtype=np.int64).reshape(-1, 2)
-        np.savez_compressed(temporary, groups=found.groups, pairs=found.pairs, shifts=shifts_array)
+        np.savez_compressed(temporary, groups=found.groups, pairs=found.pairs, shifts=moves)
     return found

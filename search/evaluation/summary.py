@@ -19,8 +19,6 @@ COLUMNS = {
 }
 """Figures of the table and their headings."""
 
-HEADINGS = ("recipe", "split", "seeds", *COLUMNS.values(), "overlap R@10", "fit min", "images/s")
-
 OVERLAP_RECALL = f"overlap_recall_at_{EVALUATED_K}"
 
 
@@ -75,25 +73,25 @@ def _spread(values: Sequence[float | None]) -> tuple[float, float] | None:
     return float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
 
 
-def as_cells(row: Row) -> list[str]:
-    """Return a row as text; the deviation is shown if there are several seeds."""
-    cells = [row.recipe, row.split, ",".join(map(str, row.seeds))]
-    for name in (*COLUMNS, OVERLAP_RECALL):
-        figure = row.figures[name]
-        cells.append("-" if figure is None else f"{figure[0]:.4f}")
-        if figure is not None and len(row.seeds) > 1:
-            cells[-1] += f" ±{figure[1]:.4f}"
-    return [*cells, f"{row.fit_minutes:.1f}", f"{row.images_per_second:,.0f}"]
+def table_cells(rows: Sequence[Row]) -> list[list[str]]:
+    """Return the table as text, headings first; several seeds have a deviation."""
+    table = [["recipe", "split", "seeds", *COLUMNS.values(), "overlap R@10", "fit min", "images/s"]]
+    for row in rows:
+        cells = [row.recipe, row.split, ",".join(map(str, row.seeds))]
+        for name in (*COLUMNS, OVERLAP_RECALL):
+            figure = row.figures[name]
+            cells.append("-" if figure is None else f"{figure[0]:.4f}")
+            if figure is not None and len(row.seeds) > 1:
+                cells[-1] += f" ±{figure[1]:.4f}"
+        table.append([*cells, f"{row.fit_minutes:.1f}", f"{row.images_per_second:,.0f}"])
+    return table
 
 
 def text_table(rows: Sequence[Row]) -> str:
     """Return the table as aligned text."""
-    lines = [HEADINGS, *(as_cells(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    table = table_cells(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table)
 
 
 def conclusions(runs: Sequence[Run], rows: Sequence[Row]) -> list[str]:
