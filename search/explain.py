@@ -32,8 +32,7 @@ NOVEL_SHARE = 0.01
 foreign pictures and false alarms on the same data set (``tests/benches/RESULTS.md``)."""
 
 SAMPLED_IMAGES = 2000
-"""Number of indexed images whose nearest others are looked up; 20 of them are below the
-threshold."""
+"""Number of indexed images that the threshold is measured on; 20 of them are below it."""
 
 MIN_IMAGES = 20
 """Number of different images below which a collection has no threshold."""
@@ -102,12 +101,10 @@ def novelty_threshold(store: VectorStore, working: Working) -> float | None:
 
 
 def explain(hits: Sequence[Hit], threshold: float | None) -> Explanation:
-    """Count the votes of hits, and decide whether the query is novel.
+    """Count the votes of hits, best first, and decide whether the query is novel.
 
-    Args:
-        hits: best first, of a search without filters. The first `DEFAULT_K` vote, the number that
-            `SMOOTHING` was fitted for.
-        threshold: see `novelty_threshold`; None for a query that is indexed.
+    The hits are those of a search without filters; the first `DEFAULT_K` vote, the number that
+    `SMOOTHING` was fitted for. ``threshold`` is None for a query that is indexed.
     """
     hits = hits[:DEFAULT_K]
     counts = Counter(hit.label for hit in hits)
@@ -115,15 +112,12 @@ def explain(hits: Sequence[Hit], threshold: float | None) -> Explanation:
     for hit in hits:
         weights[hit.label] += max(hit.score, 0.0)
     total = sum(weights.values())
-    # In order of best rank already, which the sort keeps for equal totals.
+    # The sort keeps the order of the best ranks for equal weights.
     ranking = sorted(weights, key=lambda label: -round(weights[label], 9))
     best_score = max((hit.score for hit in hits), default=0.0)
     known = not hits or any(hit.identical for hit in hits)
     return Explanation(
-        votes=tuple(
-            Vote(label, counts[label], weights[label] / total if total else 0.0)
-            for label in ranking
-        ),
+        votes=tuple(Vote(c, counts[c], weights[c] / total if total else 0.0) for c in ranking),
         predicted=ranking[0] if ranking else "",
         confidence=weights[ranking[0]] / (total + SMOOTHING) if ranking else 0.0,
         is_novel=threshold is not None and best_score < threshold and not known,

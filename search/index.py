@@ -116,10 +116,7 @@ class Index(AbstractContextManager["Index"]):
         min_score: float | None = None,
         one_per: str | None = None,
     ) -> tuple[Hit, ...]:
-        """Return the images that are like ``positive`` and unlike ``negative``, best first.
-
-        Takes the arguments and raises the errors of `search`; see `average`.
-        """
+        """Return the images that are like ``positive`` and unlike ``negative``; see `search`."""
         options = SearchOptions(k, label, min_score, one_per)
         return self._searcher.recommend(positive, negative, options).hits
 
@@ -133,10 +130,11 @@ class Index(AbstractContextManager["Index"]):
         collection = read_collection(self._store)
         paths = collection.paths
         for block in neighbour_graph(collection.vectors, k):
-            scores = block.scores.tolist()
-            for offset, rows in enumerate(block.rows.tolist()):
-                near = zip(map(paths.__getitem__, rows), scores[offset], strict=True)
-                yield Neighbours(paths[block.start + offset], tuple(near))
+            found = zip(block.rows.tolist(), block.scores.tolist(), strict=True)
+            for row, (near, scores) in enumerate(found, start=block.start):
+                yield Neighbours(
+                    paths[row], tuple(zip([paths[n] for n in near], scores, strict=True))
+                )
 
     @property
     def classes(self) -> dict[str, int]:

@@ -129,7 +129,9 @@ class Resolver:
         for query in queries:
             if query.error is not None:
                 continue
-            if point := _find_indexed(query, points):
+            known = (points[path] for path in query.candidates if path in points)
+            point = next((p for p in known if query.sha256 in ("", p.payload.sha256)), None)
+            if point is not None:
                 query.indexed, query.vector = point.payload, point.vector
                 query.sha256 = point.payload.sha256
             elif not query.sha256:
@@ -179,12 +181,6 @@ class Resolver:
             query.vector = vector
             if not vector.any():
                 query.error = "the model embeds it to a zero vector: nothing to compare"
-
-
-def _find_indexed(query: ResolvedQuery, points: dict[str, Point]) -> Point | None:
-    """Return the indexed image that a query is: same path and, for a file, same bytes."""
-    found = (points[path] for path in query.candidates if path in points)
-    return next((p for p in found if query.sha256 in ("", p.payload.sha256)), None)
 
 
 def _read_query(query: QueryLike) -> ResolvedQuery:

@@ -82,12 +82,9 @@ class Result:
 
 
 def ranked_hits(matches: Iterable[ScoredPoint], sha256: str, k: int | None) -> tuple[Hit, ...]:
-    """Rank matches: identical bytes first, then by score, then by path.
+    """Return the first ``k`` matches, all if None: identical bytes first, then by score, then path.
 
-    Args:
-        matches: in any order.
-        sha256: hex digest of the query's bytes; empty if they are unknown.
-        k: maximum number of hits; None for all.
+    ``sha256`` is the hex digest of the query's bytes; empty if they are unknown.
     """
     rows = sorted(
         (

@@ -118,41 +118,29 @@ def run_figures(
 ) -> dict[str, Any]:
     """Return the retrieval figures of a run by their names in its JSON.
 
-    Args:
-        labels: ``(n,)`` class numbers of all images.
-        overlaps: the images that share pixels.
-        gallery: ``(g,)`` rows of the gallery.
-        queries: ``(q,)`` rows of the queries.
-        hits: ``(q, k)`` rows of the hits, best first.
-        scores: ``(q, k)`` cosines; NaN for a query without an answer.
-        classes: number of classes.
+    ``labels (n,)`` are class numbers of all images, ``gallery (g,)`` and ``queries (q,)`` rows of
+    images. ``hits`` and ``scores`` are those of `Run`.
     """
     truth, k = labels[queries], EVALUATED_K
     relevant = (labels[hits] == truth[:, None]) & np.isfinite(scores)
     in_gallery = np.bincount(labels, minlength=classes) - np.bincount(truth, minlength=classes)
     answered = np.isfinite(scores[:, 0])
     voted = metrics.knn_votes(labels[hits[:, :k]], np.nan_to_num(scores[:, :k]), classes)
-    figures = {
-        f"precision_at_{depth}": metrics.precision_at(relevant, depth) for depth in (1, 5, k)
-    }
+    figures = {f"precision_at_{n}": metrics.precision_at(relevant, n) for n in (1, 5, k)}
     figures[f"map_at_{k}"] = metrics.average_precision_at(relevant, k, in_gallery[truth])
     figures["knn_accuracy"] = ((voted == truth) & answered).astype(np.float64)
-    # Overlap recall: of the queries with an overlapping partner in the gallery.
+    # The overlap recall is that of the queries with an overlapping partner in the gallery.
     number = np.full(len(labels), -1, dtype=np.int64)
     number[queries] = np.arange(len(queries))
     query, partner = np.concatenate([overlaps.pairs, overlaps.pairs[:, ::-1]]).T
     used = (number[query] >= 0) & np.isin(partner, gallery)
     found = metrics.recall_of_partners(hits, number[query[used]], partner[used], k)
+    by_class = {name: metrics.per_class(values, truth, classes) for name, values in figures.items()}
+    curve = [metrics.precision_at(relevant, n).mean() for n in range(1, hits.shape[1] + 1)]
     return {
         "metrics": {name: float(values.mean()) for name, values in figures.items()},
-        "per_class": {
-            name: metrics.per_class(values, truth, classes).tolist()
-            for name, values in figures.items()
-        },
-        "precision_by_k": [
-            float(metrics.precision_at(relevant, depth).mean())
-            for depth in range(1, hits.shape[1] + 1)
-        ],
+        "per_class": {name: values.tolist() for name, values in by_class.items()},
+        "precision_by_k": list(map(float, curve)),
         "confusion": metrics.confusion_matrix(truth[answered], voted[answered], classes).tolist(),
         f"overlap_recall_at_{k}": float(found.mean()) if len(found) else None,
         "queries_with_partner": len(found),

@@ -27,9 +27,7 @@ class Row:
     """One line of the table: a recipe on a split, over its seeds.
 
     Attributes:
-        recipe: backbone and head.
-        split: how queries were held out.
-        seeds: of the runs.
+        recipe: backbone and head, with the settings that differ.
         figures: mean and sample standard deviation over the seeds of each figure in `COLUMNS` and
             of `OVERLAP_RECALL`; the latter is None without overlaps.
         fit_minutes: mean time of the fit, without features that come from the cache.

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from geosim.search.types import Hit
 from geosim.trainer.errors import QueryError
 
+Point = tuple[float, float]
 PAPER, WHITE, LINE, BACKDROP = "#f0f1f3", "#ffffff", "#d6d9de", "#e2e5e9"
 SLATE, SLATE_TEXT, INK, MUTED = "#222b38", "#a5b0bf", "#1c2128", "#6c7480"
 # Green and orange of the Okabe-Ito palette, darkened until white text on them is readable. A sign
@@ -50,11 +51,7 @@ class SheetRow:
 
 
 def contact_sheet(rows: Sequence[SheetRow]) -> Image.Image:
-    """Draw every query with all its hits as an RGB image, one row below the other.
-
-    Raises:
-        QueryError: there is no row.
-    """
+    """Draw every query with all its hits as an RGB image; raise `QueryError` without a row."""
     if not rows:
         raise QueryError("received no query to draw; a contact sheet needs at least one")
     lines = [-(-len(row.hits) // COLUMNS) for row in rows]
@@ -107,14 +104,14 @@ def _draw_row(sheet: Image.Image, row: SheetRow, top: int, height: int) -> None:
 def _draw_caption(sheet: Image.Image, hit: Hit, at: tuple[int, int], frame: str) -> None:
     """Draw rank, score, class and path of a hit."""
     x, y = at
-    text = MUTED if frame == UNKNOWN_CLASS else frame
+    label_colour = MUTED if frame == UNKNOWN_CLASS else frame
     _draw_text(sheet, (x, y), str(hit.rank), 17, INK)
     _draw_text(sheet, (x + PICTURE, y), f"{hit.score:.4f}", 17, INK, "ra")
     if hit.identical:
         badge = x + int(_font("", 17).getlength(str(hit.rank))) + 8
         sheet.paste(INK, (badge, y + 1), _rounded_mask(62, 18, 9))
         _draw_text(sheet, (badge + 31, y + 10), "identical", 12, WHITE, "mm")
-    _draw_text(sheet, (x, y + 23), _shorten(hit.label, 15, PICTURE), 15, text)
+    _draw_text(sheet, (x, y + 23), _shorten(hit.label, 15, PICTURE), 15, label_colour)
     _draw_text(sheet, (x, y + 43), _shorten(hit.path, 12, PICTURE), 12, MUTED)
 
 
@@ -188,12 +185,7 @@ def _font(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _draw_text(
-    image: Image.Image,
-    at: tuple[float, float],
-    text: str,
-    size: int,
-    colour: str,
-    anchor: str = "la",
+    image: Image.Image, at: Point, text: str, size: int, colour: str, anchor: str = "la"
 ) -> None:
     """Draw text; ``anchor`` is Pillow's name of its point that is at ``at``."""
     draw = ImageDraw.Draw(image)
