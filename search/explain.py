@@ -74,10 +74,8 @@ def novelty_threshold(store: VectorStore, working: Working) -> float | None:
 
     A query below it is novel. It is measured on the images with the lowest ids, a random sample
     that is the same in every engine; byte-identical copies do not count as neighbours. It is kept
-    in the working folder until the number of images or the model changes.
-
-    Returns:
-        None for a collection of fewer than `MIN_IMAGES` different images.
+    in the working folder until the number of images or the model changes. A collection of fewer
+    than `MIN_IMAGES` different images has none.
     """
     info = store.info()
     if info is None or info.points < MIN_IMAGES:
@@ -131,9 +129,7 @@ def explain_results(
 ) -> list[Explanation | None]:
     """Explain the results of a search; measure the threshold only if a query is not indexed.
 
-    Returns:
-        One per result; None without hits, and for hits of one class or one hit per group, which
-        have nothing to vote on.
+    None without hits, and for hits of one class or one per group, which have nothing to vote on.
     """
     results = list(results)
     if options.label is not None or options.one_per is not None:

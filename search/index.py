@@ -74,9 +74,7 @@ class Index(AbstractContextManager["Index"]):
         """Return the images that are like a query, best first.
 
         Args:
-            query: path of an image file or of an indexed image, the bytes of an image file, a
-                Pillow image, ``(h, w, 3)`` or ``(h, w) uint8`` pixels, or an embedding
-                ``(32,) float32``.
+            query: an image or an embedding, see `QueryLike`.
             k: maximum number of hits; 10 if not given, or all if there is a ``min_score``.
             label: only hits of this class.
             min_score: only hits with this cosine or a higher one, -1 to 1.

@@ -39,9 +39,8 @@ def run(
 ) -> list[Result]:
     """Do the whole job and return the results of the sample queries.
 
-    Exports ``k`` neighbours per image and finds ``k`` hits per query. ``recreate`` drops the
-    collection first, with all its data sets. The callbacks receive the report of a step when it
-    ends.
+    ``k`` is the number of neighbours per image and of hits per query. ``recreate`` drops the
+    collection first, with all its data sets. Each callback receives the report of its step.
 
     Raises:
         ModelError: a new model is needed, but the collection depends on the old one: it holds

@@ -35,16 +35,13 @@ QueryLike = str | Path | bytes | Image.Image | NDArray[Any]
 """A query: the path of a file or of an indexed image, the bytes of an image file, a Pillow image,
 ``(h, w, 3)`` or ``(h, w) uint8`` pixels, or an embedding ``(32,) float32``."""
 
-UNNAMED_PICTURE = "<picture>"
-"""The text of a query that is a picture in memory."""
-
 
 @dataclass(slots=True)
 class ResolvedQuery:
     """A query, its vector and the indexed image that it is.
 
     Attributes:
-        text: the path as it was given, `UNNAMED_PICTURE` or ``<embedding>``.
+        text: the path as it was given, ``<picture>`` or ``<embedding>``.
         sha256: hex digest of the picture's bytes; empty if they are unknown.
         candidates: stored paths that the file may have.
         data: the bytes of a picture in memory.
@@ -60,6 +57,11 @@ class ResolvedQuery:
     indexed: Payload | None = None
     vector: NDArray[np.float32] | None = None
     error: str | None = None
+
+    @property
+    def own_ids(self) -> frozenset[str]:
+        """The id of the indexed image that the query is, if any."""
+        return frozenset() if self.indexed is None else frozenset((self.indexed.id,))
 
 
 class Resolver:
@@ -112,8 +114,7 @@ class Resolver:
         """
         if not query.sha256:
             return []
-        exclude = frozenset((query.indexed.id,)) if query.indexed else frozenset()
-        where = Filter(label=label, sha256=query.sha256, exclude=exclude)
+        where = Filter(label=label, sha256=query.sha256, exclude=query.own_ids)
         points = chain.from_iterable(self._store.scan(where, vectors=True))
         return sorted(points, key=lambda point: point.payload.path)
 
@@ -188,7 +189,7 @@ def _read_query(query: QueryLike) -> ResolvedQuery:
     if isinstance(query, str | Path):
         return _read_file(str(query))
     if isinstance(query, bytes):
-        return ResolvedQuery(UNNAMED_PICTURE, hashlib.sha256(query).hexdigest(), data=query)
+        return ResolvedQuery("<picture>", hashlib.sha256(query).hexdigest(), data=query)
     if isinstance(query, Image.Image):
         return _read_query(_as_png(query))
     if query.ndim != 1:

@@ -95,9 +95,9 @@ class Searcher:
         vector = average(vectors[:count], vectors[count:])
         if not vector.any():
             raise QueryError("these examples cancel each other out; leave one out")
-        exclude: set[str] = set().union(*map(_own_id, examples))
-        for one in examples:
-            exclude |= {point.payload.id for point in self._resolver.identical(one, None)}
+        copies = chain.from_iterable(self._resolver.identical(one, None) for one in examples)
+        exclude = frozenset(copy.payload.id for copy in copies)
+        exclude = exclude.union(*(one.own_ids for one in examples))
         (matches,) = self._matches([(vector, exclude)], options, self._filters(options))
         text = " + ".join(one.text for one in examples[:count])
         text += "".join(f" - {one.text}" for one in examples[count:])
@@ -123,13 +123,13 @@ class Searcher:
 
     def _matches(
         self,
-        vectors: Sequence[tuple[NDArray[np.float32], set[str]]],
+        vectors: Sequence[tuple[NDArray[np.float32], frozenset[str]]],
         options: SearchOptions,
         filters: Sequence[Filter],
     ) -> Iterator[Iterable[ScoredPoint]]:
-        """Yield the matches of each vector, without the ids that stand beside it."""
+        """Yield the matches of each vector; each has the ids to exclude beside it."""
         requests = [
-            VectorQuery(vector, replace(where, exclude=frozenset(exclude)), options.min_score)
+            VectorQuery(vector, replace(where, exclude=exclude), options.min_score)
             for vector, exclude in vectors
             for where in filters
         ]
@@ -142,7 +142,7 @@ class Searcher:
         self, queries: Sequence[ResolvedQuery], options: SearchOptions, filters: Sequence[Filter]
     ) -> Iterator[Result]:
         found = self._matches(
-            [(q.vector, _own_id(q)) for q in queries if q.error is None and q.vector is not None],
+            [(q.vector, q.own_ids) for q in queries if q.error is None and q.vector is not None],
             options,
             filters,
         )
@@ -156,10 +156,6 @@ class Searcher:
                     matches.setdefault(point.payload.path, ScoredPoint(point.payload, 1.0))
             hits = ranked_hits(matches.values(), query.sha256, options.limit)
             yield Result(query.text, hits, query.indexed)
-
-
-def _own_id(query: ResolvedQuery) -> set[str]:
-    return set() if query.indexed is None else {query.indexed.id}
 
 
 def average(

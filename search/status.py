@@ -22,7 +22,7 @@ class Status:
     Attributes:
         engine: name and version; None without a collection.
         dashboard: address of the Qdrant dashboard; None for the embedded engine.
-        points: number of indexed images; ``classes`` and ``datasets`` count them.
+        points: number of indexed images; ``classes`` and ``datasets`` have those of each.
         model: backbone and fingerprint of the model in the working folder; None without one.
         fits: whether that model made the collection; None if either is missing.
         pictures: location of the pictures of each data set on this machine.

@@ -45,15 +45,10 @@ class SearchOptions:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An indexed image that is like the query.
+    """An indexed image that is like the query: its stored path, class and point id.
 
-    Attributes:
-        rank: from 1.
-        score: cosine to the query, -1 to 1, rounded to `SCORE_DIGITS`.
-        path: stored path.
-        label: class.
-        id: point id.
-        identical: whether the file has the same bytes as the query.
+    ``rank`` counts from 1, ``score`` is the cosine to the query, -1 to 1, rounded to
+    `SCORE_DIGITS`, and ``identical`` is whether both files have the same bytes.
     """
 
     rank: int
@@ -66,13 +61,9 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of one query.
+    """The hits of one query, best first, or the error that prevented an answer.
 
-    Attributes:
-        query: see `ResolvedQuery.text`.
-        hits: best first; empty if there is an error.
-        indexed: the indexed image that the query is, if any.
-        error: why there is no answer; None if there is one.
+    ``query`` is `ResolvedQuery.text`, and ``indexed`` the indexed image that the query is, if any.
     """
 
     query: str

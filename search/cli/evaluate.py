@@ -81,11 +81,10 @@ def evaluate(
       geosim evaluate photos --backbone tile-resnet --seeds 0,1,2
       geosim evaluate photos --backbone efficientnet-lite0 --head cosine --split overlap-free
     """  # noqa: D301 - click's mark for text that keeps its lines
-    from geosim.search.evaluation.report import write_report
+    from geosim.search.evaluation.report import text_table, write_report
     from geosim.search.evaluation.runs import read_runs
     from geosim.search.evaluation.study import SPLITS, Study
     from geosim.search.evaluation.study import evaluate as measure
-    from geosim.search.evaluation.summary import text_table
     from geosim.trainer.backbones.registry import choose
     from geosim.trainer.data.dataset import open_dataset
 

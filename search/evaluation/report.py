@@ -1,8 +1,9 @@
-"""Writes the report of a study: ``report.json``, ``report.html`` and its pictures."""
+"""The report of a study: table, conclusions and page, as ``report.json`` and ``report.html``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,23 +12,49 @@ import numpy as np
 import orjson
 
 from geosim.search.evaluation.plots import confusion_plot, hit_pictures, precision_plot
-from geosim.search.evaluation.runs import Run, group_runs
-from geosim.search.evaluation.summary import COLUMNS, Row, conclusions, summarise, table_cells
+from geosim.search.evaluation.runs import EVALUATED_K, Run, group_runs
 from geosim.trainer.data.sources import Record, Source
 from geosim.trainer.evaluation.metrics import most_confused
 from geosim.trainer.files import replacing
+
+COLUMNS = {
+    "precision_at_1": "P@1",
+    "precision_at_5": "P@5",
+    "precision_at_10": "P@10",
+    "map_at_10": "mAP@10",
+    "knn_accuracy": "k-NN",
+}
+"""Figures of the table and their headings."""
+
+OVERLAP_RECALL = f"overlap_recall_at_{EVALUATED_K}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: a recipe on a split, over its seeds.
+
+    Attributes:
+        recipe: backbone and head, with the settings that differ.
+        figures: mean and sample standard deviation over the seeds of each figure in `COLUMNS` and
+            of `OVERLAP_RECALL`; the latter is None without overlaps.
+        fit_minutes: mean time of the fit, without features that come from the cache.
+        images_per_second: mean rate of embedding, from bytes to vector.
+    """
+
+    recipe: str
+    split: str
+    seeds: tuple[int, ...]
+    figures: dict[str, tuple[float, float] | None]
+    fit_minutes: float
+    images_per_second: float
 
 
 def write_report(
     runs: Sequence[Run], records: Sequence[Record], source: Source, folder: Path
 ) -> list[Row]:
-    """Write the report and return the rows of its table.
+    """Write the report to a folder and return the rows of its table.
 
-    Args:
-        runs: all runs to report.
-        records: the images that rows in the runs refer to.
-        source: reads their bytes.
-        folder: where the report is written.
+    ``records`` are the images that rows in the runs refer to; ``source`` reads their bytes.
     """
     rows = summarise(runs)
     sentences = conclusions(runs, rows)
@@ -61,6 +88,79 @@ def write_report(
     return rows
 
 
+def summarise(runs: Sequence[Run]) -> list[Row]:
+    """Return the table's rows, best precision at 10 first within each split."""
+    rows = []
+    for (recipe, split), members in group_runs(runs).items():
+        facts = [run.facts for run in members]
+        rows.append(
+            Row(
+                recipe=recipe,
+                split=split,
+                seeds=tuple(int(one["seed"]) for one in facts),
+                figures={
+                    **{name: _spread([one["metrics"][name] for one in facts]) for name in COLUMNS},
+                    OVERLAP_RECALL: _spread([one[OVERLAP_RECALL] for one in facts]),
+                },
+                fit_minutes=float(np.mean([one["fit_seconds"] for one in facts])) / 60,
+                images_per_second=float(np.mean([one["images_per_second"] for one in facts])),
+            )
+        )
+    return sorted(rows, key=lambda row: (row.split, -(row.figures["precision_at_10"] or (0,))[0]))
+
+
+def _spread(values: Sequence[float | None]) -> tuple[float, float] | None:
+    """Return mean and sample standard deviation, 0 for a single value; None without values."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+
+
+def _cells(rows: Sequence[Row]) -> list[list[str]]:
+    """Return the table as text, headings first; several seeds have a deviation."""
+    table = [["recipe", "split", "seeds", *COLUMNS.values(), "overlap R@10", "fit min", "images/s"]]
+    for row in rows:
+        cells = [row.recipe, row.split, ",".join(map(str, row.seeds))]
+        for name in (*COLUMNS, OVERLAP_RECALL):
+            figure = row.figures[name]
+            cells.append("-" if figure is None else f"{figure[0]:.4f}")
+            if figure is not None and len(row.seeds) > 1:
+                cells[-1] += f" ±{figure[1]:.4f}"
+        table.append([*cells, f"{row.fit_minutes:.1f}", f"{row.images_per_second:,.0f}"])
+    return table
+
+
+def text_table(rows: Sequence[Row]) -> str:
+    """Return the table as aligned text."""
+    table = _cells(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table)
+
+
+def conclusions(runs: Sequence[Run], rows: Sequence[Row]) -> list[str]:
+    """Return sentences on how common shared pixels are and how much they raise the precision."""
+    share = float(runs[0].facts["sharing_pixels"])
+    sentences = [f"{share:.0%} of these images share pixels with another."]
+    precision = {
+        (recipe, split, run.facts["seed"]): run.facts["metrics"]["precision_at_10"]
+        for (recipe, split), members in group_runs(runs).items()
+        for run in members
+    }
+    for recipe in dict.fromkeys(row.recipe for row in rows):
+        pairs = [
+            (figure, precision.get((recipe, "overlap-free", seed)))
+            for (name, split, seed), figure in precision.items()
+            if (name, split) == (recipe, "random")
+        ]
+        if gains := [random - free for random, free in pairs if free is not None]:
+            points = 100 * float(np.mean(gains))
+            sentences.append(
+                f"{recipe}: a random split flatters you by {points:.2f} points of P@10."
+            )
+    return sentences
+
+
 def _page(rows: Sequence[Row], sentences: Sequence[str], sections: Sequence[str]) -> str:
     """Return the HTML page: conclusions, the table, and a section per recipe and split."""
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
@@ -78,7 +178,7 @@ img {{ max-width: 100%; height: auto; }}
 </style></head><body>
 <h1>Retrieval quality</h1>
 <ul>{items}</ul>
-{_table(table_cells(rows))}
+{_table(_cells(rows))}
 <p>Each recipe is trained on the training part alone; queries are held out of the gallery. P@k:
 share of the first k hits of the query's class. mAP@10: mean average precision of the first 10.
 k-NN: accuracy of the class the first 10 vote for, votes weighted by score. Overlap R@10: share

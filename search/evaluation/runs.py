@@ -1,4 +1,4 @@
-"""The runs of a study: their figures, and their files in ``<report>/runs``.
+"""The finished runs of a study, and their files in ``<report>/runs``.
 
 ``<name>.json`` holds the figures of a run, ``<name>.npz`` its hits.
 """
@@ -17,8 +17,6 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from geosim.trainer.evaluation import metrics
-from geosim.trainer.evaluation.overlap import Overlaps
 from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.inputs import Inputs
 
@@ -105,43 +103,3 @@ def group_runs(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
         name = ", ".join([recipe, *compress(settings(run), differs)])
         groups[name, run.facts["split"]].append(run)
     return groups
-
-
-def run_figures(
-    labels: NDArray[np.int64],
-    overlaps: Overlaps,
-    gallery: NDArray[np.intp],
-    queries: NDArray[np.intp],
-    hits: NDArray[np.int64],
-    scores: NDArray[np.float64],
-    classes: int,
-) -> dict[str, Any]:
-    """Return the retrieval figures of a run by their names in its JSON.
-
-    ``labels (n,)`` are class numbers of all images, ``gallery (g,)`` and ``queries (q,)`` rows of
-    images. ``hits`` and ``scores`` are those of `Run`.
-    """
-    truth, k = labels[queries], EVALUATED_K
-    relevant = (labels[hits] == truth[:, None]) & np.isfinite(scores)
-    in_gallery = np.bincount(labels, minlength=classes) - np.bincount(truth, minlength=classes)
-    answered = np.isfinite(scores[:, 0])
-    voted = metrics.knn_votes(labels[hits[:, :k]], np.nan_to_num(scores[:, :k]), classes)
-    figures = {f"precision_at_{n}": metrics.precision_at(relevant, n) for n in (1, 5, k)}
-    figures[f"map_at_{k}"] = metrics.average_precision_at(relevant, k, in_gallery[truth])
-    figures["knn_accuracy"] = ((voted == truth) & answered).astype(np.float64)
-    # The overlap recall is that of the queries with an overlapping partner in the gallery.
-    number = np.full(len(labels), -1, dtype=np.int64)
-    number[queries] = np.arange(len(queries))
-    query, partner = np.concatenate([overlaps.pairs, overlaps.pairs[:, ::-1]]).T
-    used = (number[query] >= 0) & np.isin(partner, gallery)
-    found = metrics.recall_of_partners(hits, number[query[used]], partner[used], k)
-    by_class = {name: metrics.per_class(values, truth, classes) for name, values in figures.items()}
-    curve = [metrics.precision_at(relevant, n).mean() for n in range(1, hits.shape[1] + 1)]
-    return {
-        "metrics": {name: float(values.mean()) for name, values in figures.items()},
-        "per_class": {name: values.tolist() for name, values in by_class.items()},
-        "precision_by_k": list(map(float, curve)),
-        "confusion": metrics.confusion_matrix(truth[answered], voted[answered], classes).tolist(),
-        f"overlap_recall_at_{k}": float(found.mean()) if len(found) else None,
-        "queries_with_partner": len(found),
-    }

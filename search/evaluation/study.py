@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -12,22 +11,16 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
-from geosim.search.evaluation.runs import (
-    EVALUATED_K,
-    Run,
-    images_digest,
-    read_run,
-    run_figures,
-    write_run,
-)
+from geosim.search.evaluation.runs import EVALUATED_K, Run, images_digest, read_run, write_run
 from geosim.search.graph.neighbours import nearest
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset
 from geosim.trainer.data.images import prepare
 from geosim.trainer.data.split import overlap_free_split, stratified_split
 from geosim.trainer.errors import DatasetError, ModelError, QueryError
-from geosim.trainer.evaluation.metrics import per_class
+from geosim.trainer.evaluation import metrics
 from geosim.trainer.evaluation.overlap import Overlaps, find_overlaps, read_pictures
 from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.heads.fit import TrainOptions
@@ -41,23 +34,16 @@ SPLITS = ("random", "overlap-free")
 KEPT_HITS = 50
 """Number of hits kept per query, for the curve of precision against k."""
 
-TIMED_IMAGES = 512
-"""Number of images embedded to measure the speed of a recipe."""
-
-TIMED_BATCH = 32
-"""Images per batch of that measurement."""
+TIMED_IMAGES, TIMED_BATCH = 512, 32
+"""Number of images embedded to measure the speed of a recipe, and images per batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What to evaluate.
+    """What to evaluate: each split with each seed, which decides the split and the training.
 
-    Attributes:
-        options: of the training, without the seed.
-        splits: names in `SPLITS`.
-        seeds: one run each; a seed decides the split and the training.
-        test_share: share of each class to hold out as queries, 0 to 1.
-        folder: where runs are kept.
+    ``splits`` are names in `SPLITS`, ``test_share`` is the share of each class to hold out as
+    queries, 0 to 1, and ``folder`` keeps the runs.
     """
 
     options: TrainOptions
@@ -78,33 +64,27 @@ def evaluate(dataset: Dataset, pretrained: Pretrained, cache: Path, study: Study
     if not 0 < study.test_share < 1:
         raise QueryError(f"--test-share must be between 0 and 1, received {study.test_share}")
     inputs = read_inputs(dataset, pretrained, cache)
-    digest = images_digest(inputs)
+    pretrained, head, digest = inputs.pretrained, study.options.head, images_digest(inputs)
+    spec = pretrained.spec
     overlaps = _read_or_find_overlaps(dataset, inputs, study.folder / f"overlaps-{digest[:16]}.npz")
     speed: float | None = None
-    for settings, path in _plan(inputs, digest, study):
-        if read_run(path) is None:
-            run = _run(dataset, inputs, overlaps, study, settings, speed)
-            write_run(run, path)
-            speed = run.facts["images_per_second"]
-    return inputs
-
-
-def _plan(inputs: Inputs, digest: str, study: Study) -> Iterator[tuple[dict[str, Any], Path]]:
-    """Yield the settings that identify each run, and its file."""
-    spec, head = inputs.pretrained.spec, study.options.head
     for split, seed in product(study.splits, study.seeds):
         settings = {
             "recipe": spec.name if spec.trained else f"{spec.name} + {head}",
             "split": split,
             "test_share": study.test_share,
             "data": digest,
-            "backbone": inputs.pretrained.fingerprint,
+            "backbone": pretrained.fingerprint,
             **asdict(study.options),
             "seed": seed,
         }
         key = hashlib.sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
-        name = f"{spec.name}-{head}-{split}-seed{seed}-{key}.json"
-        yield settings, study.folder / "runs" / name
+        path = study.folder / "runs" / f"{spec.name}-{head}-{split}-seed{seed}-{key}.json"
+        if read_run(path) is None:
+            run = _run(dataset, inputs, overlaps, study, settings, speed)
+            write_run(run, path)
+            speed = run.facts["images_per_second"]
+    return inputs
 
 
 def _run(
@@ -146,15 +126,55 @@ def _run(
         "classes": list(inputs.classes),
         "images": len(labels),
         "sharing_pixels": float(overlaps.grouped.mean()),
-        "sharing_pixels_per_class": per_class(overlaps.grouped, labels, classes).tolist(),
+        "sharing_pixels_per_class": metrics.per_class(overlaps.grouped, labels, classes).tolist(),
         "training_images": len(gallery),
         "queries": len(queries),
         "zero_queries": int((~answered).sum()),
         "fit_seconds": seconds,
         "images_per_second": speed or _images_per_second(dataset, inputs, learned),
-        **run_figures(labels, overlaps, gallery, queries, hits, scores, classes),
+        **_figures(labels, overlaps, gallery, queries, hits, scores, classes),
     }
     return Run(facts, queries.astype(np.int64), hits, scores)
+
+
+def _figures(
+    labels: NDArray[np.int64],
+    overlaps: Overlaps,
+    gallery: NDArray[np.intp],
+    queries: NDArray[np.intp],
+    hits: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    classes: int,
+) -> dict[str, Any]:
+    """Return the retrieval figures of a run by their names in its JSON.
+
+    ``labels (n,)`` are class numbers of all images, ``gallery (g,)`` and ``queries (q,)`` rows of
+    images. ``hits`` and ``scores`` are those of `Run`.
+    """
+    truth, k = labels[queries], EVALUATED_K
+    relevant = (labels[hits] == truth[:, None]) & np.isfinite(scores)
+    in_gallery = np.bincount(labels, minlength=classes) - np.bincount(truth, minlength=classes)
+    answered = np.isfinite(scores[:, 0])
+    voted = metrics.knn_votes(labels[hits[:, :k]], np.nan_to_num(scores[:, :k]), classes)
+    figures = {f"precision_at_{n}": metrics.precision_at(relevant, n) for n in (1, 5, k)}
+    figures[f"map_at_{k}"] = metrics.average_precision_at(relevant, k, in_gallery[truth])
+    figures["knn_accuracy"] = ((voted == truth) & answered).astype(np.float64)
+    # The overlap recall is that of the queries with an overlapping partner in the gallery.
+    number = np.full(len(labels), -1, dtype=np.int64)
+    number[queries] = np.arange(len(queries))
+    query, partner = np.concatenate([overlaps.pairs, overlaps.pairs[:, ::-1]]).T
+    used = (number[query] >= 0) & np.isin(partner, gallery)
+    found = metrics.recall_of_partners(hits, number[query[used]], partner[used], k)
+    by_class = {name: metrics.per_class(values, truth, classes) for name, values in figures.items()}
+    curve = [metrics.precision_at(relevant, n).mean() for n in range(1, hits.shape[1] + 1)]
+    return {
+        "metrics": {name: float(values.mean()) for name, values in figures.items()},
+        "per_class": {name: values.tolist() for name, values in by_class.items()},
+        "precision_by_k": list(map(float, curve)),
+        "confusion": metrics.confusion_matrix(truth[answered], voted[answered], classes).tolist(),
+        f"overlap_recall_at_{k}": float(found.mean()) if len(found) else None,
+        "queries_with_partner": len(found),
+    }
 
 
 def _images_per_second(dataset: Dataset, inputs: Inputs, learned: FittedModel) -> float:
