@@ -218,7 +218,7 @@ def _as_png(image: Image.Image) -> bytes:
 
 
 def _read_file(text: str) -> ResolvedQuery:
-    """Read the file, if there is one, and list the stored paths that it may have."""
+    """Read a file, if there is one, and list the stored paths that it may have."""
     path = Path(text)
     try:
         text.encode("utf-8")
@@ -228,8 +228,8 @@ def _read_file(text: str) -> ResolvedQuery:
             return ResolvedQuery(text, candidates=[path.as_posix()])
         data = Files().read(Record(text, "", text))
     except UnicodeEncodeError:
-        shown = text.encode("utf-8", "replace").decode()
-        return ResolvedQuery(shown, error="the file name is not valid UTF-8; rename it")
+        text = text.encode("utf-8", "replace").decode()
+        return ResolvedQuery(text, error="the file name is not valid UTF-8; rename it")
     except (ImageError, OSError, ValueError) as error:
         return ResolvedQuery(text, error=str(getattr(error, "strerror", None) or error))
     parts = Path(os.path.abspath(text)).parts  # noqa: PTH100 - resolves "..", not links

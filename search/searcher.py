@@ -163,11 +163,8 @@ def average(
 ) -> NDArray[np.float32]:
     """Return the query vector of Qdrant's recommendation by average vector.
 
-    ``2 mean(positive) - mean(negative)``, or ``mean(positive)`` without negative examples.
-
-    Args:
-        positive: at least one ``(32,) float32``; scaled to L2 norm 1 first, as Qdrant stores them.
-        negative: the same; may be empty.
+    ``2 mean(positive) - mean(negative)``, or ``mean(positive)`` without negative examples. Each is
+    ``(32,) float32`` and scaled to L2 norm 1 first, as Qdrant stores it.
     """
     mean = np.mean([one / np.linalg.norm(one) for one in positive], axis=0)
     if negative:

@@ -148,12 +148,12 @@ def conclusions(runs: Sequence[Run], rows: Sequence[Row]) -> list[str]:
         for run in members
     }
     for recipe in dict.fromkeys(row.recipe for row in rows):
-        pairs = [
-            (figure, precision.get((recipe, "overlap-free", seed)))
+        gains = [
+            figure - precision[recipe, "overlap-free", seed]
             for (name, split, seed), figure in precision.items()
-            if (name, split) == (recipe, "random")
+            if (name, split) == (recipe, "random") and (recipe, "overlap-free", seed) in precision
         ]
-        if gains := [random - free for random, free in pairs if free is not None]:
+        if gains:
             points = 100 * float(np.mean(gains))
             sentences.append(
                 f"{recipe}: a random split flatters you by {points:.2f} points of P@10."

@@ -62,19 +62,14 @@ def table(result: Result, explanation: Explanation | None = None) -> str:
     title = printable(result.query)
     if result.indexed is not None:
         title += f"  (indexed, {printable(result.indexed.label)})"
-    rows = [
-        (
-            str(hit.rank),
-            f"{hit.score:.4f}",
-            printable(hit.label),
-            printable(hit.path) + ("  (identical)" if hit.identical else ""),
-        )
-        for hit in result.hits
-    ]
-    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
+    rows = [HEADINGS]
+    for hit in result.hits:
+        path = printable(hit.path) + ("  (identical)" if hit.identical else "")
+        rows.append((str(hit.rank), f"{hit.score:.4f}", printable(hit.label), path))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         f"{rank:>{widths[0]}}  {score:>{widths[1]}}  {label:<{widths[2]}}  {path}"
-        for rank, score, label, path in (HEADINGS, *rows)
+        for rank, score, label, path in rows
     ]
     if explanation is not None:
         lines += _lines(explanation, indexed=result.indexed is not None)
