@@ -31,5 +31,4 @@ def status(form: str, working: Working, **store: Any) -> None:
 
     with open_from_options(working=working, **store) as opened:
         found = look(opened, working)
-    as_json = form == "json"
-    click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2) if as_json else render(found))
+    click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2) if form == "json" else render(found))
