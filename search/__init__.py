@@ -21,21 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["GeosimError", "Hit", "Index", "Neighbours", "QueryLike", "Result", "open_index"]
 
-_HOMES = {
-    "QueryLike": "geosim.search.resolver",
-    "GeosimError": "geosim.trainer.errors",
-    "Hit": "geosim.search.types",
-    "Index": "geosim.search.index",
-    "Neighbours": "geosim.search.index",
-    "Result": "geosim.search.types",
-    "open_index": "geosim.search.index",
-}
-
 
 def __getattr__(name: str) -> Any:
-    """Import an exported name when it is first asked for: `geosim --help` asks for none."""
-    if name not in _HOMES:
+    """Import an exported name on first use: `geosim --help` needs none."""
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    from geosim.search import index
+    from geosim.trainer import errors
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(errors if name == "GeosimError" else index, name)

@@ -6,6 +6,7 @@ A query is novel if its best score is below a threshold that is measured on the 
 from __future__ import annotations
 
 import heapq
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,8 +32,7 @@ NOVEL_SHARE = 0.01
 foreign pictures and false alarms on the same data set (``tests/benches/RESULTS.md``)."""
 
 SAMPLED_IMAGES = 2000
-"""Number of indexed images whose nearest others are looked up; 20 of them are below the
-threshold."""
+"""Number of indexed images that the threshold is measured on; 20 of them are below it."""
 
 MIN_IMAGES = 20
 """Number of different images below which a collection has no threshold."""
@@ -40,13 +40,7 @@ MIN_IMAGES = 20
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """The votes for one class.
-
-    Attributes:
-        label: the class.
-        votes: number of hits of that class.
-        share: its share of all votes, 0 to 1; a hit's vote weighs its score.
-    """
+    """The number of hits of one class, and its share of all votes, 0 to 1, weighted by score."""
 
     label: str
     votes: int
@@ -59,16 +53,12 @@ class Explanation:
 
     Attributes:
         votes: one per class among the first `DEFAULT_K` hits, the winner first.
-        predicted: the class that wins the vote, as in `knn_votes`: a hit's vote weighs its score,
-            negative scores do not count, equal totals go to the class of the better ranked hit.
-            Empty without hits.
-        confidence: the winner's weighed votes, divided by all votes and `SMOOTHING`: 0 to below 1.
-            Estimates how often such a prediction is right; meaningless if the query is novel.
-        is_novel: no indexed image looks like the query: its best score is below the threshold and
-            no hit is identical.
+        predicted: the class that wins the vote, as in `knn_votes`; empty without hits.
+        confidence: estimate of how often such a prediction is right, 0 to below 1: the winner's
+            weight divided by the sum of all weights and `SMOOTHING`. Meaningless for a novel query.
+        is_novel: the best score is below the threshold and no hit is identical.
         best_score: of the hits; 0 without hits.
-        threshold: the best score among the others that all but `NOVEL_SHARE` of the indexed images
-            reach; None if it is unknown or not needed.
+        threshold: see `novelty_threshold`; None if it is unknown or not needed.
     """
 
     votes: tuple[Vote, ...]
@@ -80,15 +70,12 @@ class Explanation:
 
 
 def novelty_threshold(store: VectorStore, working: Working) -> float | None:
-    """Return the best score, -1 to 1, below which a query is novel in a collection.
+    """Return the best score, -1 to 1, that all but `NOVEL_SHARE` of the indexed images reach.
 
-    The threshold is measured on the images with the lowest ids, which are hashes of their paths: a
-    random sample, the same in every engine. Byte-identical copies of an image do not count as its
-    neighbours; pictures that overlap do. It is kept in the working folder until the number of
-    images or the model changes.
-
-    Returns:
-        None for a collection of fewer than `MIN_IMAGES` different images.
+    A query below it is novel. It is measured on the images with the lowest ids, a random sample
+    that is the same in every engine; byte-identical copies do not count as neighbours. It is kept
+    in the working folder until the number of images or the model changes. A collection of fewer
+    than `MIN_IMAGES` different images has none.
     """
     info = store.info()
     if info is None or info.points < MIN_IMAGES:
@@ -112,31 +99,23 @@ def novelty_threshold(store: VectorStore, working: Working) -> float | None:
 
 
 def explain(hits: Sequence[Hit], threshold: float | None) -> Explanation:
-    """Count the votes of hits, and decide whether the query is novel.
+    """Count the votes of hits, best first, and decide whether the query is novel.
 
-    Args:
-        hits: best first, of a search without filters, which would distort the vote. Only the first
-            `DEFAULT_K` vote: `SMOOTHING` was fitted for that number.
-        threshold: see `novelty_threshold`; None for a query that is indexed.
+    The hits are those of a search without filters; the first `DEFAULT_K` vote, the number that
+    `SMOOTHING` was fitted for. ``threshold`` is None for a query that is indexed.
     """
     hits = hits[:DEFAULT_K]
-    weights: dict[str, float] = {}
+    counts = Counter(hit.label for hit in hits)
+    weights = dict.fromkeys(counts, 0.0)
     for hit in hits:
-        weights[hit.label] = weights.get(hit.label, 0.0) + max(hit.score, 0.0)
+        weights[hit.label] += max(hit.score, 0.0)
     total = sum(weights.values())
-    # In order of best rank already, which the sort keeps for equal totals.
+    # The sort keeps the order of the best ranks for equal weights.
     ranking = sorted(weights, key=lambda label: -round(weights[label], 9))
     best_score = max((hit.score for hit in hits), default=0.0)
     known = not hits or any(hit.identical for hit in hits)
     return Explanation(
-        votes=tuple(
-            Vote(
-                label=label,
-                votes=sum(hit.label == label for hit in hits),
-                share=weights[label] / total if total else 0.0,
-            )
-            for label in ranking
-        ),
+        votes=tuple(Vote(c, counts[c], weights[c] / total if total else 0.0) for c in ranking),
         predicted=ranking[0] if ranking else "",
         confidence=weights[ranking[0]] / (total + SMOOTHING) if ranking else 0.0,
         is_novel=threshold is not None and best_score < threshold and not known,
@@ -148,17 +127,9 @@ def explain(hits: Sequence[Hit], threshold: float | None) -> Explanation:
 def explain_results(
     results: Iterable[Result], options: SearchOptions, store: VectorStore, working: Working
 ) -> list[Explanation | None]:
-    """Explain results by their own hits; the threshold is measured only if a query is not indexed.
+    """Explain the results of a search; measure the threshold only if a query is not indexed.
 
-    Args:
-        results: of one search.
-        options: of that search.
-        store: the collection that was searched.
-        working: where the threshold is kept.
-
-    Returns:
-        One per result; None without hits, and for hits of one class or one hit per group, which
-        have nothing to vote on.
+    None without hits, and for hits of one class or one per group, which have nothing to vote on.
     """
     results = list(results)
     if options.label is not None or options.one_per is not None:
@@ -177,9 +148,9 @@ def _best_scores(store: VectorStore) -> NDArray[np.float32]:
 
     ids = (point.payload.id for batch in store.scan(vectors=False) for point in batch)
     sample = store.fetch(heapq.nsmallest(SAMPLED_IMAGES, ids))
-    rows: dict[str, list[int]] = {}
+    rows = defaultdict(list)
     for row, point in enumerate(sample):
-        rows.setdefault(point.payload.sha256, []).append(row)
+        rows[point.payload.sha256].append(row)
     vectors, best = _vectors(sample), np.full(len(sample), -np.inf, dtype=np.float32)
     with progress_bar("comparing", store.count()) as bar:
         for batch in store.scan(vectors=True):

@@ -16,9 +16,6 @@ from geosim.search.types import DEFAULT_K, Hit, Result, SearchOptions
 from geosim.trainer.errors import QueryError
 from geosim.trainer.working import Working
 
-Neighbour = tuple[str, float]
-"""Stored path and cosine."""
-
 
 def open_index(
     working: str | os.PathLike[str] = "working",
@@ -51,15 +48,10 @@ def open_index(
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The nearest neighbours of an indexed image.
-
-    Attributes:
-        path: stored path of the image.
-        neighbours: stored path and cosine of each, best first.
-    """
+    """An indexed image's stored path, and stored path and cosine of its neighbours, best first."""
 
     path: str
-    neighbours: tuple[Neighbour, ...]
+    neighbours: tuple[tuple[str, float], ...]
 
 
 class Index(AbstractContextManager["Index"]):
@@ -82,9 +74,7 @@ class Index(AbstractContextManager["Index"]):
         """Return the images that are like a query, best first.
 
         Args:
-            query: path of an image file or of an indexed image, the bytes of an image file, a
-                Pillow image, ``(h, w, 3)`` or ``(h, w) uint8`` pixels, or an embedding
-                ``(32,) float32``.
+            query: an image or an embedding, see `QueryLike`.
             k: maximum number of hits; 10 if not given, or all if there is a ``min_score``.
             label: only hits of this class.
             min_score: only hits with this cosine or a higher one, -1 to 1.
@@ -110,8 +100,7 @@ class Index(AbstractContextManager["Index"]):
     ) -> Iterator[Result]:
         """Yield a result per query, in order; queries are embedded and searched in batches.
 
-        Takes the arguments of `search`. If a query has no answer, `Result.error` says why, and the
-        others are answered.
+        Takes the arguments of `search`. `Result.error` says why a query has no answer.
         """
         return self._searcher.search(queries, SearchOptions(k, label, min_score, one_per))
 
@@ -125,19 +114,12 @@ class Index(AbstractContextManager["Index"]):
         min_score: float | None = None,
         one_per: str | None = None,
     ) -> tuple[Hit, ...]:
-        """Return the images that are like ``positive`` and unlike ``negative``, best first.
-
-        Takes the arguments and raises the errors of `search`; see `Searcher.recommend_resolved`.
-        """
+        """Return the images that are like ``positive`` and unlike ``negative``; see `search`."""
         options = SearchOptions(k, label, min_score, one_per)
         return self._searcher.recommend(positive, negative, options).hits
 
     def neighbours(self, k: int = DEFAULT_K) -> Iterator[Neighbours]:
-        """Yield the ``k`` exact nearest neighbours of every indexed image, sorted by path.
-
-        Raises:
-            QueryError: ``k`` is not positive.
-        """
+        """Yield the ``k`` exact nearest neighbours of every indexed image, sorted by path."""
         from geosim.search.graph.collection import read_collection
         from geosim.search.graph.neighbours import neighbour_graph
 
@@ -146,10 +128,11 @@ class Index(AbstractContextManager["Index"]):
         collection = read_collection(self._store)
         paths = collection.paths
         for block in neighbour_graph(collection.vectors, k):
-            scores = block.scores.tolist()
-            for offset, rows in enumerate(block.rows.tolist()):
-                near = zip(map(paths.__getitem__, rows), scores[offset], strict=True)
-                yield Neighbours(paths[block.start + offset], tuple(near))
+            found = zip(block.rows.tolist(), block.scores.tolist(), strict=True)
+            for row, (near, scores) in enumerate(found, start=block.start):
+                yield Neighbours(
+                    paths[row], tuple(zip([paths[n] for n in near], scores, strict=True))
+                )
 
     @property
     def classes(self) -> dict[str, int]:

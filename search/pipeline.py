@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from itertools import chain
 
 from geosim.ingest.schema import CollectionInfo, Filter, ModelRef, point_id
 from geosim.ingest.store.base import VectorStore
@@ -24,15 +24,6 @@ DATASET_QUERIES = tuple(
 """Sample queries of the geological similarity data set."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepCallbacks:
-    """Functions that receive the report of each step as soon as it ends."""
-
-    training: Callable[[TrainReport], None]
-    ingest: Callable[[SyncReport], None]
-    export: Callable[[ExportReport], None]
-
-
 def run(
     dataset: Dataset,
     pretrained: Pretrained,
@@ -42,19 +33,14 @@ def run(
     options: TrainOptions,
     k: int,
     recreate: bool,
-    callbacks: StepCallbacks,
+    on_trained: Callable[[TrainReport], None],
+    on_ingested: Callable[[SyncReport], None],
+    on_exported: Callable[[ExportReport], None],
 ) -> list[Result]:
     """Do the whole job and return the results of the sample queries.
 
-    Args:
-        dataset: trained on and ingested.
-        pretrained: the backbone.
-        store: the collection.
-        working: where everything is written.
-        options: of the training.
-        k: neighbours per image and hits per query.
-        recreate: drop the collection first, with all its data sets.
-        callbacks: receive the report of each step.
+    ``k`` is the number of neighbours per image and of hits per query. ``recreate`` drops the
+    collection first, with all its data sets. Each callback receives the report of its step.
 
     Raises:
         ModelError: a new model is needed, but the collection depends on the old one: it holds
@@ -63,14 +49,13 @@ def run(
     before = store.info()  # an unusable store fails now, not after the training
     keep = None if recreate else _reason_to_keep(before, dataset, store, working)
     trained = train(dataset, pretrained, working, options, keep=keep)
-    callbacks.training(trained)
+    on_trained(trained)
     model = ModelRef(trained.model.fingerprint, trained.model.spec.name)
     recreate |= keep is None and before is not None and before.model != model
-    callbacks.ingest(sync(dataset, trained.model, store, working, recreate=recreate))
-    callbacks.export(export(store, working.index, working.embeddings, k))
-    results = list(
-        Searcher(store, working).search(sample_queries(dataset, store), SearchOptions(k))
-    )
+    on_ingested(sync(dataset, trained.model, store, working, recreate=recreate))
+    on_exported(export(store, working.index, working.embeddings, k))
+    queries = sample_queries(dataset, store)
+    results = list(Searcher(store, working).search(queries, SearchOptions(k)))
     save_results(results, working.samples, working)
     return results
 
@@ -82,8 +67,7 @@ def _reason_to_keep(
     if info is None or info.points == 0:
         return None
     others = info.points - store.count(Filter(dataset=dataset.name))
-    embedded = store.location == str(working.qdrant)
-    if embedded and not others:
+    if not others and store.location == str(working.qdrant):
         return None
     return (
         f"{dataset.location} with these options gives a new model, which does not fit collection "
@@ -98,9 +82,8 @@ def sample_queries(dataset: Dataset, store: VectorStore) -> list[str]:
     paths = [path for path in DATASET_QUERIES if path.startswith(f"{dataset.name}/")]
     if paths and len(store.fetch([point_id(path) for path in paths], vectors=False)) == len(paths):
         return paths
-    found: dict[str, str] = {}
-    for batch in store.scan(Filter(dataset=dataset.name), vectors=False):
-        for point in batch:
-            label, path = point.payload.label, point.payload.path
-            found[label] = min(path, found.get(label, path))
-    return [found[label] for label in sorted(found)]
+    first: dict[str, str] = {}
+    for point in chain.from_iterable(store.scan(Filter(dataset=dataset.name), vectors=False)):
+        label, path = point.payload.label, point.payload.path
+        first[label] = min(path, first.get(label, path))
+    return [first[label] for label in sorted(first)]

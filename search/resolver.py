@@ -11,6 +11,8 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +32,16 @@ from geosim.trainer.model import Model, load_model
 from geosim.trainer.working import Working
 
 QueryLike = str | Path | bytes | Image.Image | NDArray[Any]
-"""A query: the path of a file or of an indexed image, a picture file's bytes, a
-Pillow image, ``(h, w, 3)`` or ``(h, w) uint8`` pixels, or an embedding ``(32,) float32``."""
-
-UNNAMED_PICTURE = "<picture>"
-"""The text of a query that is a picture in memory."""
+"""A query: the path of a file or of an indexed image, the bytes of an image file, a Pillow image,
+``(h, w, 3)`` or ``(h, w) uint8`` pixels, or an embedding ``(32,) float32``."""
 
 
 @dataclass(slots=True)
 class ResolvedQuery:
-    """A query and what is known of it.
+    """A query, its vector and the indexed image that it is.
 
     Attributes:
-        text: the path as it was given, `UNNAMED_PICTURE` or ``<embedding>``.
+        text: the path as it was given, ``<picture>`` or ``<embedding>``.
         sha256: hex digest of the picture's bytes; empty if they are unknown.
         candidates: stored paths that the file may have.
         data: the bytes of a picture in memory.
@@ -59,12 +58,17 @@ class ResolvedQuery:
     vector: NDArray[np.float32] | None = None
     error: str | None = None
 
+    @property
+    def own_ids(self) -> frozenset[str]:
+        """The id of the indexed image that the query is, if any."""
+        return frozenset() if self.indexed is None else frozenset((self.indexed.id,))
+
 
 class Resolver:
     """Finds the vectors of queries.
 
-    The model is needed, and the backbone loaded, only for images whose content is neither in the
-    collection nor in the feature cache. Pictures in memory are not added to that cache.
+    The model is needed only for images whose content is not in the collection; the backbone is
+    loaded only if it is not in the feature cache either. Pictures in memory are not cached.
     """
 
     def __init__(self, store: VectorStore, working: Working) -> None:
@@ -76,31 +80,29 @@ class Resolver:
         """
         info = store.info()
         if info is None or info.points == 0:
+            state = "does not exist" if info is None else "is empty"
             raise StoreError(
-                f"collection {store.name!r} at {store.location} "
-                f"{'does not exist' if info is None else 'is empty'}; fill it with "
+                f"collection {store.name!r} at {store.location} {state}; fill it with "
                 "`geosim ingest DATA`"
             )
-        self._store = store
-        self._working = working
-        self._model: Model | None = None
-        self._extractor: FeatureExtractor | None = None
+        self._store, self._working = store, working
+        self._model: Model | ModelError
         try:
             self._model = load_model(working.model)
-        except ModelError as error:
-            self._model_error = error
+        except ModelError as error:  # raised when a query needs the model
+            self._model = error
         else:
             model = ModelRef(self._model.fingerprint, self._model.spec.name)
             require_same_model(info, model, name=store.name)
 
-    def resolve(self, queries: Sequence[QueryLike]) -> list[ResolvedQuery]:
+    def resolve(self, queries: Sequence[QueryLike | ResolvedQuery]) -> list[ResolvedQuery]:
         """Return each query with its vector, or with the reason why it has none.
 
         Raises:
             ModelError: a query must be embedded and there is no model.
             QueryError: an array is neither a picture nor an embedding.
         """
-        resolved = [_read_query(query) for query in queries]
+        resolved = [q if isinstance(q, ResolvedQuery) else _read_query(q) for q in queries]
         self._look_up([query for query in resolved if query.vector is None])
         self._embed([query for query in resolved if query.vector is None and query.error is None])
         return resolved
@@ -108,21 +110,18 @@ class Resolver:
     def identical(self, query: ResolvedQuery, label: str | None) -> list[Point]:
         """Return the other indexed images with the bytes of a query, sorted by path.
 
-        Args:
-            query: if its bytes are unknown, nothing is identical.
-            label: only of this class; None for all.
+        There are none if its bytes are unknown; ``label`` limits them to one class.
         """
         if not query.sha256:
             return []
-        exclude = frozenset((query.indexed.id,)) if query.indexed else frozenset()
-        where = Filter(label=label, sha256=query.sha256, exclude=exclude)
-        points = [point for batch in self._store.scan(where, vectors=True) for point in batch]
+        where = Filter(label=label, sha256=query.sha256, exclude=query.own_ids)
+        points = chain.from_iterable(self._store.scan(where, vectors=True))
         return sorted(points, key=lambda point: point.payload.path)
 
     def warm_up(self) -> None:
         """Load the backbone now instead of with the first query that needs it."""
-        if self._model is not None:
-            _ = self._backbone().backbone
+        if isinstance(self._model, Model):
+            _ = self._extractor.backbone
 
     def _look_up(self, queries: Sequence[ResolvedQuery]) -> None:
         """Take stored vectors: of the indexed image that a query is, or of an identical one."""
@@ -131,69 +130,58 @@ class Resolver:
         for query in queries:
             if query.error is not None:
                 continue
-            if point := _find_indexed(query, points):
+            known = (points[path] for path in query.candidates if path in points)
+            point = next((p for p in known if query.sha256 in ("", p.payload.sha256)), None)
+            if point is not None:
                 query.indexed, query.vector = point.payload, point.vector
                 query.sha256 = point.payload.sha256
             elif not query.sha256:
+                stored = (batch[0].payload.path for batch in self._store.scan(vectors=False))
                 query.error = (
                     "neither a file nor an indexed image; a stored path looks like "
-                    f"{self._any_stored_path()}"
+                    f"{next(stored, 'dataset/class/image.jpg')}"
                 )
             elif identical := self.identical(query, None):
                 query.vector = identical[0].vector
 
-    def _any_stored_path(self) -> str:
-        for batch in self._store.scan(vectors=False):
-            return batch[0].payload.path
-        return "dataset/class/image.jpg"
+    def _require_model(self) -> Model:
+        if isinstance(self._model, ModelError):
+            raise self._model
+        return self._model
 
-    def _backbone(self) -> FeatureExtractor:
-        if self._model is None:
-            raise self._model_error
-        if self._extractor is None:
-            self._extractor = self._model.extractor(self._working.features)
-        return self._extractor
+    @cached_property
+    def _extractor(self) -> FeatureExtractor:
+        return self._require_model().extractor(self._working.features)
 
     def _embed(self, queries: Sequence[ResolvedQuery]) -> None:
         """Embed pictures: those in memory one by one, files together."""
+        files: dict[str, list[ResolvedQuery]] = {}  # the same file may be named twice
         for query in queries:
-            if query.data is not None:
-                try:
-                    self._set_vector(query, self._backbone().features(query.data))
-                except ImageError as error:
-                    query.error = str(error)
-        files = {query.text: query for query in queries if query.data is None}
+            if query.data is None:
+                files.setdefault(query.text, []).append(query)
+                continue
+            try:
+                self._set_vector([query], self._extractor.features(query.data))
+            except ImageError as error:
+                query.error = str(error)
         if not files:
             return
 
         def reject(rejected: Rejected) -> None:
-            files[rejected.path].error = rejected.reason
+            for query in files[rejected.path]:
+                query.error = rejected.reason
 
-        items = [
-            HashedRecord(Record(text, "", text), query.sha256) for text, query in files.items()
-        ]
-        for batch in self._backbone().extract(Files(), items, reject=reject):
+        items = [HashedRecord(Record(text, "", text), q[0].sha256) for text, q in files.items()]
+        for batch in self._extractor.extract(Files(), items, reject=reject):
             for extracted in batch:
                 self._set_vector(files[extracted.item.record.path], extracted.features.vector)
-        for query in queries:  # the same file may be named twice
-            if query.data is None:
-                query.vector, query.error = files[query.text].vector, files[query.text].error
 
-    def _set_vector(self, query: ResolvedQuery, features: NDArray[np.float32]) -> None:
-        if self._model is None:
-            raise self._model_error
-        query.vector = self._model.head(features[None])[0]
-        if not query.vector.any():
-            query.error = "the model embeds it to a zero vector: nothing to compare"
-
-
-def _find_indexed(query: ResolvedQuery, points: dict[str, Point]) -> Point | None:
-    """Return the indexed image that a query is: same path and, for a file, same bytes."""
-    for path in query.candidates:
-        point = points.get(path)
-        if point is not None and query.sha256 in ("", point.payload.sha256):
-            return point
-    return None
+    def _set_vector(self, queries: Sequence[ResolvedQuery], features: NDArray[np.float32]) -> None:
+        vector = self._require_model().head(features[None])[0]
+        for query in queries:
+            query.vector = vector
+            if not vector.any():
+                query.error = "the model embeds it to a zero vector: nothing to compare"
 
 
 def _read_query(query: QueryLike) -> ResolvedQuery:
@@ -201,23 +189,19 @@ def _read_query(query: QueryLike) -> ResolvedQuery:
     if isinstance(query, str | Path):
         return _read_file(str(query))
     if isinstance(query, bytes):
-        return ResolvedQuery(UNNAMED_PICTURE, hashlib.sha256(query).hexdigest(), data=query)
+        return ResolvedQuery("<picture>", hashlib.sha256(query).hexdigest(), data=query)
     if isinstance(query, Image.Image):
         return _read_query(_as_png(query))
-    if query.ndim == 1:
-        return _check_embedding(query)
-    if query.dtype != np.uint8 or query.shape[2:] not in ((), (3,)):
+    if query.ndim != 1:
+        if query.dtype == np.uint8 and query.shape[2:] in ((), (3,)):
+            return _read_query(_as_png(Image.fromarray(query)))
         raise QueryError(
             "a picture is an array of shape (height, width, 3) or (height, width) and dtype uint8, "
             f"received {query.shape} {query.dtype}"
         )
-    return _read_query(_as_png(Image.fromarray(query)))
-
-
-def _check_embedding(vector: NDArray[Any]) -> ResolvedQuery:
-    if vector.shape != (EMBEDDING_DIM,):
-        raise QueryError(f"an embedding has shape ({EMBEDDING_DIM},), received {vector.shape}")
-    vector = vector.astype(np.float32)
+    if query.shape != (EMBEDDING_DIM,):
+        raise QueryError(f"an embedding has shape ({EMBEDDING_DIM},), received {query.shape}")
+    vector = query.astype(np.float32)
     if not np.isfinite(vector).all() or not vector.any():
         raise QueryError("an embedding must be finite and not zero")
     return ResolvedQuery("<embedding>", vector=vector)
@@ -234,7 +218,7 @@ def _as_png(image: Image.Image) -> bytes:
 
 
 def _read_file(text: str) -> ResolvedQuery:
-    """Read the file, if there is one, and list the stored paths that it may have."""
+    """Read a file, if there is one, and list the stored paths that it may have."""
     path = Path(text)
     try:
         text.encode("utf-8")
@@ -244,8 +228,8 @@ def _read_file(text: str) -> ResolvedQuery:
             return ResolvedQuery(text, candidates=[path.as_posix()])
         data = Files().read(Record(text, "", text))
     except UnicodeEncodeError:
-        shown = text.encode("utf-8", "replace").decode()
-        return ResolvedQuery(shown, error="the file name is not valid UTF-8; rename it")
+        text = text.encode("utf-8", "replace").decode()
+        return ResolvedQuery(text, error="the file name is not valid UTF-8; rename it")
     except (ImageError, OSError, ValueError) as error:
         return ResolvedQuery(text, error=str(getattr(error, "strerror", None) or error))
     parts = Path(os.path.abspath(text)).parts  # noqa: PTH100 - resolves "..", not links
@@ -260,11 +244,8 @@ def expand(paths: Iterable[str]) -> Iterator[str]:
         if not os.path.isdir(text):  # noqa: PTH112 - unlike Path's, never raises
             yield text
             continue
-        inside = sorted(
-            str(file)
-            for file in path.rglob("*")
-            if file.suffix.lower() in ENDINGS and not file.name.startswith(".") and file.is_file()
-        )
+        named = (file for file in path.rglob("[!.]*") if file.suffix.lower() in ENDINGS)
+        inside = sorted(str(file) for file in named if file.is_file())
         if not inside:
             raise QueryError(f"{text} is a folder without images in it; name an image")
         yield from inside

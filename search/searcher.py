@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from geosim.ingest.schema import Filter, ScoredPoint, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.search.resolver import QueryLike, ResolvedQuery, Resolver
-from geosim.search.types import DEFAULT_K, Result, SearchOptions, ranked_hits
+from geosim.search.types import Result, SearchOptions, ranked_hits
 from geosim.trainer.errors import QueryError
 from geosim.trainer.working import Working
 
@@ -31,12 +31,7 @@ class Searcher:
     """Answers queries from one collection."""
 
     def __init__(self, store: VectorStore, working: Working) -> None:
-        """Open a collection for searching.
-
-        Raises:
-            StoreError: there is no collection, or it is empty.
-            ModelMismatchError: the model in ``working`` is not the collection's.
-        """
+        """Open a collection for searching; raise the errors of `Resolver`."""
         self._store = store
         self._resolver = Resolver(store, working)
 
@@ -45,18 +40,14 @@ class Searcher:
     ) -> Iterator[Result]:
         """Yield one result per query, in order.
 
-        Args:
-            queries: image files, stored paths of indexed images, pictures in memory, embeddings.
-            options: which hits.
-
         Raises:
             QueryError: no indexed image has the class in ``options``.
             ModelError: an image must be embedded and there is no model.
         """
-        groups = self._groups(options)
+        filters = self._filters(options)
         remaining = iter(queries)
         while batch := list(islice(remaining, QUERY_BATCH)):
-            yield from self._search_batch(self._resolver.resolve(batch), options, groups)
+            yield from self._search_batch(self._resolver.resolve(batch), options, filters)
 
     def resolve(self, query: QueryLike) -> ResolvedQuery:
         """Return a query with its vector, so that it can be searched with several times.
@@ -73,139 +64,97 @@ class Searcher:
     def search_resolved(
         self, query: ResolvedQuery, options: SearchOptions = DEFAULT_OPTIONS
     ) -> Result:
-        """Return the result of one query that has its vector.
-
-        Raises:
-            QueryError: no indexed image has the class in ``options``.
-        """
-        (result,) = self._search_batch([query], options, self._groups(options))
+        """Return the result of one query that has its vector; see `search`."""
+        (result,) = self._search_batch([query], options, self._filters(options))
         return result
 
     def recommend(
         self,
-        positive: Sequence[QueryLike],
-        negative: Sequence[QueryLike] = (),
+        positive: Sequence[QueryLike | ResolvedQuery],
+        negative: Sequence[QueryLike | ResolvedQuery] = (),
         options: SearchOptions = DEFAULT_OPTIONS,
     ) -> Result:
         """Find images that are like all positive examples and unlike the negative ones.
 
-        Args:
-            positive: at least one example.
-            negative: counter-examples.
-            options: which hits.
+        The query vector is `average`. The examples and byte-identical copies of them are not among
+        the hits.
 
         Raises:
-            QueryError: an example has no vector, or see `recommend_resolved`.
+            QueryError: there is no positive example, an example has no vector, the examples cancel
+                each other out, or no indexed image has the class in ``options``.
             ModelError: an image must be embedded and there is no model.
-        """
-        resolved = self._resolver.resolve([*positive, *negative])
-        count = len(positive)
-        return self.recommend_resolved(resolved[:count], resolved[count:], options)
-
-    def recommend_resolved(
-        self,
-        positive: Sequence[ResolvedQuery],
-        negative: Sequence[ResolvedQuery] = (),
-        options: SearchOptions = DEFAULT_OPTIONS,
-    ) -> Result:
-        """Do what `recommend` does with examples that have their vectors.
-
-        The query is Qdrant's recommendation by average vector, see `average`. The examples and
-        byte-identical copies of them are not among the hits.
-
-        Args:
-            positive: at least one example.
-            negative: counter-examples.
-            options: which hits.
-
-        Raises:
-            QueryError: there is no positive example, the examples cancel each other out, or no
-                indexed image has the class in ``options``.
         """
         if not positive:
             raise QueryError("name at least one example to look for")
-        examples = [*positive, *negative]
-        vectors = [_require_vector(example) for example in examples]
-        vector = average(vectors[: len(positive)], vectors[len(positive) :])
+        examples = self._resolver.resolve([*positive, *negative])
+        for one in examples:
+            if one.error is not None:
+                raise QueryError(f"{one.text}: {one.error}")
+        count = len(positive)
+        vectors = [one.vector for one in examples if one.vector is not None]
+        vector = average(vectors[:count], vectors[count:])
         if not vector.any():
             raise QueryError("these examples cancel each other out; leave one out")
-        exclude = {example.indexed.id for example in examples if example.indexed is not None}
-        for example in examples:
-            exclude |= {point.payload.id for point in self._resolver.identical(example, None)}
-        groups = self._groups(options)
-        requests = self._requests(vector, frozenset(exclude), options, groups)
-        matches = [match for found in self._query_store(requests, options) for match in found]
-        text = " + ".join(example.text for example in positive)
-        text += "".join(f" - {example.text}" for example in negative)
-        return Result(text, ranked_hits(matches, "", self._limit(options)))
+        copies = chain.from_iterable(self._resolver.identical(one, None) for one in examples)
+        exclude = frozenset(copy.payload.id for copy in copies)
+        exclude = exclude.union(*(one.own_ids for one in examples))
+        (matches,) = self._matches([(vector, exclude)], options, self._filters(options))
+        text = " + ".join(one.text for one in examples[:count])
+        text += "".join(f" - {one.text}" for one in examples[count:])
+        return Result(text, ranked_hits(matches, "", options.limit))
 
     def warm_up(self) -> None:
         """Load the backbone now instead of with the first query that needs it."""
         self._resolver.warm_up()
 
-    def _groups(self, options: SearchOptions) -> list[str]:
-        """Return the values to find the best hit of; empty if hits are not grouped.
-
-        Raises:
-            QueryError: no indexed image has the class in ``options``.
-        """
-        if options.label is not None:
-            classes = self._store.values("class")
-            if options.label not in classes:
-                raise QueryError(
-                    f"no indexed image has the class {options.label!r}; expected one of "
-                    f"{', '.join(classes)}"
-                )
-            if options.one_per == "class":
-                return [options.label]
-        return [] if options.one_per is None else list(self._store.values(options.one_per))
-
-    def _requests(
-        self,
-        vector: NDArray[np.float32],
-        exclude: frozenset[str],
-        options: SearchOptions,
-        groups: Sequence[str],
-    ) -> list[VectorQuery]:
-        """Return the store queries for one vector: one, or one per group."""
-        where = Filter(label=options.label, exclude=exclude)
-        wheres = [where]
+    def _filters(self, options: SearchOptions) -> list[Filter]:
+        """Return one filter per group, or a single one if hits are not grouped."""
+        if options.label is not None and options.label not in self._store.values("class"):
+            raise QueryError(
+                f"no indexed image has the class {options.label!r}; expected one of "
+                f"{', '.join(self._store.values('class'))}"
+            )
+        if options.one_per is None or (options.one_per == "class" and options.label is not None):
+            return [Filter(label=options.label)]
+        values = self._store.values(options.one_per)
         if options.one_per == "class":
-            wheres = [replace(where, label=value) for value in groups]
-        elif options.one_per == "dataset":
-            wheres = [replace(where, dataset=value) for value in groups]
-        return [VectorQuery(vector, one, options.min_score) for one in wheres]
+            return [Filter(label=value) for value in values]
+        return [Filter(label=options.label, dataset=value) for value in values]
 
-    def _query_store(
-        self, requests: Sequence[VectorQuery], options: SearchOptions
-    ) -> list[list[ScoredPoint]]:
-        limit = 1 if options.one_per else self._limit(options)
-        return self._store.query(requests, limit or self._store.count())
-
-    @staticmethod
-    def _limit(options: SearchOptions) -> int | None:
-        """Return the maximum number of hits; None for all within the radius."""
-        return DEFAULT_K if options.k is None and options.min_score is None else options.k
+    def _matches(
+        self,
+        vectors: Sequence[tuple[NDArray[np.float32], frozenset[str]]],
+        options: SearchOptions,
+        filters: Sequence[Filter],
+    ) -> Iterator[Iterable[ScoredPoint]]:
+        """Yield the matches of each vector; each has the ids to exclude beside it."""
+        requests = [
+            VectorQuery(vector, replace(where, exclude=exclude), options.min_score)
+            for vector, exclude in vectors
+            for where in filters
+        ]
+        limit = 1 if options.one_per else options.limit
+        found = iter(self._store.query(requests, limit or self._store.count()))
+        for _ in vectors:
+            yield chain.from_iterable(islice(found, len(filters)))
 
     def _search_batch(
-        self, queries: Sequence[ResolvedQuery], options: SearchOptions, groups: Sequence[str]
+        self, queries: Sequence[ResolvedQuery], options: SearchOptions, filters: Sequence[Filter]
     ) -> Iterator[Result]:
-        requests: list[VectorQuery] = []
-        for query in queries:
-            if query.error is None and query.vector is not None:
-                exclude = frozenset((query.indexed.id,)) if query.indexed else frozenset()
-                requests += self._requests(query.vector, exclude, options, groups)
-        responses = iter(self._query_store(requests, options))
+        found = self._matches(
+            [(q.vector, q.own_ids) for q in queries if q.error is None and q.vector is not None],
+            options,
+            filters,
+        )
         for query in queries:
             if query.error is not None:
                 yield Result(query.text, error=query.error)
                 continue
-            found = [match for part in islice(responses, len(groups) or 1) for match in part]
-            matches = {match.payload.path: match for match in found}
+            matches = {match.payload.path: match for match in next(found)}
             if options.one_per is None:  # identical images may be missing behind many ties
                 for point in self._resolver.identical(query, options.label):
                     matches.setdefault(point.payload.path, ScoredPoint(point.payload, 1.0))
-            hits = ranked_hits(matches.values(), query.sha256, self._limit(options))
+            hits = ranked_hits(matches.values(), query.sha256, options.limit)
             yield Result(query.text, hits, query.indexed)
 
 
@@ -214,19 +163,10 @@ def average(
 ) -> NDArray[np.float32]:
     """Return the query vector of Qdrant's recommendation by average vector.
 
-    ``2 mean(positive) - mean(negative)``, or ``mean(positive)`` without negative examples.
-
-    Args:
-        positive: at least one ``(32,) float32``; scaled to L2 norm 1 first, as Qdrant stores them.
-        negative: the same; may be empty.
+    ``2 mean(positive) - mean(negative)``, or ``mean(positive)`` without negative examples. Each is
+    ``(32,) float32`` and scaled to L2 norm 1 first, as Qdrant stores it.
     """
     mean = np.mean([one / np.linalg.norm(one) for one in positive], axis=0)
     if negative:
         mean = 2 * mean - np.mean([one / np.linalg.norm(one) for one in negative], axis=0)
     return np.asarray(mean, dtype=np.float32)
-
-
-def _require_vector(query: ResolvedQuery) -> NDArray[np.float32]:
-    if query.error is not None or query.vector is None:
-        raise QueryError(f"{query.text}: {query.error}")
-    return query.vector

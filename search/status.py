@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from geosim.ingest.catalog import dataset_locations
 from geosim.ingest.store.base import VectorStore
@@ -21,16 +20,12 @@ class Status:
     """The state of a working folder and its collection.
 
     Attributes:
-        collection: name of the collection.
-        location: the folder or server that holds it.
         engine: name and version; None without a collection.
         dashboard: address of the Qdrant dashboard; None for the embedded engine.
-        points: number of indexed images.
-        classes: number of indexed images per class.
-        datasets: number of indexed images per data set.
+        points: number of indexed images; ``classes`` and ``datasets`` have those of each.
         model: backbone and fingerprint of the model in the working folder; None without one.
         fits: whether that model made the collection; None if either is missing.
-        pictures: where the pictures of each data set are on this machine.
+        pictures: location of the pictures of each data set on this machine.
         disk: bytes per part of the working folder.
     """
 
@@ -45,10 +40,6 @@ class Status:
     fits: bool | None
     pictures: dict[str, str]
     disk: dict[str, int]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the status as the JSON output has it."""
-        return asdict(self)
 
 
 def status(store: VectorStore, working: Working) -> Status:
@@ -76,18 +67,15 @@ def status(store: VectorStore, working: Working) -> Status:
         model=model,
         fits=None if info is None or model is None else info.model.fingerprint == fingerprint,
         pictures=dataset_locations(working.datasets),
-        disk={
-            path.name: _size(path)
-            for path in sorted(working.root.iterdir() if working.root.is_dir() else ())
-            if not path.name.startswith(".")
-        },
+        disk={path.name: _size(path) for path in sorted(working.root.glob("[!.]*"))},
     )
 
 
 def render(found: Status) -> str:
     """Return a status as aligned lines for a terminal."""
-    width = max(map(len, (name for name, _ in _lines(found))))
-    return "\n".join(f"{name:<{width}}  {printable(value)}" for name, value in _lines(found))
+    lines = list(_lines(found))
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name:<{width}}  {printable(value)}" for name, value in lines)
 
 
 def _lines(found: Status) -> Iterator[tuple[str, str]]:
@@ -106,20 +94,14 @@ def _lines(found: Status) -> Iterator[tuple[str, str]]:
         yield "data set", f"{name}: {count:,} images; pictures: {place}"
     fits = {None: "", True: ", made the collection", False: ", did NOT make the collection"}
     yield "model", (found.model or "none yet; `geosim train DATA`") + fits[found.fits]
-    for name, size in found.disk.items():
-        yield "disk", f"{_megabytes(size):>10}  {name}"
-    yield "disk", f"{_megabytes(sum(found.disk.values())):>10}  in all"
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+    for name, size in (*found.disk.items(), ("in all", sum(found.disk.values()))):
+        yield "disk", f"{f'{size / 1e6:,.1f} MB':>10}  {name}"
 
 
 def _size(path: Path) -> int:
     """Return the bytes of a file or of all files in a folder; ignore files that vanish."""
-    files = path.rglob("*") if path.is_dir() else [path]
     total = 0
-    for file in files:
+    for file in path.rglob("*") if path.is_dir() else [path]:
         with suppress(OSError):
             total += file.lstat().st_size if file.is_file() else 0
     return total

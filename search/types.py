@@ -11,9 +11,6 @@ from geosim.trainer.errors import QueryError
 DEFAULT_K = 10
 """Number of hits if none is given."""
 
-GROUP_FIELDS = ("class", "dataset")
-"""Payload fields by which hits can be grouped."""
-
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
@@ -23,7 +20,7 @@ class SearchOptions:
         k: maximum number of hits; None for `DEFAULT_K`, or for all if there is a ``min_score``.
         label: only hits of this class.
         min_score: only hits with this cosine or a higher one, -1 to 1.
-        one_per: a field in `GROUP_FIELDS`; only the best hit of each of its values.
+        one_per: ``class`` or ``dataset``; only the best hit of each.
     """
 
     k: int | None = None
@@ -32,30 +29,26 @@ class SearchOptions:
     one_per: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            QueryError: a value is out of range.
-        """
+        """Raise `QueryError` if a value is out of range."""
         if self.k is not None and self.k < 1:
             raise QueryError(f"k must be at least 1, received {self.k}")
         if self.min_score is not None and not -1 <= self.min_score <= 1:
             raise QueryError(f"min_score is a cosine, -1 to 1, received {self.min_score}")
-        if self.one_per is not None and self.one_per not in GROUP_FIELDS:
+        if self.one_per is not None and self.one_per not in ("class", "dataset"):
             raise QueryError(f"one_per must be class or dataset, received {self.one_per!r}")
+
+    @property
+    def limit(self) -> int | None:
+        """The maximum number of hits; None for all that ``min_score`` leaves."""
+        return DEFAULT_K if self.k is None and self.min_score is None else self.k
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An indexed image that is like the query.
+    """An indexed image that is like the query: its stored path, class and point id.
 
-    Attributes:
-        rank: from 1.
-        score: cosine to the query, -1 to 1, rounded to `SCORE_DIGITS`.
-        path: stored path.
-        label: class.
-        id: point id.
-        identical: whether the file has the same bytes as the query.
+    ``rank`` counts from 1, ``score`` is the cosine to the query, -1 to 1, rounded to
+    `SCORE_DIGITS`, and ``identical`` is whether both files have the same bytes.
     """
 
     rank: int
@@ -68,13 +61,9 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of one query.
+    """The hits of one query, best first, or the error that prevented an answer.
 
-    Attributes:
-        query: see `ResolvedQuery.text`.
-        hits: best first; empty if there is an error.
-        indexed: the indexed image that the query is, if any.
-        error: why there is no answer; None if there is one.
+    ``query`` is `ResolvedQuery.text`, and ``indexed`` the indexed image that the query is, if any.
     """
 
     query: str
@@ -84,29 +73,20 @@ class Result:
 
 
 def ranked_hits(matches: Iterable[ScoredPoint], sha256: str, k: int | None) -> tuple[Hit, ...]:
-    """Rank matches: identical bytes first, then by score, then by path.
+    """Return the first ``k`` matches, all if None: identical bytes first, then by score, then path.
 
-    Args:
-        matches: in any order.
-        sha256: hex digest of the query's bytes; empty if they are unknown.
-        k: maximum number of hits; None for all.
+    ``sha256`` is the hex digest of the query's bytes; empty if they are unknown.
     """
     rows = sorted(
-        (match.payload.sha256 != sha256, -_rounded(match.score), match.payload.path, match)
+        (
+            match.payload.sha256 != sha256,
+            -round(min(1.0, max(-1.0, match.score)), SCORE_DIGITS),
+            match.payload.path,
+            match.payload,
+        )
         for match in matches
     )
     return tuple(
-        Hit(
-            rank=rank,
-            score=_rounded(match.score),
-            path=match.payload.path,
-            label=match.payload.label,
-            id=match.payload.id,
-            identical=match.payload.sha256 == sha256,
-        )
-        for rank, (*_, match) in enumerate(rows[:k], start=1)
+        Hit(rank, -negated, path, payload.label, payload.id, identical=not differs)
+        for rank, (differs, negated, path, payload) in enumerate(rows[:k], start=1)
     )
-
-
-def _rounded(score: float) -> float:
-    return round(min(1.0, max(-1.0, score)), SCORE_DIGITS)

@@ -1,4 +1,4 @@
-"""``geosim evaluate``: parse, call the study, print the table."""
+"""``geosim evaluate``."""
 
 from __future__ import annotations
 
@@ -81,31 +81,21 @@ def evaluate(
       geosim evaluate photos --backbone tile-resnet --seeds 0,1,2
       geosim evaluate photos --backbone efficientnet-lite0 --head cosine --split overlap-free
     """  # noqa: D301 - click's mark for text that keeps its lines
-    from geosim.search.evaluation.report import write_report
+    from geosim.search.evaluation.report import text_table, write_report
     from geosim.search.evaluation.runs import read_runs
     from geosim.search.evaluation.study import SPLITS, Study
     from geosim.search.evaluation.study import evaluate as measure
-    from geosim.search.evaluation.summary import text_table
     from geosim.trainer.backbones.registry import choose
     from geosim.trainer.data.dataset import open_dataset
 
     dataset = open_dataset(data)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
-    folder = report or working.report
-    study = Study(
-        options=pretrained.spec.train_options(**options),
-        splits=SPLITS if split == "both" else (split,),
-        seeds=seeds,
-        test_share=test_share,
-        folder=folder,
-    )
+    folder, splits = report or working.report, SPLITS if split == "both" else (split,)
+    study = Study(pretrained.spec.train_options(**options), splits, seeds, test_share, folder)
     inputs = measure(dataset, pretrained, working.features, study)
     report_rejected(inputs.rejected, strict=False)
     records = [item.record for item in inputs.items]
     rows = write_report(read_runs(folder, inputs), records, dataset.source, folder)
-    if form == "json":
-        click.echo((folder / "report.json").read_text(encoding="utf-8"))
-    else:
-        click.echo(text_table(rows))
+    click.echo((folder / "report.json").read_bytes() if form == "json" else text_table(rows))
     click.echo(f"wrote {folder / 'report.html'}", err=True)

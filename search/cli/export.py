@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
-from geosim.search.cli.messages import tell_export
-from geosim.search.cli.options import k_option
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import working_option
 from geosim.trainer.working import Working
+
+if TYPE_CHECKING:
+    from geosim.search.graph.export import ExportReport
+
+k_option = click.option(
+    "-k", default=10, show_default=True, type=click.IntRange(min=1), help="Hits per image."
+)
 
 
 @click.command(cls=Command)
@@ -23,13 +29,7 @@ from geosim.trainer.working import Working
 )
 @store_options
 @working_option
-def export(
-    k: int,
-    output: Path | None,
-    qdrant: str | None,
-    collection: str,
-    working: Working,
-) -> None:
+def export(k: int, output: Path | None, working: Working, **store: Any) -> None:
     """Write every indexed image's K most similar others, exactly, as JSON.
 
     Writes WORKING/inverted-index.json and WORKING/embeddings.json.
@@ -42,6 +42,16 @@ def export(
     from geosim.search.graph.export import export as write
 
     index = output or working.index
-    with open_from_options(qdrant, collection, working) as store:
-        report = write(store, index, working.embeddings, k)
-    tell_export(report)
+    with open_from_options(working=working, **store) as opened:
+        report = write(opened, index, working.embeddings, k)
+    report_export(report)
+
+
+def report_export(report: ExportReport) -> None:
+    """Print a summary of an export on stderr."""
+    click.echo(
+        f"wrote {report.index}: {report.images:,} images, {report.k} neighbours each, "
+        f"{report.same_class:.2%} of them of the same class; and {report.embeddings}; "
+        f"{report.seconds:.1f} s",
+        err=True,
+    )

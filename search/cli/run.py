@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from geosim.ingest.cli.ingest import recreate_option, report_ingest
 from geosim.ingest.cli.options import open_from_options, store_options
-from geosim.search.cli.messages import tell_export, tell_results
-from geosim.search.cli.options import form_option, k_option
+from geosim.search.cli.export import k_option, report_export
+from geosim.search.cli.search import form_option, print_results
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.messages import report_rejected, report_training
 from geosim.trainer.cli.options import strict_option, train_options, working_option
 from geosim.trainer.working import Working
+
+if TYPE_CHECKING:
+    from geosim.ingest.sync import SyncReport
 
 DATASET = Path("data", "geological_similarity")
 """Where ``geosim run`` without DATA looks for the data set, and downloads it to."""
@@ -29,7 +32,19 @@ DATASET = Path("data", "geological_similarity")
 @strict_option
 @store_options
 @working_option
-def run(data: Path | None, backbone: str, weights: Path | None, **options: Any) -> None:
+def run(
+    data: Path | None,
+    backbone: str,
+    weights: Path | None,
+    k: int,
+    form: str,
+    recreate: bool,
+    strict: bool,
+    qdrant: str | None,
+    collection: str,
+    working: Working,
+    **training: Any,
+) -> None:
     """Do the whole job on DATA: train, ingest, export, and answer sample queries.
 
     DATA is a folder of class folders or a .zip of one. Without DATA the geological similarity data
@@ -42,11 +57,36 @@ def run(data: Path | None, backbone: str, weights: Path | None, **options: Any) 
       geosim run geological_similarity.zip --backbone efficientnet-lite0
       geosim run photos --qdrant http://localhost:6333
     """  # noqa: D301
+    from geosim.search import pipeline
+    from geosim.trainer.backbones.registry import choose
+    from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.data.download import download_dataset
 
     if data is None:
         data = DATASET if DATASET.is_dir() else download_dataset(DATASET.parent)
-    _run(data, backbone, weights, **options)
+    dataset = open_dataset(data)
+    pretrained, why = choose(backbone, weights)
+    click.echo(why, err=True)
+    with open_from_options(qdrant, collection, working) as store:
+
+        def on_ingested(report: SyncReport) -> None:
+            report_ingest(report, store, err=True)
+            report_rejected(report.rejected, strict=strict)
+
+        results = pipeline.run(
+            dataset,
+            pretrained,
+            store,
+            working,
+            options=pretrained.spec.train_options(**training),
+            k=k,
+            recreate=recreate,
+            on_trained=report_training,
+            on_ingested=on_ingested,
+            on_exported=report_export,
+        )
+    print_results(results, form)
+    click.echo(f"wrote {working.samples}", err=True)
 
 
 @click.command(cls=Command)
@@ -69,50 +109,6 @@ def demo(working: Working, **options: Any) -> None:
 
     with progress_bar("generating", PER_CLASS * len(SAMPLE_CLASSES)) as bar:
         data = write_sample(working.sample_set, progress=bar.update)
-    _run(data, "efficientnet-lite0", None, strict=False, working=working, **options)
-
-
-def _run(
-    data: Path,
-    backbone: str,
-    weights: Path | None,
-    *,
-    k: int,
-    form: str,
-    recreate: bool,
-    strict: bool,
-    qdrant: str | None,
-    collection: str,
-    working: Working,
-    **training: Any,
-) -> None:
-    from geosim.search import pipeline
-    from geosim.trainer.backbones.registry import choose
-    from geosim.trainer.data.dataset import open_dataset
-
-    dataset = open_dataset(data)
-    pretrained, why = choose(backbone, weights)
-    click.echo(why, err=True)
-    with open_from_options(qdrant, collection, working) as store:
-        callbacks = pipeline.StepCallbacks(
-            training=report_training,
-            ingest=lambda report: _tell_step(report, store, strict=strict),
-            export=tell_export,
-        )
-        results = pipeline.run(
-            dataset,
-            pretrained,
-            store,
-            working,
-            options=pretrained.spec.train_options(**training),
-            k=k,
-            recreate=recreate,
-            callbacks=callbacks,
-        )
-    tell_results(results, form)
-    click.echo(f"wrote {working.samples}", err=True)
-
-
-def _tell_step(report: Any, store: Any, *, strict: bool) -> None:
-    report_ingest(report, store, err=True)
-    report_rejected(report.rejected, strict=strict)
+    click.get_current_context().invoke(
+        run, data=data, backbone="efficientnet-lite0", working=working, **options
+    )

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
-from geosim.search.cli.messages import tell_results
-from geosim.search.cli.options import form_option
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import Range, working_option
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
+    from geosim.search.explain import Explanation
     from geosim.search.types import Result
+
+form_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "jsonl"]),
+    default="table",
+    show_default=True,
+    help="How results are printed.",
+)
 
 
 @click.command(cls=Command)
@@ -56,10 +64,6 @@ if TYPE_CHECKING:
 @working_option
 def search(
     paths: tuple[str, ...],
-    k: int | None,
-    label: str | None,
-    min_score: float | None,
-    one_per: str | None,
     together: bool,
     negative: tuple[str, ...],
     form: str,
@@ -67,6 +71,7 @@ def search(
     qdrant: str | None,
     collection: str,
     working: Working,
+    **which: Any,
 ) -> None:
     """Find the indexed images that look like each PATH.
 
@@ -87,7 +92,7 @@ def search(
     from geosim.search.searcher import Searcher
     from geosim.search.types import SearchOptions
 
-    options, examples = SearchOptions(k, label, min_score, one_per), list(expand(paths))
+    options, examples = SearchOptions(**which), list(expand(paths))
     with open_from_options(qdrant, collection, working) as store:
         searcher = Searcher(store, working)
         if together or negative:
@@ -95,7 +100,7 @@ def search(
         else:
             results = list(_with_progress(searcher.search(examples, options), len(examples)))
             explanations = explain_results(results, options, store, working)
-    failed = tell_results(results, form, explanations)
+    failed = print_results(results, form, explanations)
     if sheet is not None and failed < len(results):
         from geosim.search.render.sheet import save_results
 
@@ -105,8 +110,22 @@ def search(
         raise click.exceptions.Exit(1)
 
 
+def print_results(
+    results: Sequence[Result], form: str, explanations: Sequence[Explanation | None] = ()
+) -> int:
+    """Print answers on stdout and errors on stderr; return the number of errors."""
+    from geosim.search.render.table import printable, render
+
+    for text in render(results, form, explanations):
+        click.echo(text)
+    errors = [(result.query, result.error) for result in results if result.error is not None]
+    for query, error in errors:
+        click.echo(f"Error: {printable(query)}: {printable(error)}", err=True)
+    return len(errors)
+
+
 def _with_progress(results: Iterable[Result], count: int) -> Iterable[Result]:
-    """Show the progress of several searches; one is answered before a bar is imported."""
+    """Show the progress of several searches; a single one does not import the bar."""
     if count < 2:
         yield from results
         return

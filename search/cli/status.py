@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
@@ -14,7 +16,7 @@ from geosim.trainer.working import Working
 @table_or_json_option
 @store_options
 @working_option
-def status(form: str, qdrant: str | None, collection: str, working: Working) -> None:
+def status(form: str, working: Working, **store: Any) -> None:
     """Tell what there is: images per class, model, engine, disk use, dashboard.
 
     \b
@@ -27,9 +29,6 @@ def status(form: str, qdrant: str | None, collection: str, working: Working) -> 
     from geosim.search.status import render
     from geosim.search.status import status as look
 
-    with open_from_options(qdrant, collection, working) as store:
-        found = look(store, working)
-    if form == "json":
-        click.echo(orjson.dumps(found.to_dict(), option=orjson.OPT_INDENT_2).decode())
-    else:
-        click.echo(render(found))
+    with open_from_options(working=working, **store) as opened:
+        found = look(opened, working)
+    click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2) if form == "json" else render(found))

@@ -1,1 +1,1 @@
-"""Evaluates recipes by retrieval on held-out queries, and reports it."""
+"""Evaluates recipes by retrieval on held-out queries and reports the figures."""

@@ -1,4 +1,4 @@
-"""Plots of a study, drawn without a display."""
+"""The pictures of a study: plots, and contact sheets of its worst queries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from geosim.search.evaluation.runs import EVALUATED_K, Run
+from geosim.search.render.drawing import SheetRow
+from geosim.search.render.sheet import open_picture, save_sheet
+from geosim.search.types import Hit
+from geosim.trainer.data.sources import Record, Source
 from geosim.trainer.files import replacing
+
+WORST_QUERIES = 6
+"""Number of queries on the contact sheet of the worst."""
 
 
 def confusion_plot(matrix: NDArray[np.int64], classes: Sequence[str], path: Path) -> None:
@@ -44,9 +52,8 @@ def precision_plot(curves: Mapping[str, NDArray[np.float64]], path: Path) -> Non
 def score_plot(same: NDArray[np.float64], other: NDArray[np.float64], path: Path) -> None:
     """Draw how scores of hits of the query's class, and of other classes, are distributed."""
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
-    axes = figure.add_subplot(
-        xlabel="score", ylabel="share of the hits of that kind", title="Scores of the first 10 hits"
-    )
+    title, share = "Scores of the first 10 hits", "share of the hits of that kind"
+    axes = figure.add_subplot(xlabel="score", ylabel=share, title=title)
     low = min((float(np.quantile(one, 0.001)) for one in (same, other) if len(one)), default=0.0)
     edges = np.linspace(low, 1.0, 60)
     for values, label, colour in ((same, "same class", "C0"), (other, "other class", "C1")):
@@ -56,6 +63,27 @@ def score_plot(same: NDArray[np.float64], other: NDArray[np.float64], path: Path
             axes.hist(values, edges.tolist(), weights=weights, alpha=0.6, label=name, color=colour)
     axes.legend()
     _save(figure, path)
+
+
+def hit_pictures(
+    run: Run, records: Sequence[Record], source: Source, folder: Path, name: str
+) -> None:
+    """Draw the scores of a run's hits, and the queries with the fewest hits of their class."""
+    classes = run.facts["classes"]
+    labels = np.array([classes.index(record.label) for record in records])
+    hits, scores = run.hits[:, :EVALUATED_K], run.scores[:, :EVALUATED_K]
+    found = np.isfinite(scores)
+    same = (labels[hits] == labels[run.queries][:, None]) & found
+    score_plot(scores[same], scores[found & ~same], folder / f"{name}-scores.png")
+    rows = []
+    for query in np.argsort(same.mean(axis=1), kind="stable")[:WORST_QUERIES]:
+        asked, drawn = records[run.queries[query]], []
+        for rank, row in enumerate(hits[query][found[query]].tolist(), start=1):
+            record, score = records[row], float(scores[query, rank - 1])
+            hit = Hit(rank, score, record.path, record.label, "", identical=False)
+            drawn.append((hit, open_picture(source.read, record)))
+        rows.append(SheetRow(asked.path, asked.label, open_picture(source.read, asked), drawn))
+    save_sheet(rows, folder / f"{name}-worst.png")
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -1,13 +1,15 @@
-"""The finished runs of a study: what one is, its two files, and runs grouped by recipe and split.
+"""The finished runs of a study, and their files in ``<report>/runs``.
 
-A run is kept in ``<report>/runs/<name>.json``, its figures, and ``<name>.npz``, its hits.
+``<name>.json`` holds the figures of a run, ``<name>.npz`` its hits.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from numpy.typing import NDArray
 from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.inputs import Inputs
 
+EVALUATED_K = 10
+"""Number of hits per query in the main figures."""
+
 _SETTINGS: dict[str, Callable[[Any], str]] = {
     "epochs": "{} epochs".format,
     "batch_size": "batches of {}".format,
@@ -25,7 +30,7 @@ _SETTINGS: dict[str, Callable[[Any], str]] = {
     "test_share": "{:g} queries".format,
     "backbone": "weights {:.8}".format,
 }
-"""Facts that tell runs of one recipe apart, and how they are written in its name."""
+"""Settings that tell runs of one recipe apart, and their format in its name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +38,7 @@ class Run:
     """One finished run.
 
     Attributes:
-        facts: everything ``<name>.json`` holds: the recipe, the split, all figures.
+        facts: content of ``<name>.json``: the recipe, the split, all figures.
         queries: ``(q,) int64`` rows of the queries among the images sorted by path.
         hits: ``(q, k) int64`` rows of their hits, best first; -1 if a query's embedding is zero.
         scores: ``(q, k) float64`` cosines; NaN if a query's embedding is zero.
@@ -46,14 +51,11 @@ class Run:
 
 
 def write_run(run: Run, path: Path) -> None:
-    """Write a run to ``path`` and the .npz beside it; the .json goes last and makes it count."""
+    """Write a run to ``path`` and the .npz beside it; the .json is last and marks it finished."""
     with replacing(path.with_suffix(".npz")) as temporary:
-        np.savez_compressed(
-            temporary,
-            queries=run.queries.astype(np.int32),
-            hits=run.hits.astype(np.int32),
-            scores=run.scores.astype(np.float32),
-        )
+        queries, hits = run.queries.astype(np.int32), run.hits.astype(np.int32)
+        scores = run.scores.astype(np.float32)
+        np.savez_compressed(temporary, queries=queries, hits=hits, scores=scores)
     with replacing(path) as temporary:
         temporary.write_bytes(orjson.dumps(run.facts, option=orjson.OPT_INDENT_2))
 
@@ -64,12 +66,8 @@ def read_run(path: Path) -> Run | None:
         facts = orjson.loads(path.read_bytes())
         arrays = path.with_suffix(".npz")
         with arrays.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return Run(
-                facts,
-                stored["queries"].astype(np.int64),
-                stored["hits"].astype(np.int64),
-                stored["scores"].astype(np.float64),
-            )
+            queries, hits = (stored[name].astype(np.int64) for name in ("queries", "hits"))
+            return Run(facts, queries, hits, stored["scores"].astype(np.float64))
     except DAMAGED_NPZ:
         return None
 
@@ -91,19 +89,17 @@ def group_runs(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
 
     A recipe that was run with several settings is named with the settings that differ.
     """
-    settings: dict[str, dict[str, set[str]]] = {}
+
+    def settings(run: Run) -> list[str]:
+        return [write(run.facts[key]) for key, write in _SETTINGS.items()]
+
+    of_recipe = defaultdict(list)
     for run in runs:
-        of_recipe = settings.setdefault(run.facts["recipe"], {})
-        for key, write in _SETTINGS.items():
-            of_recipe.setdefault(key, set()).add(write(run.facts[key]))
-    groups: dict[tuple[str, str], list[Run]] = {}
+        of_recipe[run.facts["recipe"]].append(settings(run))
+    groups = defaultdict(list)
     for run in sorted(runs, key=lambda run: int(run.facts["seed"])):
         recipe = run.facts["recipe"]
-        varied = [
-            write(run.facts[key])
-            for key, write in _SETTINGS.items()
-            if len(settings[recipe][key]) > 1
-        ]
-        name = ", ".join([recipe, *varied])
-        groups.setdefault((name, run.facts["split"]), []).append(run)
+        differs = [len(set(values)) > 1 for values in zip(*of_recipe[recipe], strict=True)]
+        name = ", ".join([recipe, *compress(settings(run), differs)])
+        groups[name, run.facts["split"]].append(run)
     return groups

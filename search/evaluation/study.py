@@ -1,29 +1,26 @@
-"""Plans and runs a study: train on one part of a data set, index that part, query with the rest.
-
-A finished run is not repeated; neither is the search for images that share pixels.
-"""
+"""Runs a study: train on one part of a data set, index that part, query with the rest."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
-from geosim.search.evaluation.figures import EVALUATED_K, overlap_figures, retrieval_figures
-from geosim.search.evaluation.runs import Run, images_digest, read_run, write_run
+from geosim.search.evaluation.runs import EVALUATED_K, Run, images_digest, read_run, write_run
 from geosim.search.graph.neighbours import nearest
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset
 from geosim.trainer.data.images import prepare
 from geosim.trainer.data.split import overlap_free_split, stratified_split
 from geosim.trainer.errors import DatasetError, ModelError, QueryError
-from geosim.trainer.evaluation.metrics import per_class
+from geosim.trainer.evaluation import metrics
 from geosim.trainer.evaluation.overlap import Overlaps, find_overlaps, read_pictures
 from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.heads.fit import TrainOptions
@@ -37,23 +34,16 @@ SPLITS = ("random", "overlap-free")
 KEPT_HITS = 50
 """Number of hits kept per query, for the curve of precision against k."""
 
-TIMED_IMAGES = 512
-"""Number of images embedded to measure the speed of a recipe."""
-
-TIMED_BATCH = 32
-"""Images per batch of that measurement."""
+TIMED_IMAGES, TIMED_BATCH = 512, 32
+"""Number of images embedded to measure the speed of a recipe, and images per batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What to evaluate.
+    """What to evaluate: each split with each seed, which decides the split and the training.
 
-    Attributes:
-        options: of the training; each run has its own seed.
-        splits: names in `SPLITS`.
-        seeds: one run each; a seed decides the split and the training.
-        test_share: share of each class to hold out as queries, 0 to 1.
-        folder: where runs are kept.
+    ``splits`` are names in `SPLITS`, ``test_share`` is the share of each class to hold out as
+    queries, 0 to 1, and ``folder`` keeps the runs.
     """
 
     options: TrainOptions
@@ -64,13 +54,7 @@ class Study:
 
 
 def evaluate(dataset: Dataset, pretrained: Pretrained, cache: Path, study: Study) -> Inputs:
-    """Do all runs of a study that are not finished yet, and return the images they are made on.
-
-    Args:
-        dataset: trained on and queried with.
-        pretrained: the backbone.
-        cache: folder of the feature cache.
-        study: see `Study`.
+    """Do the runs of a study that are not finished yet, and return the images they are made on.
 
     Raises:
         DatasetError: a class is too small, or shares too many pixels, to be on both sides of a
@@ -80,36 +64,27 @@ def evaluate(dataset: Dataset, pretrained: Pretrained, cache: Path, study: Study
     if not 0 < study.test_share < 1:
         raise QueryError(f"--test-share must be between 0 and 1, received {study.test_share}")
     inputs = read_inputs(dataset, pretrained, cache)
-    digest = images_digest(inputs)
+    pretrained, head, digest = inputs.pretrained, study.options.head, images_digest(inputs)
+    spec = pretrained.spec
     overlaps = _read_or_find_overlaps(dataset, inputs, study.folder / f"overlaps-{digest[:16]}.npz")
-    images_per_second: float | None = None
-    for settings, path in _plan(inputs, digest, study):
+    speed: float | None = None
+    for split, seed in product(study.splits, study.seeds):
+        settings = {
+            "recipe": spec.name if spec.trained else f"{spec.name} + {head}",
+            "split": split,
+            "test_share": study.test_share,
+            "data": digest,
+            "backbone": pretrained.fingerprint,
+            **asdict(study.options),
+            "seed": seed,
+        }
+        key = hashlib.sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
+        path = study.folder / "runs" / f"{spec.name}-{head}-{split}-seed{seed}-{key}.json"
         if read_run(path) is None:
-            run = _run(dataset, inputs, overlaps, study, settings, images_per_second)
+            run = _run(dataset, inputs, overlaps, study, settings, speed)
             write_run(run, path)
-            images_per_second = run.facts["images_per_second"]
+            speed = run.facts["images_per_second"]
     return inputs
-
-
-def _plan(inputs: Inputs, digest: str, study: Study) -> Iterator[tuple[dict[str, Any], Path]]:
-    """Yield the settings that identify each run, and its file."""
-    spec = inputs.pretrained.spec
-    for split in study.splits:
-        for seed in study.seeds:
-            options = asdict(study.options) | {"seed": seed}
-            head = options["head"]
-            settings = {
-                "recipe": spec.name if spec.trained else f"{spec.name} + {head}",
-                "split": split,
-                "test_share": study.test_share,
-                "data": digest,
-                "backbone": inputs.pretrained.fingerprint,
-                **options,
-            }
-            content = orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)
-            key = hashlib.sha256(content).hexdigest()[:8]
-            name = f"{spec.name}-{head}-{split}-seed{seed}-{key}.json"
-            yield settings, study.folder / "runs" / name
 
 
 def _run(
@@ -118,24 +93,21 @@ def _run(
     overlaps: Overlaps,
     study: Study,
     settings: dict[str, Any],
-    images_per_second: float | None,
+    speed: float | None,
 ) -> Run:
     """Train, index, query and measure once; the speed only if it is not known yet."""
-    seed, labels = int(settings["seed"]), inputs.labels.astype(np.int64)
+    seed, labels, share = int(settings["seed"]), inputs.labels.astype(np.int64), study.test_share
     if settings["split"] == "random":
-        gallery, queries = stratified_split(inputs.labels, study.test_share, seed)
+        gallery, queries = stratified_split(inputs.labels, share, seed)
     else:
-        gallery, queries = overlap_free_split(
-            inputs.labels, overlaps.groups, study.test_share, seed
-        )
+        gallery, queries = overlap_free_split(inputs.labels, overlaps.groups, share, seed)
     classes = len(inputs.classes)
     if min(np.bincount(labels[queries], minlength=classes)) == 0 or len(gallery) < EVALUATED_K:
         raise DatasetError(
-            f"{dataset.location} has {len(labels):,} images, too few to hold out "
-            f"{study.test_share:.0%} of each of {classes} classes and keep {EVALUATED_K}; "
-            "add images"
+            f"{dataset.location} has {len(labels):,} images, too few to hold out {share:.0%} of "
+            f"each of {classes} classes and keep {EVALUATED_K}; add images"
         )
-    options = TrainOptions(**asdict(study.options) | {"seed": seed})
+    options = replace(study.options, seed=seed)
     started = time.perf_counter()
     with progress_bar(f"{settings['split']} {seed}", options.epochs, unit="epoch") as bar:
         learned = fit_model(inputs, gallery, options, progress=bar.update)
@@ -150,29 +122,66 @@ def _run(
     scores = np.full(hits.shape, np.nan)
     rows, cosines = nearest(embedded[gallery], embedded[queries[answered]], hits.shape[1])
     hits[answered], scores[answered] = gallery[rows], cosines
-    if images_per_second is None:
-        images_per_second = _images_per_second(dataset, inputs, learned)
     facts = settings | {
         "classes": list(inputs.classes),
         "images": len(labels),
         "sharing_pixels": float(overlaps.grouped.mean()),
-        "sharing_pixels_per_class": per_class(overlaps.grouped, labels, classes).tolist(),
+        "sharing_pixels_per_class": metrics.per_class(overlaps.grouped, labels, classes).tolist(),
         "training_images": len(gallery),
         "queries": len(queries),
         "zero_queries": int((~answered).sum()),
         "fit_seconds": seconds,
-        "images_per_second": images_per_second,
-        **retrieval_figures(labels, queries, hits, scores, classes),
-        **overlap_figures(overlaps, gallery, queries, hits),
+        "images_per_second": speed or _images_per_second(dataset, inputs, learned),
+        **_figures(labels, overlaps, gallery, queries, hits, scores, classes),
     }
     return Run(facts, queries.astype(np.int64), hits, scores)
 
 
+def _figures(
+    labels: NDArray[np.int64],
+    overlaps: Overlaps,
+    gallery: NDArray[np.intp],
+    queries: NDArray[np.intp],
+    hits: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    classes: int,
+) -> dict[str, Any]:
+    """Return the retrieval figures of a run by their names in its JSON.
+
+    ``labels (n,)`` are class numbers of all images, ``gallery (g,)`` and ``queries (q,)`` rows of
+    images. ``hits`` and ``scores`` are those of `Run`.
+    """
+    truth, k = labels[queries], EVALUATED_K
+    relevant = (labels[hits] == truth[:, None]) & np.isfinite(scores)
+    in_gallery = np.bincount(labels, minlength=classes) - np.bincount(truth, minlength=classes)
+    answered = np.isfinite(scores[:, 0])
+    voted = metrics.knn_votes(labels[hits[:, :k]], np.nan_to_num(scores[:, :k]), classes)
+    figures = {f"precision_at_{n}": metrics.precision_at(relevant, n) for n in (1, 5, k)}
+    figures[f"map_at_{k}"] = metrics.average_precision_at(relevant, k, in_gallery[truth])
+    figures["knn_accuracy"] = ((voted == truth) & answered).astype(np.float64)
+    # The overlap recall is that of the queries with an overlapping partner in the gallery.
+    number = np.full(len(labels), -1, dtype=np.int64)
+    number[queries] = np.arange(len(queries))
+    query, partner = np.concatenate([overlaps.pairs, overlaps.pairs[:, ::-1]]).T
+    used = (number[query] >= 0) & np.isin(partner, gallery)
+    found = metrics.recall_of_partners(hits, number[query[used]], partner[used], k)
+    by_class = {name: metrics.per_class(values, truth, classes) for name, values in figures.items()}
+    curve = [metrics.precision_at(relevant, n).mean() for n in range(1, hits.shape[1] + 1)]
+    return {
+        "metrics": {name: float(values.mean()) for name, values in figures.items()},
+        "per_class": {name: values.tolist() for name, values in by_class.items()},
+        "precision_by_k": list(map(float, curve)),
+        "confusion": metrics.confusion_matrix(truth[answered], voted[answered], classes).tolist(),
+        f"overlap_recall_at_{k}": float(found.mean()) if len(found) else None,
+        "queries_with_partner": len(found),
+    }
+
+
 def _images_per_second(dataset: Dataset, inputs: Inputs, learned: FittedModel) -> float:
     """Embed `TIMED_IMAGES` images from their bytes, nothing cached, and return the rate."""
-    extractor, backbone = inputs.extractor, learned.runtime
-    if backbone is None and extractor is not None:
-        backbone = extractor.backbone
+    backbone = learned.runtime
+    if backbone is None and inputs.extractor is not None:
+        backbone = inputs.extractor.backbone
     if backbone is None:
         raise ModelError("there is neither a trained backbone nor a frozen one")
     size = inputs.pretrained.spec.input_size
@@ -195,15 +204,15 @@ def _read_or_find_overlaps(dataset: Dataset, inputs: Inputs, path: Path) -> Over
             return Overlaps(stored["groups"], stored["pairs"], shifts)
     except DAMAGED_NPZ:
         pass  # missing or damaged
-    with progress_bar("decoding", len(inputs.items)) as bar:
-        _, pictures, gone = read_pictures(dataset.source, inputs.items, progress=bar.update)
+    items = inputs.items
+    with progress_bar("decoding", len(items)) as bar:
+        _, pictures, gone = read_pictures(dataset.source, items, progress=bar.update)
     if gone:
         raise DatasetError(f"{gone[0].path} changed while it was read; run again")
-    labels = [item.record.label for item in inputs.items]
-    hashes = [item.sha256 for item in inputs.items]
+    labels, hashes = [item.record.label for item in items], [item.sha256 for item in items]
     with progress_bar("overlaps", len(pictures)) as bar:
         found = find_overlaps(pictures, labels, hashes, progress=bar.update)
+    moves = np.array(found.shifts, dtype=np.int64).reshape(-1, 2)
     with replacing(path) as temporary:
-        shifts_array = np.array(found.shifts, dtype=np.int64).reshape(-1, 2)
-        np.savez_compressed(temporary, groups=found.groups, pairs=found.pairs, shifts=shifts_array)
+        np.savez_compressed(temporary, groups=found.groups, pairs=found.pairs, shifts=moves)
     return found

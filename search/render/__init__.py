@@ -1,1 +1,1 @@
-"""Answers for the eye: tables, JSON and contact sheets."""
+"""Search results as tables, JSON and contact sheets."""

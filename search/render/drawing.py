@@ -14,20 +14,12 @@ from PIL import Image, ImageDraw, ImageFont
 from geosim.search.types import Hit
 from geosim.trainer.errors import QueryError
 
-Colour = tuple[int, int, int]
-PAPER: Colour = (240, 241, 243)
-WHITE: Colour = (255, 255, 255)
-LINE: Colour = (214, 217, 222)
-SLATE: Colour = (34, 43, 56)
-SLATE_TEXT: Colour = (165, 176, 191)
-INK: Colour = (28, 33, 40)
-MUTED: Colour = (108, 116, 128)
-BACKDROP: Colour = (226, 229, 233)
+Point = tuple[float, float]
+PAPER, WHITE, LINE, BACKDROP = "#f0f1f3", "#ffffff", "#d6d9de", "#e2e5e9"
+SLATE, SLATE_TEXT, INK, MUTED = "#222b38", "#a5b0bf", "#1c2128", "#6c7480"
 # Green and orange of the Okabe-Ito palette, darkened until white text on them is readable. A sign
 # accompanies the orange, so that no information is carried by colour alone.
-SAME_CLASS: Colour = (0, 128, 94)
-OTHER_CLASS: Colour = (200, 80, 0)
-UNKNOWN_CLASS: Colour = (150, 157, 167)
+SAME_CLASS, OTHER_CLASS, UNKNOWN_CLASS = "#00805e", "#c85000", "#969da7"
 
 COLUMNS = 5
 """Hits per line."""
@@ -47,13 +39,9 @@ LAST_CHARACTER = "\u052f"
 
 @dataclass(frozen=True, slots=True)
 class SheetRow:
-    """A query and its hits.
+    """A query with its class, if known, and its hits, best first.
 
-    Attributes:
-        query: path of the file or of the indexed image.
-        label: class of the query, or None if it is unknown.
-        picture: of the query, any size and mode, upright; None if it is not on this machine.
-        hits: best first, each with its picture.
+    Pictures are upright, of any size and mode; None if they are not on this machine.
     """
 
     query: str
@@ -63,11 +51,7 @@ class SheetRow:
 
 
 def contact_sheet(rows: Sequence[SheetRow]) -> Image.Image:
-    """Draw every query with all its hits as an RGB image, one row below the other.
-
-    Raises:
-        QueryError: there is no row.
-    """
+    """Draw every query with all its hits as an RGB image; raise `QueryError` without a row."""
     if not rows:
         raise QueryError("received no query to draw; a contact sheet needs at least one")
     lines = [-(-len(row.hits) // COLUMNS) for row in rows]
@@ -108,31 +92,26 @@ def _draw_row(sheet: Image.Image, row: SheetRow, top: int, height: int) -> None:
     for i, (hit, picture) in enumerate(row.hits):
         line, column = divmod(i, COLUMNS)
         at = (left + column * (PICTURE + GAP), y + line * (PICTURE + CAPTION + GAP))
-        _draw_hit(sheet, hit, picture, row.label, at)
+        frame = UNKNOWN_CLASS
+        if row.label is not None:
+            frame = SAME_CLASS if hit.label == row.label else OTHER_CLASS
+        _draw_picture(sheet, picture, at, PICTURE, frame)
+        _draw_caption(sheet, hit, (at[0], at[1] + PICTURE + 7), frame)
+        if frame == OTHER_CLASS:
+            _draw_unequal_sign(sheet, (at[0] + PICTURE - 30, at[1] + 8), 22)
 
 
-def _draw_hit(
-    sheet: Image.Image,
-    hit: Hit,
-    picture: Image.Image | None,
-    query_label: str | None,
-    at: tuple[int, int],
-) -> None:
-    """Draw a framed picture with its caption: rank and score, class, path."""
-    x, y, right = at[0], at[1] + PICTURE + 7, at[0] + PICTURE
-    frame, text = UNKNOWN_CLASS, MUTED
-    if query_label is not None:
-        frame = text = SAME_CLASS if hit.label == query_label else OTHER_CLASS
-    _draw_picture(sheet, picture, at, PICTURE, frame)
-    if frame == OTHER_CLASS:
-        _draw_unequal_sign(sheet, (right - 30, at[1] + 8), 22)
+def _draw_caption(sheet: Image.Image, hit: Hit, at: tuple[int, int], frame: str) -> None:
+    """Draw rank, score, class and path of a hit."""
+    x, y = at
+    label_colour = MUTED if frame == UNKNOWN_CLASS else frame
     _draw_text(sheet, (x, y), str(hit.rank), 17, INK)
-    _draw_text(sheet, (right, y), f"{hit.score:.4f}", 17, INK, "ra")
+    _draw_text(sheet, (x + PICTURE, y), f"{hit.score:.4f}", 17, INK, "ra")
     if hit.identical:
         badge = x + int(_font("", 17).getlength(str(hit.rank))) + 8
         sheet.paste(INK, (badge, y + 1), _rounded_mask(62, 18, 9))
         _draw_text(sheet, (badge + 31, y + 10), "identical", 12, WHITE, "mm")
-    _draw_text(sheet, (x, y + 23), _shorten(hit.label, 15, PICTURE), 15, text)
+    _draw_text(sheet, (x, y + 23), _shorten(hit.label, 15, PICTURE), 15, label_colour)
     _draw_text(sheet, (x, y + 43), _shorten(hit.path, 12, PICTURE), 12, MUTED)
 
 
@@ -149,14 +128,13 @@ def _draw_legend(sheet: Image.Image, top: int) -> None:
 
 
 def _draw_picture(
-    sheet: Image.Image, picture: Image.Image | None, at: tuple[int, int], side: int, frame: Colour
+    sheet: Image.Image, picture: Image.Image | None, at: tuple[int, int], side: int, frame: str
 ) -> None:
     """Draw a picture, whole and in proportion, or a note that it is missing, in a square frame."""
     inner = side - 2 * FRAME
     tile = Image.new("RGB", (inner, inner), BACKDROP)
     if picture is None:
-        note = "picture not\non this machine"
-        _draw_text(tile, (inner / 2, inner / 2), note, 14, MUTED, "mm")
+        _draw_text(tile, (inner / 2, inner / 2), "picture not\non this machine", 14, MUTED, "mm")
     else:
         if picture.has_transparency_data:
             layer = picture.convert("RGBA")
@@ -207,23 +185,17 @@ def _font(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _draw_text(
-    image: Image.Image,
-    at: tuple[float, float],
-    text: str,
-    size: int,
-    colour: Colour,
-    anchor: str = "la",
+    image: Image.Image, at: Point, text: str, size: int, colour: str, anchor: str = "la"
 ) -> None:
-    """Draw text; ``anchor`` names the point of it that is at ``at``, as in Pillow."""
-    font = _font(text, size)
-    ImageDraw.Draw(image).text(at, text, colour, font, anchor=anchor, align="center")
+    """Draw text; ``anchor`` is Pillow's name of its point that is at ``at``."""
+    draw = ImageDraw.Draw(image)
+    draw.text(at, text, colour, _font(text, size), anchor=anchor, align="center")
 
 
 def _shorten(text: str, size: int, width: int) -> str:
-    """Return ``text`` as the fonts can show it, at most ``width`` pixels wide.
+    """Return ``text`` at most ``width`` pixels wide, with ``?`` for what the fonts do not cover.
 
-    Leading folders of a path are cut first, then the middle of what remains. Control characters
-    and characters after `LAST_CHARACTER` become ``?``.
+    Leading folders of a path are cut first, then the middle of what remains.
     """
     text = unicodedata.normalize("NFC", text)
     text = "".join(c if c.isprintable() and c <= LAST_CHARACTER else "?" for c in text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
@@ -16,11 +17,13 @@ from geosim.trainer.errors import ImageError, QueryError
 from geosim.trainer.files import replacing
 from geosim.trainer.working import Working
 
+T = TypeVar("T")
+
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """File name endings of a sheet, and Pillow's name of each format."""
 
 DECODED_SIDE = 512
-"""Pixels a side at which pictures are decoded: a large JPEG is read at a fraction of its size."""
+"""Pixels a side at which pictures are decoded; a large JPEG is read at a fraction of its size."""
 
 
 def save_results(results: Sequence[Result], path: Path, working: Working) -> None:
@@ -29,29 +32,22 @@ def save_results(results: Sequence[Result], path: Path, working: Working) -> Non
     Raises:
         QueryError: unknown ending, missing folder, or nothing to draw.
     """
-    pictures = ImageReader(working.datasets)
-
-    def stored(path: str) -> Image.Image | None:
-        return open_picture(lambda: pictures.read(path))
-
-    def file(text: str) -> Image.Image | None:
-        return open_picture(lambda: Files().read(Record(text, "", text)))
-
-    rows = []
+    stored, rows = ImageReader(working.datasets), []
     for result in results:
         if result.error is None:
-            picture, label = file(result.query), None
-            if result.indexed is not None:
-                picture, label = picture or stored(result.indexed.path), result.indexed.label
-            hits = [(hit, stored(hit.path)) for hit in result.hits]
+            label = None if result.indexed is None else result.indexed.label
+            picture = open_picture(Files().read, Record(result.query, "", result.query))
+            if picture is None and result.indexed is not None:
+                picture = open_picture(stored.read, result.indexed.path)
+            hits = [(hit, open_picture(stored.read, hit.path)) for hit in result.hits]
             rows.append(SheetRow(result.query, label, picture, hits))
     save_sheet(rows, path)
 
 
-def open_picture(read: Callable[[], bytes]) -> Image.Image | None:
+def open_picture(read: Callable[[T], bytes], image: T) -> Image.Image | None:
     """Return a picture at the size that a sheet needs; None if it cannot be read."""
     try:
-        return open_rgb(read(), hint=DECODED_SIDE)
+        return open_rgb(read(image), hint=DECODED_SIDE)
     except ImageError:
         return None
 

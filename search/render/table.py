@@ -3,63 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 
 from geosim.search.explain import NOVEL_SHARE, Explanation
-from geosim.search.types import Result
+from geosim.search.types import Hit, Result
 
 HEADINGS = ("rank", "score", "class", "path")
 
 
 def as_json(result: Result, explanation: Explanation | None = None) -> dict[str, Any]:
     """Return a result as JSON; the explanation of an indexed query is only its votes."""
-    answer: dict[str, Any] = {
-        "query": result.query,
-        "hits": [
-            {
-                "rank": hit.rank,
-                "score": hit.score,
-                "path": hit.path,
-                "class": hit.label,
-                "id": hit.id,
-                "identical": hit.identical,
-            }
-            for hit in result.hits
-        ],
-    }
+    answer: dict[str, Any] = {"query": result.query, "hits": [_hit(hit) for hit in result.hits]}
     if explanation is not None:
-        answer["explanation"] = _explanation(explanation, indexed=result.indexed is not None)
+        answer["explanation"] = {
+            "votes": [
+                {"class": vote.label, "votes": vote.votes, "share": round(vote.share, 4)}
+                for vote in explanation.votes
+            ]
+        }
+        if result.indexed is None:
+            answer["explanation"] |= {
+                "predicted": explanation.predicted,
+                "confidence": round(explanation.confidence, 4),
+                "unlike": explanation.is_novel,
+                "best": explanation.best_score,
+                "usual": explanation.threshold,
+            }
     return answer if result.error is None else {**answer, "error": result.error}
 
 
-def _explanation(explanation: Explanation, *, indexed: bool) -> dict[str, Any]:
-    votes = [
-        {"class": vote.label, "votes": vote.votes, "share": round(vote.share, 4)}
-        for vote in explanation.votes
-    ]
-    if indexed:
-        return {"votes": votes}
-    return {
-        "votes": votes,
-        "predicted": explanation.predicted,
-        "confidence": round(explanation.confidence, 4),
-        "unlike": explanation.is_novel,
-        "best": explanation.best_score,
-        "usual": explanation.threshold,
-    }
+def _hit(hit: Hit) -> dict[str, Any]:
+    """Return the fields of a hit; its label is ``class``."""
+    return {"class" if k == "label" else k: value for k, value in asdict(hit).items()}
 
 
 def render(
     results: Sequence[Result], output_format: str, explanations: Sequence[Explanation | None] = ()
 ) -> Iterable[str]:
-    """Yield results as text, piece by piece.
+    """Yield results as text: a ``table`` each, one array as ``json``, or a line each as ``jsonl``.
 
-    Args:
-        results: in the order to print.
-        output_format: ``table``, ``json`` (one array) or ``jsonl`` (a line per query).
-        explanations: one per result, or empty.
+    ``explanations`` has one per result, or is empty.
     """
     pairs = list(zip(results, explanations or [None] * len(results), strict=True))
     if output_format == "json":
@@ -76,19 +62,14 @@ def table(result: Result, explanation: Explanation | None = None) -> str:
     title = printable(result.query)
     if result.indexed is not None:
         title += f"  (indexed, {printable(result.indexed.label)})"
-    rows = [
-        (
-            str(hit.rank),
-            f"{hit.score:.4f}",
-            printable(hit.label),
-            printable(hit.path) + ("  (identical)" if hit.identical else ""),
-        )
-        for hit in result.hits
-    ]
-    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
+    rows = [HEADINGS]
+    for hit in result.hits:
+        path = printable(hit.path) + ("  (identical)" if hit.identical else "")
+        rows.append((str(hit.rank), f"{hit.score:.4f}", printable(hit.label), path))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         f"{rank:>{widths[0]}}  {score:>{widths[1]}}  {label:<{widths[2]}}  {path}"
-        for rank, score, label, path in (HEADINGS, *rows)
+        for rank, score, label, path in rows
     ]
     if explanation is not None:
         lines += _lines(explanation, indexed=result.indexed is not None)

@@ -90,7 +90,7 @@ class SearchService:
         """
         images = [*examples.positive, *examples.negative]
         queries, split = self._queries(images), len(examples.positive)
-        search = partial(self._searcher.recommend_resolved, queries[:split], queries[split:])
+        search = partial(self._searcher.recommend, queries[:split], queries[split:])
         shown = [query.indexed or one for query, one in zip(queries, images, strict=True)]
         fields = {"positive": shown[:split], "negative": shown[split:]}
         return _answer(search, examples.options(), None, fields)

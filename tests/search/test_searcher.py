@@ -404,6 +404,6 @@ def test_what_is_resolved_once_can_be_asked_often(searcher: Searcher, sample: Pa
         (expected,) = searcher.search([path], wanted)
         assert searcher.search_resolved(resolved, wanted) == expected
         expected = searcher.recommend([path], [other], wanted)
-        assert searcher.recommend_resolved([resolved], [negative], wanted) == expected
+        assert searcher.recommend([resolved], [negative], wanted) == expected
     with pytest.raises(QueryError, match=r"^not a JPEG"):
         searcher.resolve(b"no picture")

@@ -14,10 +14,9 @@ from click.testing import Result
 from PIL import Image
 
 from geosim.search.evaluation.plots import confusion_plot, precision_plot, score_plot
-from geosim.search.evaluation.report import write_report
+from geosim.search.evaluation.report import conclusions, summarise, text_table, write_report
 from geosim.search.evaluation.runs import read_runs
 from geosim.search.evaluation.study import Study, evaluate
-from geosim.search.evaluation.summary import conclusions, summarise, text_table
 from geosim.trainer.backbones.registry import choose
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.data.sources import Files, Record
