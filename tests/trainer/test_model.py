@@ -121,7 +121,7 @@ def test_a_model_of_another_recipe_is_refused_and_made_anew(
         load_model(working.model)
     dataset, (pretrained, _) = open_dataset(sample), choose(spec.name)
     assert not train(dataset, pretrained, working, TrainOptions(epochs=1)).reused
-    assert load_model(working.model).spec.recipe == spec.recipe + 1
+    assert load_model(working.model).spec.version == spec.version + 1
 
 
 def test_a_changed_fingerprint_is_refused(working: Working) -> None:
