@@ -157,12 +157,8 @@ def _tsne(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         def update(*_: object) -> None:  # openTSNE stops where a callback returns True, as tqdm may
             bar.update(CALLBACK_ITERATIONS)
 
-        optimize = partial(
-            embedding.optimize,
-            callbacks=update,
-            callbacks_every_iters=CALLBACK_ITERATIONS,
-            inplace=True,
-        )
+        calls = {"callbacks": update, "callbacks_every_iters": CALLBACK_ITERATIONS}
+        optimize = partial(embedding.optimize, inplace=True, **calls)
         optimize(EXAGGERATED_ITERATIONS, exaggeration=EXAGGERATION, momentum=0.5)
         optimize(NORMAL_ITERATIONS, momentum=0.8)
     return np.asarray(embedding, dtype=np.float64)

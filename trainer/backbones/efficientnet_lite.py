@@ -67,9 +67,9 @@ def build(*, include_top: bool = False) -> keras.Model:
     """Build EfficientNet-Lite0 with random weights.
 
     Maps RGB ``(n, 224, 224, 3)``, 0..255, to globally averaged features ``(n, 1280) float32``,
-    0..6, or with ``include_top`` to the logits of 1000 ImageNet classes. The preprocessing ``(x -
-    127) / 128`` is part of the graph. Padding is Keras' ``same``, as in the published network: at
-    stride 2 an even size is padded at the bottom right only.
+    0..6, or with ``include_top`` to the logits of 1000 ImageNet classes. The graph scales pixels by
+    ``(x-127)/128``. Padding is Keras' ``same``, as in the published network: at stride 2 an even
+    size is padded at the bottom right only.
     """
     keras = import_keras()
     layers = keras.layers
@@ -79,9 +79,8 @@ def build(*, include_top: bool = False) -> keras.Model:
         return layers.BatchNormalization(epsilon=_BN_EPSILON, name=f"{name}_bn")(x)
 
     def convolve(x: Any, name: str, width: int, kernel: int = 1, stride: int = 1) -> Any:
-        return normalise(
-            layers.Conv2D(width, kernel, stride, name=f"{name}_conv", **options)(x), name
-        )
+        x = layers.Conv2D(width, kernel, stride, name=f"{name}_conv", **options)(x)
+        return normalise(x, name)
 
     def activate(x: Any, name: str) -> Any:
         return layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x)
@@ -159,7 +158,11 @@ def _to_keras(layer: str, value: np.ndarray) -> np.ndarray:
 
 
 def load(backbone: KerasBackbone, file: Path) -> None:
-    """Load the weights file of the installed package; raise `WeightsError` if it differs."""
+    """Load the weights file of the installed package.
+
+    Raises:
+        WeightsError: the file is missing or has another SHA-256.
+    """
     load_pretrained(backbone.model, read_state_dict(file, sha256=SHA256))
 
 

@@ -88,8 +88,7 @@ def _refuse_unsafe(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
     ]
     total = sum(entry.file_size for entry in entries)
     if total > MAX_UNPACKED_BYTES:
-        limit = f"expected at most {MAX_UNPACKED_BYTES}"
-        reasons.append(f"it would unpack to {total} bytes, {limit}")
+        reasons.append(f"it would unpack to {total} bytes, expected at most {MAX_UNPACKED_BYTES}")
     if reasons:
         raise DownloadError(
             f"archive {archive} is refused: {reasons[0]}; delete it and get the archive from a"

@@ -13,8 +13,7 @@ def stratified_split(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Split at random; return the sorted row numbers of the kept and of the held-out part.
 
-    ``share`` of each class, 0 to below 1, is held out, rounded to whole images, at most all but
-    one.
+    ``share`` of each class, 0 to below 1, is held out, rounded to whole images, never all.
 
     Raises:
         ValueError: ``share`` is out of range.

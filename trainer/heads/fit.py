@@ -30,7 +30,7 @@ class TrainOptions:
 
     epochs: int = 20
     batch_size: int = 64
-    validation_split: float = 0.0  # share of each class held out to choose the best epoch
+    validation_split: float = 0.0  # share held out to choose the best epoch; 0: by training loss
     seed: int = 0  # of the split, the initial weights and the order
     head: str = HEADS[0]  # a name in `HEADS`; a backbone trained end to end has its own head
 

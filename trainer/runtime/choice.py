@@ -34,8 +34,7 @@ def gpu_present(devices: Path = Path("/dev")) -> bool:
 def training_policy() -> str:
     """Return Keras' precision policy for a training on this machine.
 
-    A processor without bfloat16 instructions takes a hundred times as long for a step as in
-    float32.
+    Without bfloat16 instructions a step takes a hundred times as long as in float32.
     """
     if gpu_present():
         return "mixed_bfloat16"

@@ -66,8 +66,7 @@ def frequencies(n: int) -> Array:
 def clouds(rng: np.random.Generator, n: int, slope: float, coarsest: float = 1) -> Array:
     """Return noise whose amplitude falls with frequency ** -slope: ``(n, n)``, mean 0, std 1.
 
-    Slope 0 is white noise, 1 rough, 2 smooth. Frequencies below ``coarsest`` cycles per image are
-    left out.
+    Slope 0 is white noise, 2 smooth. Below ``coarsest`` cycles per image there are none.
     """
     f = frequencies(n)
     amplitude = np.where(f < coarsest, np.float32(0), f ** np.float32(-slope))
@@ -90,9 +89,8 @@ def cells(
 ) -> tuple[Array, Array, NDArray[np.intp]]:
     """Return the Voronoi cells of a jittered unit grid, at coordinates ``u`` and ``v (n, n)``.
 
-    ``jitter`` 0 is a square grid, 1 puts a centre anywhere in its square. The result is the
-    distance to the nearest and to the second nearest centre, ``(n, n) float32``, and the cell's
-    number, 0 to 4095.
+    The distance to the nearest and to the second nearest centre, ``(n, n) float32``, and the cell's
+    number, 0 to 4095. ``jitter`` 0 is a square grid, 1 puts a centre anywhere in its square.
     """
     x, y = (0.5 + rng.uniform(-0.5, 0.5, (2, 64, 64)) * jitter).astype(np.float32)
     numbers = np.arange(64 * 64).reshape(64, 64)
