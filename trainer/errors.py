@@ -13,9 +13,8 @@
     │   └── ModelMismatchError
     └── QueryError
 
-A message is one line that says what was received, what was expected and the remedy. Commands print
-it and exit with status 1. The module that calls another library translates its errors and chains
-them with ``from``.
+A message is one line: received, expected, remedy. Commands print it and exit with status 1. The
+module that calls another library translates its errors and chains them with ``from``.
 """
 
 

@@ -10,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +18,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import BackboneSpec
-from geosim.trainer.data.dataset import HashedRecord, Rejected
+from geosim.trainer.data.dataset import HashedRecord, Rejected, blocks
 from geosim.trainer.data.images import Prepared, prepare
 from geosim.trainer.data.sources import Source
 from geosim.trainer.errors import ImageError, ModelError
@@ -45,16 +44,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Features of one image.
+    """Features of one image."""
 
-    Attributes:
-        vector: ``(feature_width,) float32``.
-        width: of the original image in pixels.
-        height: of the original image in pixels.
-    """
-
-    vector: NDArray[np.float32]
-    width: int
+    vector: NDArray[np.float32]  # (feature_width,)
+    width: int  # of the original image in pixels
     height: int
 
 
@@ -96,7 +89,7 @@ class FeatureCache:
         """Return the cached features of ``digests``, hex SHA-256 of the images' bytes."""
         found: dict[str, Features] = {}
         with self._translate_errors():
-            for keys in _blocks(dict.fromkeys(digests), _SQL_KEYS):
+            for keys in blocks(dict.fromkeys(digests), _SQL_KEYS):
                 marks = ",".join("?" * len(keys))
                 rows = self._database.execute(
                     f"SELECT sha256, width, height, vector FROM features WHERE sha256 IN ({marks})",  # noqa: S608
@@ -134,21 +127,13 @@ class FeatureCache:
 
 @dataclass(eq=False)
 class FeatureExtractor:
-    """Takes features from the cache and runs the backbone for the missing ones.
-
-    Attributes:
-        spec: the backbone's spec.
-        fingerprint: of the backbone.
-        load: loads the backbone.
-        cache_folder: folder of the feature cache.
-        computed: number of images that went through the backbone so far.
-    """
+    """Takes features from the cache and runs the backbone for the missing ones."""
 
     spec: BackboneSpec
-    fingerprint: str
+    fingerprint: str  # of the backbone
     load: Callable[[], Backbone]
     cache_folder: Path
-    computed: int = field(default=0, init=False)
+    computed: int = field(default=0, init=False)  # images that went through the backbone so far
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -165,12 +150,8 @@ class FeatureExtractor:
         """Yield every item with its features, in batches and in no fixed order.
 
         Of each `LOOKUP_SIZE` items the cached ones come first. The others follow in batches of
-        `BATCH_SIZE`, each stored before it is yielded.
-
-        Args:
-            source: reads the items' bytes.
-            items: what to extract; equal content is computed once.
-            reject: called with each item that cannot be decoded.
+        `BATCH_SIZE`, each stored before it is yielded; equal content is computed once. ``reject``
+        is called with each item that cannot be decoded.
 
         Raises:
             ModelError: the cache or the backbone cannot be used.
@@ -181,7 +162,7 @@ class FeatureExtractor:
             ThreadPoolExecutor(DECODE_THREADS) as decoders,
             ThreadPoolExecutor(CONCURRENT_BATCHES) as computing,
         ):
-            for block in _blocks(items, LOOKUP_SIZE):
+            for block in blocks(items, LOOKUP_SIZE):
                 known = cache.get(item.sha256 for item in block)
                 if ready := [Extracted(i, known[i.sha256]) for i in block if i.sha256 in known]:
                     yield ready
@@ -203,13 +184,7 @@ class FeatureExtractor:
                         ]
 
     def features(self, data: bytes) -> NDArray[np.float32]:
-        """Compute the features of one image without the cache.
-
-        Args:
-            data: the image file's bytes.
-
-        Returns:
-            ``(feature_width,) float32``.
+        """Return the features of one image file, ``(feature_width,) float32``, without the cache.
 
         Raises:
             ImageError: the bytes cannot be decoded.
@@ -227,9 +202,8 @@ class FeatureExtractor:
         """Yield batches of decoded images by content hash; drop rejected items from ``missing``."""
 
         def decode(items: list[HashedRecord]) -> tuple[Prepared | None, list[Rejected]]:
-            """Decode the first readable item; all have the same content."""
             rejected: list[Rejected] = []
-            for item in items:
+            for item in items:  # all have the same content
                 outcome = self._prepare(source, item)
                 if isinstance(outcome, Prepared):
                     return outcome, rejected
@@ -284,9 +258,3 @@ def _map_ahead(
     finally:
         for future in waiting:
             future.cancel()
-
-
-def _blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    remaining = iter(items)
-    while block := list(islice(remaining, size)):
-        yield block

@@ -1,6 +1,6 @@
 """Download of one file over HTTP with a check of its digest, by pooch.
 
-A broken download is not resumed: the two files that geosim fetches have 34 and 95 MB.
+A broken download is not resumed: the files that geosim fetches have 34 and 95 MB.
 """
 
 from __future__ import annotations
@@ -12,18 +12,10 @@ from geosim.trainer.progress import progress_bar
 
 
 def fetch(url: str, target: Path, *, digest: str | None, timeout: float) -> Path:
-    """Download ``url`` to ``target``, unless a file with this digest is there.
+    """Download ``url`` to ``target`` and return it, unless a file with this digest is there.
 
-    The target appears only when it is complete and has this digest.
-
-    Args:
-        url: an http or https address; redirects are followed.
-        target: the file to write; missing folders are created.
-        digest: ``sha256:HEX`` or ``md5:HEX``; None accepts any content.
-        timeout: seconds to wait for the connection and for each block of data.
-
-    Returns:
-        ``target``.
+    The target appears only when it is complete and has this digest: ``sha256:HEX``, ``md5:HEX`` or
+    None for any content. ``timeout`` is in seconds, for the connection and for each block of data.
 
     Raises:
         DownloadError: the address is wrong or unreachable, the server refused, the digest differs,

@@ -1,8 +1,4 @@
-"""Training inputs: a whole data set as one array of features or of pixels.
-
-A head on a frozen backbone is trained on features, which come from the cache. A backbone that is
-trained end to end needs the pixels.
-"""
+"""Training inputs: a whole data set as one array, of features from the cache or of pixels."""
 
 from __future__ import annotations
 
@@ -16,13 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import Pretrained
-from geosim.trainer.data.dataset import (
-    Dataset,
-    HashedRecord,
-    Rejected,
-    hash_records,
-    read_records,
-)
+from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_records, read_records
 from geosim.trainer.data.images import prepare
 from geosim.trainer.data.sources import Source
 from geosim.trainer.errors import DatasetError, ImageError
@@ -40,27 +30,16 @@ SIZE_SAMPLE = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
-    """A data set, read for training.
+    """A data set, read for training."""
 
-    Attributes:
-        items: the images that can be decoded, sorted by stored path.
-        classes: class names, sorted.
-        labels: ``(n,) int32``, indices into ``classes``.
-        array: ``(n, feature_width) float32`` features, or ``(n, size, size, 3) uint8`` pixels.
-        pretrained: the backbone, with its final input size.
-        rejected: images left out, with reasons.
-        extractor: computed the features; None for pixels.
-        backbone: loads the frozen backbone on the first call and returns it.
-    """
-
-    items: tuple[HashedRecord, ...]
-    classes: tuple[str, ...]
-    labels: NDArray[np.int32]
-    array: NDArray[Any]
-    pretrained: Pretrained
+    items: tuple[HashedRecord, ...]  # that can be decoded, sorted by stored path
+    classes: tuple[str, ...]  # sorted
+    labels: NDArray[np.int32]  # (n,), indices into `classes`
+    array: NDArray[Any]  # (n, feature_width) float32 features or (n, size, size, 3) uint8 pixels
+    pretrained: Pretrained  # with its final input size
     rejected: tuple[Rejected, ...]
-    extractor: FeatureExtractor | None
-    backbone: Callable[[], Backbone]
+    extractor: FeatureExtractor | None  # computed the features; None for pixels
+    backbone: Callable[[], Backbone]  # loads the frozen backbone on the first call
 
     @property
     def listing(self) -> bytes:
@@ -75,11 +54,7 @@ class Inputs:
 
 
 def check_classes(dataset: Dataset) -> None:
-    """Check, before any image is read, that a data set has at least two classes.
-
-    Raises:
-        DatasetError: there is only one class.
-    """
+    """Raise `DatasetError` for a data set of one class, before any image is read."""
     if len(dataset.classes) < 2:
         raise DatasetError(
             f"{dataset.location} holds one class only ({dataset.classes[0]}); training needs at "
@@ -89,11 +64,6 @@ def check_classes(dataset: Dataset) -> None:
 
 def read_inputs(dataset: Dataset, pretrained: Pretrained, cache_folder: Path) -> Inputs:
     """Read a whole data set as pixels or, for a frozen backbone, as features.
-
-    Args:
-        dataset: the images.
-        pretrained: the backbone.
-        cache_folder: folder of the feature cache.
 
     Raises:
         DatasetError: fewer than two classes have an image that can be decoded.
@@ -111,12 +81,11 @@ def read_inputs(dataset: Dataset, pretrained: Pretrained, cache_folder: Path) ->
         array, done = _pixels(dataset.source, hashed, size, rejected)
     else:
         spec = pretrained.spec
-        extractor = FeatureExtractor(
-            spec,
-            pretrained.fingerprint,
-            lambda: choose_runtime(backbone(), spec.precision),
-            cache_folder,
-        )
+
+        def load() -> Backbone:
+            return choose_runtime(backbone(), spec.precision)
+
+        extractor = FeatureExtractor(spec, pretrained.fingerprint, load, cache_folder)
         array, done = _features(dataset.source, hashed, extractor, rejected)
     items = tuple(item for item, good in zip(hashed, done, strict=True) if good)
     names = [item.record.label for item in items]
@@ -126,16 +95,9 @@ def read_inputs(dataset: Dataset, pretrained: Pretrained, cache_folder: Path) ->
             f"{dataset.location}: images of fewer than two classes can be decoded "
             f"({len(rejected)} rejected, the first: {rejected[0].path}: {rejected[0].reason})"
         )
-    return Inputs(
-        items=items,
-        classes=classes,
-        labels=np.array([classes.index(name) for name in names], dtype=np.int32),
-        array=array[done],
-        pretrained=pretrained,
-        rejected=tuple(rejected),
-        extractor=extractor,
-        backbone=backbone,
-    )
+    labels = np.array([classes.index(name) for name in names], dtype=np.int32)
+    array = array[done]
+    return Inputs(items, classes, labels, array, pretrained, tuple(rejected), extractor, backbone)
 
 
 def tile_size(source: Source, hashed: Sequence[HashedRecord]) -> int:
@@ -163,14 +125,12 @@ def _pixels(
     pixels = np.zeros((len(hashed), size, size, 3), dtype=np.uint8)
     done = np.zeros(len(hashed), dtype=bool)
     records = [item.record for item in hashed]
+
+    def decode(data: bytes) -> NDArray[np.uint8]:
+        return prepare(data, size).pixels
+
     with progress_bar("decoding", len(hashed)) as bar:
-        outcomes = read_records(
-            source,
-            records,
-            lambda data: prepare(data, size).pixels,
-            threads=None,
-            progress=bar.update,
-        )
+        outcomes = read_records(source, records, decode, threads=None, progress=bar.update)
         for row, outcome in enumerate(outcomes):
             if isinstance(outcome, Rejected):
                 rejected.append(outcome)

@@ -36,19 +36,12 @@ _REMEDY = "train one with `geosim train DATA`, or try `geosim demo`"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A trained model; its backbone is loaded on demand.
+    """A trained model; its backbone is loaded on demand."""
 
-    Attributes:
-        folder: the folder it is saved in.
-        spec: the backbone's spec.
-        head: computes embeddings from features.
-        card: content of ``model.json``.
-    """
-
-    folder: Path
+    folder: Path  # that it is saved in
     spec: BackboneSpec
     head: Head
-    card: Mapping[str, Any]
+    card: Mapping[str, Any]  # content of model.json
 
     @property
     def fingerprint(self) -> str:
@@ -61,11 +54,7 @@ class Model:
         return tuple(self.card["classes"])
 
     def extractor(self, features: Path) -> FeatureExtractor:
-        """Return an extractor for the backbone.
-
-        Args:
-            features: folder of the feature cache.
-        """
+        """Return an extractor for the backbone; ``features`` is the folder of the feature cache."""
         fingerprint = str(self.card["backbone"]["fingerprint"])
         return FeatureExtractor(self.spec, fingerprint, self._load_backbone, features)
 
@@ -104,11 +93,7 @@ def sha256_of_arrays(arrays: Iterable[NDArray[Any]], *, prefix: str = "") -> str
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """Read ``model.json``.
-
-    Raises:
-        ModelError: the folder has no model, or the card is damaged.
-    """
+    """Read ``model.json``; raise `ModelError` if there is no model or the card is damaged."""
     path = folder / CARD
     try:
         card = orjson.loads(path.read_bytes())
@@ -165,14 +150,8 @@ def save_model(
 ) -> None:
     """Write a model; the card is written last and replaces the old one atomically.
 
-    Files of other models are removed: only one process may write at a time.
-
-    Args:
-        folder: ``<working>/model``.
-        head: the head.
-        backbone: the backbone; None if ``previous`` has the same one on disk.
-        card: the card, without ``files``.
-        previous: the card of the existing model, if any.
+    ``backbone`` is None if the model of the card ``previous`` has the same one on disk. Files of
+    other models are removed: only one process may write at a time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fingerprint = str(card["fingerprint"])
@@ -188,13 +167,11 @@ def save_model(
         for name, save in zip(BACKBONE_FILES, saves, strict=True):
             files[name] = _write(folder / (stem + BACKBONE_FILES[name]), save)
     elif previous is not None:
-        files |= {
-            name: previous["files"][name] for name in BACKBONE_FILES & previous["files"].keys()
-        }
+        old = previous["files"]
+        files |= {name: old[name] for name in BACKBONE_FILES & old.keys()}
+    content = orjson.dumps({**card, "files": files}, option=orjson.OPT_INDENT_2)
     with replacing(folder / CARD) as temporary:
-        temporary.write_bytes(
-            orjson.dumps({**card, "files": files}, option=orjson.OPT_INDENT_2) + b"\n"
-        )
+        temporary.write_bytes(content + b"\n")
     kept = {entry["file"] for entry in files.values()}
     # Names that start with a dot are temporary files of a killed training.
     for pattern in ("head-*.npz", "backbone-*", ".*-head-*", ".*-backbone-*"):

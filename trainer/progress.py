@@ -10,20 +10,6 @@ from tqdm import tqdm
 def progress_bar(
     description: str, total: int | None, *, unit: str = "image", unit_scale: bool = False
 ) -> tqdm[Any]:
-    """Return a progress bar for a ``with`` block.
-
-    Args:
-        description: label of the bar.
-        total: number of units.
-        unit: name of a unit.
-        unit_scale: abbreviate large numbers, as in 34.0M.
-    """
-    return tqdm(
-        total=total,
-        desc=description,
-        unit=f" {unit}",
-        unit_scale=unit_scale,
-        disable=None,
-        smoothing=0.1,
-        dynamic_ncols=True,
-    )
+    """Return a progress bar for a ``with`` block; ``unit_scale`` shows 34.0M for 34,000,000."""
+    options: dict[str, Any] = {"disable": None, "smoothing": 0.1, "dynamic_ncols": True}
+    return tqdm(total=total, desc=description, unit=f" {unit}", unit_scale=unit_scale, **options)

@@ -1,16 +1,12 @@
-"""Training: read a data set, fit a model and write it with its card.
-
-A head on frozen features is fitted by `trainer/heads/fit.py`. A backbone that is trained end to end
-has its own fit.
-"""
+"""Training: read a data set, fit a model and write it with its card."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -25,13 +21,7 @@ from geosim.trainer.data.dataset import Dataset, Rejected
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
 from geosim.trainer.inputs import Inputs, check_classes, read_inputs
-from geosim.trainer.model import (
-    Model,
-    fingerprint_of,
-    load_model,
-    save_model,
-    sha256_of_arrays,
-)
+from geosim.trainer.model import Model, fingerprint_of, load_model, save_model, sha256_of_arrays
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
@@ -41,40 +31,24 @@ from geosim.trainer.working import Working
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """The result of a training.
+    """The result of a training."""
 
-    Attributes:
-        model: the saved model.
-        images: number of images, trained on or held out.
-        computed: number of images that went through the backbone; the others were cached.
-        rejected: images left out, with reasons.
-        zero_embeddings: stored paths of images that the model embeds to a zero vector.
-        seconds: wall time.
-        reused: whether a model of the same images and options was already there.
-    """
-
-    model: Model
-    images: int
-    computed: int
+    model: Model  # as saved
+    images: int  # trained on or held out
+    computed: int  # images that went through the backbone; the others were cached
     rejected: tuple[Rejected, ...]
-    zero_embeddings: tuple[str, ...]
-    seconds: float
-    reused: bool
+    zero_embeddings: tuple[str, ...]  # stored paths of images that it embeds to a zero vector
+    seconds: float  # wall time
+    reused: bool  # whether a model of the same images and options was already there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedModel:
-    """A fitted model that is not saved.
-
-    Attributes:
-        fit: the head and the losses.
-        backbone: the trained backbone; None for a frozen one.
-        runtime: runs the trained backbone; None for a frozen one.
-    """
+    """A fitted model that is not saved."""
 
     fit: Fit
-    backbone: KerasBackbone | None
-    runtime: Backbone | None
+    backbone: KerasBackbone | None  # None for a frozen one
+    runtime: Backbone | None  # runs `backbone`
 
     def embed(self, array: NDArray[Any]) -> NDArray[np.float32]:
         """Map rows of `Inputs.array` to embeddings ``(n, 32) float32``, L2 norm 1 or zero."""
@@ -88,13 +62,7 @@ def fit_model(
     *,
     progress: Callable[[int], object] = lambda _: None,
 ) -> FittedModel:
-    """Fit a model on some of the images.
-
-    Args:
-        inputs: the data set.
-        rows: rows of `Inputs.array` to train on.
-        options: see `TrainOptions`.
-        progress: called with 1 after each epoch.
+    """Fit a model on some rows of `Inputs.array`; call ``progress(1)`` after each epoch.
 
     Raises:
         ModelError: the fit gave no finite loss.
@@ -118,14 +86,8 @@ def train(
     """Train a model on a data set and write it to ``<working>/model``.
 
     An existing model of the same images, backbone and options is kept, so that its fingerprint and
-    all collections stay valid.
-
-    Args:
-        dataset: the images.
-        pretrained: the backbone.
-        working: the folder for the model and the feature cache.
-        options: see `TrainOptions`.
-        keep: error message if the training would replace an existing model; None allows it.
+    all collections stay valid. ``keep`` is the error message if the training would replace an
+    existing model; None allows it.
 
     Raises:
         DatasetError: fewer than two classes have an image that can be decoded.
@@ -150,28 +112,17 @@ def train(
             zero = _zero_embeddings(inputs, fitted)
             _save(working.model, dataset, inputs, fitted, options, zero, digest, previous)
             model = load_model(working.model)
+    seconds = time.perf_counter() - started
     return TrainReport(
-        model=model,
-        images=len(inputs.items),
-        computed=inputs.computed,
-        rejected=inputs.rejected,
-        zero_embeddings=zero,
-        seconds=time.perf_counter() - started,
-        reused=reused,
+        model, len(inputs.items), inputs.computed, inputs.rejected, zero, seconds, reused
     )
 
 
-@contextmanager
-def _training_lock(folder: Path) -> Iterator[None]:
-    """Lock a model folder for one training.
-
-    Raises:
-        ModelError: another training holds the lock.
-    """
+def _training_lock(folder: Path) -> AbstractContextManager[object]:
+    """Lock a model folder for one training, until the end of a ``with`` block."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
-            yield
+        return FileLock(folder.with_name(f".{folder.name}.lock")).acquire(timeout=0)
     except Timeout as error:
         raise ModelError(
             f"another training is under way for {folder}; wait until that one ends, or give this "
@@ -196,12 +147,11 @@ def _training_digest(inputs: Inputs, options: TrainOptions) -> str:
 
 def _model_or_none(folder: Path) -> Model | None:
     """Return the saved model, or None where it is missing or damaged."""
-    try:
+    with suppress(ModelError):
         model = load_model(folder)
         model.check()
-    except ModelError:
-        return None
-    return model
+        return model
+    return None
 
 
 def _save(
@@ -248,10 +198,8 @@ def _describe(
     """Return the part of the card that describes the training."""
     size = inputs.pretrained.spec.input_size
     counts = np.bincount(inputs.labels, minlength=len(inputs.classes)).tolist()
-    versions = {
-        name: metadata.version(name)
-        for name in ("geosim", "tensorflow", "keras", "openvino", "numpy")
-    }
+    packages = ("geosim", "tensorflow", "keras", "openvino", "numpy")
+    versions = {name: metadata.version(name) for name in packages}
     return {
         "input_size": size,
         "preprocessing": (

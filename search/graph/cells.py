@@ -1,9 +1,8 @@
 """Partition vectors into inverted file (IVF) cells and find the cells that can hold a neighbour.
 
-Owns the partition and its bound. Angles between directions obey the triangle inequality: a vector
-at angle a from a centroid is at least a - r away from every member of a cell of radius r. Cells
-beyond a query's k-th neighbour are skipped without loss, so the search stays exact. The search
-itself is `search/graph/neighbours.py`.
+Angles between directions obey the triangle inequality: a vector at angle a from a centroid is at
+least a - r away from every member of a cell of radius r. Cells beyond a query's k-th neighbour are
+skipped without loss, so the search stays exact.
 """
 
 from __future__ import annotations
@@ -41,21 +40,16 @@ SAMPLED_BATCHES = 16
 class Cells:
     """Vectors partitioned into c cells.
 
-    Attributes:
-        members: row numbers of each cell's vectors, ascending.
-        bounds: ``(c, d + 2) float32``: a cell's centroid, and cosine and sine of its radius r, the
-            largest angle between the centroid and a member. Its product with a query q followed by
-            ``-cos(a)`` and ``sin(a)`` is ``cos(q, centroid) - cos(a + r)``, negative where no
-            member is within the angle a of q.
-        max_radius: the largest radius in radians.
-        nearest_cells: ``(c, t) int64``, for each cell those with the nearest centroids, itself
-            included.
+    A row of ``bounds (c, d + 2)`` is a cell's centroid, and cosine and sine of its radius r, the
+    largest angle between the centroid and a member. Its product with a query q followed by
+    ``-cos(a)`` and ``sin(a)`` is ``cos(q, centroid) - cos(a + r)``, negative where no member is
+    within the angle a of q.
     """
 
-    members: list[NDArray[np.int64]]
+    members: list[NDArray[np.int64]]  # row numbers of each cell's vectors, ascending
     bounds: NDArray[np.float32]
-    max_radius: float
-    nearest_cells: NDArray[np.int64]
+    max_radius: float  # in radians
+    nearest_cells: NDArray[np.int64]  # (c, t), the cells with the nearest centroids, own included
 
     @classmethod
     def of(cls, gallery: Gallery, k: int) -> Cells:
@@ -64,13 +58,8 @@ class Cells:
 
         count, size = gallery.vectors.shape
         cells = CELLS_PER_SQRT * math.isqrt(count)
-        kmeans = faiss.Kmeans(
-            size,
-            cells,
-            niter=KMEANS_ITERATIONS,
-            spherical=True,
-            max_points_per_centroid=POINTS_PER_CELL,
-        )
+        options = {"niter": KMEANS_ITERATIONS, "max_points_per_centroid": POINTS_PER_CELL}
+        kmeans = faiss.Kmeans(size, cells, spherical=True, **options)
         kmeans.train(gallery.vectors)
         centroids, metric = np.asarray(kmeans.centroids), faiss.METRIC_INNER_PRODUCT
         cosines, nearest = faiss.knn(gallery.vectors, centroids, 1, metric=metric)
@@ -98,13 +87,8 @@ class Cells:
     ) -> NDArray[np.int64]:
         """Return the rows, ascending, that can be among the ``k`` nearest of a cell's members.
 
-        Includes rows that tie with the k-th at `SCORE_DIGITS` decimals.
-
-        Args:
-            gallery: the partitioned vectors.
-            cell: number of the cell.
-            own: rows of the members to search for, at least one.
-            k: neighbours per vector, without the vector itself.
+        ``own`` are the rows of the members to search for, at least one. The result includes rows
+        that tie with the k-th at `SCORE_DIGITS` decimals.
         """
         import faiss
 
@@ -112,9 +96,8 @@ class Cells:
         first = np.concatenate([self.members[one] for one in self.nearest_cells[cell]])
         if len(first) <= k:
             return np.arange(len(gallery.vectors))
-        found, _ = faiss.knn(
-            queries, gallery.vectors[first], k + 1, metric=faiss.METRIC_INNER_PRODUCT
-        )
+        metric = faiss.METRIC_INNER_PRODUCT
+        found, _ = faiss.knn(queries, gallery.vectors[first], k + 1, metric=metric)
         # The k nearest of all vectors are no farther than the k nearest of these.
         angles = _upper_angle(found[:, -1])
         if angles.max() + self.max_radius >= np.pi:

@@ -1,7 +1,4 @@
-"""Read a whole collection into arrays, for the map and the export.
-
-Two copies of the vectors are held while they are sorted, then one.
-"""
+"""Read a whole collection into arrays, for the map and the export."""
 
 from __future__ import annotations
 
@@ -18,19 +15,12 @@ from geosim.trainer.progress import progress_bar
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Collection:
-    """All images of a collection, sorted by path.
-
-    Attributes:
-        paths: n stored paths.
-        labels: their classes; equal labels share one string object.
-        hashes: hex SHA-256 of the files.
-        vectors: ``(n, 32) float32``, L2 norm 1; ``(0, 32)`` if they were not read.
-    """
+    """All images of a collection, sorted by path."""
 
     paths: list[str]
-    labels: list[str]
-    hashes: list[str]
-    vectors: NDArray[np.float32]
+    labels: list[str]  # equal labels share one string object
+    hashes: list[str]  # hex SHA-256 of the files
+    vectors: NDArray[np.float32]  # (n, 32), L2 norm 1; (0, 32) if they were not read
 
     @property
     def ids(self) -> list[str]:
@@ -39,11 +29,10 @@ class Collection:
 
 
 def read_collection(store: VectorStore, *, vectors: bool = True) -> Collection:
-    """Read all points of a store.
+    """Read all points of a store, and their vectors if ``vectors`` is set.
 
-    Args:
-        store: an existing collection. If it changes meanwhile, the result is what the scan yielded.
-        vectors: whether to read the vectors.
+    If the collection changes meanwhile, the result is what the scan yielded. Two copies of the
+    vectors are held while they are sorted.
     """
     paths: list[str] = []
     labels: list[str] = []

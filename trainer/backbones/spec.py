@@ -38,44 +38,24 @@ class BackboneSpec:
 
     A frozen backbone computes features for a head that is trained. A backbone with ``fit`` is
     trained end to end at the size of the tiles; its features are the embedding.
-
-    Attributes:
-        name: value of ``--backbone``.
-        summary: short description for ``--help``.
-        input_size: side of the square RGB input in pixels.
-        feature_width: length of the feature vector.
-        version: number to raise with each change of the graph, the preprocessing or the precision;
-            part of the fingerprint.
-        licence: of the weights.
-        build: returns the backbone for an input size, without its weights.
-        find_weights: returns the file of the pretrained weights or raises `WeightsError`; None
-            without weights.
-        load: loads a weights file into what ``build`` returned; None without weights.
-        takes_weights: whether ``--weights FILE`` may replace the file of ``find_weights``.
-        fit: trains the backbone end to end; None for a frozen one.
-        optimizer: description of the optimiser for the model card.
-        keras: whether ``build`` returns a `KerasBackbone`.
-        precision: of the arithmetic on a CPU, ``f32`` or ``bf16``.
-        epochs: default number of passes over the images.
-        batch_size: default number of images per training step.
     """
 
-    name: str
-    summary: str
-    input_size: int
+    name: str  # value of --backbone
+    summary: str  # for --help
+    input_size: int  # side of the square RGB input in pixels
     feature_width: int
-    version: int
-    licence: str
-    build: Callable[[int], Backbone]
-    find_weights: Callable[[], Path] | None = None
-    load: Callable[[Any, Path], None] | None = None
-    takes_weights: bool = False
+    version: int  # raised with each change of the graph, the preprocessing or the precision
+    licence: str  # of the weights
+    build: Callable[[int], Backbone]  # from the input size, without weights
+    find_weights: Callable[[], Path] | None = None  # may raise WeightsError
+    load: Callable[[Any, Path], None] | None = None  # a weights file into what `build` returned
+    takes_weights: bool = False  # whether --weights FILE may replace the file of `find_weights`
     fit: FitBackbone | None = None
-    optimizer: str = f"Adam, rate {LEARNING_RATE}"
-    keras: bool = True
-    precision: str = "f32"
-    epochs: int = 20
-    batch_size: int = 64
+    optimizer: str = f"Adam, rate {LEARNING_RATE}"  # for the model card
+    keras: bool = True  # whether `build` returns a KerasBackbone
+    precision: str = "f32"  # of the arithmetic on a CPU, f32 or bf16
+    epochs: int = 20  # default for training
+    batch_size: int = 64  # default for training
 
     @property
     def trained(self) -> bool:
@@ -102,17 +82,11 @@ class BackboneSpec:
 
 @dataclass(frozen=True, slots=True)
 class Pretrained:
-    """A backbone with its weights file.
-
-    Attributes:
-        spec: the backbone.
-        file: pretrained weights as published; None without weights.
-        sha256: hex digest of the weights; empty without weights.
-    """
+    """A backbone with its weights file."""
 
     spec: BackboneSpec
-    file: Path | None
-    sha256: str
+    file: Path | None  # the weights as published; None without weights
+    sha256: str  # of the weights, hex; empty without weights
 
     @property
     def fingerprint(self) -> str:
@@ -125,8 +99,7 @@ class Pretrained:
         """Build the backbone and load its pretrained weights.
 
         Raises:
-            WeightsError: the backbone takes no weights, or the file is missing, damaged or of
-                another architecture.
+            WeightsError: the backbone takes no weights, or the file does not fit.
         """
         if self.spec.trained:
             raise WeightsError(f"backbone {self.spec.name} has no weights before it is trained")

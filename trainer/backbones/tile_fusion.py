@@ -1,8 +1,7 @@
 """``tile-fusion``: the concatenated embeddings of two networks, for small tiles.
 
-The networks are `tile_resnet.py`, trained on the tiles, and a frozen EfficientNet-Lite0
-(`efficientnet_lite.py`) under a cosine head. The graph takes the tile's pixels and enlarges them
-for the frozen network.
+The networks are `tile_resnet.py`, trained on the tiles, and a frozen `efficientnet_lite.py` under a
+cosine head, for which the graph enlarges the tiles.
 """
 
 from __future__ import annotations
@@ -48,9 +47,6 @@ def build(size: int) -> Any:
     """Build the graph from ``(n, size, size, 3)`` pixels 0..255 to ``(n, 32)``, L2 norm 1.
 
     The cosine of two outputs is the mean of both networks' cosines, weighted by `TILE_WEIGHT`.
-
-    Args:
-        size: side of the tiles in pixels.
     """
     return _fused(tile_resnet.build(size, width=WIDTH), _enlarged(efficientnet_lite.build(), size))
 
@@ -63,17 +59,9 @@ def fit(
     *,
     progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[KerasBackbone, Fit]:
-    """Train the tile network, then the cosine head on the frozen one.
+    """Train the tile network, then the cosine head on the frozen one; see `FitBackbone`.
 
-    Args:
-        pixels: ``(n, size, size, 3) uint8`` RGB.
-        labels: ``(n,) int32``, 0 to ``classes - 1``.
-        classes: number of classes.
-        options: of the tile network's training.
-        progress: called with 1 after each epoch of the tile network.
-
-    Returns:
-        The trained backbone, and the fit of the tile network.
+    The options and the losses are those of the tile network.
 
     Raises:
         ModelError: no epoch has a finite loss.
@@ -112,9 +100,7 @@ def _enlarged(frozen: Any, size: int) -> Any:
     """Prepend a bilinear resize of tiles to the frozen network's input size, as in `prepare`."""
     keras = import_keras()
     image = keras.Input((size, size, 3), name="image")
-    large = keras.ops.image.resize(
-        image, (efficientnet_lite.INPUT_SIZE, efficientnet_lite.INPUT_SIZE)
-    )
+    large = keras.ops.image.resize(image, (efficientnet_lite.INPUT_SIZE,) * 2)
     return keras.Model(image, frozen(large), name="enlarged")
 
 

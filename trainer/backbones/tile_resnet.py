@@ -1,7 +1,6 @@
 """``tile-resnet``: a small residual network for small tiles, trained end to end.
 
-Training rotates and mirrors every tile at random, and an embedding is the mean over all eight views
-of a tile (`views.py`).
+Training turns and mirrors tiles at random; an embedding is the mean over all views (`views.py`).
 """
 
 from __future__ import annotations
@@ -55,35 +54,18 @@ def build(size: int, *, width: int = EMBEDDING_DIM) -> Any:
     """Build the graph from ``(n, size, size, 3)`` pixels 0..255 to ``(n, width)``.
 
     The output is the mean over all views of a tile, L2 norm at most 1.
-
-    Args:
-        size: side of the tiles in pixels.
-        width: of the embedding.
     """
     return view_averaged(_network(size, width))
 
 
 def _network(size: int, width: int, *, policy: str = "float32") -> Any:
-    """Build the network for one view; its output has L2 norm 1.
-
-    Args:
-        size: side of the tiles in pixels.
-        width: of the embedding.
-        policy: Keras' precision policy; weights are always float32.
-    """
+    """Build the network for one view, L2 norm 1; ``policy`` is Keras' precision policy."""
     keras = import_keras()
     layers = keras.layers
 
     def convolve(x: Any, filters: int, kernel: int, stride: int = 1, gamma: str = "ones") -> Any:
-        x = layers.Conv2D(
-            filters,
-            kernel,
-            stride,
-            padding="same",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            dtype=policy,
-        )(x)
+        options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+        x = layers.Conv2D(filters, kernel, stride, dtype=policy, **options)(x)
         return layers.BatchNormalization(momentum=0.95, gamma_initializer=gamma, dtype=policy)(x)
 
     def relu(x: Any) -> Any:
@@ -119,18 +101,7 @@ def fit(
     width: int = EMBEDDING_DIM,
     progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[KerasBackbone, Fit]:
-    """Train the network under a cosine softmax and keep the best epoch.
-
-    Args:
-        pixels: ``(n, size, size, 3) uint8`` RGB.
-        labels: ``(n,) int32``, 0 to ``classes - 1``.
-        classes: number of classes.
-        options: see `TrainOptions`.
-        width: of the embedding.
-        progress: called with 1 after each epoch.
-
-    Returns:
-        The trained backbone, and its fit.
+    """Train the network under a cosine softmax and keep the best epoch; see `FitBackbone`.
 
     Raises:
         ModelError: no epoch has a finite loss, or a batch has less than two images.
@@ -159,11 +130,8 @@ def fit(
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, beta_2=0.99)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta"])
-    network.compile(
-        optimizer,
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-        jit_compile=False,
-    )
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    network.compile(optimizer, loss=loss, jit_compile=False)
     history = keep_best(
         network,
         _batches(pixels[kept], truth[kept], batch, options.seed),

@@ -25,11 +25,7 @@ def view_of(images: NDArray[Any], view: int) -> NDArray[Any]:
 
 
 def view_averaged(network: Any) -> Any:
-    """Return a Keras model that averages a network's outputs over all views.
-
-    Args:
-        network: a Keras model from ``(n, s, s, c)`` to ``(n, width)``; its weights are shared.
-    """
+    """Return a Keras model that averages a network's outputs over all views; weights are shared."""
     keras = import_keras()
     ops = keras.ops
     image = keras.Input(network.input_shape[1:], name="image")

@@ -1,11 +1,9 @@
 """Reader of weights in PyTorch's legacy file format, without PyTorch.
 
-A pickle can run code. So only a file with a known SHA-256 is read, and only the names that a state
-dict needs are allowed.
-
-The format: pickles of the magic number, the protocol and system information, the pickled state dict
-whose tensors refer to storages by id, the pickled list of ids, then per storage an 8-byte
-little-endian count and the raw values.
+A pickle can run code, so only a file with a known SHA-256 and only the names of a state dict are
+read. The format: pickles of the magic number, the protocol, system information and the state dict,
+whose tensors refer to storages by id; the pickled list of ids; per storage an 8-byte little-endian
+count and the raw values.
 """
 
 from __future__ import annotations
@@ -47,15 +45,10 @@ class _Tensor(NamedTuple):
 
 
 def read_state_dict(path: Path, *, sha256: str) -> dict[str, np.ndarray]:
-    """Read a state dict without PyTorch and without running code of the pickle.
+    """Read a state dict without running code of the pickle.
 
-    Args:
-        path: the weights file.
-        sha256: expected hex SHA-256 of the file.
-
-    Returns:
-        Arrays by key, in the file's order: float32 in PyTorch's order of axes, and int64 scalars
-        under ``*.num_batches_tracked``.
+    Return arrays by key, in the file's order: float32 in PyTorch's order of axes, and int64 scalars
+    under ``*.num_batches_tracked``.
 
     Raises:
         WeightsError: the file cannot be read, has another SHA-256, or is not a state dict.
@@ -106,19 +99,11 @@ def _view(tensor: _Tensor, values: np.ndarray) -> np.ndarray:
     if min(numbers) < 0 or last >= len(values):
         raise ValueError(f"a tensor reaches to value {last} of {len(values)}")
     strides = tuple(stride * values.itemsize for stride in tensor.strides)
-    view = np.lib.stride_tricks.as_strided(
-        values[tensor.offset :], tensor.shape, strides, writeable=False
-    )
-    return view.copy()
+    return np.lib.stride_tricks.as_strided(values[tensor.offset :], tensor.shape, strides).copy()
 
 
 def _rebuild_tensor(
-    storage: _Storage,
-    offset: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    _requires_grad: bool,
-    _hooks: object,
+    storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
 ) -> _Tensor:
     """Replace ``torch._utils._rebuild_tensor_v2``; the values come later in the file."""
     return _Tensor(storage, offset, shape, strides)

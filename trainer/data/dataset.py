@@ -1,7 +1,6 @@
 """Data sets: a folder of class folders, or a .zip of one, as sorted records.
 
-Owns which files belong to a data set, their classes and their stored paths. Decoding is in
-`trainer/data/images.py`.
+Owns which files belong to a data set, their classes and their stored paths.
 """
 
 from __future__ import annotations
@@ -46,21 +45,13 @@ class HashedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The images below one root folder.
+    """The images below one root folder."""
 
-    Attributes:
-        name: name of the root folder; the first part of every stored path.
-        location: absolute path of the folder or archive.
-        records: the images, sorted by stored path.
-        rejected: images left out, with reasons.
-        source: reads the records' bytes.
-    """
-
-    name: str
-    location: Path
-    records: tuple[Record, ...]
-    rejected: tuple[Rejected, ...]
-    source: Source
+    name: str  # of the root folder; the first part of every stored path
+    location: Path  # absolute path of the folder or archive
+    records: tuple[Record, ...]  # sorted by stored path
+    rejected: tuple[Rejected, ...]  # images left out
+    source: Source  # reads the records' bytes
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -69,14 +60,11 @@ class Dataset:
 
 
 def open_dataset(location: Path) -> Dataset:
-    """List the images of a data set.
+    """List the images of ``location``, a folder or a .zip archive of one.
 
     The root is the folder that holds the class folders. It may lie below ``location``, or inside
     the archive, under folders that hold nothing else. Hidden files, ``__MACOSX`` and files without
     an image's ending are ignored.
-
-    Args:
-        location: a folder, or a .zip archive of one.
 
     Raises:
         DatasetError: the data set is missing, unreadable, unsafe or has no image in a class folder.
@@ -129,10 +117,7 @@ def _is_image(parts: tuple[str, ...]) -> bool:
 
 
 def _assemble(
-    location: Path,
-    name: str,
-    found: Iterable[tuple[tuple[str, ...], str]],
-    source: Source,
+    location: Path, name: str, found: Iterable[tuple[tuple[str, ...], str]], source: Source
 ) -> Dataset:
     """Find the root among all paths and sort the images below it into records and rejects."""
     images = {parts: where for parts, where in found if parts and _is_image(parts)}
@@ -189,29 +174,16 @@ def hash_records(
     *,
     progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[list[HashedRecord], list[Rejected]]:
-    """Read every record once and compute the SHA-256 of its bytes.
+    """Compute the SHA-256 of every record that can be read; return the others with reasons.
 
-    Args:
-        source: reads the bytes.
-        records: in any order; the result keeps it.
-        progress: called with the number of records just done.
-
-    Returns:
-        The records that could be read, and the others with reasons.
+    ``progress`` is called with the number of records just done.
     """
-    hashed: list[HashedRecord] = []
-    rejected: list[Rejected] = []
-    outcomes = read_records(source, records, _sha256, progress=progress)
-    for record, outcome in zip(records, outcomes, strict=True):
-        if isinstance(outcome, Rejected):
-            rejected.append(outcome)
-        else:
-            hashed.append(HashedRecord(record, outcome))
-    return hashed, rejected
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    outcomes = read_records(
+        source, records, lambda data: hashlib.sha256(data).hexdigest(), progress=progress
+    )
+    found = list(zip(records, outcomes, strict=True))
+    hashed = [HashedRecord(record, one) for record, one in found if not isinstance(one, Rejected)]
+    return hashed, [one for _, one in found if isinstance(one, Rejected)]
 
 
 def read_records(
@@ -224,12 +196,8 @@ def read_records(
 ) -> Iterator[R | Rejected]:
     """Read records in threads and yield, in order, each one's decoded bytes or why there are none.
 
-    Args:
-        source: reads the bytes.
-        records: what to read.
-        decode: called in a thread with the bytes; may raise `ImageError`.
-        threads: number of threads; None is the default of `ThreadPoolExecutor`.
-        progress: called with the number of records just done.
+    ``decode`` is called in a thread and may raise `ImageError`. ``threads`` None is the default of
+    `ThreadPoolExecutor`. ``progress`` is called with the number of records just done.
     """
 
     def read(record: Record) -> R | Rejected:
@@ -238,8 +206,14 @@ def read_records(
         except ImageError as error:
             return Rejected(record.path, str(error))
 
-    remaining = iter(records)
     with ThreadPoolExecutor(threads) as pool:
-        while block := list(islice(remaining, _BLOCK)):
+        for block in blocks(records, _BLOCK):
             yield from pool.map(read, block)
             progress(len(block))
+
+
+def blocks(items: Iterable[R], size: int) -> Iterator[list[R]]:
+    """Yield the items in lists of ``size``; the last one may be shorter."""
+    remaining = iter(items)
+    while block := list(islice(remaining, size)):
+        yield block

@@ -6,6 +6,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from geosim.trainer.errors import DownloadError
@@ -29,19 +30,11 @@ def download_dataset(
     digest: str | None = DATASET_DIGEST,
     timeout: float = 20.0,
 ) -> Path:
-    """Download and unpack the data set to ``<folder>/geological_similarity/``.
+    """Download and unpack the data set to ``<folder>/geological_similarity/``, and return that.
 
     An existing folder is returned at once, and an existing archive
-    ``<folder>/geological_similarity.zip`` is unpacked without a network.
-
-    Args:
-        folder: folder for the archive and the unpacked folder; created if missing.
-        url: address of the archive.
-        digest: digest of the archive, in the format of `fetch`.
-        timeout: seconds to wait for the connection and for each block of data.
-
-    Returns:
-        The unpacked folder.
+    ``<folder>/geological_similarity.zip`` is unpacked without a network. ``digest`` and ``timeout``
+    are those of `fetch`.
 
     Raises:
         DownloadError: the archive is unreachable, damaged or unsafe, or cannot be written.
@@ -90,33 +83,29 @@ def _unpack(archive: Path, target: Path) -> None:
 
 def _refuse_unsafe(archive: Path, entries: list[zipfile.ZipInfo]) -> None:
     """Raise DownloadError for an archive that would write outside its folder or fill the disk."""
-    for entry in entries:
-        reason = _unsafe(entry)
-        if reason:
-            raise DownloadError(
-                f"archive {archive} is refused: entry {entry.orig_filename!r} {reason};"
-                " delete it and get the archive from a source you trust"
-            )
+    reasons = [
+        f"entry {entry.orig_filename!r} {reason}" for entry in entries for reason in _unsafe(entry)
+    ]
     total = sum(entry.file_size for entry in entries)
     if total > MAX_UNPACKED_BYTES:
+        reasons.append(f"it would unpack to {total} bytes, expected at most {MAX_UNPACKED_BYTES}")
+    if reasons:
         raise DownloadError(
-            f"archive {archive} is refused: it would unpack to {total} bytes, expected at most"
-            f" {MAX_UNPACKED_BYTES}; delete it and get the archive from a source you trust"
+            f"archive {archive} is refused: {reasons[0]}; delete it and get the archive from a"
+            " source you trust"
         )
 
 
-def _unsafe(entry: zipfile.ZipInfo) -> str | None:
-    """Return the reason why an entry is unsafe, or None."""
+def _unsafe(entry: zipfile.ZipInfo) -> Iterator[str]:
+    """Yield the reasons why an entry is unsafe."""
     name = entry.orig_filename
-    kind = stat.S_IFMT(entry.external_attr >> 16)
     if name.startswith("/"):
-        return "is an absolute path"
-    if "\\" in name or ":" in name or "\0" in name:
-        return "has a backslash, a drive letter or a NUL in its name"
+        yield "is an absolute path"
+    if any(character in name for character in "\\:\0"):
+        yield "has a backslash, a drive letter or a NUL in its name"
     if ".." in PurePosixPath(name).parts:
-        return "leads out of its folder"
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link or a special file, expected files and folders"
+        yield "leads out of its folder"
+    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        yield "is a link or a special file, expected files and folders"
     if entry.flag_bits & 0x1:
-        return "is encrypted"
-    return None
+        yield "is encrypted"

@@ -1,7 +1,6 @@
 """Decoding and resizing: from an image file's bytes to the pixels that a backbone takes.
 
-Training, ingest and search all call `prepare`. The scaling of pixel values is part of a backbone's
-graph.
+Training, ingest and search all call `prepare`.
 """
 
 from __future__ import annotations
@@ -9,41 +8,22 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import (
-    BmpImagePlugin,
-    ExifTags,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-    WebPImagePlugin,
-)
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from geosim.trainer.errors import ImageError
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 """File name suffixes of images, in lower case."""
 
-FORMATS = tuple(
-    plugin.format
-    for plugin in (
-        JpegImagePlugin.JpegImageFile,
-        PngImagePlugin.PngImageFile,
-        WebPImagePlugin.WebPImageFile,
-        BmpImagePlugin.BmpImageFile,
-        TiffImagePlugin.TiffImageFile,
-        GifImagePlugin.GifImageFile,
-    )
-)
-"""Pillow decoders that may run, independent of the file name.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+"""Pillow decoders that may run, independent of the file name."""
 
-Imported here because Pillow's loading on demand is not thread-safe.
-"""
+for _name in ("Jpeg", "Png", "WebP", "Bmp", "Tiff", "Gif"):  # loading on demand is not thread-safe
+    import_module(f"PIL.{_name}ImagePlugin")
 
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded, in pixels; Pillow's limit against decompression bombs."""
@@ -71,28 +51,18 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A decoded and resized image.
+    """A decoded and resized image."""
 
-    Attributes:
-        pixels: ``(size, size, 3) uint8``, RGB.
-        width: of the original in pixels, after EXIF orientation.
-        height: of the original in pixels, after EXIF orientation.
-    """
-
-    pixels: NDArray[np.uint8]
-    width: int
+    pixels: NDArray[np.uint8]  # (size, size, 3), RGB
+    width: int  # of the original in pixels, after EXIF orientation
     height: int
 
 
 def prepare(data: bytes, size: int) -> Prepared:
-    """Decode an image and resize it to a square.
+    """Decode an image and resize it to ``size`` x ``size`` pixels.
 
-    The whole image is resized to ``size`` x ``size`` (bilinear, antialiased), as by Keras'
-    ``load_img(target_size=...)``, without cropping.
-
-    Args:
-        data: the file's bytes.
-        size: side of the square in pixels.
+    The whole image is resized (bilinear, antialiased), as by Keras' ``load_img(target_size=...)``,
+    without cropping.
 
     Raises:
         ImageError: the bytes are not an image, or it is damaged or too large.
@@ -105,10 +75,8 @@ def prepare(data: bytes, size: int) -> Prepared:
 def open_rgb(data: bytes, *, hint: int | None = None) -> Image.Image:
     """Decode an image to RGB with the EXIF orientation applied.
 
-    Args:
-        data: the file's bytes.
-        hint: side in pixels that the caller needs; a larger JPEG may be decoded at a half, a
-            quarter or an eighth of its size, which is faster.
+    ``hint`` is the side in pixels that the caller needs: a larger JPEG may be decoded at a half, a
+    quarter or an eighth of its size, which is faster.
 
     Raises:
         ImageError: the bytes are not an image, or it is damaged or too large.
@@ -172,10 +140,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _stretched(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Map the lowest finite value and NaN to 0, the highest to 255, infinities to the ends.
-
-    Changes ``values`` in place, to save memory.
-    """
+    """Map, in place, the lowest finite value and NaN to 0, the highest to 255, inf to the ends."""
     values *= 0.5  # so that no difference overflows
     finite = np.isfinite(values)
     low = float(np.min(values, initial=np.inf, where=finite))

@@ -1,7 +1,4 @@
-"""Sources of an image's bytes: the file system, or a .zip archive.
-
-Refuses files that are too large and unsafe archives.
-"""
+"""Sources of an image's bytes: the file system, or a .zip archive."""
 
 from __future__ import annotations
 
@@ -21,18 +18,11 @@ _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One image of a data set.
+    """One image of a data set."""
 
-    Attributes:
-        path: stored path, POSIX: root folder, class, file
-            (``geological_similarity/marble/MGN0Z.jpg``).
-        label: class name, the folder directly below the root.
-        source: path in the file system, or POSIX path in the archive.
-    """
-
-    path: str
-    label: str
-    source: str
+    path: str  # stored path, POSIX: geological_similarity/marble/MGN0Z.jpg
+    label: str  # class name, the folder directly below the root
+    source: str  # path in the file system, or POSIX path in the archive
 
 
 class Source(Protocol):
@@ -59,9 +49,8 @@ class Files:
             _check_size(status.st_size)
             return path.read_bytes()
         except (OSError, ValueError) as error:  # ValueError: the name has a NUL
-            raise ImageError(
-                f"cannot be read: {getattr(error, 'strerror', None) or error}"
-            ) from error
+            reason = getattr(error, "strerror", None) or error
+            raise ImageError(f"cannot be read: {reason}") from error
 
 
 class Archive:
@@ -82,11 +71,7 @@ class Archive:
         yield from self._entries
 
     def _parts(self, entry: zipfile.ZipInfo) -> tuple[str, ...]:
-        """Return an entry's path parts; some packers on Windows write only backslashes.
-
-        Raises:
-            DatasetError: the path leads outside the archive.
-        """
+        """Return an entry's path parts; some packers on Windows write only backslashes."""
         name = entry.filename
         slashed = name.replace("\\", "/")
         if ".." in PurePosixPath(slashed).parts or _ABSOLUTE.match(name):

@@ -11,16 +11,9 @@ from geosim.trainer.errors import DatasetError
 def stratified_split(
     labels: NDArray[np.int32], share: float, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Split at random, holding out the same share of every class.
+    """Split at random; return the sorted row numbers of the kept and of the held-out part.
 
-    Args:
-        labels: ``(n,) int32`` class numbers.
-        share: of each class to hold out, 0 to below 1; rounded to whole images, at most all but
-            one.
-        seed: of the choice.
-
-    Returns:
-        Sorted row numbers of the kept and of the held-out part.
+    ``share`` of each class, 0 to below 1, is held out, rounded to whole images, never all.
 
     Raises:
         ValueError: ``share`` is out of range.
@@ -38,20 +31,11 @@ def stratified_split(
 def overlap_free_split(
     labels: NDArray[np.int32], groups: NDArray[np.int64], share: float, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Split at random by whole groups, holding out about ``share`` of every class.
+    """Split at random, as `stratified_split`, by whole groups (`trainer/evaluation/overlap.py`).
 
     Groups are held out in random order as long as no class exceeds its share, then those that bring
-    the classes closest to it. A class with large groups may miss its share.
-
-    Args:
-        labels: ``(n,)`` class numbers.
-        groups: ``(n,)`` group numbers (`trainer/evaluation/overlap.py`); a group may span classes.
-        share: of each class to hold out, 0 to below 1; rounded to whole images.
-        seed: of the choice.
-
-    Returns:
-        Sorted row numbers of the kept and of the held-out part. Every class is in the kept part,
-        and in the other where its share is half an image or more.
+    the classes closest to it. A class with large groups may miss its share. Every class is in the
+    kept part, and in the other where its share is half an image or more. A group may span classes.
 
     Raises:
         ValueError: ``share`` is out of range.

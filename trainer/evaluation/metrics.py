@@ -1,12 +1,9 @@
 """Retrieval metrics: pure functions of ranked hits, in numpy.
 
 - A ranking is a row of gallery hits, best first. Queries are held out of the gallery, so a query is
-  never its own hit.
-- A hit is relevant if it has the query's class.
+  never its own hit. A hit is relevant if it has the query's class.
 - Ties in score are ordered by gallery row, the order of stored paths. Metrics use the given order;
   only `knn_votes` has a tie rule.
-
-`search/evaluation/study.py` selects the queries and the gallery.
 """
 
 from __future__ import annotations
@@ -18,16 +15,9 @@ Relevance = NDArray[np.bool_]
 
 
 def precision_at(relevant: Relevance, k: int) -> NDArray[np.float64]:
-    """Return the share of relevant hits among the first ``k``, per query.
+    """Return the share of relevant hits among the first ``k`` of ``(n, m)``, per query, 0 to 1.
 
     Example: hits ``[yes, no, yes, yes]`` have precision 1, 1/2, 2/3, 3/4 at 1, 2, 3, 4.
-
-    Args:
-        relevant: ``(n, m) bool``, m at least ``k``.
-        k: 1 to m.
-
-    Returns:
-        ``(n,) float64``, 0 to 1.
     """
     return np.asarray(relevant[:, :k].mean(axis=1, dtype=np.float64))
 
@@ -35,22 +25,15 @@ def precision_at(relevant: Relevance, k: int) -> NDArray[np.float64]:
 def average_precision_at(
     relevant: Relevance, k: int, in_gallery: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the average precision of the first ``k`` hits, per query.
+    """Return the average precision of the first ``k`` hits of ``(n, m)``, per query, 0 to 1.
 
     The sum of the precision at each rank with a relevant hit, divided by the largest possible
     number of relevant hits: ``sum_i precision(i) * relevant(i) / min(k, r)`` (Manning, Raghavan,
-    Schuetze: Introduction to Information Retrieval, 8.4, cut at k).
+    Schuetze: Introduction to Information Retrieval, 8.4, cut at k). ``in_gallery (n,)`` is r, the
+    number of relevant images in the gallery; 0 gives 0.
 
     Example: hits ``[yes, no, yes]``, k = 3, with 5 relevant images in the gallery: the precision is
     1 at rank 1 and 2/3 at rank 3, so (1 + 2/3) / 3 = 0.5556.
-
-    Args:
-        relevant: ``(n, m) bool``, m at least ``k``.
-        k: 1 to m.
-        in_gallery: ``(n,)`` number of relevant images in the gallery; 0 gives 0.
-
-    Returns:
-        ``(n,) float64``, 0 to 1.
     """
     hits = relevant[:, :k]
     precision = np.cumsum(hits, axis=1) / np.arange(1, k + 1)
@@ -64,19 +47,11 @@ def average_precision_at(
 def knn_votes(
     labels: NDArray[np.int64], scores: NDArray[np.float64], classes: int
 ) -> NDArray[np.int64]:
-    """Return the class with the highest sum of scores among the hits, per query.
+    """Return the class with the highest sum of scores among the ``(n, k)`` hits, per query.
 
     Negative scores count as 0. Equal sums go to the class of the better ranked hit.
 
     Example: classes ``[a, b, b]`` with scores ``[0.9, 0.5, 0.3]`` vote a, 0.9 to 0.8.
-
-    Args:
-        labels: ``(n, k)`` class numbers of the hits, best first.
-        scores: ``(n, k)`` cosines.
-        classes: number of classes.
-
-    Returns:
-        ``(n,)`` class numbers.
     """
     count, k = labels.shape
     votes = np.zeros((count, classes))
@@ -100,18 +75,11 @@ def confusion_matrix(
 def recall_of_partners(
     hits: NDArray[np.int64], queries: NDArray[np.int64], partners: NDArray[np.int64], k: int
 ) -> NDArray[np.bool_]:
-    """Return, for each query with overlapping partners, whether one is in its first ``k`` hits.
+    """Return whether a partner is in the first ``k`` hits, for each query that has one, ascending.
 
-    A ground truth without labels: a partner shows part of the same rock surface.
-
-    Args:
-        hits: ``(n, m)`` gallery rows of the hits of all n queries.
-        queries: ``(p,)`` query numbers, 0 to n - 1, one for each pair of query and partner.
-        partners: ``(p,)`` gallery rows of the partners.
-        k: 1 to m.
-
-    Returns:
-        ``(q,) bool``, one for each different query in ``queries``, ascending.
+    A ground truth without labels: a partner shows part of the same rock surface. ``hits (n, m)``
+    are gallery rows; ``queries (p,)`` and ``partners (p,)`` are the query number and the gallery
+    row of each pair.
     """
     found = (hits[queries, :k] == partners[:, None]).any(axis=1)
     different, position = np.unique(queries, return_inverse=True)

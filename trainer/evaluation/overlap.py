@@ -1,7 +1,6 @@
 """Groups of images that share pixels: copies, and tiles cut from one larger picture.
 
-A split that separates such images leaks. Copies include re-encoded and resized ones. `shifts.py`
-compares shifted tiles; `trainer/data/split.py` splits by groups.
+A split that separates such images leaks. Copies include re-encoded and resized ones.
 """
 
 from __future__ import annotations
@@ -33,19 +32,12 @@ _DECODE_THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A reduced image for comparison, at most 5 KiB.
+    """A reduced image for comparison, at most 5 KiB."""
 
-    Attributes:
-        size: native height and width in pixels, after EXIF orientation.
-        factor: by which ``tile`` is smaller than the image, 1 or more.
-        tile: ``(height, width) uint8``, grey, at most `TILE_SIDE` a side.
-        thumbnail: ``(THUMBNAIL_SIDE, THUMBNAIL_SIDE) uint8``, grey, the whole image.
-    """
-
-    size: tuple[int, int]
-    factor: int
-    tile: NDArray[np.uint8]
-    thumbnail: NDArray[np.uint8]
+    size: tuple[int, int]  # native height and width in pixels, after EXIF orientation
+    factor: int  # by which `tile` is smaller than the image, 1 or more
+    tile: NDArray[np.uint8]  # (height, width), grey, up to TILE_SIDE a side
+    thumbnail: NDArray[np.uint8]  # the whole image, THUMBNAIL_SIDE a side, grey
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +45,8 @@ class Overlaps:
     """Which images share pixels.
 
     Attributes:
-        groups: ``(n,) int64``, the group of each image, numbered in the order of their first
-            images; images of one group share pixels directly or through others.
+        groups: ``(n,) int64``, the group of each image, numbered by first image; images of a group
+            share pixels directly or through others.
         pairs: ``(p, 2) int64``, images that share pixels directly, first < second, rows sorted and
             unique. Byte-identical images are paired with the first of them only.
         shifts: ``(down, right)`` in native pixels at which tiles overlap.
@@ -89,34 +81,20 @@ def read_pictures(
     *,
     progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[list[HashedRecord], list[Picture], list[Rejected]]:
-    """Decode and reduce images.
+    """Reduce the images that can be decoded; return them, their pictures and the rejects.
 
-    Args:
-        source: reads the items' bytes.
-        items: in any order; the result keeps it.
-        progress: called with the number of items just done.
-
-    Returns:
-        The items that could be decoded, their pictures in the same order, and the other items with
-        reasons.
+    ``progress`` is called with the number of items just done.
     """
-    kept: list[HashedRecord] = []
-    pictures: list[Picture] = []
-    rejected: list[Rejected] = []
-    outcomes = read_records(
-        source,
-        [item.record for item in items],
-        lambda data: reduce_picture(open_rgb(data)),
-        threads=_DECODE_THREADS,
-        progress=progress,
-    )
-    for item, outcome in zip(items, outcomes, strict=True):
-        if isinstance(outcome, Rejected):
-            rejected.append(outcome)
-        else:
-            kept.append(item)
-            pictures.append(outcome)
-    return kept, pictures, rejected
+    records = [item.record for item in items]
+
+    def decode(data: bytes) -> Picture:
+        return reduce_picture(open_rgb(data))
+
+    outcomes = read_records(source, records, decode, threads=_DECODE_THREADS, progress=progress)
+    found = list(zip(items, outcomes, strict=True))
+    kept = [item for item, one in found if not isinstance(one, Rejected)]
+    pictures = [one for _, one in found if not isinstance(one, Rejected)]
+    return kept, pictures, [one for _, one in found if isinstance(one, Rejected)]
 
 
 def find_overlaps(
@@ -129,16 +107,11 @@ def find_overlaps(
 ) -> Overlaps:
     """Find the images that share pixels and join them to groups.
 
-    Copies are found across sizes and classes; shifted tiles among images of one class and size.
-    The rules for both are in `shifts.py`; flat pictures never match. Rotated and mirrored pictures,
-    and pictures cut at random places, are not found.
-
-    Args:
-        pictures: of `reduce_picture` or `read_pictures`.
-        labels: class of each picture.
-        digests: content hash of each picture's file; equal ones are copies.
-        seed: of the sample in which shifts are searched.
-        progress: called with numbers of pictures that add up to all.
+    Copies are found across sizes and classes, shifted tiles among images of one class and size, by
+    the rules in `shifts.py`; flat pictures never match. Rotated and mirrored pictures, and pictures
+    cut at random places, are not found. Pictures with equal ``digests``, content hashes, are
+    copies. ``seed`` is that of the sample in which shifts are searched. ``progress`` is called with
+    numbers of pictures that add up to all.
 
     Raises:
         ValueError: pictures, labels and digests differ in length.

@@ -1,7 +1,5 @@
 """Tiles cut from one larger picture: the shifts at which they overlap, and the overlapping pairs.
 
-`trainer/evaluation/overlap.py` selects the images to compare.
-
 A shift ``(down, right)`` is the position of a pair's second tile relative to the first, in pixels
 of the picture both were cut from; ``right`` may be negative. The overlap strip is what both tiles
 show. Two strips agree if
@@ -133,15 +131,9 @@ def _ncc(tiles: NDArray[np.uint8], pairs: NDArray[np.intp], shift: Shift) -> NDA
 
 
 def agree(tiles: NDArray[np.uint8], pairs: NDArray[np.intp], shift: Shift) -> NDArray[np.bool_]:
-    """Return which pairs agree at a shift, by the rule in this module's docstring.
+    """Return which pairs, ``(p, 2)`` rows of grey tiles, agree at a shift: ``(p,) bool``.
 
-    Args:
-        tiles: ``(n, height, width) uint8``, grey.
-        pairs: ``(p, 2)`` rows of ``tiles``.
-        shift: of the second tile relative to the first; (0, 0) compares whole tiles.
-
-    Returns:
-        ``(p,) bool``.
+    The rule is in this module's docstring; (0, 0) compares whole tiles.
     """
     agreed = np.zeros(len(pairs), dtype=bool)
     (rows, columns), (other_rows, other_columns) = strip_windows(tiles.shape[1:], shift)
@@ -161,27 +153,19 @@ def agree(tiles: NDArray[np.uint8], pairs: NDArray[np.intp], shift: Shift) -> ND
 
 
 def pairs_at(tiles: NDArray[np.uint8], shift: Shift) -> NDArray[np.intp]:
-    """Return all pairs of tiles that overlap at a shift.
+    """Return all pairs, ``(p, 2)`` rows of grey tiles, that overlap at a shift.
 
-    The result is exact: screening by short vectors drops no pair of the full strips.
-
-    Args:
-        tiles: ``(n, height, width) uint8``, grey.
-        shift: of the second tile relative to the first; at (0, 0) each pair is returned once.
-
-    Returns:
-        ``(p, 2)`` rows of ``tiles``.
+    At (0, 0) each pair is returned once. The result is exact: screening by short vectors drops no
+    pair.
     """
     windows = strip_windows(tiles.shape[1:], shift)
     some = np.unique(np.linspace(0, len(tiles) - 1, 2 * _WIDTH).astype(np.intp))
     basis = _basis(_unit(tiles[some, windows[0][0], windows[0][1]]))
 
     def bounding(window: tuple[slice, slice]) -> NDArray[np.float32]:
+        parts = (tiles[start : start + _CHUNK] for start in range(0, len(tiles), _CHUNK))
         return np.concatenate(
-            [
-                _bounding(_unit(tiles[start : start + _CHUNK, window[0], window[1]]), basis)
-                for start in range(0, len(tiles), _CHUNK)
-            ]
+            [_bounding(_unit(part[:, window[0], window[1]]), basis) for part in parts]
         )
 
     first = bounding(windows[0])
@@ -200,19 +184,13 @@ def find_shifts(
     *,
     progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[Shift, ...]:
-    """Find the shifts at which tiles overlap more often than by chance.
+    """Find the shifts at which tiles overlap more often than by chance, most frequent first.
 
     A sample of each set is compared at every shift that leaves an overlap of 3/8 of both sides.
-    Crops at random places have no shift in common and are not found.
-
-    Args:
-        sets: tiles that may overlap, ``(n, height, width) uint8`` each, all of one size.
-        seed: of the sample.
-        progress: called with the number of tiles of each set when it is done.
-
-    Returns:
-        The shifts, most frequent first. Of a shift and its reverse only the one that points down
-        or, on the same row, right.
+    Crops at random places have no shift in common and are not found. Of a shift and its reverse
+    only the one that points down or, on the same row, right is returned. ``sets`` are tiles that
+    may overlap, ``(n, height, width) uint8`` each, all of one size. ``progress`` is called with the
+    number of tiles of each set.
     """
     if not sets or min(sets[0].shape[1:]) < MIN_SIDE:
         return ()
@@ -243,14 +221,10 @@ def _vote(tiles: NDArray[np.uint8], patch: tuple[int, int], votes: NDArray[np.in
     down, right = height - tall, width - wide
     some = np.linspace(0, len(tiles) - 1, 2 * _WIDTH).astype(np.intp)
     corners = [(i * down // 3, j * right // 3) for i in range(4) for j in range(4)]
-    basis = _basis(
-        np.concatenate(
-            [
-                _unit(tiles[some[k::16], y : y + tall, x : x + wide])
-                for k, (y, x) in enumerate(corners)
-            ]
-        )
-    )
+    patches = [
+        _unit(tiles[some[k::16], y : y + tall, x : x + wide]) for k, (y, x) in enumerate(corners)
+    ]
+    basis = _basis(np.concatenate(patches))
     lower_right = _bounding(_unit(tiles[:, down:, right:]), basis)
     lower_left = _bounding(_unit(tiles[:, down:, :wide]), basis)
     both = np.concatenate([lower_right, lower_left])

@@ -26,39 +26,23 @@ COSINE_SCALE = 16.0
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """Options of a training.
-
-    Attributes:
-        epochs: passes over the training images.
-        batch_size: images per step.
-        validation_split: share of each class held out to choose the best epoch; 0 trains on all
-            images and chooses by training loss.
-        seed: of the split, the initial weights and the order.
-        head: a name in `HEADS`; a backbone that is trained end to end has its own head.
-    """
+    """Options of a training."""
 
     epochs: int = 20
     batch_size: int = 64
-    validation_split: float = 0.0
-    seed: int = 0
-    head: str = HEADS[0]
+    validation_split: float = 0.0  # share held out to choose the best epoch; 0: by training loss
+    seed: int = 0  # of the split, the initial weights and the order
+    head: str = HEADS[0]  # a name in `HEADS`; a backbone trained end to end has its own head
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A fitted head.
+    """A fitted head."""
 
-    Attributes:
-        head: the head of the best epoch.
-        loss: training loss of each epoch.
-        validation_loss: validation loss of each epoch; empty without held-out images.
-        best_epoch: number of the best epoch, from 1.
-    """
-
-    head: Head
-    loss: list[float]
-    validation_loss: list[float]
-    best_epoch: int
+    head: Head  # of the best epoch
+    loss: list[float]  # of each epoch
+    validation_loss: list[float]  # of each epoch; empty without held-out images
+    best_epoch: int  # from 1
 
 
 def fit_head(
@@ -70,19 +54,11 @@ def fit_head(
     width: int = EMBEDDING_DIM,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Fit:
-    """Fit a head under a softmax over the classes and keep the best epoch.
+    """Fit a head on ``(n, feature_width) float32`` features under a softmax; keep the best epoch.
 
     ``dense-relu`` is ``Dense(width, relu, name="embedding")`` and a softmax. ``cosine`` is a hidden
     layer, a linear embedding of unit norm, and a softmax over its scaled cosines with one learned
-    direction per class.
-
-    Args:
-        features: ``(n, feature_width) float32``.
-        labels: ``(n,) int32``, 0 to ``classes - 1``.
-        classes: number of classes.
-        options: see `TrainOptions`.
-        width: of the embedding.
-        progress: called with 1 after each epoch.
+    direction per class. ``progress`` is called with 1 after each epoch.
 
     Raises:
         ModelError: the head is unknown, a feature is not finite, or no epoch has a finite loss.
@@ -122,18 +98,8 @@ def keep_best(
     """Fit a compiled Keras model and restore the weights of its best epoch.
 
     The best epoch has the lowest validation loss, or training loss where nothing is held out.
-
-    Args:
-        network: the model.
-        data: inputs and targets, or one iterator of batches.
-        validation: held-out inputs and targets.
-        epochs: passes over the data.
-        progress: called with 1 after each epoch.
-        options: passed to Keras' ``fit``.
-
-    Returns:
-        Training losses, validation losses (empty without held-out images) and the best epoch,
-        from 1.
+    ``data`` is inputs and targets, or one iterator of batches; ``options`` are those of Keras'
+    ``fit``. Return the training losses, the validation losses and the best epoch, as in `Fit`.
 
     Raises:
         ModelError: no epoch has a finite loss.

@@ -1,12 +1,8 @@
-"""The head: computes the embedding from a frozen backbone's features, in numpy.
-
-Its weights are fitted in `trainer/heads/fit.py`.
-"""
+"""The head: computes the embedding from a frozen backbone's features, in numpy."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,20 +30,12 @@ class Hidden:
 class Head:
     """A dense layer that computes the embedding, optionally after a hidden layer.
 
-    ``dense-relu`` is ``Dense(32, activation="relu")``; ``cosine`` is a hidden layer and a linear
-    one. The head of a saved model has width 32; a head that becomes part of a backbone may be
-    narrower.
-
-    Attributes:
-        kernel: ``(feature_width or h, 32) float32``.
-        bias: ``(32,) float32``.
-        relu: whether the output is rectified.
-        hidden: the hidden layer, if any.
+    The head of a saved model has width 32; one that becomes part of a backbone may be narrower.
     """
 
-    kernel: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    relu: bool = True
+    kernel: NDArray[np.float32]  # (feature_width or h, 32)
+    bias: NDArray[np.float32]  # (32,)
+    relu: bool = True  # whether the output is rectified
     hidden: Hidden | None = None
 
     @classmethod
@@ -85,11 +73,7 @@ class Head:
 
     @classmethod
     def load(cls, path: Path, *, feature_width: int) -> Head:
-        """Read a head that `save` wrote; never unpickle.
-
-        Args:
-            path: the .npz file.
-            feature_width: expected width of the features.
+        """Read a head that `save` wrote, for features of the given width; never unpickle.
 
         Raises:
             ModelError: the file is missing, damaged or of another size.
@@ -110,12 +94,9 @@ class Head:
         expected = list(itertools.pairwise(widths))
         received = [layer.kernel.shape for layer in layers]
         if received != expected or head.bias.shape != (EMBEDDING_DIM,):
+            found, fitting = (", ".join(map(str, shapes)) for shapes in (received, expected))
             raise ModelError(
-                f"the model's head {path} is {_shown(received)}, expected {_shown(expected)}: it "
-                "belongs to a model of another size; train again with `geosim train DATA`"
+                f"the model's head {path} is {found}, expected {fitting}: it belongs to a model of "
+                "another size; train again with `geosim train DATA`"
             )
         return head
-
-
-def _shown(shapes: Iterable[tuple[int, ...]]) -> str:
-    return ", ".join(map(str, shapes))

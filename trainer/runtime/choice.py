@@ -1,8 +1,4 @@
-"""Choice of the runtime: OpenVINO on a CPU, TensorFlow on a GPU.
-
-On a CPU OpenVINO starts and embeds faster than TensorFlow. A trained model is exported once; on a
-CPU only training imports TensorFlow.
-"""
+"""Choice of the runtime: OpenVINO on a CPU, TensorFlow on a GPU."""
 
 from __future__ import annotations
 
@@ -15,11 +11,10 @@ from geosim.trainer.runtime.openvino import OpenVinoBackbone, import_openvino
 
 
 def choose_runtime(backbone: Backbone, precision: str) -> Backbone:
-    """Return the fastest runtime for a backbone on this machine.
+    """Return the fastest runtime for a loaded or trained backbone on this machine.
 
-    Args:
-        backbone: a loaded or trained backbone; returned unchanged if it is no `KerasBackbone`.
-        precision: of the arithmetic on a CPU, ``f32`` or ``bf16``.
+    ``precision`` is that of the arithmetic on a CPU, ``f32`` or ``bf16``. A backbone that is no
+    `KerasBackbone` is returned unchanged.
     """
     if isinstance(backbone, KerasBackbone) and not gpu_present():
         return OpenVinoBackbone(backbone.exported, precision)
@@ -27,11 +22,7 @@ def choose_runtime(backbone: Backbone, precision: str) -> Backbone:
 
 
 def gpu_present(devices: Path = Path("/dev")) -> bool:
-    """Return whether TensorFlow has a GPU; import it only if there is an NVIDIA device.
-
-    Args:
-        devices: folder of the device files of NVIDIA's driver, such as ``nvidia0``.
-    """
+    """Return whether TensorFlow has a GPU; import it only if ``devices`` holds an NVIDIA device."""
     if not any(devices.glob("nvidia[0-9]*")) or find_spec("tensorflow") is None:
         return False
     import_keras()
@@ -43,8 +34,7 @@ def gpu_present(devices: Path = Path("/dev")) -> bool:
 def training_policy() -> str:
     """Return Keras' precision policy for a training on this machine.
 
-    A processor without bfloat16 instructions emulates them: a step then takes a hundred times as
-    long as in float32.
+    Without bfloat16 instructions a step takes a hundred times as long as in float32.
     """
     if gpu_present():
         return "mixed_bfloat16"

@@ -20,11 +20,7 @@ from geosim.trainer.runtime.openvino import Exported, import_openvino
 
 
 def check_installed() -> None:
-    """Check that TensorFlow is installed; import nothing.
-
-    Raises:
-        ModelError: TensorFlow is not installed.
-    """
+    """Raise `ModelError` if TensorFlow is not installed; import nothing."""
     if find_spec("tensorflow") is None or find_spec("keras") is None:
         raise ModelError(
             "training needs TensorFlow, which is not installed; install it with "
@@ -36,8 +32,7 @@ def check_installed() -> None:
 def import_keras() -> Any:
     """Import Keras on TensorFlow and start its runtime, which takes several seconds.
 
-    TensorFlow's C++ code writes to stderr while it starts, and no setting prevents all of it. The
-    output is shown only if the start fails.
+    TensorFlow's C++ code writes to stderr while it starts; that is shown only if the start fails.
 
     Raises:
         ModelError: TensorFlow is not installed.
@@ -108,11 +103,7 @@ class KerasBackbone:
         self.model.save_weights(path)
 
     def load(self, path: Path) -> None:
-        """Load weights that `save` wrote.
-
-        Raises:
-            ModelError: the file is missing, damaged or of another architecture.
-        """
+        """Load weights that `save` wrote; raise `ModelError` for a file that does not fit."""
         try:
             self.model.load_weights(path)
         except Exception as error:  # h5py and Keras raise many kinds for a damaged file

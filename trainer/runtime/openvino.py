@@ -21,15 +21,10 @@ REQUESTS_PER_STREAM = 4
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A graph in OpenVINO's format.
+    """A graph in OpenVINO's format."""
 
-    Attributes:
-        graph: content of the ``.xml`` file, the structure.
-        weights: content of the ``.bin`` file.
-    """
-
-    graph: bytes
-    weights: bytes
+    graph: bytes  # content of the .xml file, the structure
+    weights: bytes  # content of the .bin file
 
     @classmethod
     def read(cls, graph: Path) -> Exported:
@@ -53,11 +48,7 @@ class OpenVinoBackbone:
     """
 
     def __init__(self, exported: Exported, precision: str) -> None:
-        """Compile for this processor.
-
-        Args:
-            exported: the graph.
-            precision: ``f32`` or ``bf16``; a processor without bf16 computes in f32.
+        """Compile for this processor; ``bf16`` is computed in f32 where the processor has no bf16.
 
         Raises:
             ModelError: OpenVINO cannot read the graph.

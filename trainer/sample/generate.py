@@ -1,7 +1,4 @@
-"""The folder of a generated data set of rock textures: its file names and its marker.
-
-The textures are in `trainer/sample/textures.py`.
-"""
+"""The folder of a generated data set of rock textures: its file names and its marker."""
 
 from __future__ import annotations
 
@@ -54,11 +51,7 @@ def _names(per_class: int) -> list[str]:
 
 
 def _is_finished(folder: Path, parameters: dict[str, Any]) -> bool:
-    """Return whether ``folder`` holds this sample; False if it does not exist.
-
-    Raises:
-        DatasetError: the folder holds something else or an incomplete sample.
-    """
+    """Return whether ``folder`` holds this sample; refuse a folder that holds anything else."""
     if not folder.exists():
         return False
     try:
@@ -91,14 +84,9 @@ def write_sample(
     """Write a sample as ``<folder>/<class>/<class>-<number>.jpg`` and return ``folder``.
 
     A complete sample of the same parameters is kept. The images are written to a hidden folder in
-    the same place that is renamed at the end, so that a killed run leaves no ``folder``.
-
-    Args:
-        folder: folder for the class folders; must not exist, or hold this sample.
-        per_class: images per class.
-        size: width and height in pixels.
-        seed: equal arguments give equal pixels.
-        progress: called with 1 after each image; not called for a sample that is kept.
+    the same place that is renamed at the end, so that a killed run leaves no ``folder``. Equal
+    arguments give equal pixels, ``size`` a side. ``progress`` is called with 1 after each new
+    image.
 
     Raises:
         DatasetError: an argument is out of range, ``folder`` holds something else, or it cannot be

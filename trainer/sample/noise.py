@@ -13,14 +13,9 @@ Array = NDArray[np.floating[Any]]
 
 
 def pick_palette(rng: np.random.Generator, *palettes: Sequence[int]) -> Array:
-    """Return a random palette with slightly varied brightness.
+    """Return a random palette of ``0xRRGGBB`` colours with slightly varied brightness.
 
-    Args:
-        rng: source of the choice and the brightness.
-        palettes: colours as ``0xRRGGBB``.
-
-    Returns:
-        ``(colours, 3) float32``, about 0 to 1.
+    The result is ``(colours, 3) float32``, about 0 to 1.
     """
     colours = palettes[int(rng.integers(len(palettes)))]
     palette = np.array([[c >> 16, c >> 8 & 255, c & 255] for c in colours], np.float32) / 255
@@ -71,11 +66,7 @@ def frequencies(n: int) -> Array:
 def clouds(rng: np.random.Generator, n: int, slope: float, coarsest: float = 1) -> Array:
     """Return noise whose amplitude falls with frequency ** -slope: ``(n, n)``, mean 0, std 1.
 
-    Args:
-        rng: source of the waves.
-        n: width.
-        slope: 0 is white noise, 1 rough, 2 smooth.
-        coarsest: frequencies below this many cycles per image are left out.
+    Slope 0 is white noise, 2 smooth. Below ``coarsest`` cycles per image there are none.
     """
     f = frequencies(n)
     amplitude = np.where(f < coarsest, np.float32(0), f ** np.float32(-slope))
@@ -96,17 +87,10 @@ def layers(rng: np.random.Generator, v: Array) -> Array:
 def cells(
     rng: np.random.Generator, u: Array, v: Array, jitter: float = 0.95
 ) -> tuple[Array, Array, NDArray[np.intp]]:
-    """Return the Voronoi cells of a jittered unit grid.
+    """Return the Voronoi cells of a jittered unit grid, at coordinates ``u`` and ``v (n, n)``.
 
-    Args:
-        rng: source of the cell centres.
-        u: ``(n, n)`` coordinates.
-        v: ``(n, n)`` coordinates.
-        jitter: 0 is a square grid, 1 puts a centre anywhere in its square.
-
-    Returns:
-        Distance to the nearest centre, distance to the second nearest, both ``(n, n) float32`` in
-        units of the grid, and the cell's number, ``(n, n)``, 0 to 4095.
+    The distance to the nearest and to the second nearest centre, ``(n, n) float32``, and the cell's
+    number, 0 to 4095. ``jitter`` 0 is a square grid, 1 puts a centre anywhere in its square.
     """
     x, y = (0.5 + rng.uniform(-0.5, 0.5, (2, 64, 64)) * jitter).astype(np.float32)
     numbers = np.arange(64 * 64).reshape(64, 64)
@@ -133,10 +117,7 @@ def cells(
 def relief(rng: np.random.Generator, height: Array, strength: float) -> Array:
     """Return the light on a surface, 1 where it is flat: ``(n, n) float32``, 0.3 to 1.9.
 
-    Args:
-        rng: source of the light's direction.
-        height: ``(n, n)``, in units of a grain.
-        strength: contrast of the light.
+    ``height (n, n)`` is in units of a grain; ``strength`` is the contrast.
     """
     angle = rng.uniform(0, 2 * np.pi)
     down, right = np.gradient(height)

@@ -241,13 +241,9 @@ SAMPLE_CLASSES = tuple(TEXTURES)
 
 
 def draw(label: str, index: int, *, size: int = 112, seed: int = 0) -> NDArray[np.uint8]:
-    """Draw one picture of a class: ``(size, size, 3) uint8``, sRGB.
+    """Draw picture ``index`` of a class: ``(size, size, 3) uint8``, sRGB.
 
-    Args:
-        label: one of `SAMPLE_CLASSES`.
-        index: number of the picture within its class.
-        size: width and height in pixels.
-        seed: equal arguments give equal pixels.
+    Equal arguments give equal pixels.
     """
     rng = np.random.default_rng([seed, SAMPLE_CLASSES.index(label), index])
     wide = size * OVERSAMPLING
