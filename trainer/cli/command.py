@@ -5,6 +5,7 @@ Imports nothing heavy, to keep ``--help`` fast.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import click
@@ -21,7 +22,10 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command and translate its errors."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                # Pillow warns of pictures that are decoded all the same.
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+                return super().invoke(ctx)
         except GeosimError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
         except BrokenPipeError:
