@@ -10,10 +10,8 @@ from typing import Any
 
 import click
 
+from geosim.trainer.cli.interrupt import INTERRUPTED, MESSAGE, Interruptible
 from geosim.trainer.errors import GeosimError
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C: 128 + SIGINT, as in shells."""
 
 
 class Command(click.Command):
@@ -22,7 +20,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command and translate its errors."""
         try:
-            with warnings.catch_warnings():
+            with Interruptible(), warnings.catch_warnings():
                 # Pillow warns of pictures that are decoded all the same.
                 warnings.filterwarnings("ignore", module=r"PIL\.")
                 return super().invoke(ctx)
@@ -34,6 +32,5 @@ class Command(click.Command):
             where = f" ({error.filename})" if error.filename else ""
             raise click.ClickException(f"{error.strerror or error}{where}") from error
         except KeyboardInterrupt:
-            message = "interrupted; run the same command again, what was finished is kept"
-            click.echo(f"\n{message}", err=True)
+            click.echo(MESSAGE, err=True, nl=False)
             ctx.exit(INTERRUPTED)
