@@ -11,19 +11,29 @@ from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
+import pillow_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from geosim.trainer.errors import ImageError
 
-ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-"""File name suffixes of images, in lower case."""
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "JPEG2000", "HEIF", "AVIF")
 """Pillow decoders that may run, independent of the file name."""
 
-for _name in ("Jpeg", "Png", "WebP", "Bmp", "Tiff", "Gif"):  # loading on demand is not thread-safe
+FORMAT_NAMES = "JPEG, PNG, WebP, BMP, TIFF, GIF, JPEG 2000, HEIC or AVIF"
+"""What `FORMATS` read, for messages."""
+
+# Loading decoders on demand is not thread-safe. The decoder of JPEG hands over to that of MPO.
+for _name in ("Jpeg", "Mpo", "Png", "WebP", "Bmp", "Tiff", "Gif", "Jpeg2K", "Avif"):
     import_module(f"PIL.{_name}ImagePlugin")
+pillow_heif.register_heif_opener()
+
+ENDINGS = frozenset(
+    {ending for ending, kind in Image.EXTENSION.items() if kind in {*FORMATS, "MPO"}}
+    | {".jfi", ".jif", ".btf", ".gtif"}
+)
+"""File name suffixes of images, in lower case: Pillow's of `FORMATS`, and other names of JPEG and
+TIFF files."""
 
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded, in pixels; Pillow's limit against decompression bombs."""
@@ -93,7 +103,7 @@ def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, i
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(_too_large(f"{image.width} x {image.height} pixels"))
             original = image.size
-            if hint is not None:
+            if hint is not None and image.format in ("JPEG", "MPO"):  # HEIC: another picture
                 image.draft(None, (hint, hint))
             image.load()  # before EXIF is read: a PNG may have it last, Pillow rotates a TIFF
             orientation = _orientation(image)
@@ -101,7 +111,7 @@ def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, i
             upright = image if transpose is None else image.transpose(transpose)
             return _to_rgb(upright), original[::-1] if orientation >= 5 else original
     except UnidentifiedImageError as error:
-        raise ImageError("not a JPEG, PNG, WebP, BMP, TIFF or GIF picture") from error
+        raise ImageError(f"not a {FORMAT_NAMES} picture") from error
     except Image.DecompressionBombError as error:
         raise ImageError(_too_large("too many pixels")) from error
     except ImageError:

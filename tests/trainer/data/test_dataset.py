@@ -57,6 +57,7 @@ def test_a_folder_of_class_folders(tmp_path: Path) -> None:
 
 def test_every_ending_counts_in_any_case(tmp_path: Path) -> None:
     names = ["a.jpg", "b.JPEG", "c.png", "d.WebP", "e.bmp", "f.tif", "g.TIFF", "h.gif"]
+    names += ["i.HEIC", "j.jfif", "k.JPE", "l.apng", "m.j2k", "n.avif", "o.dib"]
     others = ["notes.txt", "Thumbs.db", "jpg", "a.jpg.bak", "model.h5"]
     root = write(tmp_path / "rocks", *(f"marble/{name}" for name in [*names, *others]))
     assert paths(root) == [f"rocks/marble/{name}" for name in sorted(names)]

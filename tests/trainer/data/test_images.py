@@ -11,11 +11,20 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from geosim.trainer.data.images import ENDINGS, FORMATS, MAX_PIXELS, open_rgb, prepare
+from geosim.trainer.data.images import (
+    ENDINGS,
+    FORMAT_NAMES,
+    FORMATS,
+    MAX_PIXELS,
+    open_rgb,
+    prepare,
+)
 from geosim.trainer.errors import ImageError
 
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+LOSSLESS_HEIF = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -65,7 +74,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF"])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "DIB", "TIFF", "GIF", "JPEG2000"])
 def test_lossless_formats_keep_every_pixel(kind: str) -> None:
     image = quarters()
     assert colours(encode(image, kind)) == [tuple(p) for p in np.asarray(image).reshape(-1, 3)]
@@ -73,7 +82,13 @@ def test_lossless_formats_keep_every_pixel(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("JPEG", {"quality": 95, "subsampling": 0}), ("WEBP", {"quality": 95}), ("MPO", {})],
+    [
+        ("JPEG", {"quality": 95, "subsampling": 0}),
+        ("WEBP", {"quality": 95}),
+        ("MPO", {}),
+        ("HEIF", {}),
+        ("AVIF", {}),
+    ],
 )
 def test_lossy_formats_keep_the_picture(kind: str, options: dict[str, Any]) -> None:
     decoded = open_rgb(encode(quarters(), kind, **options))
@@ -89,7 +104,14 @@ def test_a_webp_without_loss_keeps_every_pixel() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("JPEG", {"quality": 95}), ("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})],
+    [
+        ("JPEG", {"quality": 95}),
+        ("PNG", {}),
+        ("TIFF", {}),
+        ("WEBP", {"lossless": True}),
+        ("HEIF", {}),
+        ("AVIF", {}),
+    ],
 )
 @pytest.mark.parametrize(
     ("orientation", "expected"),
@@ -108,9 +130,12 @@ def test_a_webp_without_loss_keeps_every_pixel() -> None:
 def test_exif_orientation_is_applied(
     orientation: int, expected: list[tuple[int, ...]], kind: str, options: dict[str, Any]
 ) -> None:
-    exif = Image.Exif()
+    stored = quarters()
+    exif = stored.getexif()  # the encoder of HEIF takes the orientation from here
     exif[ExifTags.Base.Orientation] = orientation
-    data = encode(quarters(), kind, exif=exif, **options)
+    if kind != "HEIF":
+        options = {**options, "exif": exif}
+    data = encode(stored, kind, **options)
     image, prepared = open_rgb(data), prepare(data, 16)
     size = (32, 64) if orientation >= 5 else (64, 32)
     assert image.size == size
@@ -274,7 +299,9 @@ def test_a_small_picture_is_enlarged() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
+@pytest.mark.parametrize(
+    "kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "JPEG2000", "HEIF", "AVIF"]
+)
 def test_a_truncated_file_is_refused(kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = encode(Image.fromarray(noise), kind)
@@ -292,7 +319,9 @@ def reason_to_refuse(data: bytes) -> str | None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
+@pytest.mark.parametrize(
+    "kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "JPEG2000", "HEIF", "AVIF"]
+)
 def test_every_cut_and_every_changed_byte_is_a_picture_or_an_image_error(kind: str) -> None:
     data = encode(quarters(16, 16), kind)
     generator = np.random.default_rng(1)
@@ -321,7 +350,7 @@ def test_an_empty_file_is_refused() -> None:
     ids=["text", "start of a JPEG", "start of a PNG", "PPM", "EPS"],
 )
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
-    with pytest.raises(ImageError, match="not a JPEG, PNG, WebP, BMP, TIFF or GIF picture"):
+    with pytest.raises(ImageError, match=f"not a {FORMAT_NAMES} picture"):
         prepare(data, 8)
 
 
@@ -338,9 +367,12 @@ def test_large_but_allowed_is_decoded() -> None:
     assert prepared.pixels.min() == 255
 
 
-def test_every_ending_has_a_decoder() -> None:
-    kinds = {ending: Image.registered_extensions()[ending] for ending in ENDINGS}
-    assert set(kinds.values()) <= set(FORMATS)
+def test_every_ending_of_a_format_that_is_read_counts() -> None:
+    kinds = Image.registered_extensions()
+    read = {ending for ending, kind in kinds.items() if kind in {*FORMATS, "MPO"}}
+    assert read | {".jfi", ".jif", ".btf", ".gtif"} == ENDINGS
+    phones = {".jfif", ".jpe", ".dib", ".apng", ".j2k", ".jp2", ".heic", ".hif", ".avif", ".mpo"}
+    assert phones <= ENDINGS
 
 
 def test_the_first_picture_of_a_process_may_have_any_format_and_any_thread() -> None:
@@ -353,8 +385,8 @@ def test_the_first_picture_of_a_process_may_have_any_format_and_any_thread() -> 
         " for _ in range(4)]\n"
         "[t.start() for t in threads]; [t.join() for t in threads]; print(seen)\n"
     )
-    for kind in ("PNG", "WEBP", "TIFF", "GIF", "BMP"):
-        options = {"lossless": True} if kind == "WEBP" else {}
+    for kind in ("PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "HEIF"):
+        options: dict[str, Any] = {"WEBP": {"lossless": True}, "HEIF": LOSSLESS_HEIF}.get(kind, {})
         done = subprocess.run(
             [sys.executable, "-c", script],
             input=encode(quarters(), kind, **options),
