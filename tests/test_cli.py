@@ -224,6 +224,23 @@ def test_broken_pictures_are_named_and_strict_fails(
     assert "added 96" in ingested.stdout, "what is good is stored all the same"
 
 
+def test_pictures_that_are_not_read_are_counted_and_strict_fails(
+    geosim: Run, rocks: Path, tmp_path: Path
+) -> None:
+    for name in ("a.cr2", "b.CR2", "notes.txt", "list.csv"):
+        (rocks / "marble" / name).touch()
+    options = ("--backbone", "colour-grid", "--epochs", 1, "--working", tmp_path / "working")
+    told = "2 .cr2 in marble passed over: not read; convert them to TIFF or JPEG\n"
+    others = "2 other files passed over: .csv, .txt\n"
+    for command in (("train", rocks, *options), ("ingest", rocks, *options[-2:])):
+        lenient = geosim(*command)
+        assert lenient.exit_code == 0
+        assert lenient.stderr.count(told) == lenient.stderr.count(others) == 1
+        assert "2 pictures were passed over" in failed(geosim(*command, "--strict"))
+    done = geosim("run", rocks, *options)
+    assert done.stderr.count(told) == done.stderr.count(others) == 1
+
+
 def test_an_unknown_backbone(geosim: Run, sample: Path, tmp_path: Path) -> None:
     message = failed(geosim("train", sample, "--backbone", "vgg", "--working", tmp_path))
     assert "resnet50" in message

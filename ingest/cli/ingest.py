@@ -68,7 +68,7 @@ def ingest(
     with open_from_options(qdrant, collection, working) as store:
         report = sync(dataset, model, store, working, recreate=recreate, image_url=image_url)
         report_ingest(report, store, err=False)
-    report_rejected(report.rejected, strict=strict)
+    report_rejected(report.rejected, dataset.passed_over, strict=strict)
 
 
 def report_ingest(report: SyncReport, store: VectorStore, *, err: bool) -> None:

@@ -94,7 +94,7 @@ def evaluate(
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
     study = Study(pretrained.spec.train_options(**options), splits, seeds, test_share, folder)
     inputs = measure(dataset, pretrained, working.features, study)
-    report_rejected(inputs.rejected, strict=False)
+    report_rejected(inputs.rejected, dataset.passed_over, strict=False)
     records = [item.record for item in inputs.items]
     rows = write_report(read_runs(folder, inputs), records, dataset.source, folder)
     click.echo((folder / "report.json").read_bytes() if form == "json" else text_table(rows))

@@ -71,7 +71,7 @@ def run(
 
         def on_ingested(report: SyncReport) -> None:
             report_ingest(report, store, err=True)
-            report_rejected(report.rejected, strict=strict)
+            report_rejected(report.rejected, dataset.passed_over, strict=strict)
 
         results = pipeline.run(
             dataset,

@@ -60,7 +60,11 @@ working_option = click.option(
     help="Folder for everything geosim writes.",
 )
 
-strict_option = click.option("--strict", is_flag=True, help="Fail if any image was rejected.")
+strict_option = click.option(
+    "--strict",
+    is_flag=True,
+    help="Fail if any image was rejected, or a picture passed over for its format.",
+)
 
 table_or_json_option = click.option(
     "--format",

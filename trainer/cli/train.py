@@ -46,7 +46,7 @@ def train(
     click.echo(why, err=True)
     report = fit(dataset, pretrained, working, pretrained.spec.train_options(**options))
     report_training(report)
-    report_rejected(report.rejected, strict=strict)
+    report_rejected(report.rejected, dataset.passed_over, strict=strict)
     click.echo(working.model)
 
 

@@ -15,7 +15,8 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from geosim.trainer.data.images import ENDINGS
+from geosim.trainer.data.images import ENDINGS, FORMAT_NAMES
+from geosim.trainer.data.passed_over import PassedOver, count_passed_over
 from geosim.trainer.data.sources import Archive, Files, Record, Source
 from geosim.trainer.errors import DatasetError, ImageError
 
@@ -52,6 +53,7 @@ class Dataset:
     records: tuple[Record, ...]  # sorted by stored path
     rejected: tuple[Rejected, ...]  # images left out
     source: Source  # reads the records' bytes
+    passed_over: tuple[PassedOver, ...] = ()  # other files, by class and ending
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -63,8 +65,8 @@ def open_dataset(location: Path) -> Dataset:
     """List the images of ``location``, a folder or a .zip archive of one.
 
     The root is the folder that holds the class folders. It may lie below ``location``, or inside
-    the archive, under folders that hold nothing else. Hidden files, ``__MACOSX`` and files without
-    an image's ending are ignored.
+    the archive, under folders that hold nothing else. Hidden files and ``__MACOSX`` are ignored;
+    other files without an image's ending are counted in ``passed_over``.
 
     Raises:
         DatasetError: the data set is missing, unreadable, unsafe or has no image in a class folder.
@@ -112,17 +114,22 @@ def _ignored(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _is_image(parts: tuple[str, ...]) -> bool:
-    return not any(map(_ignored, parts)) and PurePosixPath(parts[-1]).suffix.lower() in ENDINGS
-
-
 def _assemble(
     location: Path, name: str, found: Iterable[tuple[tuple[str, ...], str]], source: Source
 ) -> Dataset:
     """Find the root among all paths and sort the images below it into records and rejects."""
-    images = {parts: where for parts, where in found if parts and _is_image(parts)}
+    images: dict[tuple[str, ...], str] = {}
+    others: list[tuple[str, ...]] = []
+    for parts, where in found:
+        if not parts or any(map(_ignored, parts)):
+            continue
+        if PurePosixPath(parts[-1]).suffix.lower() in ENDINGS:
+            images[parts] = where
+        else:
+            others.append(parts)
     prefix = _root(images)
     name = prefix[-1] if prefix else name
+    passed_over = count_passed_over(others, prefix, name)
     records, rejected = [], []
     for parts, where in images.items():
         path = "/".join((name, *parts[len(prefix) :]))
@@ -136,14 +143,16 @@ def _assemble(
         else:
             records.append(Record(path, parts[len(prefix)], where))
     if not records:
-        why = f" ({len(rejected)} rejected: {rejected[0].reason})" if rejected else ""
+        reasons = [f"{len(rejected)} rejected: {rejected[0].reason}"] if rejected else []
+        reasons += [str(one) for one in passed_over if one.picture][:1]
+        why = f" ({'; '.join(reasons)})" if reasons else ""
         raise DatasetError(
-            f"{location} holds no images in class folders{why}; expected "
-            f"{name}/<class>/<image> with one of {', '.join(sorted(ENDINGS))}"
+            f"{location} holds no images in class folders{why}; "
+            f"expected {name}/<class>/<image>, where an image is a {FORMAT_NAMES} file"
         )
     records.sort(key=lambda record: record.path)
     rejected.sort(key=lambda reject: reject.path)
-    return Dataset(name, location, tuple(records), tuple(rejected), source)
+    return Dataset(name, location, tuple(records), tuple(rejected), source, passed_over)
 
 
 def _root(images: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -139,6 +139,33 @@ def test_loose_images_are_rejected_with_a_reason(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_files_that_are_passed_over_are_counted_per_class_and_ending(
+    tmp_path: Path, packed: bool
+) -> None:
+    names = ["rocks/granite/a.jpg", "rocks/gneiss/a.jpg", "rocks/basalt/a.CR2", "rocks/list.csv"]
+    names += ["rocks/basalt/deep/b.cr2", "rocks/granite/c.psd", "rocks/granite/.d.nef", "e.svg"]
+    names += ["rocks/granite/notes"]
+    location = pack(tmp_path / "x.zip", names) if packed else write(tmp_path / "x", *names)
+    dataset = open_dataset(location)
+    found = [(one.label, one.ending, one.count, one.picture) for one in dataset.passed_over]
+    assert found == [
+        ("basalt", ".cr2", 2, True),
+        ("granite", "", 1, False),
+        ("granite", ".psd", 1, True),
+        ("rocks", ".csv", 1, False),
+        ("rocks", ".svg", 1, True),
+    ]
+    expected = "2 .cr2 in basalt passed over: not read; convert them to TIFF or JPEG"
+    assert str(dataset.passed_over[0]) == expected
+
+
+def test_a_data_set_of_raw_photographs_is_refused_with_the_reason(tmp_path: Path) -> None:
+    root = write(tmp_path / "rocks", "marble/a.nef", "marble/b.nef")
+    with pytest.raises(DatasetError, match=r"\(2 \.nef in marble passed over: .*convert"):
+        open_dataset(root)
+
+
 def test_one_class_stays_one_class(tmp_path: Path) -> None:
     dataset = open_dataset(write(tmp_path / "rocks", "marble/a.jpg", "marble/b.jpg"))
     assert dataset.classes == ("marble",)
