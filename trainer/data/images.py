@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -15,6 +16,7 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from geosim.trainer.data.repair import repairs
 from geosim.trainer.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "JPEG2000", "HEIF", "AVIF")
@@ -94,10 +96,29 @@ def open_rgb(data: bytes, *, hint: int | None = None) -> Image.Image:
     return _decode(data, hint=hint)[0]
 
 
+class _DamagedError(ImageError):
+    """The file may be repaired."""
+
+
 def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    """Return the upright RGB image and the original's width and height."""
+    """Return the upright RGB image and the original's width and height; repair the file."""
     if not data:
         raise ImageError("the file is empty")
+    try:
+        return _decode_intact(data, hint=hint)
+    except _DamagedError:
+        for versions in repairs(data):
+            with suppress(_DamagedError):
+                if len(versions) == 1:
+                    return _decode_intact(versions[0], hint=hint)
+                first, *others = (_decode_intact(version, hint=None) for version in versions)
+                if all(other == first for other in others):
+                    return first
+        raise
+
+
+def _decode_intact(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """Return the upright RGB image and the original's width and height."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -111,13 +132,13 @@ def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, i
             upright = image if transpose is None else image.transpose(transpose)
             return _to_rgb(upright), original[::-1] if orientation >= 5 else original
     except UnidentifiedImageError as error:
-        raise ImageError(f"not a {FORMAT_NAMES} picture") from error
+        raise _DamagedError(f"not a {FORMAT_NAMES} picture") from error
     except Image.DecompressionBombError as error:
         raise ImageError(_too_large("too many pixels")) from error
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        raise ImageError(f"damaged picture: {error}".splitlines()[0]) from error
+        raise _DamagedError(f"damaged picture: {error}".splitlines()[0]) from error
 
 
 def _too_large(received: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
 
 from geosim.trainer.data.images import (
     ENDINGS,
@@ -155,6 +156,61 @@ def test_an_orientation_that_does_not_exist_changes_nothing(orientation: int) ->
 def test_damaged_metadata_is_no_reason_to_refuse_a_picture() -> None:
     data = encode(quarters(), "PNG", exif=b"Exif\0\0this is no EXIF")
     assert corners(open_rgb(data)) == [RED, GREEN, BLUE, GREY]
+
+
+def test_a_png_is_not_refused_for_what_stands_beside_its_pixels() -> None:
+    huge, comment = PngInfo(), PngInfo()
+    huge.add_text("history", "x" * (2 << 20), zip=True)
+    huge.add_itxt("XML:com.adobe.xmp", "x" * (2 << 20), zip=True)
+    comment.add_text("Comment", "hello")
+    changed = bytearray(encode(quarters(), "PNG", pnginfo=comment))
+    changed[changed.index(b"tEXt") + 4] ^= 1
+    stored = quarters()
+    stored.getexif()[ExifTags.Base.Orientation] = 3
+    for data in (
+        encode(stored.rotate(180), "PNG", pnginfo=huge, exif=stored.getexif()),
+        encode(quarters(), "PNG", icc_profile=bytes(2 << 20)),
+        bytes(changed),
+    ):
+        assert corners(open_rgb(data)) == [RED, GREEN, BLUE, GREY]
+
+
+@pytest.mark.parametrize("segment", [b"\xff\xe2ICC_PROFILE\0", b"\xff\xe0JFIF", b"\xff\xeeAdobe"])
+def test_a_jpeg_is_not_refused_for_a_damaged_segment(segment: bytes) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    data = encode(quarters(), "JPEG", quality=95, exif=exif)
+    marker, body = segment[:2], segment[2:]
+    damaged = data[:2] + marker + struct.pack(">H", len(body) + 2) + body + data[2:]
+    assert corners(open_rgb(damaged)) == [GREY, BLUE, GREEN, RED]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_empty_line_before_a_picture_does_no_harm(kind: str) -> None:
+    assert corners(open_rgb(b"\r\n" + encode(quarters(), kind))) == [RED, GREEN, BLUE, GREY]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "mark"),
+    [
+        ("JPEG", {}, 2),
+        ("JPEG", {"progressive": True}, 2),
+        ("JPEG", {"quality": 95, "subsampling": 0, "restart_marker_rows": 1}, 2),
+        ("PNG", {}, 20),  # IEND and the two checksums of the pixels
+        ("GIF", {}, 1),
+        ("JPEG2000", {}, 2),
+    ],
+)
+def test_a_missing_end_mark_does_no_harm_and_a_missing_pixel_does(
+    kind: str, options: dict[str, Any], mark: int
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    data = encode(Image.fromarray(noise), kind, **options)
+    for missing in {1, mark}:
+        assert open_rgb(data[:-missing]) == open_rgb(data)
+    for missing in (mark + 4, mark + 5, mark + 6, mark + 20, len(data) // 2):
+        with pytest.raises(ImageError):
+            prepare(data[:-missing], 8)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
