@@ -15,8 +15,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from geosim.trainer.data.images import ENDINGS, FORMAT_NAMES
+from geosim.trainer.data.images import ENDINGS
 from geosim.trainer.data.passed_over import PassedOver, count_passed_over
+from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.data.sources import Archive, Files, Record, Source
 from geosim.trainer.errors import DatasetError, ImageError
 

@@ -14,16 +14,14 @@ from importlib import import_module
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
+from geosim.trainer.data.reasons import reason
 from geosim.trainer.data.repair import repairs
 from geosim.trainer.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "JPEG2000", "HEIF", "AVIF")
 """Pillow decoders that may run, independent of the file name."""
-
-FORMAT_NAMES = "JPEG, PNG, WebP, BMP, TIFF, GIF, JPEG 2000, HEIC or AVIF"
-"""What `FORMATS` read, for messages."""
 
 # Loading decoders on demand is not thread-safe. The decoder of JPEG hands over to that of MPO.
 for _name in ("Jpeg", "Mpo", "Png", "WebP", "Bmp", "Tiff", "Gif", "Jpeg2K", "Avif"):
@@ -131,14 +129,14 @@ def _decode_intact(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple
             transpose = EXIF_TRANSPOSE.get(orientation)
             upright = image if transpose is None else image.transpose(transpose)
             return _to_rgb(upright), original[::-1] if orientation >= 5 else original
-    except UnidentifiedImageError as error:
-        raise _DamagedError(f"not a {FORMAT_NAMES} picture") from error
     except Image.DecompressionBombError as error:
         raise ImageError(_too_large("too many pixels")) from error
+    except MemoryError as error:
+        raise ImageError("too little memory to decode it; make it smaller") from error
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        raise _DamagedError(f"damaged picture: {error}".splitlines()[0]) from error
+        raise _DamagedError(reason(data, error)) from error
 
 
 def _too_large(received: str) -> str:
