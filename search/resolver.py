@@ -25,6 +25,7 @@ from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import HashedRecord, Rejected
 from geosim.trainer.data.images import ENDINGS
 from geosim.trainer.data.sources import Files, Record
+from geosim.trainer.data.walk import walk
 from geosim.trainer.errors import ImageError, ModelError, QueryError, StoreError
 from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.heads.head import EMBEDDING_DIM
@@ -237,15 +238,21 @@ def _read_file(text: str) -> ResolvedQuery:
     return ResolvedQuery(text, hashlib.sha256(data).hexdigest(), suffixes)
 
 
-def expand(paths: Iterable[str]) -> Iterator[str]:
-    """Yield ``paths``, each folder replaced by the image files below it, sorted."""
+def expand(paths: Iterable[str], exclude: Sequence[str] = ()) -> Iterator[str]:
+    """Yield ``paths``, each folder replaced by the image files below it, sorted.
+
+    They are the files that an ingest of the folder sees (`walk`).
+
+    Raises:
+        DatasetError: a folder cannot be listed.
+        QueryError: a folder holds no images.
+    """
     for text in paths:
-        path = Path(text)
         if not os.path.isdir(text):  # noqa: PTH112 - unlike Path's, never raises
             yield text
             continue
-        named = (file for file in path.rglob("[!.]*") if file.suffix.lower() in ENDINGS)
-        inside = sorted(str(file) for file in named if file.is_file())
+        named = (Path(text, *parts) for parts in walk(Path(text), exclude))
+        inside = sorted(str(file) for file in named if file.suffix.lower() in ENDINGS)
         if not inside:
             raise QueryError(f"{text} is a folder without images in it; name an image")
         yield from inside

@@ -241,6 +241,23 @@ def test_pictures_that_are_not_read_are_counted_and_strict_fails(
     assert done.stderr.count(told) == done.stderr.count(others) == 1
 
 
+def test_excluded_files_are_left_out_by_every_command(
+    geosim: Run, rocks: Path, tmp_path: Path
+) -> None:
+    leave_out, working = ("--exclude", "marble"), ("--working", tmp_path / "working")
+    options = ("--backbone", "colour-grid", "--epochs", 1, *leave_out, *working)
+    for command in (("train", rocks, *options), ("run", rocks, *options)):
+        assert "84 images of 7 classes" in geosim(*command).stderr
+    ingested = geosim("ingest", rocks, *leave_out, *working)
+    assert "unchanged 84" in ingested.stdout
+    done = geosim("search", rocks / "marble", rocks / "schist", "--exclude", "*-000?.*", *working)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.count("schist-0011.jpg") == done.stdout.count("marble-0011.jpg") == 1
+    study = ("evaluate", rocks, *options, "--split", "random", "--report", tmp_path / "report")
+    assert geosim(*study).exit_code == 0
+    assert b"marble" not in (tmp_path / "report" / "report.json").read_bytes()
+
+
 def test_an_unknown_backbone(geosim: Run, sample: Path, tmp_path: Path) -> None:
     message = failed(geosim("train", sample, "--backbone", "vgg", "--working", tmp_path))
     assert "resnet50" in message

@@ -253,6 +253,21 @@ def test_folders_are_expanded_to_their_images(rocks: Path, tmp_path: Path) -> No
         list(expand([str(tmp_path / "none")]))
 
 
+def test_a_folder_is_searched_for_what_an_ingest_of_it_sees(rocks: Path) -> None:
+    hidden = ["marble/.raw/a.jpg", "@eaDir/marble/a.jpg", "lost+found/x/a.jpg", "gneiss/old/a.jpg"]
+    for name in hidden:
+        (rocks / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(rocks / "marble" / "marble-0000.jpg", rocks / name)
+    (rocks / "alias").symlink_to(rocks / "marble")
+    (rocks / "marble" / "up").symlink_to(rocks)
+    found = [Path(path) for path in expand([str(rocks)], ["old"])]
+    records = open_dataset(rocks, ["old"]).records
+    assert [file.relative_to(rocks.parent).as_posix() for file in found] == [
+        r.path for r in records
+    ]
+    assert len(found) == 96
+
+
 def test_an_indexed_image_never_lists_itself_by_whatever_path(
     searcher: Searcher, sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

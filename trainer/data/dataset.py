@@ -19,6 +19,7 @@ from geosim.trainer.data.images import ENDINGS
 from geosim.trainer.data.passed_over import PassedOver, count_passed_over
 from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.data.sources import Archive, Files, Record, Source
+from geosim.trainer.data.walk import counts, walk
 from geosim.trainer.errors import DatasetError, ImageError
 
 READ_THREADS = 4
@@ -62,57 +63,30 @@ class Dataset:
         return tuple(sorted({record.label for record in self.records}))
 
 
-def open_dataset(location: Path) -> Dataset:
+def open_dataset(location: Path, exclude: Sequence[str] = ()) -> Dataset:
     """List the images of ``location``, a folder or a .zip archive of one.
 
     The root is the folder that holds the class folders. It may lie below ``location``, or inside
-    the archive, under folders that hold nothing else. Hidden files and ``__MACOSX`` are ignored;
-    other files without an image's ending are counted in ``passed_over``.
+    the archive, under folders that hold nothing else. Hidden files, `SYSTEM_FOLDERS`
+    and what the patterns of ``exclude`` match are ignored (`counts`); other files without an
+    image's ending are counted in ``passed_over``.
 
     Raises:
         DatasetError: the data set is missing, unreadable, unsafe or has no image in a class folder.
     """
     location = Path(os.path.abspath(location))  # noqa: PTH100 - keeps symbolic links as named
     if location.is_dir():
-        found = [(parts, os.fspath(location.joinpath(*parts))) for parts in _walk(location)]
+        found = [(parts, os.fspath(location.joinpath(*parts))) for parts in walk(location, exclude)]
         return _assemble(location, location.name, found, Files())
     if location.is_file():
         archive = Archive(location)
-        entries = [(tuple(name.split("/")), name) for name in archive.names()]
+        split = ((tuple(name.split("/")), name) for name in archive.names())
+        entries = [(parts, name) for parts, name in split if counts(parts, exclude)]
         return _assemble(location, location.stem, entries, archive)
     raise DatasetError(
         f"{location} does not exist; expected a folder of class folders or a .zip of one. "
         "Without data at hand, try `geosim demo`"
     )
-
-
-def _walk(root: Path) -> Iterator[tuple[str, ...]]:
-    """Yield the path parts of every file below ``root``; follow links, each folder once."""
-    seen: set[tuple[int, int]] = set()
-
-    def fail(error: OSError) -> None:
-        raise DatasetError(
-            f"cannot list {error.filename}: {error.strerror}; make it readable, or leave it out. "
-            "Nothing was changed"
-        ) from error
-
-    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=fail):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            subfolders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        # Links come last, so that a folder is listed under its real name rather than a link's.
-        subfolders[:] = sorted(
-            (name for name in subfolders if not _ignored(name)),
-            key=lambda name: (os.path.islink(os.path.join(folder, name)), name),  # noqa: PTH114, PTH118
-        )
-        parts = Path(folder).relative_to(root).parts
-        yield from ((*parts, name) for name in files)
-
-
-def _ignored(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def _assemble(
@@ -122,8 +96,6 @@ def _assemble(
     images: dict[tuple[str, ...], str] = {}
     others: list[tuple[str, ...]] = []
     for parts, where in found:
-        if not parts or any(map(_ignored, parts)):
-            continue
         if PurePosixPath(parts[-1]).suffix.lower() in ENDINGS:
             images[parts] = where
         else:

@@ -7,6 +7,7 @@ import sys
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,6 +128,56 @@ def test_hidden_files_and_macos_leftovers_are_passed_over(tmp_path: Path) -> Non
         dataset = open_dataset(location)
         assert [record.path for record in dataset.records] == sorted(names)
         assert dataset.rejected == ()
+
+
+SYSTEM = ["@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_system_folders_are_passed_over(tmp_path: Path, packed: bool) -> None:
+    names = ["rocks/marble/a.jpg", "rocks/gneiss/a.jpg"]
+    others = [f"rocks/{one}/a.jpg" for one in [*SYSTEM, ".thumbnails", "__MACOSX"]]
+    others += [f"{one}/rocks/marble/a.cr2" for one in SYSTEM]
+    every = [*names, *others]
+    location = pack(tmp_path / "x.zip", every) if packed else write(tmp_path / "x", *every)
+    dataset = open_dataset(location)
+    assert [record.path for record in dataset.records] == sorted(names)
+    assert dataset.rejected == dataset.passed_over == ()
+
+
+def test_a_system_folder_is_never_listed_and_another_must_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(tmp_path / "rocks", "marble/a.jpg", "gneiss/a.jpg", "lost+found/a.jpg", "x/a.jpg")
+    listed = os.scandir
+
+    def scandir(path: str) -> Any:
+        if Path(path).name in ("lost+found", "x"):
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DatasetError, match=r"cannot list .*/x: Permission denied; .*--exclude"):
+        open_dataset(root)
+    assert len(open_dataset(root, ["x"]).records) == 2
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["old"], ["gneiss/a.jpg", "marble/a.jpg", "marble/b_old.jpg"]),
+        (["*_old*"], ["gneiss/a.jpg", "gneiss/old/a.jpg", "marble/a.jpg"]),
+        (["gneiss/old/", "marble/b*"], ["gneiss/a.jpg", "marble/a.jpg"]),
+        (["*.jpeg", "marble"], ["gneiss/a.jpg", "gneiss/old/a.jpg"]),
+    ],
+)
+def test_patterns_leave_out_names_and_paths(
+    tmp_path: Path, patterns: list[str], expected: list[str]
+) -> None:
+    names = ["gneiss/a.jpg", "gneiss/old/a.jpg", "marble/a.jpg", "marble/b_old.jpg"]
+    for location in (write(tmp_path / "rocks", *names), pack(tmp_path / "rocks.zip", names)):
+        found = [record.path for record in open_dataset(location, patterns).records]
+        assert found == [f"rocks/{name}" for name in expected]
 
 
 def test_loose_images_are_rejected_with_a_reason(tmp_path: Path) -> None:
