@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 from geosim.ingest.schema import Filter, ModelRef, Payload, Point, point_id, require_same_model
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import HashedRecord, Rejected
-from geosim.trainer.data.images import ENDINGS
+from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image
 from geosim.trainer.data.sources import Files, Record
 from geosim.trainer.data.walk import walk
 from geosim.trainer.errors import ImageError, ModelError, QueryError, StoreError
@@ -238,10 +238,16 @@ def _read_file(text: str) -> ResolvedQuery:
     return ResolvedQuery(text, hashlib.sha256(data).hexdigest(), suffixes)
 
 
-def expand(paths: Iterable[str], exclude: Sequence[str] = ()) -> Iterator[str]:
+def expand(
+    paths: Iterable[str],
+    exclude: Sequence[str] = (),
+    *,
+    report: Callable[[PassedOver], object] = lambda _: None,
+) -> Iterator[str]:
     """Yield ``paths``, each folder replaced by the image files below it, sorted.
 
-    They are the files that an ingest of the folder sees (`walk`).
+    They are the files that an ingest of the folder sees (`walk`). ``report`` is called with the
+    pictures in formats that are not read.
 
     Raises:
         DatasetError: a folder cannot be listed.
@@ -251,8 +257,12 @@ def expand(paths: Iterable[str], exclude: Sequence[str] = ()) -> Iterator[str]:
         if not os.path.isdir(text):  # noqa: PTH112 - unlike Path's, never raises
             yield text
             continue
-        named = (Path(text, *parts) for parts in walk(Path(text), exclude))
-        inside = sorted(str(file) for file in named if file.suffix.lower() in ENDINGS)
+        files = list(walk(Path(text), exclude))
+        inside = sorted(str(Path(text, *parts)) for parts in files if is_image(parts))
+        others = (parts for parts in files if not is_image(parts))
+        for passed_over in count_passed_over(others, (), Path(text).name):
+            if passed_over.picture:
+                report(passed_over)
         if not inside:
             raise QueryError(f"{text} is a folder without images in it; name an image")
         yield from inside

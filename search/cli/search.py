@@ -94,7 +94,8 @@ def search(
     from geosim.search.searcher import Searcher
     from geosim.search.types import SearchOptions
 
-    options, examples = SearchOptions(**which), list(expand(paths, exclude))
+    options = SearchOptions(**which)
+    examples = list(expand(paths, exclude, report=lambda passed: click.echo(passed, err=True)))
     with open_from_options(qdrant, collection, working) as store:
         searcher = Searcher(store, working)
         if together or negative:

@@ -16,6 +16,7 @@ from geosim.search.searcher import Searcher
 from geosim.search.types import Result, SearchOptions
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.data.images import prepare
+from geosim.trainer.data.passed_over import PassedOver
 from geosim.trainer.errors import ModelError, ModelMismatchError, QueryError, StoreError
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
@@ -248,6 +249,12 @@ def test_folders_are_expanded_to_their_images(rocks: Path, tmp_path: Path) -> No
     found = list(expand(["a.jpg", str(rocks / "marble")]))
     assert found[0] == "a.jpg"
     assert found[1:] == [str(rocks / "marble" / f"marble-{i:04d}.jpg") for i in range(12)]
+    (rocks / "marble" / "raw.CR2").touch()
+    told: list[PassedOver] = []
+    assert list(expand([str(rocks / "marble")], report=told.append)) == found[1:]
+    assert [str(one) for one in told] == [
+        "1 .cr2 in marble passed over: not read; convert them to TIFF or JPEG"
+    ]
     (tmp_path / "none").mkdir()
     with pytest.raises(QueryError, match="without images"):
         list(expand([str(tmp_path / "none")]))

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
-from geosim.trainer.data.images import ENDINGS
-from geosim.trainer.data.passed_over import PassedOver, count_passed_over
+from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image
 from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.data.sources import Archive, Files, Record, Source
 from geosim.trainer.data.walk import counts, walk
@@ -96,7 +95,7 @@ def _assemble(
     images: dict[tuple[str, ...], str] = {}
     others: list[tuple[str, ...]] = []
     for parts, where in found:
-        if PurePosixPath(parts[-1]).suffix.lower() in ENDINGS:
+        if is_image(parts):
             images[parts] = where
         else:
             others.append(parts)

@@ -109,8 +109,8 @@ def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, i
             with suppress(_DamagedError):
                 if len(versions) == 1:
                     return _decode_intact(versions[0], hint=hint)
-                first, *others = (_decode_intact(version, hint=None) for version in versions)
-                if all(other == first for other in others):
+                first = _decode_intact(versions[0], hint=None)
+                if all(_decode_intact(other, hint=None) == first for other in versions[1:]):
                     return first
         raise
 

@@ -51,6 +51,11 @@ class PassedOver:
         return f"{self.count:,} {self.ending} in {self.label} passed over: {REMEDY}"
 
 
+def is_image(parts: tuple[str, ...]) -> bool:
+    """Return whether the last of path parts has an ending of a format that is read."""
+    return PurePosixPath(parts[-1]).suffix.lower() in ENDINGS
+
+
 def count_passed_over(
     files: Iterable[tuple[str, ...]], prefix: tuple[str, ...], name: str
 ) -> tuple[PassedOver, ...]:
