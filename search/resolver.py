@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -23,8 +23,9 @@ from PIL import Image, ImageOps
 from geosim.ingest.schema import Filter, ModelRef, Payload, Point, point_id, require_same_model
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import HashedRecord, Rejected
-from geosim.trainer.data.images import ENDINGS
+from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image
 from geosim.trainer.data.sources import Files, Record
+from geosim.trainer.data.walk import walk
 from geosim.trainer.errors import ImageError, ModelError, QueryError, StoreError
 from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.heads.head import EMBEDDING_DIM
@@ -237,15 +238,31 @@ def _read_file(text: str) -> ResolvedQuery:
     return ResolvedQuery(text, hashlib.sha256(data).hexdigest(), suffixes)
 
 
-def expand(paths: Iterable[str]) -> Iterator[str]:
-    """Yield ``paths``, each folder replaced by the image files below it, sorted."""
+def expand(
+    paths: Iterable[str],
+    exclude: Sequence[str] = (),
+    *,
+    report: Callable[[PassedOver], object] = lambda _: None,
+) -> Iterator[str]:
+    """Yield ``paths``, each folder replaced by the image files below it, sorted.
+
+    They are the files that an ingest of the folder sees (`walk`). ``report`` is called with the
+    pictures in formats that are not read.
+
+    Raises:
+        DatasetError: a folder cannot be listed.
+        QueryError: a folder holds no images.
+    """
     for text in paths:
-        path = Path(text)
         if not os.path.isdir(text):  # noqa: PTH112 - unlike Path's, never raises
             yield text
             continue
-        named = (file for file in path.rglob("[!.]*") if file.suffix.lower() in ENDINGS)
-        inside = sorted(str(file) for file in named if file.is_file())
+        files = list(walk(Path(text), exclude))
+        inside = sorted(str(Path(text, *parts)) for parts in files if is_image(parts))
+        others = (parts for parts in files if not is_image(parts))
+        for passed_over in count_passed_over(others, (), Path(text).name):
+            if passed_over.picture:
+                report(passed_over)
         if not inside:
             raise QueryError(f"{text} is a folder without images in it; name an image")
         yield from inside

@@ -238,6 +238,40 @@ def test_broken_pictures_are_named_and_strict_fails(
     assert "added 96" in ingested.stdout, "what is good is stored all the same"
 
 
+def test_pictures_that_are_not_read_are_counted_and_strict_fails(
+    geosim: Run, rocks: Path, tmp_path: Path
+) -> None:
+    for name in ("a.cr2", "b.CR2", "notes.txt", "list.csv"):
+        (rocks / "marble" / name).touch()
+    options = ("--backbone", "colour-grid", "--epochs", 1, "--working", tmp_path / "working")
+    told = "2 .cr2 in marble passed over: not read; convert them to TIFF or JPEG\n"
+    others = "2 other files passed over: .csv, .txt\n"
+    for command in (("train", rocks, *options), ("ingest", rocks, *options[-2:])):
+        lenient = geosim(*command)
+        assert lenient.exit_code == 0
+        assert lenient.stderr.count(told) == lenient.stderr.count(others) == 1
+        assert "2 pictures were passed over" in failed(geosim(*command, "--strict"))
+    done = geosim("run", rocks, *options)
+    assert done.stderr.count(told) == done.stderr.count(others) == 1
+
+
+def test_excluded_files_are_left_out_by_every_command(
+    geosim: Run, rocks: Path, tmp_path: Path
+) -> None:
+    leave_out, working = ("--exclude", "marble"), ("--working", tmp_path / "working")
+    options = ("--backbone", "colour-grid", "--epochs", 1, *leave_out, *working)
+    for command in (("train", rocks, *options), ("run", rocks, *options)):
+        assert "84 images of 7 classes" in geosim(*command).stderr
+    ingested = geosim("ingest", rocks, *leave_out, *working)
+    assert "unchanged 84" in ingested.stdout
+    done = geosim("search", rocks / "marble", rocks / "schist", "--exclude", "*-000?.*", *working)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.count("schist-0011.jpg") == done.stdout.count("marble-0011.jpg") == 1
+    study = ("evaluate", rocks, *options, "--split", "random", "--report", tmp_path / "report")
+    assert geosim(*study).exit_code == 0
+    assert b"marble" not in (tmp_path / "report" / "report.json").read_bytes()
+
+
 def test_an_unknown_backbone(geosim: Run, sample: Path, tmp_path: Path) -> None:
     message = failed(geosim("train", sample, "--backbone", "vgg", "--working", tmp_path))
     assert "resnet50" in message

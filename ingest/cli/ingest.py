@@ -10,7 +10,7 @@ import click
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.messages import report_rejected
-from geosim.trainer.cli.options import data_argument, strict_option, working_option
+from geosim.trainer.cli.options import data_argument, exclude_option, strict_option, working_option
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ recreate_option = click.option(
     help="Address of `geosim serve`. Each point stores the URL of its picture there, which the "
     "Qdrant dashboard shows.",
 )
+@exclude_option
 @strict_option
 @store_options
 @working_option
@@ -42,6 +43,7 @@ def ingest(
     recreate: bool,
     image_url: str | None,
     strict: bool,
+    exclude: tuple[str, ...],
     qdrant: str | None,
     collection: str,
     working: Working,
@@ -64,11 +66,11 @@ def ingest(
     from geosim.trainer.model import load_model
 
     model = load_model(working.model)
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, exclude)
     with open_from_options(qdrant, collection, working) as store:
         report = sync(dataset, model, store, working, recreate=recreate, image_url=image_url)
         report_ingest(report, store, err=False)
-    report_rejected(report.rejected, strict=strict)
+    report_rejected(report.rejected, dataset.passed_over, strict=strict)
 
 
 def report_ingest(report: SyncReport, store: VectorStore, *, err: bool) -> None:

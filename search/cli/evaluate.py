@@ -13,6 +13,7 @@ from geosim.trainer.cli.options import (
     MAX_SEED,
     Range,
     data_argument,
+    exclude_option,
     shared_train_options,
     table_or_json_option,
     working_option,
@@ -56,6 +57,7 @@ def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
 )
 @table_or_json_option
 @shared_train_options
+@exclude_option
 @working_option
 def evaluate(
     data: Path,
@@ -66,6 +68,7 @@ def evaluate(
     form: str,
     backbone: str,
     weights: Path | None,
+    exclude: tuple[str, ...],
     working: Working,
     **options: Any,
 ) -> None:
@@ -88,13 +91,13 @@ def evaluate(
     from geosim.trainer.backbones.registry import choose
     from geosim.trainer.data.dataset import open_dataset
 
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, exclude)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
     study = Study(pretrained.spec.train_options(**options), splits, seeds, test_share, folder)
     inputs = measure(dataset, pretrained, working.features, study)
-    report_rejected(inputs.rejected, strict=False)
+    report_rejected(inputs.rejected, dataset.passed_over, strict=False)
     records = [item.record for item in inputs.items]
     rows = write_report(read_runs(folder, inputs), records, dataset.source, folder)
     click.echo((folder / "report.json").read_bytes() if form == "json" else text_table(rows))

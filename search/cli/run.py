@@ -13,7 +13,7 @@ from geosim.search.cli.export import k_option, report_export
 from geosim.search.cli.search import form_option, print_results
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.messages import report_rejected, report_training
-from geosim.trainer.cli.options import strict_option, train_options, working_option
+from geosim.trainer.cli.options import exclude_option, strict_option, train_options, working_option
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ DATASET = Path("data", "geological_similarity")
 @k_option
 @form_option
 @recreate_option
+@exclude_option
 @strict_option
 @store_options
 @working_option
@@ -40,6 +41,7 @@ def run(
     form: str,
     recreate: bool,
     strict: bool,
+    exclude: tuple[str, ...],
     qdrant: str | None,
     collection: str,
     working: Working,
@@ -64,14 +66,14 @@ def run(
 
     if data is None:
         data = DATASET if DATASET.is_dir() else download_dataset(DATASET.parent)
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, exclude)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     with open_from_options(qdrant, collection, working) as store:
 
         def on_ingested(report: SyncReport) -> None:
             report_ingest(report, store, err=True)
-            report_rejected(report.rejected, strict=strict)
+            report_rejected(report.rejected, dataset.passed_over, strict=strict)
 
         results = pipeline.run(
             dataset,

@@ -10,7 +10,7 @@ import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.options import Range, working_option
+from geosim.trainer.cli.options import Range, exclude_option, working_option
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ form_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also draw queries and hits as a picture, .png or .jpg.",
 )
+@exclude_option
 @store_options
 @working_option
 def search(
@@ -68,6 +69,7 @@ def search(
     negative: tuple[str, ...],
     form: str,
     sheet: Path | None,
+    exclude: tuple[str, ...],
     qdrant: str | None,
     collection: str,
     working: Working,
@@ -92,7 +94,8 @@ def search(
     from geosim.search.searcher import Searcher
     from geosim.search.types import SearchOptions
 
-    options, examples = SearchOptions(**which), list(expand(paths))
+    options = SearchOptions(**which)
+    examples = list(expand(paths, exclude, report=lambda passed: click.echo(passed, err=True)))
     with open_from_options(qdrant, collection, working) as store:
         searcher = Searcher(store, working)
         if together or negative:

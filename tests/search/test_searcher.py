@@ -17,6 +17,7 @@ from geosim.search.searcher import Searcher
 from geosim.search.types import Result, SearchOptions
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.data.images import prepare
+from geosim.trainer.data.passed_over import PassedOver
 from geosim.trainer.errors import ModelError, ModelMismatchError, QueryError, StoreError
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
@@ -256,9 +257,30 @@ def test_folders_are_expanded_to_their_images(rocks: Path, tmp_path: Path) -> No
     found = list(expand(["a.jpg", str(rocks / "marble")]))
     assert found[0] == "a.jpg"
     assert found[1:] == [str(rocks / "marble" / f"marble-{i:04d}.jpg") for i in range(12)]
+    (rocks / "marble" / "raw.CR2").touch()
+    told: list[PassedOver] = []
+    assert list(expand([str(rocks / "marble")], report=told.append)) == found[1:]
+    assert [str(one) for one in told] == [
+        "1 .cr2 in marble passed over: not read; convert them to TIFF or JPEG"
+    ]
     (tmp_path / "none").mkdir()
     with pytest.raises(QueryError, match="without images"):
         list(expand([str(tmp_path / "none")]))
+
+
+def test_a_folder_is_searched_for_what_an_ingest_of_it_sees(rocks: Path) -> None:
+    hidden = ["marble/.raw/a.jpg", "@eaDir/marble/a.jpg", "lost+found/x/a.jpg", "gneiss/old/a.jpg"]
+    for name in hidden:
+        (rocks / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(rocks / "marble" / "marble-0000.jpg", rocks / name)
+    (rocks / "alias").symlink_to(rocks / "marble")
+    (rocks / "marble" / "up").symlink_to(rocks)
+    found = [Path(path) for path in expand([str(rocks)], ["old"])]
+    records = open_dataset(rocks, ["old"]).records
+    assert [file.relative_to(rocks.parent).as_posix() for file in found] == [
+        r.path for r in records
+    ]
+    assert len(found) == 96
 
 
 def test_an_indexed_image_never_lists_itself_by_whatever_path(

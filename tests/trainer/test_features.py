@@ -22,6 +22,7 @@ from geosim.trainer.backbones.registry import spec_of
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_records, open_dataset
 from geosim.trainer.data.images import prepare
+from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.errors import ModelError
 from geosim.trainer.features import BATCH_SIZE, CONCURRENT_BATCHES, Extracted, FeatureExtractor
 
@@ -196,7 +197,7 @@ def test_images_that_cannot_be_decoded_are_rejected_and_the_rest_goes_on(tmp_pat
     one = extractor(tmp_path / "cache")
     found, rejected = run(one, dataset, hashed_of(dataset))
     assert len(found) == one.computed == 40
-    no_picture = "not a JPEG, PNG, WebP, BMP, TIFF or GIF picture"
+    no_picture = f"not a {FORMAT_NAMES} picture; replace or remove it"
     assert sorted((reject.path, reject.reason) for reject in rejected) == [
         ("rocks/class0/empty.png", "the file is empty"),
         ("rocks/class0/text.jpg", no_picture),

@@ -1,4 +1,4 @@
-"""Messages on stderr about trainings and rejected images."""
+"""Messages on stderr about trainings, and about files that were left out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from geosim.trainer.errors import DatasetError
 
 if TYPE_CHECKING:
     from geosim.trainer.data.dataset import Rejected
+    from geosim.trainer.data.passed_over import PassedOver
     from geosim.trainer.train import TrainReport
 
 
@@ -34,16 +35,30 @@ def report_training(report: TrainReport) -> None:
         )
 
 
-def report_rejected(rejected: Sequence[Rejected], *, strict: bool) -> None:
-    """Print every rejected image and the reason.
+def report_rejected(
+    rejected: Sequence[Rejected], passed_over: Sequence[PassedOver], *, strict: bool
+) -> None:
+    """Print every rejected image and the reason, and how many files were passed over.
 
     Raises:
-        DatasetError: images were rejected, and ``strict`` is set.
+        DatasetError: images were rejected or pictures passed over, and ``strict`` is set.
     """
     for image in rejected:
         click.echo(f"rejected {image.path}: {image.reason}", err=True)
-    if rejected and strict:
-        raise DatasetError(f"{len(rejected):,} images were rejected, and --strict is set")
+    pictures = [one for one in passed_over if one.picture]
+    for one in pictures:
+        click.echo(one, err=True)
+    if others := [one for one in passed_over if not one.picture]:
+        endings = sorted({one.ending or "no ending" for one in others})
+        count = sum(one.count for one in others)
+        click.echo(f"{count:,} other files passed over: {_shorten(endings)}", err=True)
+    if not strict:
+        return
+    missing = sum(one.count for one in pictures)
+    counts = [f"{len(rejected):,} images were rejected"] if rejected else []
+    counts += [f"{missing:,} pictures were passed over"] if missing else []
+    if counts:
+        raise DatasetError(f"{' and '.join(counts)}, and --strict is set")
 
 
 def _shorten(paths: Sequence[str]) -> str:

@@ -60,7 +60,19 @@ working_option = click.option(
     help="Folder for everything geosim writes.",
 )
 
-strict_option = click.option("--strict", is_flag=True, help="Fail if any image was rejected.")
+strict_option = click.option(
+    "--strict",
+    is_flag=True,
+    help="Fail if any image was rejected, or a picture passed over for its format.",
+)
+
+exclude_option = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out files and folders with this name or path below the folder, such as '*_old*' or "
+    "gneiss/raw; may be repeated.",
+)
 
 table_or_json_option = click.option(
     "--format",

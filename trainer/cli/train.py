@@ -9,13 +9,20 @@ import click
 
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.messages import report_rejected, report_training
-from geosim.trainer.cli.options import data_argument, strict_option, train_options, working_option
+from geosim.trainer.cli.options import (
+    data_argument,
+    exclude_option,
+    strict_option,
+    train_options,
+    working_option,
+)
 from geosim.trainer.working import Working
 
 
 @click.command(cls=Command)
 @data_argument
 @train_options
+@exclude_option
 @strict_option
 @working_option
 def train(
@@ -23,6 +30,7 @@ def train(
     backbone: str,
     weights: Path | None,
     strict: bool,
+    exclude: tuple[str, ...],
     working: Working,
     **options: Any,
 ) -> None:
@@ -41,12 +49,12 @@ def train(
     from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.train import train as fit
 
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, exclude)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     report = fit(dataset, pretrained, working, pretrained.spec.train_options(**options))
     report_training(report)
-    report_rejected(report.rejected, strict=strict)
+    report_rejected(report.rejected, dataset.passed_over, strict=strict)
     click.echo(working.model)
 
 

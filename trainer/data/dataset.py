@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
-from geosim.trainer.data.images import ENDINGS
+from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image
+from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.data.sources import Archive, Files, Record, Source
+from geosim.trainer.data.walk import counts, walk
 from geosim.trainer.errors import DatasetError, ImageError
 
 READ_THREADS = 4
@@ -52,6 +54,7 @@ class Dataset:
     records: tuple[Record, ...]  # sorted by stored path
     rejected: tuple[Rejected, ...]  # images left out
     source: Source  # reads the records' bytes
+    passed_over: tuple[PassedOver, ...] = ()  # other files, by class and ending
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -59,23 +62,25 @@ class Dataset:
         return tuple(sorted({record.label for record in self.records}))
 
 
-def open_dataset(location: Path) -> Dataset:
+def open_dataset(location: Path, exclude: Sequence[str] = ()) -> Dataset:
     """List the images of ``location``, a folder or a .zip archive of one.
 
     The root is the folder that holds the class folders. It may lie below ``location``, or inside
-    the archive, under folders that hold nothing else. Hidden files, ``__MACOSX`` and files without
-    an image's ending are ignored.
+    the archive, under folders that hold nothing else. Hidden files, `SYSTEM_FOLDERS`
+    and what the patterns of ``exclude`` match are ignored (`counts`); other files without an
+    image's ending are counted in ``passed_over``.
 
     Raises:
         DatasetError: the data set is missing, unreadable, unsafe or has no image in a class folder.
     """
     location = Path(os.path.abspath(location))  # noqa: PTH100 - keeps symbolic links as named
     if location.is_dir():
-        found = [(parts, os.fspath(location.joinpath(*parts))) for parts in _walk(location)]
+        found = [(parts, os.fspath(location.joinpath(*parts))) for parts in walk(location, exclude)]
         return _assemble(location, location.name, found, Files())
     if location.is_file():
         archive = Archive(location)
-        entries = [(tuple(name.split("/")), name) for name in archive.names()]
+        split = ((tuple(name.split("/")), name) for name in archive.names())
+        entries = [(parts, name) for parts, name in split if counts(parts, exclude)]
         return _assemble(location, location.stem, entries, archive)
     raise DatasetError(
         f"{location} does not exist; expected a folder of class folders or a .zip of one. "
@@ -83,46 +88,20 @@ def open_dataset(location: Path) -> Dataset:
     )
 
 
-def _walk(root: Path) -> Iterator[tuple[str, ...]]:
-    """Yield the path parts of every file below ``root``; follow links, each folder once."""
-    seen: set[tuple[int, int]] = set()
-
-    def fail(error: OSError) -> None:
-        raise DatasetError(
-            f"cannot list {error.filename}: {error.strerror}; make it readable, or leave it out. "
-            "Nothing was changed"
-        ) from error
-
-    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=fail):
-        status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            subfolders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        # Links come last, so that a folder is listed under its real name rather than a link's.
-        subfolders[:] = sorted(
-            (name for name in subfolders if not _ignored(name)),
-            key=lambda name: (os.path.islink(os.path.join(folder, name)), name),  # noqa: PTH114, PTH118
-        )
-        parts = Path(folder).relative_to(root).parts
-        yield from ((*parts, name) for name in files)
-
-
-def _ignored(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _is_image(parts: tuple[str, ...]) -> bool:
-    return not any(map(_ignored, parts)) and PurePosixPath(parts[-1]).suffix.lower() in ENDINGS
-
-
 def _assemble(
     location: Path, name: str, found: Iterable[tuple[tuple[str, ...], str]], source: Source
 ) -> Dataset:
     """Find the root among all paths and sort the images below it into records and rejects."""
-    images = {parts: where for parts, where in found if parts and _is_image(parts)}
+    images: dict[tuple[str, ...], str] = {}
+    others: list[tuple[str, ...]] = []
+    for parts, where in found:
+        if is_image(parts):
+            images[parts] = where
+        else:
+            others.append(parts)
     prefix = _root(images)
     name = prefix[-1] if prefix else name
+    passed_over = count_passed_over(others, prefix, name)
     records, rejected = [], []
     for parts, where in images.items():
         path = "/".join((name, *parts[len(prefix) :]))
@@ -136,14 +115,16 @@ def _assemble(
         else:
             records.append(Record(path, parts[len(prefix)], where))
     if not records:
-        why = f" ({len(rejected)} rejected: {rejected[0].reason})" if rejected else ""
+        reasons = [f"{len(rejected)} rejected: {rejected[0].reason}"] if rejected else []
+        reasons += [str(one) for one in passed_over if one.picture][:1]
+        why = f" ({'; '.join(reasons)})" if reasons else ""
         raise DatasetError(
-            f"{location} holds no images in class folders{why}; expected "
-            f"{name}/<class>/<image> with one of {', '.join(sorted(ENDINGS))}"
+            f"{location} holds no images in class folders{why}; "
+            f"expected {name}/<class>/<image>, where an image is a {FORMAT_NAMES} file"
         )
     records.sort(key=lambda record: record.path)
     rejected.sort(key=lambda reject: reject.path)
-    return Dataset(name, location, tuple(records), tuple(rejected), source)
+    return Dataset(name, location, tuple(records), tuple(rejected), source, passed_over)
 
 
 def _root(images: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -6,23 +6,33 @@ Training, ingest and search all call `prepare`.
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
+import pillow_heif
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
+from geosim.trainer.data.reasons import reason
+from geosim.trainer.data.repair import repairs
 from geosim.trainer.errors import ImageError
 
-ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-"""File name suffixes of images, in lower case."""
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "JPEG2000", "HEIF", "AVIF")
 """Pillow decoders that may run, independent of the file name."""
 
-for _name in ("Jpeg", "Png", "WebP", "Bmp", "Tiff", "Gif"):  # loading on demand is not thread-safe
+# Loading decoders on demand is not thread-safe. The decoder of JPEG hands over to that of MPO.
+for _name in ("Jpeg", "Mpo", "Png", "WebP", "Bmp", "Tiff", "Gif", "Jpeg2K", "Avif"):
     import_module(f"PIL.{_name}ImagePlugin")
+pillow_heif.register_heif_opener()
+
+ENDINGS = frozenset(
+    {ending for ending, kind in Image.EXTENSION.items() if kind in {*FORMATS, "MPO"}}
+    | {".jfi", ".jif", ".btf", ".gtif"}
+)
+"""File name suffixes of images, in lower case: Pillow's of `FORMATS`, and other names of JPEG and
+TIFF files."""
 
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded, in pixels; Pillow's limit against decompression bombs."""
@@ -80,30 +90,49 @@ def open_rgb(data: bytes, *, hint: int | None = None) -> Image.Image:
     return _decode(data, hint=hint)[0]
 
 
+class _DamagedError(ImageError):
+    """The file may be repaired."""
+
+
 def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    """Return the upright RGB image and the original's width and height."""
+    """Return the upright RGB image and the original's width and height; repair the file."""
     if not data:
         raise ImageError("the file is empty")
+    try:
+        return _decode_intact(data, hint=hint)
+    except _DamagedError:
+        for versions in repairs(data):
+            with suppress(_DamagedError):
+                if len(versions) == 1:
+                    return _decode_intact(versions[0], hint=hint)
+                first = _decode_intact(versions[0], hint=None)
+                if all(_decode_intact(other, hint=None) == first for other in versions[1:]):
+                    return first
+        raise
+
+
+def _decode_intact(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """Return the upright RGB image and the original's width and height."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(_too_large(f"{image.width} x {image.height} pixels"))
             original = image.size
-            if hint is not None:
+            if hint is not None and image.format in ("JPEG", "MPO"):  # HEIC: another picture
                 image.draft(None, (hint, hint))
             image.load()  # before EXIF is read: a PNG may have it last, Pillow rotates a TIFF
             orientation = _orientation(image)
             transpose = EXIF_TRANSPOSE.get(orientation)
             upright = image if transpose is None else image.transpose(transpose)
             return _to_rgb(upright), original[::-1] if orientation >= 5 else original
-    except UnidentifiedImageError as error:
-        raise ImageError("not a JPEG, PNG, WebP, BMP, TIFF or GIF picture") from error
     except Image.DecompressionBombError as error:
         raise ImageError(_too_large("too many pixels")) from error
+    except MemoryError as error:
+        raise ImageError("too little memory to decode it; make it smaller") from error
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        raise ImageError(f"damaged picture: {error}".splitlines()[0]) from error
+        raise _DamagedError(reason(data, error)) from error
 
 
 def _too_large(received: str) -> str:

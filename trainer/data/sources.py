@@ -61,7 +61,7 @@ class Archive:
             self._zip = zipfile.ZipFile(path)
         except Exception as error:  # zipfile raises many kinds for a damaged directory
             raise DatasetError(
-                f"{path} is no readable .zip archive ({error}); download or pack it again"
+                f"{path} is no readable .zip archive; download or pack it again"
             ) from error
         entries = {"/".join(self._parts(entry)): entry for entry in self._zip.infolist()}
         self._entries = {name: entry for name, entry in entries.items() if not entry.is_dir()}
@@ -93,10 +93,18 @@ class Archive:
         _check_size(entry.file_size)
         try:
             return self._zip.read(entry)
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
-            raise ImageError(f"cannot be read from the archive: {error}") from error
+        except (OSError, RuntimeError, NotImplementedError) as error:
+            if entry.flag_bits & 1:
+                why = "it is encrypted"
+            else:
+                why = getattr(error, "strerror", None) or "its compression is not supported"
+            raise ImageError(
+                f"cannot be read from the archive: {why}; unpack it and name the folder"
+            ) from error
         except Exception as error:  # zlib.error and errors of other decompressors
-            raise ImageError(f"damaged in the archive: {error}") from error
+            raise ImageError(
+                "damaged in the archive (wrong CRC or compression); download or pack it again"
+            ) from error
 
 
 def _check_size(size: int) -> None:

@@ -7,6 +7,7 @@ import sys
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,7 @@ def test_a_folder_of_class_folders(tmp_path: Path) -> None:
 
 def test_every_ending_counts_in_any_case(tmp_path: Path) -> None:
     names = ["a.jpg", "b.JPEG", "c.png", "d.WebP", "e.bmp", "f.tif", "g.TIFF", "h.gif"]
+    names += ["i.HEIC", "j.jfif", "k.JPE", "l.apng", "m.j2k", "n.avif", "o.dib"]
     others = ["notes.txt", "Thumbs.db", "jpg", "a.jpg.bak", "model.h5"]
     root = write(tmp_path / "rocks", *(f"marble/{name}" for name in [*names, *others]))
     assert paths(root) == [f"rocks/marble/{name}" for name in sorted(names)]
@@ -128,6 +130,56 @@ def test_hidden_files_and_macos_leftovers_are_passed_over(tmp_path: Path) -> Non
         assert dataset.rejected == ()
 
 
+SYSTEM = ["@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_system_folders_are_passed_over(tmp_path: Path, packed: bool) -> None:
+    names = ["rocks/marble/a.jpg", "rocks/gneiss/a.jpg"]
+    others = [f"rocks/{one}/a.jpg" for one in [*SYSTEM, ".thumbnails", "__MACOSX"]]
+    others += [f"{one}/rocks/marble/a.cr2" for one in SYSTEM]
+    every = [*names, *others]
+    location = pack(tmp_path / "x.zip", every) if packed else write(tmp_path / "x", *every)
+    dataset = open_dataset(location)
+    assert [record.path for record in dataset.records] == sorted(names)
+    assert dataset.rejected == dataset.passed_over == ()
+
+
+def test_a_system_folder_is_never_listed_and_another_must_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(tmp_path / "rocks", "marble/a.jpg", "gneiss/a.jpg", "lost+found/a.jpg", "x/a.jpg")
+    listed = os.scandir
+
+    def scandir(path: str) -> Any:
+        if Path(path).name in ("lost+found", "x"):
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DatasetError, match=r"cannot list .*/x: Permission denied; .*--exclude"):
+        open_dataset(root)
+    assert len(open_dataset(root, ["x"]).records) == 2
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["old"], ["gneiss/a.jpg", "marble/a.jpg", "marble/b_old.jpg"]),
+        (["*_old*"], ["gneiss/a.jpg", "gneiss/old/a.jpg", "marble/a.jpg"]),
+        (["gneiss/old/", "marble/b*"], ["gneiss/a.jpg", "marble/a.jpg"]),
+        (["*.jpeg", "marble"], ["gneiss/a.jpg", "gneiss/old/a.jpg"]),
+    ],
+)
+def test_patterns_leave_out_names_and_paths(
+    tmp_path: Path, patterns: list[str], expected: list[str]
+) -> None:
+    names = ["gneiss/a.jpg", "gneiss/old/a.jpg", "marble/a.jpg", "marble/b_old.jpg"]
+    for location in (write(tmp_path / "rocks", *names), pack(tmp_path / "rocks.zip", names)):
+        found = [record.path for record in open_dataset(location, patterns).records]
+        assert found == [f"rocks/{name}" for name in expected]
+
+
 def test_loose_images_are_rejected_with_a_reason(tmp_path: Path) -> None:
     root = write(tmp_path / "rocks", "marble/a.jpg", "gneiss/a.jpg", "z.jpg", "a.jpg")
     dataset = open_dataset(root)
@@ -136,6 +188,33 @@ def test_loose_images_are_rejected_with_a_reason(tmp_path: Path) -> None:
         ("rocks/a.jpg", "not inside a class folder"),
         ("rocks/z.jpg", "not inside a class folder"),
     ]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_files_that_are_passed_over_are_counted_per_class_and_ending(
+    tmp_path: Path, packed: bool
+) -> None:
+    names = ["rocks/granite/a.jpg", "rocks/gneiss/a.jpg", "rocks/basalt/a.CR2", "rocks/list.csv"]
+    names += ["rocks/basalt/deep/b.cr2", "rocks/granite/c.psd", "rocks/granite/.d.nef", "e.svg"]
+    names += ["rocks/granite/notes"]
+    location = pack(tmp_path / "x.zip", names) if packed else write(tmp_path / "x", *names)
+    dataset = open_dataset(location)
+    found = [(one.label, one.ending, one.count, one.picture) for one in dataset.passed_over]
+    assert found == [
+        ("basalt", ".cr2", 2, True),
+        ("granite", "", 1, False),
+        ("granite", ".psd", 1, True),
+        ("rocks", ".csv", 1, False),
+        ("rocks", ".svg", 1, True),
+    ]
+    expected = "2 .cr2 in basalt passed over: not read; convert them to TIFF or JPEG"
+    assert str(dataset.passed_over[0]) == expected
+
+
+def test_a_data_set_of_raw_photographs_is_refused_with_the_reason(tmp_path: Path) -> None:
+    root = write(tmp_path / "rocks", "marble/a.nef", "marble/b.nef")
+    with pytest.raises(DatasetError, match=r"\(2 \.nef in marble passed over: .*convert"):
+        open_dataset(root)
 
 
 def test_one_class_stays_one_class(tmp_path: Path) -> None:
