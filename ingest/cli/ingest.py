@@ -44,6 +44,7 @@ def ingest(
     strict: bool,
     qdrant: str | None,
     collection: str,
+    wait: float,
     working: Working,
 ) -> None:
     """Make the collection equal to DATA, a folder of class folders or a .zip of one.
@@ -65,7 +66,7 @@ def ingest(
 
     model = load_model(working.model)
     dataset = open_dataset(data)
-    with open_from_options(qdrant, collection, working) as store:
+    with open_from_options(qdrant, collection, wait, working) as store:
         report = sync(dataset, model, store, working, recreate=recreate, image_url=image_url)
         report_ingest(report, store, err=False)
     report_rejected(report.rejected, strict=strict)

@@ -42,6 +42,7 @@ def run(
     strict: bool,
     qdrant: str | None,
     collection: str,
+    wait: float,
     working: Working,
     **training: Any,
 ) -> None:
@@ -67,7 +68,7 @@ def run(
     dataset = open_dataset(data)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
-    with open_from_options(qdrant, collection, working) as store:
+    with open_from_options(qdrant, collection, wait, working) as store:
 
         def on_ingested(report: SyncReport) -> None:
             report_ingest(report, store, err=True)

@@ -70,6 +70,7 @@ def search(
     sheet: Path | None,
     qdrant: str | None,
     collection: str,
+    wait: float,
     working: Working,
     **which: Any,
 ) -> None:
@@ -93,7 +94,7 @@ def search(
     from geosim.search.types import SearchOptions
 
     options, examples = SearchOptions(**which), list(expand(paths))
-    with open_from_options(qdrant, collection, working) as store:
+    with open_from_options(qdrant, collection, wait, working) as store:
         searcher = Searcher(store, working)
         if together or negative:
             results, explanations = [searcher.recommend(examples, negative, options)], []
