@@ -130,6 +130,11 @@ def _training_lock(folder: Path) -> Iterator[None]:
             f"another training is under way for {folder}, in {lock.holder()}; wait until that one "
             "ends, or give this one another --working"
         ) from error
+    except OSError as error:
+        raise ModelError(
+            f"cannot write to {folder.parent} ({error.strerror or error}); name a writable folder "
+            "with --working"
+        ) from error
     try:
         yield
     finally:
