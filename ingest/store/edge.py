@@ -55,7 +55,10 @@ class EdgeStore(VectorStore):
 
     def create(self, model: ModelRef) -> None:
         """Create the empty collection; remove what an interrupted call left behind."""
+        missing = self._files.read_model() is None
         with self._opening, self._locked(self._files.acquire):
+            if missing and self._files.read_model() == model:
+                return  # another process made it while this one waited
             self._files.make_shard_folder(model)
             with self._translated():
                 shard = edge.EdgeShard.create(str(self._files.shard), _config())

@@ -178,6 +178,21 @@ def test_a_wait_ends_with_the_holder_s_name(tmp_path: Path) -> None:
         assert store.count() == 20
 
 
+def test_two_first_writers_share_what_one_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EdgeStore(tmp_path, "rocks") as store:
+        acquire = store._files.acquire
+
+        def acquire_late() -> None:
+            make(tmp_path)
+            acquire()
+
+        monkeypatch.setattr(store._files, "acquire", acquire_late)
+        store.create(MODEL)
+        assert store.count() == 20
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"pid": 1}', '{"pid": "x"}', "DEAD"])
 def test_a_stale_or_damaged_holder_is_not_believed(tmp_path: Path, content: str) -> None:
     make(tmp_path)
