@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -24,6 +25,10 @@ NOTICE_SECONDS = 1.0
 
 POLL_SECONDS = 0.05
 """Time between two attempts to take a lock."""
+
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Codes of an `OSError` of a file system without locks."""
 
 
 class ProcessLock:
@@ -55,7 +60,8 @@ class ProcessLock:
     def shared(self, wait: float, purpose: str) -> Iterator[None]:
         """Keep writers out during the block without writing a file; raise what `acquire` does.
 
-        Does nothing without a lock file, and on Windows, where a lock needs write access.
+        Does nothing without a lock file, on a file system without locks, and on Windows, where a
+        lock needs write access.
         """
         try:
             descriptor = os.open(self._path, os.O_RDONLY) if fcntl is not None else None
@@ -126,6 +132,9 @@ def _try_shared(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
     return True
 
 

@@ -21,16 +21,21 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from filelock import BaseFileLock, FileLock
 
 from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, check_name
 from geosim.trainer.errors import StoreBusyError, StoreError
 from geosim.trainer.files import READ_ONLY, copy_sparse, replacing
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.locks import ProcessLock
+
+COPY_PREFIX = "geosim-copy-"
+"""Start of the names of temporary folders with a copy of a shard."""
 
 
 class EdgeFiles:
@@ -45,6 +50,7 @@ class EdgeFiles:
         self._lock = ProcessLock(folder / f"{name}.lock")
         self._wait, self._purpose = wait, f"close collection {name!r} in {folder}"
         self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._copy_lock: BaseFileLock | None = None
 
     def acquire(self) -> None:
         """Take the lock to write, unless this object holds it.
@@ -84,6 +90,9 @@ class EdgeFiles:
     def release(self) -> None:
         """Release the lock and delete a private copy; safe to call twice."""
         self._lock.release()
+        if self._copy_lock is not None:
+            self._copy_lock.release()
+            self._copy_lock = None
         if self._copy is not None:
             self._copy.cleanup()
             self._copy = None
@@ -174,10 +183,13 @@ class EdgeFiles:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def _copy_shard(self) -> Path:
+        _delete_abandoned_copies()
         with self._lock.shared(self._wait, self._purpose):
             self.require()
             try:
-                self._copy = tempfile.TemporaryDirectory(prefix="geosim-")
+                self._copy = tempfile.TemporaryDirectory(prefix=COPY_PREFIX)
+                self._copy_lock = FileLock(Path(self._copy.name, "lock"), thread_local=False)
+                self._copy_lock.acquire(timeout=0)
                 copy_sparse(self.shard, Path(self._copy.name, self.name))
             except OSError as error:
                 raise StoreError(
@@ -203,3 +215,10 @@ class EdgeFiles:
                 f"cannot write to {self.folder} ({error.strerror or error}); name a writable "
                 "folder with --working or --qdrant"
             ) from error
+
+
+def _delete_abandoned_copies() -> None:
+    """Delete the copies of killed processes: those whose lock is free."""
+    for path in Path(tempfile.gettempdir()).glob(f"{COPY_PREFIX}*/lock"):
+        with suppress(OSError), FileLock(path, timeout=0):
+            shutil.rmtree(path.parent, ignore_errors=True)

@@ -216,7 +216,9 @@ def test_a_read_only_folder_is_read_from_a_copy(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "temporary").mkdir()
+    abandoned = tmp_path / "temporary" / "geosim-copy-1" / "rocks"
+    abandoned.mkdir(parents=True)
+    (abandoned.parent / "lock").touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     folder = tmp_path / "store"
     make(folder)
@@ -226,7 +228,7 @@ def test_a_read_only_folder_is_read_from_a_copy(
         assert first.count() == second.count() == 20
         assert first.query([VectorQuery(vectors(20)[7])], 1)[0][0].payload == payloads(20)[7]
         copies = list((tmp_path / "temporary").iterdir())
-        assert len(copies) == 2
+        assert len(copies) == 2, "the copy of a killed process is deleted, that of a live one not"
         used = sum(path.stat().st_blocks * 512 for path in copies[0].rglob("*"))
         assert used < 4e6, "holes of sparse files are not written"
         for write in (
