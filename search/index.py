@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from geosim.ingest.store.base import VectorStore
+from geosim.ingest.store.base import WAIT_SECONDS, VectorStore
 from geosim.ingest.store.factory import open_store
 from geosim.search.resolver import QueryLike
 from geosim.search.searcher import Searcher
@@ -24,6 +24,7 @@ def open_index(
     qdrant: str | None = None,
     collection: str = "geosim",
     api_key: str | None = None,
+    wait: float = WAIT_SECONDS,
 ) -> Index:
     """Open an index that `geosim ingest` filled.
 
@@ -33,13 +34,14 @@ def open_index(
             ``qdrant`` in the working folder.
         collection: name of the collection.
         api_key: of the server.
+        wait: seconds to wait for another process that holds an embedded collection.
 
     Raises:
-        StoreError: there is no such collection, it is empty, or another process holds it.
+        StoreError: there is no such collection, it is empty, or another process still holds it.
         ModelMismatchError: the model in the working folder is not the collection's.
     """
     folder = Working(Path(working))
-    store = open_store(qdrant, collection, working=folder.root, api_key=api_key)
+    store = open_store(qdrant, collection, working=folder.root, api_key=api_key, wait=wait)
     try:
         return Index(store, folder)
     except BaseException:

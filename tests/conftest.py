@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,29 @@ def lite0_trained(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Wor
 def working(trained: Working, tmp_path: Path) -> Working:
     """A working folder of the test's own, with the model and its warm features."""
     return Working(Path(shutil.copytree(trained.root, tmp_path / "working")))
+
+
+@pytest.fixture
+def make_read_only() -> Iterator[Callable[[Path], None]]:
+    """Make a folder and all in it read-only until the end of the test, for root as well."""
+    folders: list[Path] = []
+
+    def change(folder: Path, *, read_only: bool) -> bool:
+        commands = (["chmod", "-R", "a-w" if read_only else "u+w"],)
+        if os.geteuid() == 0:  # who may write in spite of modes
+            commands = (["chattr", "-R", "+i" if read_only else "-i"], *commands)
+        for command in commands:
+            subprocess.run([*command, folder], check=False, capture_output=True, timeout=60)
+        return not os.access(folder, os.W_OK)
+
+    def make(folder: Path) -> None:
+        folders.append(folder)
+        if not change(folder, read_only=True):
+            pytest.skip("root can write in spite of modes, and chattr fails here")
+
+    yield make
+    for folder in folders:
+        change(folder, read_only=False)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from geosim.trainer.data.dataset import HashedRecord, Rejected, blocks
 from geosim.trainer.data.images import Prepared, prepare
 from geosim.trainer.data.sources import Source
 from geosim.trainer.errors import ImageError, ModelError
+from geosim.trainer.files import READ_ONLY
 from geosim.trainer.runtime.backbone import Backbone
 
 BATCH_SIZE = 16
@@ -63,27 +64,36 @@ class FeatureCache:
     """Features by content hash, in one SQLite file per backbone fingerprint.
 
     Each batch is one transaction in a write-ahead log: a killed process loses only the batches
-    that are not stored yet. Several processes may share the file.
+    that are not stored yet. Several processes may share the file. Where the folder or the file
+    cannot be written, the cache is in memory.
     """
 
     def __init__(self, folder: Path, spec: BackboneSpec, fingerprint: str) -> None:
         self.path = folder / f"{spec.name}-{fingerprint[:16]}.sqlite"
         self._bytes = spec.feature_width * 4
         with self._translate_errors():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self.path, timeout=60.0)
             try:
+                folder.mkdir(parents=True, exist_ok=True)
                 # SQLite fails at once where two processes turn on the log at the same time.
-                with FileLock(self.path.with_suffix(".lock")):
-                    self._database.execute("PRAGMA journal_mode=WAL")
-                self._database.execute("PRAGMA synchronous=NORMAL")
-                self._database.execute(
-                    "CREATE TABLE IF NOT EXISTS features (sha256 BLOB PRIMARY KEY, "
-                    "width INTEGER NOT NULL, height INTEGER NOT NULL, vector BLOB NOT NULL)"
-                )
-            except BaseException:
-                self._database.close()
-                raise
+                with FileLock(self.path.with_suffix(".lock")), self.path.open("ab"):
+                    self._open(self.path)
+            except OSError as error:
+                if error.errno not in READ_ONLY:
+                    raise
+                self._open(":memory:")
+
+    def _open(self, path: Path | str) -> None:
+        self._database = sqlite3.connect(path, timeout=60.0)
+        try:
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS features (sha256 BLOB PRIMARY KEY, "
+                "width INTEGER NOT NULL, height INTEGER NOT NULL, vector BLOB NOT NULL)"
+            )
+        except BaseException:
+            self._database.close()
+            raise
 
     def get(self, digests: Iterable[str]) -> dict[str, Features]:
         """Return the cached features of ``digests``, hex SHA-256 of the images' bytes."""

@@ -1,7 +1,8 @@
-"""File helpers: hash a file, replace a file atomically."""
+"""File helpers: hash a file, replace a file atomically, copy a folder of sparse files."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import zlib
@@ -12,6 +13,10 @@ from zipfile import BadZipFile
 
 DAMAGED_NPZ = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
 """Errors that numpy raises for an .npz file that is missing, damaged or lacks an array."""
+
+
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""Codes of an `OSError` where files cannot be written."""
 
 
 def sha256_of(path: Path) -> str:
@@ -39,3 +44,19 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy the files of a folder without their permissions; blocks of zeros become holes."""
+    target.mkdir()
+    for path in source.iterdir():
+        if path.is_dir():
+            copy_sparse(path, target / path.name)
+            continue
+        with path.open("rb") as file, (target / path.name).open("wb") as copy:
+            while block := file.read(1 << 16):
+                if block.strip(b"\0"):
+                    copy.write(block)
+                else:
+                    copy.seek(len(block), os.SEEK_CUR)
+            copy.truncate()

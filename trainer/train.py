@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import Pretrained
@@ -21,6 +20,7 @@ from geosim.trainer.data.dataset import Dataset, Rejected
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
 from geosim.trainer.inputs import Inputs, check_classes, read_inputs
+from geosim.trainer.locks import ProcessLock
 from geosim.trainer.model import Model, fingerprint_of, load_model, save_model, sha256_of_arrays
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.runtime.backbone import Backbone
@@ -118,16 +118,27 @@ def train(
     )
 
 
-def _training_lock(folder: Path) -> AbstractContextManager[object]:
-    """Lock a model folder for one training, until the end of a ``with`` block."""
+@contextmanager
+def _training_lock(folder: Path) -> Iterator[None]:
+    """Lock a model folder for one training."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = ProcessLock(folder.with_name(f".{folder.name}.lock"))
     try:
-        return FileLock(folder.with_name(f".{folder.name}.lock")).acquire(timeout=0)
-    except Timeout as error:
+        lock.acquire(0, "end its training")
+    except TimeoutError as error:
         raise ModelError(
-            f"another training is under way for {folder}; wait until that one ends, or give this "
-            "one another --working"
+            f"another training is under way for {folder}, in {lock.holder()}; wait until that one "
+            "ends, or give this one another --working"
         ) from error
+    except OSError as error:
+        raise ModelError(
+            f"cannot write to {folder.parent} ({error.strerror or error}); name a writable folder "
+            "with --working"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _zero_embeddings(inputs: Inputs, fitted: FittedModel) -> tuple[str, ...]:

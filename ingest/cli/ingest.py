@@ -46,6 +46,7 @@ def ingest(
     exclude: tuple[str, ...],
     qdrant: str | None,
     collection: str,
+    wait: float,
     working: Working,
 ) -> None:
     """Make the collection equal to DATA, a folder of class folders or a .zip of one.
@@ -67,7 +68,7 @@ def ingest(
 
     model = load_model(working.model)
     dataset = open_dataset(data, exclude)
-    with open_from_options(qdrant, collection, working) as store:
+    with open_from_options(qdrant, collection, wait, working) as store:
         report = sync(dataset, model, store, working, recreate=recreate, image_url=image_url)
         report_ingest(report, store, err=False)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)

@@ -8,15 +8,16 @@ from typing import Any, TypeVar
 
 import click
 
-from geosim.ingest.store.base import VectorStore
+from geosim.ingest.store.base import WAIT_SECONDS, VectorStore
 from geosim.ingest.store.factory import open_store
+from geosim.trainer.cli.options import Range
 from geosim.trainer.working import Working
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 def store_options(function: AnyFunction) -> AnyFunction:
-    """Add ``--qdrant`` and ``--collection``."""
+    """Add ``--qdrant``, ``--collection`` and ``--wait``."""
     qdrant = click.option(
         "--qdrant",
         metavar="URL_OR_PATH",
@@ -33,10 +34,22 @@ def store_options(function: AnyFunction) -> AnyFunction:
         show_envvar=True,
         help="Name of the collection.",
     )
-    return qdrant(collection(function))
+    wait = click.option(
+        "--wait",
+        type=Range(min=0),
+        metavar="SECONDS",
+        default=WAIT_SECONDS,
+        show_default=True,
+        envvar="GEOSIM_WAIT",
+        show_envvar=True,
+        help="How long to wait for another process that uses the embedded collection.",
+    )
+    return qdrant(collection(wait(function)))
 
 
-def open_from_options(qdrant: str | None, collection: str, working: Working) -> VectorStore:
+def open_from_options(
+    qdrant: str | None, collection: str, wait: float, working: Working
+) -> VectorStore:
     """Open the store that the options name; take the API key from the environment."""
     key = os.environ.get("GEOSIM_QDRANT_API_KEY") or None
-    return open_store(qdrant or None, collection, working=working.root, api_key=key)
+    return open_store(qdrant or None, collection, working=working.root, api_key=key, wait=wait)

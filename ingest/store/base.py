@@ -23,6 +23,9 @@ from geosim.ingest.schema import (
 )
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
+WAIT_SECONDS = 30.0
+"""Default time to wait for another process that uses an embedded collection."""
+
 SCAN_BATCH = 4096
 """Points per batch of `VectorStore.scan`: about 1 MB with vectors."""
 

@@ -6,11 +6,11 @@ Owns every call of ``qdrant_edge``; `ingest/store/edge_files.py` owns the files.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import qdrant_edge as edge
@@ -28,7 +28,10 @@ from geosim.ingest.schema import (
 )
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.edge_files import EdgeFiles
+from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
+
+T = TypeVar("T")
 
 
 class EdgeStore(VectorStore):
@@ -36,8 +39,9 @@ class EdgeStore(VectorStore):
 
     upsert_batch = 1024  # Qdrant Edge holds the GIL during a call
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._files = EdgeFiles(folder, name)
+    def __init__(self, folder: Path, name: str, wait: float = 0.0) -> None:
+        """Wait ``wait`` seconds for another process that holds the collection."""
+        self._files = EdgeFiles(folder, name, wait)
         self.name, self.location = name, str(folder)
         self._opening = threading.RLock()
         self._shard: edge.EdgeShard | None = None
@@ -51,7 +55,10 @@ class EdgeStore(VectorStore):
 
     def create(self, model: ModelRef) -> None:
         """Create the empty collection; remove what an interrupted call left behind."""
-        with self._opening, self._locked():
+        missing = self._files.read_model() is None
+        with self._opening, self._locked(self._files.acquire):
+            if missing and self._files.read_model() == model:
+                return  # another process made it while this one waited
             self._files.make_shard_folder(model)
             with self._translated():
                 shard = edge.EdgeShard.create(str(self._files.shard), _config())
@@ -68,7 +75,7 @@ class EdgeStore(VectorStore):
         with self._opening:
             if not self._files.metadata.exists():
                 return
-            with self._locked():
+            with self._locked(self._files.acquire):
                 if self._shard is not None:
                     with self._translated():
                         self._shard.close()
@@ -97,10 +104,12 @@ class EdgeStore(VectorStore):
             for payload, vector in zip(payloads, vectors, strict=True)
         ]
         with self._open() as shard:
+            self._files.require_writable()
             shard.update(edge.UpdateOperation.upsert_points(points))
 
     def _delete(self, ids: list[str]) -> None:
         with self._open() as shard:
+            self._files.require_writable()
             shard.update(edge.UpdateOperation.delete_points([*ids]))
 
     def _flush(self) -> None:
@@ -153,20 +162,19 @@ class EdgeStore(VectorStore):
         with self._opening:
             if self._shard is None:
                 self._files.require()  # first, to make no lock file without a collection
-                with self._locked():
+                with self._locked(self._files.acquire_to_read) as path:
                     self._files.require()  # another process may have dropped it
                     with self._translated():
-                        self._shard = edge.EdgeShard.load(str(self._files.shard), _config())
+                        self._shard = edge.EdgeShard.load(str(path), _config())
             shard = self._shard
         with self._translated():
             yield shard
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, acquire: Callable[[], T]) -> Iterator[T]:
         """Hold the lock during the block, and after it while a shard is open."""
-        self._files.acquire()
         try:
-            yield
+            yield acquire()
         finally:
             if self._shard is None:
                 self._files.release()
@@ -176,6 +184,8 @@ class EdgeStore(VectorStore):
         """Translate errors to `StoreError`: Qdrant Edge raises bare ``Exception`` or panics."""
         try:
             yield
+        except StoreError:
+            raise
         except BaseException as error:
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
                 raise self._files.damage_error(error) from error

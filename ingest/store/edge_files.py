@@ -3,6 +3,9 @@
     <folder>/<name>/        the shard, written by Qdrant Edge
     <folder>/<name>.json    metadata of geosim: model, vector size, whether the shard is complete
     <folder>/<name>.lock    locked while the shard is open; a second opener would damage its files
+    <folder>/.<name>.holder the process that holds the lock, for messages
+
+Where these cannot be written, a private copy of the shard is read.
 
 The metadata has ``ready`` false before a shard is created or removed, and true once it is complete.
 A process killed in between leaves a collection that counts as missing; the next `make_shard_folder`
@@ -11,43 +14,88 @@ or `remove` deletes it. A folder without metadata is never deleted.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock
 
 from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, check_name
 from geosim.trainer.errors import StoreBusyError, StoreError
-from geosim.trainer.files import replacing
+from geosim.trainer.files import READ_ONLY, copy_sparse, replacing
 from geosim.trainer.heads.head import EMBEDDING_DIM
+from geosim.trainer.locks import ProcessLock
+
+COPY_PREFIX = "geosim-copy-"
+"""Start of the names of temporary folders with a copy of a shard."""
 
 
 class EdgeFiles:
     """The files of one embedded collection; making the object reads and writes nothing."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, wait: float = 0.0) -> None:
+        """Wait ``wait`` seconds for another process that holds the lock."""
         self.name = check_name(name)
         self.folder = folder
         self.shard = folder / name
         self.metadata = folder / f"{name}.json"
-        # The threads of a process share the open shard, and so its lock.
-        self._lock = FileLock(folder / f"{name}.lock", thread_local=False)
+        self._lock = ProcessLock(folder / f"{name}.lock")
+        self._wait, self._purpose = wait, f"close collection {name!r} in {folder}"
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._copy_lock: BaseFileLock | None = None
 
     def acquire(self) -> None:
-        """Take the lock, unless this object holds it; raise `StoreBusyError` if another does."""
-        if not self._lock.is_locked:
-            with self._translated():
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._lock.acquire(timeout=0)
+        """Take the lock to write, unless this object holds it.
+
+        Raises:
+            StoreBusyError: another process holds it.
+            StoreError: the files cannot be written.
+        """
+        with self._translated():
+            self._acquire()
+
+    def acquire_to_read(self) -> Path:
+        """Take the lock and return the shard; where it cannot be written, a private copy of it.
+
+        Raises:
+            StoreBusyError: another process holds the lock.
+            StoreError: there is no complete collection, or the copy failed.
+        """
+        with self._translated():
+            try:
+                self._acquire()
+            except OSError as error:
+                if error.errno not in READ_ONLY:
+                    raise
+                self._lock.release()
+                return self._copy_shard()
+        return self.shard
+
+    def require_writable(self) -> None:
+        """Raise `StoreError` while a private copy is read."""
+        if self._copy is not None:
+            raise StoreError(
+                f"cannot write to collection {self.name!r}: {self.folder} is read-only; name a "
+                "writable folder with --working or --qdrant"
+            )
 
     def release(self) -> None:
-        """Release the lock; safe to call twice."""
+        """Release the lock and delete a private copy; safe to call twice."""
         self._lock.release()
+        if self._copy_lock is not None:
+            self._copy_lock.release()
+            self._copy_lock = None
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None
 
     def read_model(self) -> ModelRef | None:
         """Return the collection's model, or None if there is no complete collection."""
@@ -127,17 +175,50 @@ class EdgeFiles:
         with replacing(self.metadata) as temporary:
             temporary.write_text(json.dumps(stored, indent=2), encoding="utf-8")
 
+    def _acquire(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire(self._wait, self._purpose)
+        files = [self.shard, *self.shard.rglob("*")] if self.shard.exists() else []
+        if not all(os.access(path, os.W_OK) for path in files):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def _copy_shard(self) -> Path:
+        _delete_abandoned_copies()
+        with self._lock.shared(self._wait, self._purpose):
+            self.require()
+            try:
+                self._copy = tempfile.TemporaryDirectory(prefix=COPY_PREFIX)
+                self._copy_lock = FileLock(Path(self._copy.name, "lock"), thread_local=False)
+                self._copy_lock.acquire(timeout=0)
+                copy_sparse(self.shard, Path(self._copy.name, self.name))
+            except OSError as error:
+                raise StoreError(
+                    f"{self.folder} is read-only, and a copy of collection {self.name!r} in "
+                    f"{tempfile.gettempdir()} failed ({error.strerror or error}); make room there, "
+                    "or name another folder in TMPDIR"
+                ) from error
+        sys.stderr.write(f"{self.folder} is read-only: reading a temporary copy of it\n")
+        return Path(self._copy.name, self.name)
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except Timeout as error:
+        except TimeoutError as error:
             raise StoreBusyError(
-                f"collection {self.name!r} in {self.folder} is open in another process; wait "
-                "until that one ends, or share the collection through a server (--qdrant URL)"
+                f"collection {self.name!r} in {self.folder} is open in {self._lock.holder()}; wait "
+                "until that one ends, wait longer with --wait SECONDS, or share the collection "
+                "through a server (--qdrant URL)"
             ) from error
         except OSError as error:
             raise StoreError(
                 f"cannot write to {self.folder} ({error.strerror or error}); name a writable "
                 "folder with --working or --qdrant"
             ) from error
+
+
+def _delete_abandoned_copies() -> None:
+    """Delete the copies of killed processes: those whose lock is free."""
+    for path in Path(tempfile.gettempdir()).glob(f"{COPY_PREFIX}*/lock"):
+        with suppress(OSError), FileLock(path, timeout=0):
+            shutil.rmtree(path.parent, ignore_errors=True)

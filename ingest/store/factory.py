@@ -10,12 +10,18 @@ from geosim.trainer.errors import StoreError
 
 
 def open_store(
-    target: str | None, collection: str, *, working: Path, api_key: str | None = None
+    target: str | None,
+    collection: str,
+    *,
+    working: Path,
+    api_key: str | None = None,
+    wait: float = 0.0,
 ) -> VectorStore:
     """Return the store of a collection; opens and requests nothing.
 
     ``target`` is the URL of a Qdrant server, or a folder for the embedded engine; None for
-    ``<working>/qdrant``.
+    ``<working>/qdrant``. ``wait`` is the number of seconds to wait for another process that holds
+    an embedded collection.
 
     Raises:
         StoreDeniedError: ``api_key`` has characters that no key has.
@@ -32,4 +38,5 @@ def open_store(
         )
     from geosim.ingest.store.edge import EdgeStore
 
-    return EdgeStore(working / "qdrant" if target is None else Path(target), collection)
+    folder = working / "qdrant" if target is None else Path(target)
+    return EdgeStore(folder, collection, wait)

@@ -49,9 +49,12 @@ def export(k: int, output: Path | None, working: Working, **store: Any) -> None:
 
 def report_export(report: ExportReport) -> None:
     """Print a summary of an export on stderr."""
+    embeddings = f"and {report.embeddings}"
+    if report.embeddings is None:
+        embeddings = "no embeddings, the working folder is read-only"
     click.echo(
         f"wrote {report.index}: {report.images:,} images, {report.k} neighbours each, "
-        f"{report.same_class:.2%} of them of the same class; and {report.embeddings}; "
+        f"{report.same_class:.2%} of them of the same class; {embeddings}; "
         f"{report.seconds:.1f} s",
         err=True,
     )

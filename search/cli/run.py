@@ -44,6 +44,7 @@ def run(
     exclude: tuple[str, ...],
     qdrant: str | None,
     collection: str,
+    wait: float,
     working: Working,
     **training: Any,
 ) -> None:
@@ -69,7 +70,7 @@ def run(
     dataset = open_dataset(data, exclude)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
-    with open_from_options(qdrant, collection, working) as store:
+    with open_from_options(qdrant, collection, wait, working) as store:
 
         def on_ingested(report: SyncReport) -> None:
             report_ingest(report, store, err=True)

@@ -72,6 +72,7 @@ def search(
     exclude: tuple[str, ...],
     qdrant: str | None,
     collection: str,
+    wait: float,
     working: Working,
     **which: Any,
 ) -> None:
@@ -96,7 +97,7 @@ def search(
 
     options = SearchOptions(**which)
     examples = list(expand(paths, exclude, report=lambda passed: click.echo(passed, err=True)))
-    with open_from_options(qdrant, collection, working) as store:
+    with open_from_options(qdrant, collection, wait, working) as store:
         searcher = Searcher(store, working)
         if together or negative:
             results, explanations = [searcher.recommend(examples, negative, options)], []

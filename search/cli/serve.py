@@ -54,6 +54,7 @@ def serve(
     api_key: str | None,
     qdrant: str | None,
     collection: str,
+    wait: float,
     working: Working,
 ) -> None:
     """Serve a web page for searching, with a map of the collection.
@@ -74,7 +75,10 @@ def serve(
         access = Access(host, api_key or None)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    with open_from_options(qdrant, collection, working) as store, _listen(host, port) as listener:
+    with (
+        open_from_options(qdrant, collection, wait, working) as store,
+        _listen(host, port) as listener,
+    ):
         click.echo("loading the model ...", err=True)
         app = make_app(store, working, access)
         url_host = f"[{host}]" if ":" in host else host

@@ -17,7 +17,7 @@ from geosim.ingest.store.base import VectorStore
 from geosim.search.graph.collection import Collection, read_collection
 from geosim.search.graph.neighbours import GraphBlock, neighbour_graph
 from geosim.trainer.errors import QueryError, StoreError
-from geosim.trainer.files import replacing
+from geosim.trainer.files import READ_ONLY, replacing
 from geosim.trainer.progress import progress_bar
 
 
@@ -32,7 +32,7 @@ class ExportReport:
     k: int  # neighbours per image
     same_class: float  # share of all neighbours that have the class of their image, 0 to 1
     index: Path
-    embeddings: Path
+    embeddings: Path | None  # None where its folder is read-only and ``index`` is elsewhere
     seconds: float  # wall time
 
 
@@ -42,10 +42,11 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
     ``index`` holds ``{path: [[path, score], ...]}``, one image per line, sorted by path. Each list
     has the ``k`` best other images, highest score first, equal scores by path. ``embeddings`` holds
     ``{path: [32 floats]}``, L2 norm 1, each float32 in its shortest decimal form. Read as float32,
-    they reproduce the index exactly.
+    they reproduce the index exactly. They are left out where their folder is read-only.
 
     Raises:
-        QueryError: ``k`` is not positive, or both files are the same.
+        QueryError: ``k`` is not positive, both files are the same, or the folder of ``index`` is
+            read-only.
         StoreError: the collection is missing or empty.
     """
     started = time.perf_counter()
@@ -61,20 +62,35 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
         )
     count = len(collection.paths)
     k = min(k, count - 1)
-    _write_embeddings(embeddings, collection)
-    same_class = _write_index(index, collection, k)
+    written = _write_embeddings(embeddings, collection)
+    try:
+        same_class = _write_index(index, collection, k)
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        raise QueryError(
+            f"cannot write {index} ({error.strerror}); name a file elsewhere with --output"
+        ) from error
     share = same_class / (count * k) if k else 0.0
-    return ExportReport(count, k, share, index, embeddings, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return ExportReport(count, k, share, index, embeddings if written else None, seconds)
 
 
-def _write_embeddings(path: Path, collection: Collection) -> None:
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        opening = b"{\n"
-        for key, vector in zip(collection.paths, collection.vectors, strict=True):
-            floats = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY)
-            file.write(opening + orjson.dumps(key) + b": " + floats)
-            opening = b",\n"
-        file.write(b"\n}\n")
+def _write_embeddings(path: Path, collection: Collection) -> bool:
+    """Write the embeddings; return False where the folder is read-only."""
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            opening = b"{\n"
+            for key, vector in zip(collection.paths, collection.vectors, strict=True):
+                floats = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY)
+                file.write(opening + orjson.dumps(key) + b": " + floats)
+                opening = b",\n"
+            file.write(b"\n}\n")
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        return False
+    return True
 
 
 def _write_index(path: Path, collection: Collection, k: int) -> int:

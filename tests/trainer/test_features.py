@@ -347,6 +347,21 @@ def test_a_cache_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -
         run(extractor(tmp_path / "cache"), dataset, hashed_of(dataset))
 
 
+def test_a_read_only_cache_is_passed_over(
+    tmp_path: Path, make_read_only: Callable[[Path], None]
+) -> None:
+    dataset = open_dataset(rocks(tmp_path / "rocks", 4))
+    cache = tmp_path / "cache"
+    expected, _ = run(extractor(cache), dataset, hashed_of(dataset))
+    make_read_only(cache)
+    for folder in (cache, cache / "missing"):
+        one = extractor(folder)
+        found, rejected = run(one, dataset, hashed_of(dataset))
+        assert (one.computed, rejected) == (4, [])
+        for path, extracted in found.items():
+            assert np.allclose(extracted.features.vector, expected[path].features.vector)
+
+
 def test_a_caller_that_stops_early_keeps_what_it_got(tmp_path: Path) -> None:
     dataset = open_dataset(rocks(tmp_path / "rocks", 80))
     items = hashed_of(dataset)

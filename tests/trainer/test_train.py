@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from geosim.trainer.errors import DatasetError, ModelError
 from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
+from geosim.trainer.locks import ProcessLock
 from geosim.trainer.model import fingerprint_of, load_model, read_card
 from geosim.trainer.plots import save_loss_curve
 from geosim.trainer.train import TrainReport, train
@@ -330,4 +332,10 @@ def test_two_trainings_do_not_meet_in_one_folder(rocks: Path, empty: Working) ->
     empty.root.mkdir()
     with FileLock(empty.root / ".model.lock"), pytest.raises(ModelError, match="under way"):
         colour_grid(rocks, empty)
+    lock = ProcessLock(empty.root / ".model.lock")
+    lock.acquire(0, "")
+    with pytest.raises(ModelError, match=rf"under way .* in this process \({os.getpid()}\)"):
+        colour_grid(rocks, empty)
+    lock.release()
     assert not colour_grid(rocks, empty).reused
+    assert not list(empty.root.glob("*.holder*"))

@@ -1,14 +1,21 @@
 """The embedded engine's files: locks, crashes and damage."""
 
 import json
+import os
+import platform
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from geosim.ingest.schema import ModelRef, Payload, VectorQuery
 from geosim.ingest.store.edge import EdgeStore
@@ -119,6 +126,163 @@ def test_a_second_store_in_the_same_process_is_refused(tmp_path: Path) -> None:
             EdgeStore(tmp_path, "rocks").count()
     with EdgeStore(tmp_path, "rocks") as second:
         assert second.count() == 20
+
+
+READ = (
+    "import sys\n"
+    "from geosim.ingest.store.edge import EdgeStore\n"
+    "with EdgeStore(FOLDER, 'rocks', 30.0) as store:\n"
+    "    print('waiting', flush=True)\n"
+    "    print(store.count())\n"
+)
+
+
+def start_elsewhere(code: str, folder: Path) -> subprocess.Popen[str]:
+    setup = f"from pathlib import Path\nFOLDER = Path({str(folder)!r})\n"
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, "-c", setup + code], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    )
+
+
+def test_processes_wait_for_each_other_and_say_for_whom(tmp_path: Path) -> None:
+    make(tmp_path)
+    with EdgeStore(tmp_path, "rocks") as first:
+        assert first.count() == 20
+        others = [start_elsewhere(READ, tmp_path) for _ in range(6)]
+        for other in others:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "waiting\n"
+        time.sleep(1.5)
+        first.upsert(payloads(30), vectors(30))
+    for other in others:
+        stdout, stderr = other.communicate(timeout=60)
+        assert (other.returncode, stdout) == (0, "30\n"), stderr
+        (line,) = stderr.splitlines()
+        assert re.fullmatch(
+            rf"waiting for process {os.getpid()} \(.+\) to close collection 'rocks' .*", line
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rocks", "rocks.json", "rocks.lock"]
+
+
+def test_a_wait_ends_with_the_holder_s_name(tmp_path: Path) -> None:
+    make(tmp_path)
+    holder = start_elsewhere(f"{READ}    sys.stdout.flush()\n    sys.stdin.read()\n", tmp_path)
+    assert holder.stdout is not None
+    assert [holder.stdout.readline(), holder.stdout.readline()] == ["waiting\n", "20\n"]
+    with pytest.raises(StoreBusyError, match=rf"open in process {holder.pid} \(python\)"):
+        EdgeStore(tmp_path, "rocks", wait=0.2).count()
+    holder.kill()
+    holder.communicate(timeout=60)
+    with EdgeStore(tmp_path, "rocks") as store:  # a killed process holds nothing
+        assert store.count() == 20
+
+
+def test_two_first_writers_share_what_one_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EdgeStore(tmp_path, "rocks") as store:
+        acquire = store._files.acquire
+
+        def acquire_late() -> None:
+            make(tmp_path)
+            acquire()
+
+        monkeypatch.setattr(store._files, "acquire", acquire_late)
+        store.create(MODEL)
+        assert store.count() == 20
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"pid": 1}', '{"pid": "x"}', "DEAD"])
+def test_a_stale_or_damaged_holder_is_not_believed(tmp_path: Path, content: str) -> None:
+    make(tmp_path)
+    if content == "DEAD":
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        content = json.dumps({"pid": dead.pid, "host": platform.node(), "command": "geosim serve"})
+    (tmp_path / ".rocks.holder").write_text(content)
+    with (
+        FileLock(tmp_path / "rocks.lock"),
+        pytest.raises(StoreBusyError, match="open in another process;"),
+    ):
+        EdgeStore(tmp_path, "rocks").count()
+    with EdgeStore(tmp_path, "rocks") as store:
+        assert store.count() == 20
+
+
+def test_a_read_only_folder_is_read_from_a_copy(
+    tmp_path: Path,
+    make_read_only: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    abandoned = tmp_path / "temporary" / "geosim-copy-1" / "rocks"
+    abandoned.mkdir(parents=True)
+    (abandoned.parent / "lock").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    folder = tmp_path / "store"
+    make(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    make_read_only(folder)
+    with EdgeStore(folder, "rocks") as first, EdgeStore(folder, "rocks") as second:
+        assert first.count() == second.count() == 20
+        assert first.query([VectorQuery(vectors(20)[7])], 1)[0][0].payload == payloads(20)[7]
+        copies = list((tmp_path / "temporary").iterdir())
+        assert len(copies) == 2, "the copy of a killed process is deleted, that of a live one not"
+        used = sum(path.stat().st_blocks * 512 for path in copies[0].rglob("*"))
+        assert used < 4e6, "holes of sparse files are not written"
+        for write in (
+            lambda: first.upsert(payloads(30), vectors(30)),
+            lambda: first.delete([payloads(1)[0].id]),
+            first.drop,
+            lambda: first.create(MODEL),
+        ):
+            with pytest.raises(StoreError, match=r"cannot write to .*name a writable folder"):
+                write()
+        assert first.count() == 20
+    assert (
+        capsys.readouterr().err.splitlines()
+        == [f"{folder} is read-only: reading a temporary copy of it"] * 2
+    )
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_read_only_shard_is_never_dropped_by_halves(
+    tmp_path: Path, make_read_only: Callable[[Path], None]
+) -> None:
+    make(tmp_path)
+    make_read_only(tmp_path / "rocks")
+    with EdgeStore(tmp_path, "rocks") as store:
+        with pytest.raises(StoreError, match="cannot write to"):
+            store.drop()
+        assert store.count() == 20
+    with FileLock(tmp_path / "rocks.lock", timeout=0):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shared lock needs write access there")
+def test_a_copy_is_not_made_while_another_process_writes(
+    tmp_path: Path, make_read_only: Callable[[Path], None]
+) -> None:
+    make(tmp_path)
+    with FileLock(tmp_path / "rocks.lock"):  # as over a read-only mount of a writable folder
+        make_read_only(tmp_path)
+        with pytest.raises(StoreBusyError, match="another process"):
+            EdgeStore(tmp_path, "rocks", wait=0.2).count()
+    with EdgeStore(tmp_path, "rocks") as store:
+        assert store.count() == 20
+
+
+def test_a_copy_without_room_is_a_clear_error(
+    tmp_path: Path, make_read_only: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "store"
+    make(folder)
+    make_read_only(folder)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(StoreError, match=r"is read-only, and a copy .* failed .*TMPDIR"):
+        EdgeStore(folder, "rocks").count()
 
 
 def test_threads_share_one_store(tmp_path: Path) -> None:

@@ -68,6 +68,24 @@ def test_it_says_where_and_ends_well(copy: Working, ending: signal.Signals) -> N
     assert out == ""
     assert "ended" in err
     assert "Traceback" not in err
+
+
+def test_it_serves_a_read_only_working_folder(
+    copy: Working, make_read_only: Callable[[Path], None]
+) -> None:
+    make_read_only(copy.root)
+    with started(copy.root) as (address, process):
+        with httpx.Client(base_url=address, timeout=60) as client:
+            assert client.get("/api/collection").json()["points"] == 98
+            for _ in range(20):  # it is computed, and cannot be kept
+                if (answer := client.get("/api/map")).status_code != 202:
+                    break
+            assert len(answer.json()["ids"]) == 98
+            process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert f"{copy.qdrant} is read-only: reading a temporary copy of it" in err
+    assert "Traceback" not in err
     with EdgeStore(copy.qdrant, "geosim") as store:
         assert store.count() == 98
 
