@@ -16,6 +16,8 @@ from geosim.trainer.data.sources import Archive, Files, Record
 from geosim.trainer.errors import GeosimError, ImageError
 from geosim.trainer.files import replacing
 
+_Version = tuple[int, int, int] | None
+
 
 def register_dataset(catalog: Path, dataset: Dataset) -> None:
     """Write a data set's location to the catalog; safe with several processes."""
@@ -40,12 +42,12 @@ def conflicting_location(catalog: Path, dataset: Dataset) -> str | None:
 
 
 class ImageReader:
-    """Reads the bytes of indexed images; follows changes of the catalog."""
+    """Reads the bytes of indexed images; follows changes of the catalog and of archives."""
 
     def __init__(self, catalog: Path) -> None:
         self._catalog = catalog
         self._version, self._entries = _version(catalog), _read_entries(catalog)
-        self._archives: dict[str, Archive] = {}
+        self._archives: dict[str, tuple[_Version, Archive]] = {}
 
     def read(self, path: str) -> bytes:
         """Return the bytes of the image stored as ``path``, or raise `ImageError` without them."""
@@ -59,12 +61,20 @@ class ImageReader:
         try:
             if "folder" in entry:
                 return Files().read(Record(path, "", str(Path(entry["folder"], relative))))
-            archive = entry["archive"]
-            if archive not in self._archives:
-                self._archives[archive] = Archive(Path(archive))
-            return self._archives[archive].read(Record(path, "", entry["inside"] + relative))
+            return self._archive(entry["archive"]).read(
+                Record(path, "", entry["inside"] + relative)
+            )
         except GeosimError as error:
             raise ImageError(f"not on this machine any more: {error}") from error
+
+    def _archive(self, location: str) -> Archive:
+        """Return an open archive; open it again if the file was replaced."""
+        version = _version(Path(location))
+        known, archive = self._archives.pop(location, (None, None))
+        if archive is None or version is None or known != version:
+            archive = Archive(Path(location))
+        self._archives[location] = version, archive
+        return archive
 
 
 def _entry(dataset: Dataset) -> dict[str, str]:
@@ -87,13 +97,13 @@ def _is_safe(relative: str) -> bool:
     return has_plain_parts and not re.search(r"\\|\0|^[A-Za-z]:", relative)
 
 
-def _version(catalog: Path) -> tuple[int, int] | None:
-    """Return a value that changes with every write of the catalog; None without a catalog."""
+def _version(path: Path) -> _Version:
+    """Return a value that changes with every write of a file; None without the file."""
     try:
-        status = catalog.stat()
+        status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_ino
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _read_entries(catalog: Path) -> dict[str, dict[str, str]]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from geosim.ingest.store.base import VectorStore
@@ -98,9 +99,10 @@ class Index(AbstractContextManager["Index"]):
         min_score: float | None = None,
         one_per: str | None = None,
     ) -> Iterator[Result]:
-        """Yield a result per query, in order; queries are embedded and searched in batches.
+        """Return a result per query, in order; queries are embedded and searched in batches.
 
-        Takes the arguments of `search`. `Result.error` says why a query has no answer.
+        Takes the arguments of `search`, which are checked at the call. `Result.error` says why a
+        query has no answer.
         """
         return self._searcher.search(queries, SearchOptions(k, label, min_score, one_per))
 
@@ -119,7 +121,14 @@ class Index(AbstractContextManager["Index"]):
         return self._searcher.recommend(positive, negative, options).hits
 
     def neighbours(self, k: int = DEFAULT_K) -> Iterator[Neighbours]:
-        """Yield the ``k`` exact nearest neighbours of every indexed image, sorted by path."""
+        """Return the ``k`` exact nearest neighbours of every indexed image, sorted by path.
+
+        The collection is read at the call, the neighbours are computed while they are iterated.
+
+        Raises:
+            QueryError: ``k`` is less than 1.
+            StoreError: the collection cannot be read.
+        """
         from geosim.search.graph.collection import read_collection
         from geosim.search.graph.neighbours import neighbour_graph
 
@@ -127,12 +136,13 @@ class Index(AbstractContextManager["Index"]):
             raise QueryError(f"k must be at least 1, received {k}")
         collection = read_collection(self._store)
         paths = collection.paths
-        for block in neighbour_graph(collection.vectors, k):
-            found = zip(block.rows.tolist(), block.scores.tolist(), strict=True)
-            for row, (near, scores) in enumerate(found, start=block.start):
-                yield Neighbours(
-                    paths[row], tuple(zip([paths[n] for n in near], scores, strict=True))
-                )
+        return (
+            Neighbours(paths[row], tuple(zip([paths[n] for n in near], scores, strict=True)))
+            for block in neighbour_graph(collection.vectors, k)
+            for row, near, scores in zip(
+                count(block.start), block.rows.tolist(), block.scores.tolist(), strict=False
+            )
+        )
 
     @property
     def classes(self) -> dict[str, int]:

@@ -23,6 +23,9 @@ DATASET_QUERIES = tuple(
 )
 """Sample queries of the geological similarity data set."""
 
+MAX_QUERIES = 12
+"""Sample queries at most: a row of the contact sheet and a table each."""
+
 
 def run(
     dataset: Dataset,
@@ -36,11 +39,14 @@ def run(
     on_trained: Callable[[TrainReport], None],
     on_ingested: Callable[[SyncReport], None],
     on_exported: Callable[[ExportReport], None],
+    on_limited: Callable[[int, int], None],
 ) -> list[Result]:
     """Do the whole job and return the results of the sample queries.
 
     ``k`` is the number of neighbours per image and of hits per query. ``recreate`` drops the
-    collection first, with all its data sets. Each callback receives the report of its step.
+    collection first, with all its data sets. Each callback receives the report of its step;
+    ``on_limited`` the number of sample queries, and of classes, if there are more than
+    `MAX_QUERIES`.
 
     Raises:
         ModelError: a new model is needed, but the collection depends on the old one: it holds
@@ -55,6 +61,9 @@ def run(
     on_ingested(sync(dataset, trained.model, store, working, recreate=recreate))
     on_exported(export(store, working.index, working.embeddings, k))
     queries = sample_queries(dataset, store)
+    if len(queries) > MAX_QUERIES:
+        on_limited(MAX_QUERIES, len(queries))
+        queries = queries[:MAX_QUERIES]
     results = list(Searcher(store, working).search(queries, SearchOptions(k)))
     save_results(results, working.samples, working)
     return results

@@ -87,11 +87,11 @@ class Resolver:
                 "`geosim ingest DATA`"
             )
         self._store, self._working = store, working
-        self._model: Model | ModelError
+        self._model: Model | str
         try:
             self._model = load_model(working.model)
-        except ModelError as error:  # raised when a query needs the model
-            self._model = error
+        except ModelError as error:  # raised anew by each query that needs the model
+            self._model = str(error)
         else:
             model = ModelRef(self._model.fingerprint, self._model.spec.name)
             require_same_model(info, model, name=store.name)
@@ -146,8 +146,8 @@ class Resolver:
                 query.vector = identical[0].vector
 
     def _require_model(self) -> Model:
-        if isinstance(self._model, ModelError):
-            raise self._model
+        if isinstance(self._model, str):
+            raise ModelError(self._model)
         return self._model
 
     @cached_property

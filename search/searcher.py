@@ -38,16 +38,17 @@ class Searcher:
     def search(
         self, queries: Iterable[QueryLike], options: SearchOptions = DEFAULT_OPTIONS
     ) -> Iterator[Result]:
-        """Yield one result per query, in order.
+        """Return one result per query, in order, computed while they are iterated.
 
         Raises:
-            QueryError: no indexed image has the class in ``options``.
+            QueryError: no indexed image has the class in ``options``; raised at the call.
             ModelError: an image must be embedded and there is no model.
         """
-        filters = self._filters(options)
-        remaining = iter(queries)
-        while batch := list(islice(remaining, QUERY_BATCH)):
-            yield from self._search_batch(self._resolver.resolve(batch), options, filters)
+        filters, remaining = self._filters(options), iter(queries)
+        batches = iter(lambda: list(islice(remaining, QUERY_BATCH)), [])
+        return chain.from_iterable(
+            self._search_batch(self._resolver.resolve(batch), options, filters) for batch in batches
+        )
 
     def resolve(self, query: QueryLike) -> ResolvedQuery:
         """Return a query with its vector, so that it can be searched with several times.

@@ -99,9 +99,15 @@ def _lines(found: Status) -> Iterator[tuple[str, str]]:
 
 
 def _size(path: Path) -> int:
-    """Return the bytes of a file or of all files in a folder; ignore files that vanish."""
+    """Return the bytes of a file or of all files in a folder, without the holes of sparse ones.
+
+    Files that vanish meanwhile are ignored.
+    """
     total = 0
     for file in path.rglob("*") if path.is_dir() else [path]:
         with suppress(OSError):
-            total += file.lstat().st_size if file.is_file() else 0
+            if file.is_file():
+                found = file.lstat()
+                stored = 512 * getattr(found, "st_blocks", found.st_size)  # not on Windows
+                total += min(found.st_size, stored)
     return total

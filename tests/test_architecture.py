@@ -109,3 +109,20 @@ def test_a_search_of_a_new_image_starts_neither_tensorflow_nor_qdrant_client(
     assert heavy_modules(RUN, "ingest", rocks, "--working", folder) == set(), "features are cached"
     image = str(sample / "schist" / "schist-0003.jpg")
     assert heavy_modules(RUN, "search", image, "--working", folder) == {"openvino"}
+
+
+def test_an_import_changes_nothing_of_its_caller_s() -> None:
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in SOURCES]
+    code = f"""
+import importlib, mimetypes, os, sys, warnings
+from PIL import Image
+def settings():
+    return (list(warnings.filters), dict(os.environ), Image.MAX_IMAGE_PIXELS,
+            mimetypes.types_map.copy(), [name for name in sys.modules if not sys.modules[name]])
+import uvicorn, fastapi, matplotlib, qdrant_client, qdrant_edge, openvino
+before = settings()
+for name in {modules!r}:
+    importlib.import_module("geosim." + name)
+assert settings() == before, (before, settings())
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

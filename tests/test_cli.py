@@ -127,6 +127,20 @@ def test_run_does_the_whole_job_and_again_repeats_nothing(
     assert (working.model / "model.json").read_bytes() == card
 
 
+def test_run_answers_sample_queries_of_a_dozen_classes(geosim: Run, tmp_path: Path) -> None:
+    for number in range(14):
+        folder = tmp_path / "boxes" / f"box-{number:02}"
+        folder.mkdir(parents=True)
+        for shade in range(2):
+            colour = (number * 18, 255 - number * 18, shade * 40)
+            Image.new("RGB", (40, 40), colour).save(folder / f"{number}-{shade}.png")
+    options = ("--backbone", "colour-grid", "--epochs", 1, "-k", 2, "--format", "jsonl")
+    result = geosim("run", tmp_path / "boxes", *options, "--working", tmp_path / "working")
+    assert result.exit_code == 0, result.output
+    assert "sample queries of 12 of 14 classes" in result.stderr.splitlines()
+    assert len(result.stdout.splitlines()) == 12
+
+
 def test_run_rebuilds_its_own_collection_for_a_new_model(
     geosim: Run, sample: Path, tmp_path: Path
 ) -> None:

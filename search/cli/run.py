@@ -86,9 +86,14 @@ def run(
             on_trained=report_training,
             on_ingested=on_ingested,
             on_exported=report_export,
+            on_limited=_report_limit,
         )
     print_results(results, form)
     click.echo(f"wrote {working.samples}", err=True)
+
+
+def _report_limit(queries: int, classes: int) -> None:
+    click.echo(f"sample queries of {queries} of {classes:,} classes", err=True)
 
 
 @click.command(cls=Command)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geosim.search.graph.knn import knn, matrix_products
 from geosim.search.graph.ranking import COSINE_TOLERANCE, Gallery
 
 CELLS_PER_SQRT = 2
@@ -60,9 +61,10 @@ class Cells:
         cells = CELLS_PER_SQRT * math.isqrt(count)
         options = {"niter": KMEANS_ITERATIONS, "max_points_per_centroid": POINTS_PER_CELL}
         kmeans = faiss.Kmeans(size, cells, spherical=True, **options)
-        kmeans.train(gallery.vectors)
-        centroids, metric = np.asarray(kmeans.centroids), faiss.METRIC_INNER_PRODUCT
-        cosines, nearest = faiss.knn(gallery.vectors, centroids, 1, metric=metric)
+        with matrix_products:
+            kmeans.train(gallery.vectors)
+        centroids = np.asarray(kmeans.centroids)
+        cosines, nearest = knn(gallery.vectors, centroids, 1)
         assigned = nearest[:, 0]
         order = np.argsort(assigned, kind="stable")
         ends = np.bincount(assigned, minlength=cells).cumsum()
@@ -71,7 +73,7 @@ class Cells:
         bounds = np.column_stack([centroids, np.cos(radii), np.sin(radii)]).astype(np.float32)
         # The cell itself and as many others as hold about 2 k vectors.
         around = min(cells, 1 + math.ceil(2 * k * cells / count))
-        _, nearest_cells = faiss.knn(centroids, centroids, around, metric=metric)
+        _, nearest_cells = knn(centroids, centroids, around)
         return cls(np.split(order, ends[:-1]), bounds, float(radii.max()), nearest_cells)
 
     def batches(self) -> list[tuple[int, NDArray[np.int64]]]:
@@ -96,8 +98,7 @@ class Cells:
         first = np.concatenate([self.members[one] for one in self.nearest_cells[cell]])
         if len(first) <= k:
             return np.arange(len(gallery.vectors))
-        metric = faiss.METRIC_INNER_PRODUCT
-        found, _ = faiss.knn(queries, gallery.vectors[first], k + 1, metric=metric)
+        found, _ = knn(queries, gallery.vectors[first], k + 1)
         # The k nearest of all vectors are no farther than the k nearest of these.
         angles = _upper_angle(found[:, -1])
         if angles.max() + self.max_radius >= np.pi:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geosim.search.graph.cells import Cells
+from geosim.search.graph.knn import faiss_threads, knn
 from geosim.search.graph.ranking import Gallery, cut_in_tie, rows_of, scores_of, with_rows
 
 BLOCK_SIZE = 4096
@@ -26,10 +27,6 @@ second."""
 MAX_PAIR_FRACTION = 1 / 3
 """Largest fraction of all pairs for which a search by cells is used. Its small batches take longer
 per pair."""
-
-BLAS_FROM_QUERIES = 20
-"""Queries from which faiss uses matrix products. Its own threshold is higher; measured on blocks of
-these sizes, it is 2.3 times as slow."""
 
 EXTRA_CANDIDATES = 5
 """Candidates beyond k from the float32 search, to be ranked again in float64. Longer ties are
@@ -69,7 +66,7 @@ def neighbour_graph(
 
 def _useful_cells(gallery: Gallery, k: int) -> Cells | None:
     """Return cells if a search by them skips enough pairs, else None."""
-    with _faiss_threads(1) as thread:
+    with faiss_threads(1) as thread:
         cells = thread.submit(Cells.of, gallery, k).result()
         fraction = thread.submit(cells.pair_fraction, gallery, k).result()
     return cells if fraction <= MAX_PAIR_FRACTION else None
@@ -91,7 +88,7 @@ def _search_by_cells(
         keys[own] = with_rows(found, rows)
         return len(own)
 
-    pool = _faiss_threads(faiss.omp_get_max_threads())
+    pool = faiss_threads(faiss.omp_get_max_threads())
     try:
         for done in pool.map(search, cells.batches()):
             progress(done)
@@ -126,14 +123,11 @@ def _exact_keys(
 
     ``own (m,)`` is the row of each query, which is excluded; None if queries have no row.
     """
-    import faiss
-
     if k == 0:
         return np.empty((len(queries), 0), dtype=np.int64)
     count = len(gallery.vectors)
     limit = min(k + (own is not None) + EXTRA_CANDIDATES, count)
-    metric = faiss.METRIC_INNER_PRODUCT
-    _, candidates = faiss.knn(queries, gallery.vectors, limit, metric=metric)
+    _, candidates = knn(queries, gallery.vectors, limit)
     keys = gallery.rank(queries, candidates, own)
     if limit < count:
         # The last candidate is the own row, or the worst one where the own row was not found.
@@ -161,7 +155,7 @@ def _search_in_blocks(
     if blocks > threads:
         blocks -= blocks % threads  # the last round keeps all threads busy
     pending: deque[tuple[int, Future[NDArray[np.int64]]]] = deque()
-    pool = _faiss_threads(threads)
+    pool = faiss_threads(threads)
 
     def next_block() -> GraphBlock:
         start, future = pending.popleft()
@@ -178,15 +172,3 @@ def _search_in_blocks(
             yield next_block()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _faiss_threads(count: int) -> ThreadPoolExecutor:
-    """Return a thread pool in which each thread runs faiss on a single core.
-
-    faiss releases the GIL. Its own OpenMP threads spin while they wait for each other, which on
-    two busy cores took three times the processor time.
-    """
-    import faiss
-
-    faiss.cvar.distance_compute_blas_threshold = BLAS_FROM_QUERIES
-    return ThreadPoolExecutor(count, initializer=faiss.omp_set_num_threads, initargs=(1,))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -14,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from geosim.ingest.store.base import VectorStore
 from geosim.search.web.access import BEARER, SESSION, Access
@@ -32,6 +31,15 @@ FOLDER = Path(__file__).parent / "static"
 
 PAGES = {"/": "index.html", "/map": "index.html", "/docs": "docs.html"}
 """URL path -> file of `FOLDER`. Every file is also below ``/static``."""
+
+CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+"""Content type by suffix of the files in `FOLDER`. On Windows the system may have text/plain for
+``.js``."""
 
 
 def make_app(
@@ -80,13 +88,19 @@ def make_app(
     return with_security_headers(app)  # outermost, so that the headers are on errors too
 
 
+class _Files(StaticFiles):
+    """Files with `CONTENT_TYPES`; Starlette would ask the system's table."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        if "content-type" in response.headers:  # not with status 304
+            response.headers["content-type"] = CONTENT_TYPES[Path(path).suffix]
+        return response
+
+
 def add_pages(app: FastAPI) -> None:
     """Add the routes of the pages and their files."""
-    # Starlette asks the system's table, which on Windows may have text/plain for .js.
-    for suffix, kind in ((".css", "css"), (".html", "html"), (".js", "javascript")):
-        mimetypes.add_type(f"text/{kind}", suffix)
-    mimetypes.add_type("image/svg+xml", ".svg")
-    files = StaticFiles(directory=FOLDER)
+    files = _Files(directory=FOLDER)
 
     async def page(request: Request) -> Response:
         return await files.get_response(PAGES[request.scope["path"]], request.scope)

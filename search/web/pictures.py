@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import threading
 from collections import OrderedDict
@@ -68,6 +69,7 @@ class Thumbnails:
 
         Raises:
             ImageError: the file is not on this machine, or damaged.
+            HTTPException: 404, it has other bytes than were indexed.
         """
         key = (payload.sha256, side)
         with self._lock:
@@ -75,6 +77,10 @@ class Thumbnails:
                 self._cache.move_to_end(key)
                 return self._cache[key]
             data = self._pictures.read(payload.path)
+        if hashlib.sha256(data).hexdigest() != payload.sha256:
+            raise HTTPException(
+                404, "the picture was changed since it was indexed; ingest the data set again"
+            )
         image = open_rgb(data, hint=side)
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
         image.info.clear()  # Pillow would copy the file's comment

@@ -51,6 +51,25 @@ def test_a_data_set_that_comes_later_is_found(rocks: Path, tmp_path: Path) -> No
     assert pictures.read("rocks/marble/marble-0000.jpg") == first
 
 
+def test_a_replaced_archive_is_read_anew(rocks: Path, tmp_path: Path) -> None:
+    catalog, path = tmp_path / "datasets.json", "rocks/marble/marble-0000.jpg"
+    archive = Path(shutil.make_archive(str(tmp_path / "rocks"), "zip", rocks))
+    register_dataset(catalog, open_dataset(archive))
+    pictures = ImageReader(catalog)
+    first = pictures.read(path)
+    assert pictures.read(path) == first
+    shutil.copy(rocks / "schist" / "schist-0000.jpg", rocks / "marble" / "marble-0000.jpg")
+    new = Path(shutil.make_archive(str(tmp_path / "new"), "zip", rocks))
+    new.replace(archive)
+    assert pictures.read(path) == (rocks / "schist" / "schist-0000.jpg").read_bytes()
+    archive.unlink()
+    with pytest.raises(ImageError, match="not on this machine any more"):
+        pictures.read(path)
+    shutil.copy(rocks / "schist" / "schist-0001.jpg", rocks / "marble" / "marble-0000.jpg")
+    shutil.make_archive(str(tmp_path / "rocks"), "zip", rocks)
+    assert pictures.read(path) == (rocks / "schist" / "schist-0001.jpg").read_bytes()
+
+
 def test_processes_may_register_data_sets_at_once(rocks: Path, tmp_path: Path) -> None:
     catalog = tmp_path / "datasets.json"
     names = [f"set-{number}" for number in range(24)]

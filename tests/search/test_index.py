@@ -72,11 +72,19 @@ def test_many_and_several_at_once(indexed: Working) -> None:
 def test_its_neighbours_are_the_exported_graph(indexed: Working) -> None:
     with open_index(indexed.root) as index:
         graph = {one.path: [list(pair) for pair in one.neighbours] for one in index.neighbours(4)}
-        with pytest.raises(QueryError, match="k must be"):
-            next(index.neighbours(0))
         export(index._store, indexed.index, indexed.embeddings, 4)
     assert graph == json.loads(indexed.index.read_bytes())
     assert list(graph) == sorted(graph)
+
+
+def test_arguments_are_checked_at_the_call(indexed: Working) -> None:
+    with open_index(indexed.root) as index:
+        with pytest.raises(QueryError, match="k must be"):
+            index.neighbours(0)
+        with pytest.raises(QueryError, match="k must be"):
+            index.search_many([STORED], k=0)
+        with pytest.raises(QueryError, match="has the class 'lava'"):
+            index.search_many([STORED], label="lava")
 
 
 def test_errors_are_its_own(indexed: Working, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import hashlib
 import shutil
 import warnings
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -204,8 +205,15 @@ def test_without_a_model_indexed_images_are_still_answered(
     assert len(one(searcher, STORED, 3).hits) == 3
     new = tmp_path / "new.png"
     Image.new("RGB", (40, 40), "red").save(new)
-    with pytest.raises(ModelError, match="geosim train"):
-        one(searcher, new)
+    errors = []
+    for _ in range(2):
+        with pytest.raises(ModelError, match="geosim train") as caught:
+            one(searcher, new)
+        errors.append(caught.value)
+    # A stored exception would keep the frames, and so the picture, of every query.
+    assert errors[0] is not errors[1]
+    lengths = [len(list(walk_tb(error.__traceback__))) for error in errors]
+    assert lengths[0] == lengths[1]
 
 
 def test_another_model_is_refused_with_both_named(

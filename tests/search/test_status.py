@@ -60,6 +60,16 @@ def test_a_model_that_did_not_make_the_collection_is_reported(
         assert "000000000000, did NOT make the collection" in render(status(store, indexed))
 
 
+def test_holes_of_sparse_files_take_no_room(store: EdgeStore, indexed: Working) -> None:
+    (indexed.root / "small").write_bytes(b"abc")
+    with (indexed.root / "sparse").open("wb") as file:
+        file.truncate(100_000_000)
+    if (indexed.root / "sparse").stat().st_blocks:
+        pytest.skip("this file system has no sparse files")
+    disk = status(store, indexed).disk
+    assert (disk["small"], disk["sparse"]) == (3, 0)
+
+
 @pytest.mark.filterwarnings("ignore:Local mode performs exact")
 def test_a_server_has_a_dashboard(working: Working, sample: Path) -> None:
     client = QdrantClient(":memory:")

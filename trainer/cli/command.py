@@ -5,14 +5,13 @@ Imports nothing heavy, to keep ``--help`` fast.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import click
 
+from geosim.trainer.cli.interrupt import INTERRUPTED, MESSAGE, Interruptible
 from geosim.trainer.errors import GeosimError
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C: 128 + SIGINT, as in shells."""
 
 
 class Command(click.Command):
@@ -21,7 +20,10 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command and translate its errors."""
         try:
-            return super().invoke(ctx)
+            with Interruptible(), warnings.catch_warnings():
+                # Pillow warns of pictures that are decoded all the same.
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+                return super().invoke(ctx)
         except GeosimError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
         except BrokenPipeError:
@@ -30,6 +32,5 @@ class Command(click.Command):
             where = f" ({error.filename})" if error.filename else ""
             raise click.ClickException(f"{error.strerror or error}{where}") from error
         except KeyboardInterrupt:
-            message = "interrupted; run the same command again, what was finished is kept"
-            click.echo(f"\n{message}", err=True)
+            click.echo(MESSAGE, err=True, nl=False)
             ctx.exit(INTERRUPTED)

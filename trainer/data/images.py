@@ -6,7 +6,6 @@ Training, ingest and search all call `prepare`.
 from __future__ import annotations
 
 import io
-import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -54,9 +53,6 @@ EXIF_TRANSPOSE = {
 
 BACKGROUND = (255, 255, 255)
 """RGB behind transparent pixels: white."""
-
-# Pillow warns at half of MAX_PIXELS and about damaged metadata; neither matters here.
-warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True, slots=True)

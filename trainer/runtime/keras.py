@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from geosim.trainer.errors import ModelError
 from geosim.trainer.runtime.openvino import Exported, import_openvino
 
+BACKEND = "tensorflow"
+"""Backend of Keras: graphs are traced and exported by TensorFlow."""
+
 
 def check_installed() -> None:
     """Raise `ModelError` if TensorFlow is not installed; import nothing."""
@@ -34,18 +37,39 @@ def import_keras() -> Any:
 
     TensorFlow's C++ code writes to stderr while it starts; that is shown only if the start fails.
 
+    The backend is TensorFlow whatever KERAS_BACKEND and ``keras.json`` say.
+
     Raises:
-        ModelError: TensorFlow is not installed.
+        ModelError: TensorFlow is not installed, or Keras was imported with another backend.
     """
     check_installed()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with _stderr_captured():
+    with _stderr_captured(), _backend_variable(BACKEND):
         import keras
+
+        if keras.config.backend() != BACKEND:
+            raise ModelError(
+                f"geosim needs Keras on {BACKEND}, but this process imported it with the backend "
+                f"{keras.config.backend()}; set KERAS_BACKEND={BACKEND} before the import"
+            )
         import tensorflow as tf
 
         tf.constant(0)  # starts the runtime
     return keras
+
+
+@contextmanager
+def _backend_variable(name: str) -> Iterator[None]:
+    """Set KERAS_BACKEND, which Keras reads once, and restore it."""
+    before = os.environ.get("KERAS_BACKEND")
+    os.environ["KERAS_BACKEND"] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["KERAS_BACKEND"]
+        else:
+            os.environ["KERAS_BACKEND"] = before
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Lock
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,11 @@ from geosim.trainer.errors import ModelError
 
 REQUESTS_PER_STREAM = 4
 """Queued requests per request that runs, to keep all cores busy."""
+
+TELEMETRY = "openvino_telemetry"
+"""Name of OpenVINO's telemetry package."""
+
+_importing = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +41,14 @@ class Exported:
 
 def import_openvino() -> Any:
     """Import OpenVINO without its telemetry, which would report every import."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]
+    with _importing:
+        hidden = modules.setdefault(TELEMETRY, None) is None  # its import fails
+        try:
+            import openvino
+        finally:
+            if hidden:
+                del modules[TELEMETRY]
     return openvino
 
 

@@ -1,3 +1,4 @@
+import faiss
 import numpy as np
 import pytest
 
@@ -36,6 +37,20 @@ def brute(
         rows.append(order)
         scores.append(cosines[order])
     return np.array(rows), np.array(scores)
+
+
+@pytest.mark.parametrize("cells", [False, True])
+def test_faiss_settings_of_the_caller_are_kept(cells: bool) -> None:
+    def settings() -> tuple[int, int]:
+        return faiss.cvar.distance_compute_blas_threshold, faiss.omp_get_max_threads()
+
+    own, before = unit(np.random.default_rng(0).random((500, 32))), settings()
+    vectors = np.repeat(own, 30, axis=0) if cells else own
+    blocks = neighbour_graph(vectors, 3)
+    next(blocks)
+    list(blocks)
+    nearest(own, own[:30], 3)
+    assert settings() == before
 
 
 def test_by_hand() -> None:

@@ -265,6 +265,22 @@ def test_a_picture_that_is_not_here(client: httpx.Client, served: Any) -> None:
     assert unknown.status_code == 404
 
 
+def test_a_replaced_picture_is_not_shown_as_the_indexed_one(
+    client: httpx.Client, served: Any
+) -> None:
+    picture = served.rocks / "basalt" / "basalt-0001.jpg"
+    address = f"/api/images/{point_id('rocks/basalt/basalt-0001.jpg')}"
+    before = picture.read_bytes()
+    try:
+        Image.new("RGB", (40, 40), "red").save(picture)
+        answer = client.get(address, params={"side": 98})
+    finally:
+        picture.write_bytes(before)
+    assert answer.status_code == 404
+    assert "was changed since it was indexed" in answer.json()["error"]
+    assert client.get(address, params={"side": 98}).status_code == 200
+
+
 def test_few_thumbnails_are_kept(served: Any) -> None:
     thumbnails = Thumbnails(served.working, cache_bytes=6000)
     point = served.store.fetch([point_id(STORED)])[0].payload

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from geosim.search.web.app import FOLDER, add_pages
 
-CONTENT_TYPES = {
+EXPECTED = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -21,7 +21,7 @@ CONTENT_TYPES = {
 
 def test_content_types_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mimetypes, "_db", mimetypes.MimeTypes())
-    for suffix in CONTENT_TYPES:
+    for suffix in EXPECTED:
         mimetypes.add_type("text/plain", suffix)
     app = FastAPI()
     add_pages(app)
@@ -32,6 +32,7 @@ def test_content_types_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPa
             for file in FOLDER.iterdir():
                 answer = await client.get(f"/static/{file.name}")
                 assert answer.content == file.read_bytes()
-                assert answer.headers["content-type"] == CONTENT_TYPES[file.suffix]
+                assert answer.headers["content-type"] == EXPECTED[file.suffix]
 
     anyio.run(ask)
+    assert mimetypes.guess_type("page.js")[0] == "text/plain", "the table is the caller's"
