@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geosim.trainer.errors import ModelError
-from geosim.trainer.heads.head import EMBEDDING_DIM, Head
+from geosim.trainer.heads.head import EMBEDDING_DIM, Head, Hidden
 
 
 def head(width: int = 2) -> Head:
@@ -39,6 +39,28 @@ def test_rows_have_norm_one_or_are_zero() -> None:
     norms = np.linalg.norm(made(features), axis=1)
     assert norms[7] == 0
     np.testing.assert_allclose(np.delete(norms, 7), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("hidden", [None, 96])
+@pytest.mark.parametrize("width", [48, 1280])
+def test_a_row_does_not_depend_on_the_rows_beside_it(hidden: int | None, width: int) -> None:
+    generator = np.random.default_rng(1)
+
+    def weights(*shape: int) -> np.ndarray:
+        return generator.normal(size=shape).astype(np.float32)
+
+    layer = None if hidden is None else Hidden(weights(width, hidden), weights(hidden))
+    made = Head(weights(hidden or width, EMBEDDING_DIM), weights(EMBEDDING_DIM), hidden=layer)
+    features = weights(301, width)
+    together = made(features)
+    for count in (1, 2, 3, 16, 64, 300):
+        np.testing.assert_array_equal(made(features[7 : 7 + count]), together[7 : 7 + count])
+    order = generator.permutation(301)
+    np.testing.assert_array_equal(made(features[order]), together[order])
+    np.testing.assert_array_equal(made(np.asfortranarray(features)), together)
+    raw = b"." + features.tobytes()  # not aligned
+    unaligned = np.frombuffer(raw, np.float32, offset=1).reshape(features.shape)
+    np.testing.assert_array_equal(made(unaligned), together)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
