@@ -331,9 +331,10 @@ def test_a_store_in_use_by_another_process(geosim: Run, sample: Path, filled: Wo
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"open\n"
-        assert "another process" in failed(geosim("ingest", sample, "--working", filled.root))
-        search = geosim("search", "rocks/marble/marble-0003.jpg", "--working", filled.root)
-        assert "another process" in failed(search)
+        options = ("--wait", 0, "--working", filled.root)
+        assert f"open in process {holder.pid} (" in failed(geosim("ingest", sample, *options))
+        search = geosim("search", "rocks/marble/marble-0003.jpg", *options)
+        assert f"open in process {holder.pid} (" in failed(search)
         holder.kill()
     assert geosim("search", "rocks/marble/marble-0003.jpg", "--working", filled.root).exit_code == 0
 
