@@ -30,6 +30,7 @@ from geosim.trainer.errors import ImageError, ModelError, QueryError, StoreError
 from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.model import Model, load_model
+from geosim.trainer.text import encodable
 from geosim.trainer.working import Working
 
 QueryLike = str | Path | bytes | Image.Image | NDArray[Any]
@@ -229,8 +230,7 @@ def _read_file(text: str) -> ResolvedQuery:
             return ResolvedQuery(text, candidates=[path.as_posix()])
         data = Files().read(Record(text, "", text))
     except UnicodeEncodeError:
-        text = text.encode("utf-8", "replace").decode()
-        return ResolvedQuery(text, error="the file name is not valid UTF-8; rename it")
+        return ResolvedQuery(encodable(text), error="the file name is not valid UTF-8; rename it")
     except (ImageError, OSError, ValueError) as error:
         return ResolvedQuery(text, error=str(getattr(error, "strerror", None) or error))
     parts = Path(os.path.abspath(text)).parts  # noqa: PTH100 - resolves "..", not links

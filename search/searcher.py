@@ -20,7 +20,7 @@ from geosim.search.types import Result, SearchOptions, ranked_hits
 from geosim.trainer.errors import QueryError
 from geosim.trainer.working import Working
 
-QUERY_BATCH = 128
+RESOLVE_BATCH = 128
 """Number of queries that are resolved, embedded and searched together."""
 
 DEFAULT_OPTIONS = SearchOptions()
@@ -45,7 +45,7 @@ class Searcher:
             ModelError: an image must be embedded and there is no model.
         """
         filters, remaining = self._filters(options), iter(queries)
-        batches = iter(lambda: list(islice(remaining, QUERY_BATCH)), [])
+        batches = iter(lambda: list(islice(remaining, RESOLVE_BATCH)), [])
         return chain.from_iterable(
             self._search_batch(self._resolver.resolve(batch), options, filters) for batch in batches
         )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from geosim.ingest.catalog import dataset_locations
 from geosim.ingest.store.base import VectorStore
-from geosim.search.render.table import printable
 from geosim.trainer.errors import ModelError
 from geosim.trainer.model import read_card
+from geosim.trainer.text import printable
 from geosim.trainer.working import Working
 
 

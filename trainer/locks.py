@@ -15,6 +15,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from geosim.trainer.text import printable
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -86,14 +88,15 @@ class ProcessLock:
         """Return the holder as ``process 1234 (geosim serve)``, or ``another process``."""
         try:
             stored = json.loads(self._holder.read_bytes())
-            pid, host, command = int(stored["pid"]), str(stored["host"]), str(stored["command"])
+            pid, host = int(stored["pid"]), str(stored["host"])
+            command = printable(str(stored["command"])[:80])
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
         if host != platform.node():
-            return f"process {pid} on {_printable(host)} ({_printable(command)})"
+            return f"process {pid} on {printable(host[:80])} ({command})"
         if pid == os.getpid():
             return f"this process ({pid})"
-        return f"process {pid} ({_printable(command)})" if _is_alive(pid) else "another process"
+        return f"process {pid} ({command})" if _is_alive(pid) else "another process"
 
     def _wait(self, attempt: Callable[[], bool], wait: float, purpose: str) -> None:
         """Repeat an attempt until it succeeds; after `NOTICE_SECONDS` say on stderr why."""
@@ -157,7 +160,3 @@ def _is_alive(pid: int) -> bool:
     except (OSError, OverflowError):
         return False
     return True
-
-
-def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else "?" for one in text[:80])

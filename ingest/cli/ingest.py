@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -44,10 +44,8 @@ def ingest(
     image_url: str | None,
     strict: bool,
     exclude: tuple[str, ...],
-    qdrant: str | None,
-    collection: str,
-    wait: float,
     working: Working,
+    **store: Any,
 ) -> None:
     """Make the collection equal to DATA, a folder of class folders or a .zip of one.
 
@@ -68,9 +66,9 @@ def ingest(
 
     model = load_model(working.model)
     dataset = open_dataset(data, exclude)
-    with open_from_options(qdrant, collection, wait, working) as store:
-        report = sync(dataset, model, store, working, recreate=recreate, image_url=image_url)
-        report_ingest(report, store, err=False)
+    with open_from_options(working=working, **store) as opened:
+        report = sync(dataset, model, opened, working, recreate=recreate, image_url=image_url)
+        report_ingest(report, opened, err=False)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
 
 

@@ -118,7 +118,8 @@ def print_results(
     results: Sequence[Result], form: str, explanations: Sequence[Explanation | None] = ()
 ) -> int:
     """Print answers on stdout and errors on stderr; return the number of errors."""
-    from geosim.search.render.table import printable, render
+    from geosim.search.render.table import render
+    from geosim.trainer.text import printable
 
     for text in render(results, form, explanations):
         click.echo(text)

@@ -29,7 +29,7 @@ KMEANS_ITERATIONS = 4
 DISTANCE_TOLERANCE = 1e-5
 """Bound on the float32 rounding error of a squared distance of two rows of `Cells.bounds`."""
 
-BATCH_SIZE = 2048
+CELL_BATCH = 2048
 """Most members of a cell searched at once. Bounds memory where one cell holds nearly all vectors.
 """
 
@@ -77,11 +77,11 @@ class Cells:
         return cls(np.split(order, ends[:-1]), bounds, float(radii.max()), nearest_cells)
 
     def batches(self) -> list[tuple[int, NDArray[np.int64]]]:
-        """Return cell number and rows of batches that cover all rows, `BATCH_SIZE` rows at most."""
+        """Return cell number and rows of batches that cover all rows, `CELL_BATCH` rows at most."""
         return [
-            (cell, rows[start : start + BATCH_SIZE])
+            (cell, rows[start : start + CELL_BATCH])
             for cell, rows in enumerate(self.members)
-            for start in range(0, len(rows), BATCH_SIZE)
+            for start in range(0, len(rows), CELL_BATCH)
         ]
 
     def candidates(

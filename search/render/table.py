@@ -10,6 +10,7 @@ import orjson
 
 from geosim.search.explain import NOVEL_SHARE, Explanation
 from geosim.search.types import Hit, Result
+from geosim.trainer.text import printable
 
 HEADINGS = ("rank", "score", "class", "path")
 
@@ -90,8 +91,3 @@ def _lines(explanation: Explanation, *, indexed: bool) -> list[str]:
         percent = int(100 * explanation.confidence)
         lines.append(f"predicted: {printable(explanation.predicted)}, {percent}% sure")
     return lines
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with control characters escaped: a file name must not control a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

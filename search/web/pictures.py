@@ -18,7 +18,7 @@ from geosim.trainer.working import Working
 UPLOAD_BYTES = 32 * 2**20
 """Largest upload."""
 
-MAX_PIXELS = 64_000_000
+MAX_UPLOAD_PIXELS = 64_000_000
 """Pixels of an upload. Decoding takes up to 16 bytes per pixel, so 1 GB: 8 for RGB, 16 with
 transparency, 14 for floating point."""
 
@@ -37,19 +37,19 @@ def check_pixels(data: bytes) -> None:
     """Check the size in a picture's header, before anything is decoded.
 
     Raises:
-        HTTPException: 413, there are more than `MAX_PIXELS`.
+        HTTPException: 413, there are more than `MAX_UPLOAD_PIXELS`.
     """
     received = "the picture"
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height <= MAX_PIXELS:
+            if image.width * image.height <= MAX_UPLOAD_PIXELS:
                 return
             received = f"{image.width:,} x {image.height:,} pixels"
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         pass  # Pillow's own limits are higher
     except Exception:  # decoding reports what is wrong with it
         return
-    text = f"{received}: at most {MAX_PIXELS:,} pixels are taken; make it smaller"
+    text = f"{received}: at most {MAX_UPLOAD_PIXELS:,} pixels are taken; make it smaller"
     raise HTTPException(413, text)
 
 

@@ -33,7 +33,7 @@ from geosim.search.web.models import (
     SearchParameters,
     UploadedImage,
 )
-from geosim.search.web.pictures import MAX_PIXELS, UPLOAD_BYTES, check_pixels
+from geosim.search.web.pictures import MAX_UPLOAD_PIXELS, UPLOAD_BYTES, check_pixels
 from geosim.trainer.errors import QueryError, StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.working import Working
@@ -121,7 +121,7 @@ class SearchService:
             engine=info.engine,
             version=version("geosim"),
             upload_bytes=UPLOAD_BYTES,
-            upload_pixels=MAX_PIXELS,
+            upload_pixels=MAX_UPLOAD_PIXELS,
             examples=MAX_EXAMPLES,
         )
 

@@ -20,6 +20,7 @@ from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.data.sources import Archive, Files, Record, Source
 from geosim.trainer.data.walk import counts, walk
 from geosim.trainer.errors import DatasetError, ImageError
+from geosim.trainer.text import encodable
 
 READ_THREADS = 4
 """Threads that read files."""
@@ -105,7 +106,7 @@ def _assemble(
     records, rejected = [], []
     for parts, where in images.items():
         path = "/".join((name, *parts[len(prefix) :]))
-        printable = path.encode("utf-8", "replace").decode()
+        printable = encodable(path)
         if printable != path:
             rejected.append(Rejected(printable, "the file name is not valid UTF-8; rename it"))
         elif len(parts) < len(prefix) + 2:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from geosim.trainer.data.images import ENDINGS
+from geosim.trainer.text import encodable
 
 _CAMERA_RAW = (
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef "
@@ -67,8 +68,7 @@ def count_passed_over(
     for parts in files:
         inside = parts[len(prefix) : -1] if parts[: len(prefix)] == prefix else ()
         label = inside[0] if inside else "/".join(parts[:-1]) or name
-        printable = label.encode("utf-8", "replace").decode()
-        counts[printable, PurePosixPath(parts[-1]).suffix.lower()] += 1
+        counts[encodable(label), PurePosixPath(parts[-1]).suffix.lower()] += 1
     return tuple(
         PassedOver(label, ending, count, ending in PICTURE_ENDINGS)
         for (label, ending), count in sorted(counts.items())

@@ -90,7 +90,7 @@ def _stderr_captured() -> Iterator[None]:
             os.close(terminal)
 
 
-BATCH_SIZE = 64
+GRAPH_BATCH = 64
 """Images per call of the graph; bounds the memory of a GPU."""
 
 
@@ -109,7 +109,9 @@ class KerasBackbone:
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Map ``(n, size, size, 3) uint8`` RGB to ``(n, width) float32``."""
-        parts = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
+        parts = [
+            images[start : start + GRAPH_BATCH] for start in range(0, len(images), GRAPH_BATCH)
+        ]
         features = [self._run(part.astype(np.float32)) for part in parts]
         return np.concatenate([np.asarray(part, dtype=np.float32) for part in features])
 

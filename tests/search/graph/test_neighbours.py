@@ -2,7 +2,7 @@ import faiss
 import numpy as np
 import pytest
 
-from geosim.search.graph.cells import BATCH_SIZE, Cells
+from geosim.search.graph.cells import CELL_BATCH, Cells
 from geosim.search.graph.neighbours import (
     BLOCK_SIZE,
     CELLS_FROM,
@@ -190,7 +190,7 @@ def test_vectors_that_cells_do_not_separate(kind: str) -> None:
         "two points": unit(generator.normal(size=(2, 32)))[np.arange(CELLS_FROM) % 2],
     }[kind]
     batches = Cells.of(Gallery.of(vectors), 10).batches()
-    assert max(len(own) for _, own in batches) <= BATCH_SIZE, "memory is bounded"
+    assert max(len(own) for _, own in batches) <= CELL_BATCH, "memory is bounded"
     rows, scores = whole(vectors, 10)
     queries = np.arange(0, CELLS_FROM, 499)
     expected_rows, expected_scores = brute(vectors, 10, queries)

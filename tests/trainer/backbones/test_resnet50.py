@@ -1,13 +1,10 @@
 """ResNet50: the graph, files in the published layout, and the checked copy in Keras' cache."""
 
-import functools
 import hashlib
-import http.server
 import json
 import shutil
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -175,25 +172,6 @@ def test_the_published_file_is_the_one_keras_names() -> None:
     assert resnet50.PUBLISHED.md5 == resnet.WEIGHTS_HASHES["resnet50"][1]
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder that is served, and its address."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield folder, f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of Keras' cache that weights lie in."""
@@ -202,8 +180,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def published(served: tuple[Path, str]) -> Published:
-    folder, url = served
+def published(served_folder: tuple[Path, str]) -> Published:
+    folder, url = served_folder
     (folder / "notop.h5").write_bytes(CONTENT)
     return Published(f"{url}/notop.h5", hashlib.md5(CONTENT).hexdigest())
 

@@ -1,12 +1,8 @@
 """The data set's archive: fetched, checked, unpacked; real archives, a server on loopback."""
 
-import functools
-import http.server
 import socket
 import stat
-import threading
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,23 +19,11 @@ PICTURES = {
 }
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder that is served, and the address of the archive in it."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield folder / "set.zip", f"http://127.0.0.1:{server.server_port}/set.zip"
-        server.shutdown()
-        thread.join()
+def served(served_folder: tuple[Path, str]) -> tuple[Path, str]:
+    """The place of the archive in a served folder, and its address."""
+    folder, url = served_folder
+    return folder / "set.zip", f"{url}/set.zip"
 
 
 @pytest.fixture
