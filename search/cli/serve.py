@@ -62,6 +62,10 @@ def serve(
     Only this machine can open it, unless --host names another address and there is a key. The key
     and the pictures are sent unencrypted: put a proxy with TLS before it.
 
+    Other commands may read and change the collection meanwhile. The page shows a change when its
+    command ends. It reads a copy of an embedded collection, in the system's folder for temporary
+    files (TMPDIR).
+
     \b
     Examples:
       geosim serve

@@ -37,7 +37,10 @@ class Api:
         self._thumbnails = Thumbnails(working)
         self._decoders = anyio.CapacityLimiter(MAX_DECODERS)
         self._map = MapCache(store, working)
-        self.measure_novelty = self._service.novelty  # starts it
+
+    async def measure_usual_score(self) -> None:
+        """Start to measure the usual best score, for the first picture that needs it."""
+        await run_sync(self._service.measure_usual_score)
 
     def routes(self) -> APIRouter:
         """Return the routes."""
