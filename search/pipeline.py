@@ -36,6 +36,7 @@ def run(
     options: TrainOptions,
     k: int,
     recreate: bool,
+    rehash: bool,
     on_trained: Callable[[TrainReport], None],
     on_ingested: Callable[[SyncReport], None],
     on_exported: Callable[[ExportReport], None],
@@ -44,7 +45,8 @@ def run(
     """Do the whole job and return the results of the sample queries.
 
     ``k`` is the number of neighbours per image and of hits per query. ``recreate`` drops the
-    collection first, with all its data sets. Each callback receives the report of its step;
+    collection first, with all its data sets. ``rehash`` reads the files that seem unchanged as
+    well, once. Each callback receives the report of its step;
     ``on_limited`` the number of sample queries, and of classes, if there are more than
     `MAX_QUERIES`.
 
@@ -54,7 +56,7 @@ def run(
     """
     before = store.info()  # an unusable store fails now, not after the training
     keep = None if recreate else _reason_to_keep(before, dataset, store, working)
-    trained = train(dataset, pretrained, working, options, keep=keep)
+    trained = train(dataset, pretrained, working, options, keep=keep, rehash=rehash)
     on_trained(trained)
     model = ModelRef(trained.model.fingerprint, trained.model.spec.name)
     recreate |= keep is None and before is not None and before.model != model
