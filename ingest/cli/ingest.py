@@ -9,7 +9,7 @@ import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_rejected
+from geosim.trainer.cli.messages import report_dataset, report_rejected
 from geosim.trainer.cli.options import data_argument, exclude_option, strict_option, working_option
 from geosim.trainer.working import Working
 
@@ -66,6 +66,7 @@ def ingest(
 
     model = load_model(working.model)
     dataset = open_dataset(data, exclude)
+    report_dataset(dataset)
     with open_from_options(working=working, **store) as opened:
         report = sync(dataset, model, opened, working, recreate=recreate, image_url=image_url)
         report_ingest(report, opened, err=False)
