@@ -13,7 +13,13 @@ from itertools import compress
 import numpy as np
 
 from geosim.ingest.catalog import register_dataset
-from geosim.ingest.plan import image_url_prefix, make_plan, refuse_other_dataset
+from geosim.ingest.plan import (
+    delete_former_spellings,
+    image_url_prefix,
+    make_plan,
+    refuse_other_dataset,
+    spellings_of_name,
+)
 from geosim.ingest.schema import Filter, ModelRef, Payload, point_id, require_same_model
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import Dataset, Rejected, hash_dataset
@@ -111,11 +117,14 @@ def sync(
             rejected += zero
             bar.update(len(batch))
     store.delete([point_id(path) for path in plan.removed])
+    if plan.respelled:
+        delete_former_spellings(plan, store)
 
     changed = sum(path in plan.stored for path in written)
     added = len(written) - changed
     expected = len(plan.stored) - len(plan.removed) + added
-    count = store.count(Filter(dataset=dataset.name))
+    names = spellings_of_name(dataset, store)
+    count = sum(store.count(Filter(dataset=name)) for name in names)
     if count != expected:
         raise StoreError(
             f"collection {store.name!r} at {store.location} holds {count:,} images of "

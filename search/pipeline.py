@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 
+from geosim.ingest.plan import spellings_of_name
 from geosim.ingest.schema import CollectionInfo, Filter, ModelRef, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.sync import SyncReport, sync
@@ -77,7 +78,8 @@ def _reason_to_keep(
     """Return why the model must be kept; None if only this data set's points depend on it."""
     if info is None or info.points == 0:
         return None
-    others = info.points - store.count(Filter(dataset=dataset.name))
+    names = spellings_of_name(dataset, store)
+    others = info.points - sum(store.count(Filter(dataset=name)) for name in names)
     if not others and store.location == str(working.qdrant):
         return None
     return (

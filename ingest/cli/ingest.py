@@ -9,7 +9,7 @@ import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_rejected
+from geosim.trainer.cli.messages import report_dataset, report_rejected
 from geosim.trainer.cli.options import (
     data_argument,
     exclude_option,
@@ -74,6 +74,7 @@ def ingest(
 
     model = load_model(working.model)
     dataset = open_dataset(data, exclude)
+    report_dataset(dataset)
     with open_from_options(working=working, **store) as opened:
         options = {"recreate": recreate, "rehash": rehash}
         report = sync(dataset, model, opened, working, image_url=image_url, **options)

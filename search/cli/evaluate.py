@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_rejected
+from geosim.trainer.cli.messages import report_dataset, report_rejected
 from geosim.trainer.cli.options import (
     MAX_SEED,
     Range,
@@ -95,6 +95,7 @@ def evaluate(
     from geosim.trainer.data.dataset import open_dataset
 
     dataset = open_dataset(data, exclude)
+    report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)

@@ -12,7 +12,7 @@ from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.export import k_option, report_export
 from geosim.search.cli.search import form_option, print_results
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_rejected, report_training
+from geosim.trainer.cli.messages import report_dataset, report_rejected, report_training
 from geosim.trainer.cli.options import (
     exclude_option,
     rehash_option,
@@ -76,6 +76,7 @@ def run(
     if data is None:
         data = DATASET if DATASET.is_dir() else download_dataset(DATASET.parent)
     dataset = open_dataset(data, exclude)
+    report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     with open_from_options(qdrant, collection, wait, working) as store:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_rejected, report_training
+from geosim.trainer.cli.messages import report_dataset, report_rejected, report_training
 from geosim.trainer.cli.options import (
     data_argument,
     exclude_option,
@@ -53,6 +53,7 @@ def train(
     from geosim.trainer.train import train as fit
 
     dataset = open_dataset(data, exclude)
+    report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     chosen = pretrained.spec.train_options(**options)
