@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 
+from geosim.ingest.plan import spellings_of_name
 from geosim.ingest.schema import CollectionInfo, Filter, ModelRef, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.sync import SyncReport, sync
@@ -36,6 +37,7 @@ def run(
     options: TrainOptions,
     k: int,
     recreate: bool,
+    rehash: bool,
     on_trained: Callable[[TrainReport], None],
     on_ingested: Callable[[SyncReport], None],
     on_exported: Callable[[ExportReport], None],
@@ -44,7 +46,8 @@ def run(
     """Do the whole job and return the results of the sample queries.
 
     ``k`` is the number of neighbours per image and of hits per query. ``recreate`` drops the
-    collection first, with all its data sets. Each callback receives the report of its step;
+    collection first, with all its data sets. ``rehash`` reads the files that seem unchanged as
+    well, once. Each callback receives the report of its step;
     ``on_limited`` the number of sample queries, and of classes, if there are more than
     `MAX_QUERIES`.
 
@@ -61,7 +64,7 @@ def run(
         return reason
 
     reason_to_keep()  # an unusable store fails now, not after the training
-    trained = train(dataset, pretrained, working, options, keep=reason_to_keep)
+    trained = train(dataset, pretrained, working, options, keep=reason_to_keep, rehash=rehash)
     on_trained(trained)
     info, model = store.info(), ModelRef(trained.model.fingerprint, trained.model.spec.name)
     if info is not None and info.model != model:
@@ -83,7 +86,8 @@ def _reason_to_keep(
     """Return why the model must be kept; None if only this data set's points depend on it."""
     if info is None or info.points == 0:
         return None
-    others = info.points - store.count(Filter(dataset=dataset.name))
+    names = spellings_of_name(dataset, store)
+    others = info.points - sum(store.count(Filter(dataset=name)) for name in names)
     if not others and store.location == str(working.qdrant):
         return None
     return (

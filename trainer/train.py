@@ -82,12 +82,14 @@ def train(
     options: TrainOptions,
     *,
     keep: Callable[[], str | None] = lambda: None,
+    rehash: bool = False,
 ) -> TrainReport:
     """Train a model on a data set and write it to ``<working>/model``.
 
     An existing model of the same images, backbone and options is kept, so that its fingerprint and
     all collections stay valid. ``keep`` returns why another must not be replaced, or None; it is
-    called before the training and again after it.
+    called before the training and again after it. ``rehash`` reads the files that seem unchanged
+    as well.
 
     Raises:
         DatasetError: fewer than two classes have an image that can be decoded.
@@ -97,7 +99,7 @@ def train(
     started = time.perf_counter()
     check_classes(dataset)
     with _training_lock(working.model):
-        inputs = read_inputs(dataset, pretrained, working.features)
+        inputs = read_inputs(dataset, pretrained, working, rehash=rehash)
         digest = _training_digest(inputs, options)
         previous = _model_or_none(working.model)
         reused = previous is not None and previous.card.get("recipe") == digest
