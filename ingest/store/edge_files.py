@@ -17,25 +17,48 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock
-
-from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, check_name
+from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, Payload, check_name
+from geosim.trainer.disk import FULL, explain, keeps_holes, require_room
 from geosim.trainer.errors import StoreBusyError, StoreError
-from geosim.trainer.files import READ_ONLY, copy_sparse, replacing
+from geosim.trainer.files import READ_ONLY, allocated_bytes, copy_sparse, replacing
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.locks import ProcessLock
+from geosim.trainer.temporary import private_folder
 
-COPY_PREFIX = "geosim-copy-"
-"""Start of the names of temporary folders with a copy of a shard."""
+OPEN_ROOM = 4 * 2**20
+"""Bytes that must be free to open or change a shard.
+
+The engine writes to memory maps of sparse files: where the disk is full, the system ends the
+process. Creating a shard took 0.2 MB; opening one after a killed upsert of 1,024 points up to 2 MB.
+"""
+
+POINT_ROOM, PAYLOAD_ROOM = 2 * 2**10, 4
+"""Further bytes that must be free per point that is written or deleted, and per byte of payload.
+
+The log, vectors, payloads and indexes of 1,024 points together grew by 0.9 MB with payloads of 185
+bytes, and by 1.7 MB with 565 bytes, over 150,000 points (Qdrant Edge 0.9.0 on ext4). Replaced
+points took two thirds of that, deleted ones 80 bytes each.
+"""
+
+GROWTH_ROOM = 192 * 2**20
+"""Further bytes that must be free to write on a disk where holes take room: a new shard has files
+of 166 MB, and grows by files of 4 and 32 MB."""
+
+_MACHINE = (
+    *(*FULL, *READ_ONLY, errno.EIO, errno.EFBIG),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBUSY),
+)
+"""Codes of errors of the machine, which say nothing about the files."""
 
 
 class EdgeFiles:
@@ -49,8 +72,8 @@ class EdgeFiles:
         self.metadata = folder / f"{name}.json"
         self._lock = ProcessLock(folder / f"{name}.lock")
         self._wait, self._purpose = wait, f"close collection {name!r} in {folder}"
-        self._copy: tempfile.TemporaryDirectory[str] | None = None
-        self._copy_lock: BaseFileLock | None = None
+        self._copy = ExitStack()
+        self._why_copied: OSError | None = None  # while a private copy is read
 
     def acquire(self) -> None:
         """Take the lock to write, unless this object holds it.
@@ -63,7 +86,7 @@ class EdgeFiles:
             self._acquire()
 
     def acquire_to_read(self) -> Path:
-        """Take the lock and return the shard; where it cannot be written, a private copy of it.
+        """Take the lock and return the shard, or a private copy where it cannot be written.
 
         Raises:
             StoreBusyError: another process holds the lock.
@@ -72,30 +95,32 @@ class EdgeFiles:
         with self._translated():
             try:
                 self._acquire()
+                require_room(self.folder, OPEN_ROOM + self._holes(self.folder))
             except OSError as error:
-                if error.errno not in READ_ONLY:
+                if error.errno not in (*READ_ONLY, *FULL):
                     raise
                 self._lock.release()
-                return self._copy_shard()
+                return self._copy_shard(error)
         return self.shard
 
-    def require_writable(self) -> None:
-        """Raise `StoreError` while a private copy is read."""
-        if self._copy is not None:
-            raise StoreError(
-                f"cannot write to collection {self.name!r}: {self.folder} is read-only; name a "
-                "writable folder with --working or --qdrant"
-            )
+    def require_writable(self, points: int = 0, payloads: Sequence[Payload] = ()) -> None:
+        """Raise `StoreError` unless so many points and these payloads can be written now."""
+        content = sum(len(json.dumps(payload.to_dict())) for payload in payloads)
+        needed = OPEN_ROOM + POINT_ROOM * points + PAYLOAD_ROOM * content
+        try:
+            if self._why_copied is not None:
+                raise self._why_copied
+            if not keeps_holes(self.folder):
+                needed += GROWTH_ROOM + self._holes(self.folder)
+            require_room(self.folder, needed)
+        except OSError as error:
+            raise self._cannot_write(error, needed) from error
 
     def release(self) -> None:
         """Release the lock and delete a private copy; safe to call twice."""
         self._lock.release()
-        if self._copy_lock is not None:
-            self._copy_lock.release()
-            self._copy_lock = None
-        if self._copy is not None:
-            self._copy.cleanup()
-            self._copy = None
+        self._copy.close()
+        self._why_copied = None
 
     def read_model(self) -> ModelRef | None:
         """Return the collection's model, or None if there is no complete collection."""
@@ -129,6 +154,7 @@ class EdgeFiles:
                 f"{self.shard} exists without {self.metadata.name}, so geosim may not have made "
                 f"it; move it away, or {NAME_ANOTHER}"
             )
+        self.require_writable()
         with self._translated():
             self._write_metadata(model, ready=False)
             if self.shard.exists():
@@ -150,12 +176,31 @@ class EdgeFiles:
                 shutil.rmtree(self.shard)
             self.metadata.unlink()
 
-    def damage_error(self, error: BaseException) -> StoreError:
-        """Return the error to raise for unusable files, with a remedy."""
-        reason = " ".join(str(error).split())[:200]
+    def unusable(self, error: BaseException) -> StoreError:
+        """Return the error to raise for an error of the engine: of the machine, or of the files."""
+        reason = " ".join(str(error).replace("Service runtime error: ", "").split())
+        code = re.search(r"\(os error (\d+)\)", reason)
+        fault = OSError(int(code[1]), os.strerror(int(code[1]))) if code else None
+        if fault is None or fault.errno not in _MACHINE:
+            try:
+                require_room(self.folder, OPEN_ROOM)
+            except OSError as full:
+                fault = full
+        if fault is not None and fault.errno in _MACHINE:
+            return StoreError(
+                f"cannot use collection {self.name!r} in {self.folder}: "
+                f"{explain(fault, self.folder)}. What it holds is kept"
+            )
+        reason = reason.replace(f"{self.shard}{os.sep}", "")[:300]
+        if re.search("newer than application version|not compatible with current", reason):
+            return StoreError(
+                f"collection {self.name!r} in {self.folder} was written by another version of the "
+                f"engine ({reason}); install that version of qdrant-edge-py, or {NAME_ANOTHER}. "
+                "What it holds is kept"
+            )
         return StoreError(
-            f"cannot use collection {self.name!r} in {self.folder} ({reason}); if it stays so, "
-            f"move {self.shard} and {self.metadata.name} away and ingest again"
+            f"collection {self.name!r} in {self.folder} is damaged ({reason}); restore it from a "
+            f"backup, or move {self.shard} and {self.metadata.name} away and ingest again"
         )
 
     def _read_metadata(self) -> dict[str, Any] | None:
@@ -165,8 +210,17 @@ class EdgeFiles:
                 raise ValueError(f"geosim did not write {self.metadata.name}")
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, AttributeError) as error:
-            raise self.damage_error(error) from error
+        except OSError as error:
+            raise StoreError(
+                f"cannot read {self.metadata}: {explain(error, self.metadata)}. Nothing says that "
+                "the collection is damaged"
+            ) from error
+        except (ValueError, AttributeError) as error:
+            raise StoreError(
+                f"{self.metadata}, which tells the model of collection {self.name!r}, is damaged "
+                f"({error}); restore it from a backup, or move {self.shard} and "
+                f"{self.metadata.name} away and ingest again"
+            ) from error
         return stored
 
     def _write_metadata(self, model: ModelRef, *, ready: bool) -> None:
@@ -182,23 +236,47 @@ class EdgeFiles:
         if not all(os.access(path, os.W_OK) for path in files):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    def _copy_shard(self) -> Path:
-        _delete_abandoned_copies()
+    def _copy_shard(self, why: OSError) -> Path:
+        fault = "on a full disk" if why.errno in FULL else "read-only"
         with self._lock.shared(self._wait, self._purpose):
             self.require()
+            temporary = Path(tempfile.gettempdir())
             try:
-                self._copy = tempfile.TemporaryDirectory(prefix=COPY_PREFIX)
-                self._copy_lock = FileLock(Path(self._copy.name, "lock"), thread_local=False)
-                self._copy_lock.acquire(timeout=0)
-                copy_sparse(self.shard, Path(self._copy.name, self.name))
+                size = allocated_bytes(self.shard) + self._holes(temporary)
+                require_room(temporary, OPEN_ROOM + size)
+                copy = self._copy.enter_context(private_folder(temporary)) / self.name
+                copy_sparse(self.shard, copy)
             except OSError as error:
+                self._copy.close()
+                if self.folder in Path(error.filename or "").parents:
+                    raise
                 raise StoreError(
-                    f"{self.folder} is read-only, and a copy of collection {self.name!r} in "
-                    f"{tempfile.gettempdir()} failed ({error.strerror or error}); make room there, "
-                    "or name another folder in TMPDIR"
+                    f"{self.folder} is {fault}, and a copy of collection {self.name!r} in "
+                    f"{temporary} failed ({explain(error, temporary)}); name another folder in "
+                    "TMPDIR. What the collection holds is kept"
                 ) from error
-        sys.stderr.write(f"{self.folder} is read-only: reading a temporary copy of it\n")
-        return Path(self._copy.name, self.name)
+        self._why_copied = why
+        sys.stderr.write(f"{self.folder} is {fault}: reading a temporary copy of it\n")
+        return copy
+
+    def _holes(self, folder: Path) -> int:
+        """Return the bytes that the shard's holes take on the disk of ``folder``."""
+        if keeps_holes(folder) or not self.shard.exists():
+            return 0
+        sizes = (path.stat().st_size for path in self.shard.rglob("*") if path.is_file())
+        return max(0, sum(sizes) - allocated_bytes(self.shard))
+
+    def _cannot_write(self, error: OSError, needed: int) -> StoreError:
+        where = f" ({error.filename})" if error.filename else ""
+        if error.errno in FULL:
+            return StoreError(
+                f"cannot write to collection {self.name!r} in {self.folder}, which needs "
+                f"{needed / 1e6:,.1f} MB now: {explain(error, self.folder)}. What it holds is kept"
+            )
+        return StoreError(
+            f"cannot write to {self.folder}, or read all of it: {explain(error, self.folder)}"
+            f"{where}; name a writable folder with --working or --qdrant"
+        )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -211,14 +289,4 @@ class EdgeFiles:
                 "through a server (--qdrant URL)"
             ) from error
         except OSError as error:
-            raise StoreError(
-                f"cannot write to {self.folder} ({error.strerror or error}); name a writable "
-                "folder with --working or --qdrant"
-            ) from error
-
-
-def _delete_abandoned_copies() -> None:
-    """Delete the copies of killed processes: those whose lock is free."""
-    for path in Path(tempfile.gettempdir()).glob(f"{COPY_PREFIX}*/lock"):
-        with suppress(OSError), FileLock(path, timeout=0):
-            shutil.rmtree(path.parent, ignore_errors=True)
+            raise self._cannot_write(error, OPEN_ROOM) from error
