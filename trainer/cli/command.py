@@ -5,7 +5,9 @@ Imports nothing heavy, to keep ``--help`` fast.
 
 from __future__ import annotations
 
+import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,8 +31,17 @@ class Command(click.Command):
         except BrokenPipeError:
             raise
         except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            raise click.ClickException(f"{error.strerror or error}{where}") from error
+            raise click.ClickException(_explain(error)) from error
         except KeyboardInterrupt:
             click.echo(MESSAGE, err=True, nl=False)
             ctx.exit(INTERRUPTED)
+
+
+def _explain(error: OSError) -> str:
+    """Return an error of the system as one line, with what to do about a disk."""
+    from geosim.trainer.disk import explain
+
+    if not isinstance(error.filename, str | bytes):
+        return explain(error, Path.cwd())
+    path = Path(os.fsdecode(error.filename))
+    return f"cannot use {path}: {explain(error, path)}"
