@@ -55,17 +55,16 @@ def test_a_jpeg_of_too_many_pieces_is_refused(data: bytes) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_a_jpeg_of_many_pieces_is_decoded() -> None:
-    sound = open_rgb(jpeg())
+    sound = open_rgb(jpeg()).tobytes()
     film = bytes(range(256)) * 100 + b"\xff\xda" * 10_000  # as phones append it
     thumbnail = b"\xff\xe1" + struct.pack(">H", 2_002) + b"\xff\xda" * 1000
     for data in (
         jpeg() + film,
         with_segments(jpeg(), thumbnail, 10),
-        with_segments(jpeg(), COMMENT, 3000),
+        with_segments(jpeg(restart_marker_blocks=1), COMMENT, 3000),
         with_segments(jpeg(), EXIF, 50),
     ):
-        assert open_rgb(data) == sound
-    assert open_rgb(jpeg(restart_marker_blocks=1)).size == (48, 48)
+        assert open_rgb(data).tobytes() == sound
     assert open_rgb(with_scans(MAX_SCANS)).size == (48, 48)
 
 
