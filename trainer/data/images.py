@@ -15,6 +15,7 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from geosim.trainer.data.limits import check_effort
 from geosim.trainer.data.reasons import reason
 from geosim.trainer.data.repair import repairs
 from geosim.trainer.errors import ImageError
@@ -113,6 +114,7 @@ def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, i
 
 def _decode_intact(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, int]]:
     """Return the upright RGB image and the original's width and height."""
+    check_effort(data)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:

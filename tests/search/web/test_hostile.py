@@ -608,12 +608,16 @@ def test_names_that_are_code_are_data(client: httpx.Client) -> None:
 
 
 def test_methods_that_are_not_offered(client: httpx.Client, served: Any) -> None:
-    for method, path in [
-        ("PUT", "/api/search"),
-        ("DELETE", f"/api/images/{STORED}"),
-        ("POST", "/"),
+    for method, path, allowed in [
+        ("PUT", "/api/search", "GET, POST"),
+        ("OPTIONS", "/api/search", "GET, POST"),
+        ("DELETE", f"/api/images/{STORED}", "GET"),
+        ("POST", "/", "GET, HEAD"),
+        ("PUT", "/static/app.js", "GET, HEAD"),
     ]:
-        refused(client.request(method, path), served, 405)
+        answer = client.request(method, path)
+        refused(answer, served, 405)
+        assert answer.headers["allow"] == allowed
     refused(client.post("/login", json={"key": "x"}), served, 404)
 
 
