@@ -5,16 +5,17 @@ The collection does not say so, because machines that share it may use different
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
-import orjson
 from filelock import FileLock
 
 from geosim.trainer.data.dataset import Dataset
 from geosim.trainer.data.sources import Archive, Files, Record
 from geosim.trainer.errors import GeosimError, ImageError
 from geosim.trainer.files import replacing
+from geosim.trainer.text import on_disk
 
 _Version = tuple[int, int, int] | None
 
@@ -27,7 +28,8 @@ def register_dataset(catalog: Path, dataset: Dataset) -> None:
         if entries.get(dataset.name) != entry:
             entries[dataset.name] = entry
             with replacing(catalog) as temporary:
-                temporary.write_bytes(orjson.dumps(entries, option=orjson.OPT_INDENT_2))
+                # Not orjson: it refuses folders whose names are not valid UTF-8.
+                temporary.write_text(json.dumps(entries, indent=2), encoding="ascii")
 
 
 def dataset_locations(catalog: Path) -> dict[str, str]:
@@ -60,7 +62,7 @@ class ImageReader:
             raise ImageError("not on this machine")
         try:
             if "folder" in entry:
-                return Files().read(Record(path, "", str(Path(entry["folder"], relative))))
+                return Files().read(Record(path, "", str(on_disk(Path(entry["folder"], relative)))))
             return self._archive(entry["archive"]).read(
                 Record(path, "", entry["inside"] + relative)
             )
@@ -108,7 +110,7 @@ def _version(path: Path) -> _Version:
 
 def _read_entries(catalog: Path) -> dict[str, dict[str, str]]:
     try:
-        entries = orjson.loads(catalog.read_bytes())
+        entries = json.loads(catalog.read_bytes())
     except (OSError, ValueError):  # missing or damaged: the next ingest writes it
         return {}
     return entries if isinstance(entries, dict) else {}

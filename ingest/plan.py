@@ -7,10 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from geosim.ingest.catalog import conflicting_location
-from geosim.ingest.schema import Filter, point_id
+from geosim.ingest.schema import Filter, Payload, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import Dataset, HashedRecord
 from geosim.trainer.errors import StoreError
+from geosim.trainer.text import stored_name, stored_path
 from geosim.trainer.working import Working
 
 IMAGE_ROUTE = "/api/images/"
@@ -23,9 +24,10 @@ class Plan:
     """The changes to a collection.
 
     Attributes:
-        stored: stored paths of the data set's points, before the changes.
+        stored: stored paths of the data set's points, before the changes, as they are spelled now.
         pending: images to embed and upsert: new, or with other content or another image URL.
         removed: stored paths to delete.
+        respelled: stored paths by the former spelling, to delete once the present one is stored.
         image_urls: the image URL of each image by stored path, empty for none.
     """
 
@@ -33,6 +35,7 @@ class Plan:
     pending: list[HashedRecord]
     removed: list[str]
     image_urls: dict[str, str]
+    respelled: dict[str, str]
 
 
 def make_plan(
@@ -43,11 +46,20 @@ def make_plan(
     ``hashed`` are its readable images; one that cannot be read keeps its point. ``url_prefix`` is
     the part of an image URL before the point's id; None keeps the stored URLs.
     """
-    stored = {
-        point.payload.path: (point.payload.sha256, point.payload.image_url)
-        for batch in store.scan(Filter(dataset=dataset.name), vectors=False)
-        for point in batch
-    }
+    stored: dict[str, tuple[str, str]] = {}
+    former: dict[str, Payload] = {}
+    respelled: dict[str, str] = {}
+    present_path = {one.former: one.path for one in dataset.records}
+    for name in spellings_of_name(dataset, store):
+        for batch in store.scan(Filter(dataset=name), vectors=False):
+            for payload in (point.payload for point in batch):
+                path = present_path.get(payload.path) or stored_path(payload.path)
+                if path == payload.path:
+                    stored[path] = payload.sha256, payload.image_url
+                else:
+                    former[path], respelled[payload.path] = payload, path
+    for path, payload in former.items():
+        stored.setdefault(path, ("", payload.image_url.replace(payload.id, point_id(path))))
     image_urls = {
         path: f"{url_prefix}{point_id(path)}.jpg" if url_prefix else stored.get(path, ("", ""))[1]
         for path in (image.record.path for image in hashed)
@@ -59,7 +71,21 @@ def make_plan(
     ]
     present = {one.path for one in dataset.records} | {one.path for one in dataset.rejected}
     removed = [path for path in stored if path not in present]
-    return Plan(stored.keys(), pending, removed, image_urls)
+    return Plan(stored.keys(), pending, removed, image_urls, respelled)
+
+
+def spellings_of_name(dataset: Dataset, store: VectorStore) -> list[str]:
+    """Return the name of a data set, and those that earlier versions stored in a collection."""
+    former = {one.former.partition("/")[0] for one in dataset.records}
+    stored = (name for name in store.values("dataset") if name != dataset.name)
+    return [dataset.name, *(n for n in stored if n in former or stored_name(n) == dataset.name)]
+
+
+def delete_former_spellings(plan: Plan, store: VectorStore) -> None:
+    """Delete the points under former spellings, except of images that are not stored anew."""
+    ids = [point_id(path) for path in set(plan.respelled.values())]
+    gone = {point.payload.path for point in store.fetch(ids, vectors=False)} | {*plan.removed}
+    store.delete([point_id(old) for old, path in plan.respelled.items() if path in gone])
 
 
 def image_url_prefix(base: str) -> str:

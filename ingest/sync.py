@@ -13,10 +13,16 @@ from itertools import compress
 import numpy as np
 
 from geosim.ingest.catalog import register_dataset
-from geosim.ingest.plan import image_url_prefix, make_plan, refuse_other_dataset
+from geosim.ingest.plan import (
+    delete_former_spellings,
+    image_url_prefix,
+    make_plan,
+    refuse_other_dataset,
+    spellings_of_name,
+)
 from geosim.ingest.schema import Filter, ModelRef, Payload, point_id, require_same_model
 from geosim.ingest.store.base import VectorStore
-from geosim.trainer.data.dataset import Dataset, Rejected, hash_records
+from geosim.trainer.data.dataset import Dataset, Rejected, hash_dataset
 from geosim.trainer.errors import StoreError
 from geosim.trainer.features import Extracted
 from geosim.trainer.model import Model
@@ -68,12 +74,14 @@ def sync(
     *,
     recreate: bool = False,
     image_url: str | None = None,
+    rehash: bool = False,
 ) -> SyncReport:
     """Make the points of ``dataset`` in a collection equal to it.
 
     Points of other data sets are not touched. New images are added before old ones are deleted.
     ``recreate`` drops the collection first, with all its data sets. ``image_url`` is the base URL
-    of `geosim serve` for the points' image URLs; None keeps those that are stored.
+    of `geosim serve` for the points' image URLs; None keeps those that are stored. ``rehash`` reads
+    the files that seem unchanged as well.
 
     Raises:
         ModelMismatchError: another model made the collection.
@@ -89,8 +97,7 @@ def sync(
         store.create(made_by)
     else:
         require_same_model(info, made_by, name=store.name)
-    with progress_bar("reading", len(dataset.records)) as bar:
-        hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
+    hashed, unreadable = hash_dataset(dataset, working.hashes, rehash=rehash)
     plan = make_plan(dataset, hashed, store, url_prefix)
     refuse_other_dataset(plan, dataset, store, working)
     register_dataset(working.datasets, dataset)
@@ -110,11 +117,14 @@ def sync(
             rejected += zero
             bar.update(len(batch))
     store.delete([point_id(path) for path in plan.removed])
+    if plan.respelled:
+        delete_former_spellings(plan, store)
 
     changed = sum(path in plan.stored for path in written)
     added = len(written) - changed
     expected = len(plan.stored) - len(plan.removed) + added
-    count = store.count(Filter(dataset=dataset.name))
+    names = spellings_of_name(dataset, store)
+    count = sum(store.count(Filter(dataset=name)) for name in names)
     if count != expected:
         raise StoreError(
             f"collection {store.name!r} at {store.location} holds {count:,} images of "

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_rejected
+from geosim.trainer.cli.messages import report_dataset, report_rejected
 from geosim.trainer.cli.options import (
     MAX_SEED,
     Range,
     data_argument,
     exclude_option,
+    rehash_option,
     shared_train_options,
     table_or_json_option,
     working_option,
@@ -58,6 +59,7 @@ def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
 @table_or_json_option
 @shared_train_options
 @exclude_option
+@rehash_option
 @working_option
 def evaluate(
     data: Path,
@@ -69,6 +71,7 @@ def evaluate(
     backbone: str,
     weights: Path | None,
     exclude: tuple[str, ...],
+    rehash: bool,
     working: Working,
     **options: Any,
 ) -> None:
@@ -92,11 +95,12 @@ def evaluate(
     from geosim.trainer.data.dataset import open_dataset
 
     dataset = open_dataset(data, exclude)
+    report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
     study = Study(pretrained.spec.train_options(**options), splits, seeds, test_share, folder)
-    inputs = measure(dataset, pretrained, working.features, study)
+    inputs = measure(dataset, pretrained, working, study, rehash=rehash)
     report_rejected(inputs.rejected, dataset.passed_over, strict=False)
     records = [item.record for item in inputs.items]
     rows = write_report(read_runs(folder, inputs), records, dataset.source, folder)

@@ -12,8 +12,14 @@ from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.export import k_option, report_export
 from geosim.search.cli.search import form_option, print_results
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_rejected, report_training
-from geosim.trainer.cli.options import exclude_option, strict_option, train_options, working_option
+from geosim.trainer.cli.messages import report_dataset, report_rejected, report_training
+from geosim.trainer.cli.options import (
+    exclude_option,
+    rehash_option,
+    strict_option,
+    train_options,
+    working_option,
+)
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ DATASET = Path("data", "geological_similarity")
 @form_option
 @recreate_option
 @exclude_option
+@rehash_option
 @strict_option
 @store_options
 @working_option
@@ -42,6 +49,7 @@ def run(
     recreate: bool,
     strict: bool,
     exclude: tuple[str, ...],
+    rehash: bool,
     qdrant: str | None,
     collection: str,
     wait: float,
@@ -68,6 +76,7 @@ def run(
     if data is None:
         data = DATASET if DATASET.is_dir() else download_dataset(DATASET.parent)
     dataset = open_dataset(data, exclude)
+    report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     with open_from_options(qdrant, collection, wait, working) as store:
@@ -84,6 +93,7 @@ def run(
             options=pretrained.spec.train_options(**training),
             k=k,
             recreate=recreate,
+            rehash=rehash,
             on_trained=report_training,
             on_ingested=on_ingested,
             on_exported=report_export,

@@ -10,7 +10,7 @@ import click
 from geosim.trainer.errors import DatasetError
 
 if TYPE_CHECKING:
-    from geosim.trainer.data.dataset import Rejected
+    from geosim.trainer.data.dataset import Dataset, Rejected
     from geosim.trainer.data.passed_over import PassedOver
     from geosim.trainer.train import TrainReport
 
@@ -33,6 +33,12 @@ def report_training(report: TrainReport) -> None:
             f"cannot be searched: {_shorten(zero)}. Train with another --seed",
             err=True,
         )
+
+
+def report_dataset(dataset: Dataset) -> None:
+    """Print what is to be told about the names in a data set."""
+    for note in dataset.notes:
+        click.echo(note, err=True)
 
 
 def report_rejected(

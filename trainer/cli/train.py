@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_rejected, report_training
+from geosim.trainer.cli.messages import report_dataset, report_rejected, report_training
 from geosim.trainer.cli.options import (
     data_argument,
     exclude_option,
+    rehash_option,
     strict_option,
     train_options,
     working_option,
@@ -23,6 +24,7 @@ from geosim.trainer.working import Working
 @data_argument
 @train_options
 @exclude_option
+@rehash_option
 @strict_option
 @working_option
 def train(
@@ -31,6 +33,7 @@ def train(
     weights: Path | None,
     strict: bool,
     exclude: tuple[str, ...],
+    rehash: bool,
     working: Working,
     **options: Any,
 ) -> None:
@@ -50,9 +53,11 @@ def train(
     from geosim.trainer.train import train as fit
 
     dataset = open_dataset(data, exclude)
+    report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
-    report = fit(dataset, pretrained, working, pretrained.spec.train_options(**options))
+    chosen = pretrained.spec.train_options(**options)
+    report = fit(dataset, pretrained, working, chosen, rehash=rehash)
     report_training(report)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
     click.echo(working.model)

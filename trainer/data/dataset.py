@@ -15,12 +15,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from geosim.trainer.data.hashes import HashCache
+from geosim.trainer.data.names import SAME_NAME, Found, merged_classes, unify
 from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image
 from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.data.sources import Archive, Files, Record, Source
 from geosim.trainer.data.walk import counts, walk
 from geosim.trainer.errors import DatasetError, ImageError
-from geosim.trainer.text import encodable
+from geosim.trainer.progress import progress_bar
+from geosim.trainer.text import on_disk, stored_name
 
 READ_THREADS = 4
 """Threads that read files."""
@@ -50,12 +53,13 @@ class HashedRecord:
 class Dataset:
     """The images below one root folder."""
 
-    name: str  # of the root folder; the first part of every stored path
+    name: str  # stored name of the root folder; the first part of every stored path
     location: Path  # absolute path of the folder or archive
     records: tuple[Record, ...]  # sorted by stored path
     rejected: tuple[Rejected, ...]  # images left out
     source: Source  # reads the records' bytes
     passed_over: tuple[PassedOver, ...] = ()  # other files, by class and ending
+    notes: tuple[str, ...] = ()  # what to tell about names, a line each
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -74,15 +78,17 @@ def open_dataset(location: Path, exclude: Sequence[str] = ()) -> Dataset:
     Raises:
         DatasetError: the data set is missing, unreadable, unsafe or has no image in a class folder.
     """
-    location = Path(os.path.abspath(location))  # noqa: PTH100 - keeps symbolic links as named
+    location = on_disk(Path(os.path.abspath(location)))  # noqa: PTH100 - keeps links as named
     if location.is_dir():
-        found = [(parts, os.fspath(location.joinpath(*parts))) for parts in walk(location, exclude)]
+        found = [
+            Found(tuple(map(stored_name, parts)), parts, os.fspath(location.joinpath(*parts)))
+            for parts in walk(location, exclude)
+        ]
         return _assemble(location, location.name, found, Files())
     if location.is_file():
         archive = Archive(location)
-        split = ((tuple(name.split("/")), name) for name in archive.names())
-        entries = [(parts, name) for parts, name in split if counts(parts, exclude)]
-        return _assemble(location, location.stem, entries, archive)
+        entries = [one for one in archive.found() if counts(one.parts, exclude)]
+        return _assemble(location, location.stem, entries, archive, archive.notes)
     raise DatasetError(
         f"{location} does not exist; expected a folder of class folders or a .zip of one. "
         "Without data at hand, try `geosim demo`"
@@ -90,31 +96,33 @@ def open_dataset(location: Path, exclude: Sequence[str] = ()) -> Dataset:
 
 
 def _assemble(
-    location: Path, name: str, found: Iterable[tuple[tuple[str, ...], str]], source: Source
+    location: Path, name: str, found: Iterable[Found], source: Source, notes: Sequence[str] = ()
 ) -> Dataset:
     """Find the root among all paths and sort the images below it into records and rejects."""
-    images: dict[tuple[str, ...], str] = {}
-    others: list[tuple[str, ...]] = []
-    for parts, where in found:
-        if is_image(parts):
-            images[parts] = where
-        else:
-            others.append(parts)
-    prefix = _root(images)
-    name = prefix[-1] if prefix else name
+    files, same = unify(found)
+    images = [one for one in files if is_image(one.parts)]
+    prefix = _root(one.parts for one in images)
+    former = images[0].former[len(prefix) - 1] if prefix else name
+    name = prefix[-1] if prefix else stored_name(name)
+    others = (one.parts for one in files if not is_image(one.parts))
     passed_over = count_passed_over(others, prefix, name)
-    records, rejected = [], []
-    for parts, where in images.items():
-        path = "/".join((name, *parts[len(prefix) :]))
-        printable = encodable(path)
-        if printable != path:
-            rejected.append(Rejected(printable, "the file name is not valid UTF-8; rename it"))
-        elif len(parts) < len(prefix) + 2:
+    notes = (*notes, *merged_classes(images, len(prefix)))
+    rejected = [
+        Rejected("/".join((name, *one.parts[len(prefix) :])), SAME_NAME)
+        for one in same
+        if is_image(one.parts)
+    ]
+    records = []
+    for one in images:
+        parts = one.parts[len(prefix) :]
+        path = "/".join((name, *parts))
+        if len(parts) < 2:
             rejected.append(Rejected(path, "not inside a class folder"))
-        elif isinstance(source, Files) and not _regular(where):
+        elif isinstance(source, Files) and not _regular(one.where):
             rejected.append(Rejected(path, "not a regular file"))
         else:
-            records.append(Record(path, parts[len(prefix)], where))
+            before = "/".join((former, *one.former[len(prefix) :]))
+            records.append(Record(path, parts[0], one.where, before))
     if not records:
         reasons = [f"{len(rejected)} rejected: {rejected[0].reason}"] if rejected else []
         reasons += [str(one) for one in passed_over if one.picture][:1]
@@ -125,7 +133,7 @@ def _assemble(
         )
     records.sort(key=lambda record: record.path)
     rejected.sort(key=lambda reject: reject.path)
-    return Dataset(name, location, tuple(records), tuple(rejected), source, passed_over)
+    return Dataset(name, location, tuple(records), tuple(rejected), source, passed_over, notes)
 
 
 def _root(images: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
@@ -154,18 +162,49 @@ def hash_records(
     source: Source,
     records: Sequence[Record],
     *,
+    cache: HashCache | None = None,
     progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[list[HashedRecord], list[Rejected]]:
-    """Compute the SHA-256 of every record that can be read; return the others with reasons.
+    """Return the SHA-256 of every record that can be read, and the others with reasons.
 
-    ``progress`` is called with the number of records just done.
+    Records that ``cache`` knows to be unchanged are not read. ``progress`` is called with the
+    number of records just done.
     """
-    outcomes = read_records(
-        source, records, lambda data: hashlib.sha256(data).hexdigest(), progress=progress
-    )
-    found = list(zip(records, outcomes, strict=True))
-    hashed = [HashedRecord(record, one) for record, one in found if not isinstance(one, Rejected)]
-    return hashed, [one for _, one in found if isinstance(one, Rejected)]
+    hashed: list[HashedRecord] = []
+    rejected: list[Rejected] = []
+
+    def compute(missing: Sequence[Record]) -> Iterator[str | None]:
+        for outcome in read_records(source, missing, _sha256, progress=progress):
+            if isinstance(outcome, Rejected):
+                rejected.append(outcome)
+            yield None if isinstance(outcome, Rejected) else outcome
+
+    for block in blocks(records, _BLOCK):
+        hashes: Iterable[str | None] = compute(block)
+        if cache is not None:
+            hashes = cache.hashes(source, block, compute, progress)
+        found = zip(block, hashes, strict=True)
+        hashed += [HashedRecord(record, one) for record, one in found if one is not None]
+    return hashed, rejected
+
+
+def hash_dataset(
+    dataset: Dataset, folder: Path, *, rehash: bool = False
+) -> tuple[list[HashedRecord], list[Rejected]]:
+    """Hash a data set's records with progress and the cache in ``folder``; see `hash_records`.
+
+    ``rehash`` reads the records that seem unchanged as well.
+    """
+    source, records = dataset.source, dataset.records
+    with (
+        HashCache(folder, dataset.location, rehash=rehash) as cache,
+        progress_bar("reading", len(records)) as bar,
+    ):
+        return hash_records(source, records, cache=cache, progress=bar.update)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def read_records(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from geosim.trainer.data.images import ENDINGS
-from geosim.trainer.text import encodable
 
 _CAMERA_RAW = (
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef "
@@ -68,7 +67,7 @@ def count_passed_over(
     for parts in files:
         inside = parts[len(prefix) : -1] if parts[: len(prefix)] == prefix else ()
         label = inside[0] if inside else "/".join(parts[:-1]) or name
-        counts[encodable(label), PurePosixPath(parts[-1]).suffix.lower()] += 1
+        counts[label, PurePosixPath(parts[-1]).suffix.lower()] += 1
     return tuple(
         PassedOver(label, ending, count, ending in PICTURE_ENDINGS)
         for (label, ending), count in sorted(counts.items())
