@@ -17,6 +17,7 @@ from PIL import ExifTags, Image
 
 from geosim.trainer.data.reasons import reason
 from geosim.trainer.data.repair import repairs
+from geosim.trainer.decoding.account import CONVERTED, PLAIN, Decoding
 from geosim.trainer.decoding.deep import jp2_profile, read_deep
 from geosim.trainer.decoding.profiles import lab_to_srgb, to_srgb
 from geosim.trainer.decoding.samples import Samples, Scaled, to_8_bits
@@ -60,10 +61,6 @@ EXIF_TRANSPOSE = {
 BACKGROUND = (255, 255, 255)
 """RGB behind transparent pixels: white."""
 
-PLAIN, CONVERTED = 1, 2
-"""Versions of the decoder by the way that a picture takes: 8-bit samples in sRGB or without a
-profile, or any others. One is raised with each change of the pixels that come out of it."""
-
 _PILLOW_FORMATS = tuple(name for name in FORMATS if name != "TIFF")
 
 
@@ -74,8 +71,7 @@ class Prepared:
     pixels: NDArray[np.uint8]  # (size, size, 3), RGB
     width: int  # of the original in pixels, after EXIF orientation
     height: int
-    scaled_from: str  # what its samples were, such as "12 bits in 16"; empty for 8 bits
-    decoder: int  # PLAIN or CONVERTED
+    decoding: Decoding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,8 +92,7 @@ class _Decoded:
 
     image: Image.Image
     size: tuple[int, int]  # of the original
-    scaled_from: str
-    plain: bool
+    decoding: Decoding
 
 
 def prepare(data: bytes, size: int) -> Prepared:
@@ -112,8 +107,7 @@ def prepare(data: bytes, size: int) -> Prepared:
     decoded = _decode(data, hint=2 * size)
     resized = decoded.image.resize((size, size), Image.Resampling.BILINEAR)
     pixels = np.asarray(resized, dtype=np.uint8)
-    decoder = PLAIN if decoded.plain else CONVERTED
-    return Prepared(pixels, *decoded.size, decoded.scaled_from, decoder)
+    return Prepared(pixels, *decoded.size, decoded.decoding)
 
 
 def open_rgb(data: bytes, *, hint: int | None = None) -> Image.Image:
@@ -280,4 +274,5 @@ def _finish(stored: _Stored) -> _Decoded:
         layered.alpha_composite(rgb)
         rgb = layered.convert("RGB")
     rgb.info = {}  # no writer is to store a profile, a comment or an orientation again
-    return _Decoded(rgb, size, stored.scaled_from, stored.plain and converted is None)
+    decoder = PLAIN if stored.plain and converted is None else CONVERTED
+    return _Decoded(rgb, size, Decoding(decoder, stored.scaled_from))

@@ -40,7 +40,7 @@ def with_chunk(data: bytes, name: bytes, body: bytes) -> bytes:
 def test_a_png_of_16_bits_may_use_fewer(bits: int, picture: NDArray[np.uint16]) -> None:
     data = png(picture << (bits - 8))
     assert difference(data, picture) <= 1
-    assert prepare(data, 8).scaled_from.startswith(f"{bits} bits")
+    assert prepare(data, 8).decoding.scaled_from.startswith(f"{bits} bits")
 
 
 @pytest.mark.parametrize("white", [4095, 65535])
@@ -83,7 +83,7 @@ def test_a_jpeg_2000_is_scaled_by_its_depth(
         picture << (used - 8), level=0, bitspersample=declared, codecformat=container
     )
     assert difference(data, picture) <= 1
-    assert prepare(data, 8).scaled_from.startswith(f"{used} bits")
+    assert prepare(data, 8).decoding.scaled_from.startswith(f"{used} bits")
     if container == "j2k":
         assert difference(data[:-2], picture) <= 1  # without its end mark
 
@@ -98,4 +98,4 @@ def test_a_heic_of_10_bits_is_scaled_and_said_so() -> None:
     buffer = io.BytesIO()
     deep.save(buffer, quality=95, chroma=444)
     assert difference(buffer.getvalue(), RGB) <= 6
-    assert prepare(buffer.getvalue(), 8).scaled_from == "10 bits"
+    assert prepare(buffer.getvalue(), 8).decoding.scaled_from == "10 bits"

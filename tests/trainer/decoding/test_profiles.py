@@ -10,7 +10,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from geosim.trainer.data.images import CONVERTED, PLAIN, open_rgb, prepare
+from geosim.trainer.data.images import open_rgb, prepare
+from geosim.trainer.decoding.account import CONVERTED, PLAIN
 from tests.trainer.decoding.profiles import (
     ADOBE_RGB,
     DISPLAY_P3,
@@ -66,7 +67,7 @@ def test_a_picture_looks_like_its_srgb_twin(
 ) -> None:
     data = encode(stored_in(space), kind, icc_profile=rgb_profile(space), **options)
     assert distance(data) < 2
-    assert prepare(data, 8).decoder == CONVERTED
+    assert prepare(data, 8).decoding.decoder == CONVERTED
 
 
 def test_a_deep_tiff_looks_like_its_srgb_twin() -> None:
@@ -109,7 +110,7 @@ def test_a_profile_that_is_srgb_or_useless_changes_nothing(kind: str, profile: b
     with_profile = encode(image, kind, icc_profile=profile)
     assert open_rgb(with_profile) == open_rgb(encode(image, kind))
     if kind != "TIFF":
-        assert prepare(with_profile, 8).decoder == PLAIN
+        assert prepare(with_profile, 8).decoding.decoder == PLAIN
 
 
 def test_every_changed_byte_of_a_profile_is_harmless() -> None:

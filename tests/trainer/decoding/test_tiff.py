@@ -62,7 +62,7 @@ def refusal(data: bytes) -> str:
 def test_a_camera_s_depth_in_16_bits_does_not_darken(bits: int, picture: NDArray[Any]) -> None:
     deep = picture.astype(np.uint16) << (bits - 8)
     assert difference(tiff(deep), picture) <= 1
-    assert f"{bits} bits" in prepare(tiff(deep), 8).scaled_from
+    assert f"{bits} bits" in prepare(tiff(deep), 8).decoding.scaled_from
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8, 10, 12, 14, 16, 24, 32])
@@ -127,7 +127,7 @@ STRETCHED = (GREY.astype(float) - GREY.min()) / np.ptp(GREY) * 255
 def test_what_has_no_known_range_is_stretched_and_said_so(values: NDArray[Any]) -> None:
     values = values.astype(values.dtype)
     assert difference(tiff(values), STRETCHED) <= 3
-    assert prepare(tiff(values), 8).scaled_from.endswith("stretched to its own range")
+    assert prepare(tiff(values), 8).decoding.scaled_from.endswith("stretched to its own range")
 
 
 @pytest.mark.parametrize("no_data", [-9999, -32768, np.nan, np.inf, -np.inf, -3.4028235e38, 1e30])
