@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -45,6 +45,7 @@ class TrainReport:
     images: int  # trained on or held out
     computed: int  # images that went through the backbone; the others were cached
     rejected: tuple[Rejected, ...]
+    scaled: Mapping[str, int]  # images scaled to 8 bits, by what their samples were
     zero_embeddings: tuple[str, ...]  # stored paths of images that it embeds to a zero vector
     seconds: float  # wall time
     reused: bool  # whether a model of the same images and options was already there
@@ -125,7 +126,14 @@ def train(
             model = load_model(working.model)
     seconds = time.perf_counter() - started
     return TrainReport(
-        model, len(inputs.items), inputs.computed, inputs.rejected, zero, seconds, reused
+        model,
+        len(inputs.items),
+        inputs.computed,
+        inputs.rejected,
+        inputs.scaled,
+        zero,
+        seconds,
+        reused,
     )
 
 
@@ -230,8 +238,8 @@ def _describe(
     return {
         "input_size": size,
         "preprocessing": (
-            f"RGB, EXIF orientation applied, whole picture resized to {size} x {size} (bilinear, "
-            "antialiased), the backbone's own scaling in its graph"
+            f"8-bit sRGB, EXIF orientation applied, whole picture resized to {size} x {size} "
+            "(bilinear, antialiased), the backbone's own scaling in its graph"
         ),
         "head": options.head,
         "classes": list(inputs.classes),
@@ -239,6 +247,7 @@ def _describe(
             "dataset": dataset.name,
             "images": len(inputs.items),
             "images_per_class": dict(zip(inputs.classes, counts, strict=True)),
+            "scaled_to_8_bits": inputs.scaled,
             "zero_embeddings": list(zero),
             **asdict(options),
             "optimizer": inputs.pretrained.spec.optimizer,

@@ -9,7 +9,7 @@ import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_dataset, report_rejected
+from geosim.trainer.cli.messages import report_dataset, report_rejected, report_scaled
 from geosim.trainer.cli.options import (
     data_argument,
     exclude_option,
@@ -79,6 +79,7 @@ def ingest(
         options = {"recreate": recreate, "rehash": rehash}
         report = sync(dataset, model, opened, working, image_url=image_url, **options)
         report_ingest(report, opened, err=False)
+    report_scaled(report.scaled)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def report_training(report: TrainReport) -> None:
-    """Print a summary of a training."""
+    """Print a summary of a training, and how many pictures were scaled."""
+    report_scaled(report.scaled)
     training = report.model.card["training"]
     losses = training["validation_loss"] or training["loss"]
     verb = "kept, it is up to date" if report.reused else "trained"
@@ -39,6 +40,18 @@ def report_dataset(dataset: Dataset) -> None:
     """Print what is to be told about the names in a data set."""
     for note in dataset.notes:
         click.echo(note, err=True)
+
+
+def report_scaled(scaled: Mapping[str, int]) -> None:
+    """Print how many pictures were scaled to 8 bits, by what their samples were."""
+    if not scaled:
+        return
+    (first, count), *rest = scaled.items()
+    noun = "picture" if count == 1 else "pictures"
+    parts = [f"{count:,} {noun} of {first}", *(f"{n:,} of {what}" for what, n in rest)]
+    text = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+    verb = "was" if sum(scaled.values()) == 1 else "were"
+    click.echo(f"{text} {verb} scaled to 8 bits", err=True)
 
 
 def report_rejected(
