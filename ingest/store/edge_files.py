@@ -18,7 +18,6 @@ import errno
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +28,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock
 
 from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, check_name
+from geosim.trainer.console import say
 from geosim.trainer.errors import StoreBusyError, StoreError
 from geosim.trainer.files import READ_ONLY, copy_sparse, replacing
 from geosim.trainer.heads.head import EMBEDDING_DIM
@@ -197,7 +197,7 @@ class EdgeFiles:
                     f"{tempfile.gettempdir()} failed ({error.strerror or error}); make room there, "
                     "or name another folder in TMPDIR"
                 ) from error
-        sys.stderr.write(f"{self.folder} is read-only: reading a temporary copy of it\n")
+        say(f"{self.folder} is read-only: reading a temporary copy of it", err=True)
         return Path(self._copy.name, self.name)
 
     @contextmanager

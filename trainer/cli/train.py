@@ -16,6 +16,7 @@ from geosim.trainer.cli.options import (
     train_options,
     working_option,
 )
+from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
 
@@ -52,11 +53,11 @@ def train(
     dataset = open_dataset(data, exclude)
     report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
-    click.echo(why, err=True)
+    say(why, err=True)
     report = fit(dataset, pretrained, working, pretrained.spec.train_options(**options))
     report_training(report)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
-    click.echo(working.model)
+    say(str(working.model))
 
 
 @click.command(cls=Command)
@@ -73,4 +74,4 @@ def download(folder: Path) -> None:
     """  # noqa: D301
     from geosim.trainer.data.download import download_dataset
 
-    click.echo(download_dataset(folder))
+    say(str(download_dataset(folder)))
