@@ -22,7 +22,7 @@ from geosim.ingest.plan import (
 )
 from geosim.ingest.schema import Filter, ModelRef, Payload, point_id, require_same_model
 from geosim.ingest.store.base import VectorStore
-from geosim.trainer.data.dataset import Dataset, Rejected, hash_records
+from geosim.trainer.data.dataset import Dataset, Rejected, hash_dataset
 from geosim.trainer.errors import StoreError
 from geosim.trainer.features import Extracted
 from geosim.trainer.model import Model
@@ -74,12 +74,14 @@ def sync(
     *,
     recreate: bool = False,
     image_url: str | None = None,
+    rehash: bool = False,
 ) -> SyncReport:
     """Make the points of ``dataset`` in a collection equal to it.
 
     Points of other data sets are not touched. New images are added before old ones are deleted.
     ``recreate`` drops the collection first, with all its data sets. ``image_url`` is the base URL
-    of `geosim serve` for the points' image URLs; None keeps those that are stored.
+    of `geosim serve` for the points' image URLs; None keeps those that are stored. ``rehash`` reads
+    the files that seem unchanged as well.
 
     Raises:
         ModelMismatchError: another model made the collection.
@@ -95,8 +97,7 @@ def sync(
         store.create(made_by)
     else:
         require_same_model(info, made_by, name=store.name)
-    with progress_bar("reading", len(dataset.records)) as bar:
-        hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
+    hashed, unreadable = hash_dataset(dataset, working.hashes, rehash=rehash)
     plan = make_plan(dataset, hashed, store, url_prefix)
     refuse_other_dataset(plan, dataset, store, working)
     register_dataset(working.datasets, dataset)

@@ -37,6 +37,7 @@ def run(
     options: TrainOptions,
     k: int,
     recreate: bool,
+    rehash: bool,
     on_trained: Callable[[TrainReport], None],
     on_ingested: Callable[[SyncReport], None],
     on_exported: Callable[[ExportReport], None],
@@ -45,7 +46,8 @@ def run(
     """Do the whole job and return the results of the sample queries.
 
     ``k`` is the number of neighbours per image and of hits per query. ``recreate`` drops the
-    collection first, with all its data sets. Each callback receives the report of its step;
+    collection first, with all its data sets. ``rehash`` reads the files that seem unchanged as
+    well, once. Each callback receives the report of its step;
     ``on_limited`` the number of sample queries, and of classes, if there are more than
     `MAX_QUERIES`.
 
@@ -53,12 +55,20 @@ def run(
         ModelError: a new model is needed, but the collection depends on the old one: it holds
             images of other data sets, or is outside the working folder.
     """
-    before = store.info()  # an unusable store fails now, not after the training
-    keep = None if recreate else _reason_to_keep(before, dataset, store, working)
-    trained = train(dataset, pretrained, working, options, keep=keep)
+
+    def reason_to_keep() -> str | None:
+        """Look into the store, and let others use and change it until the next look."""
+        info = store.info()
+        reason = None if recreate else _reason_to_keep(info, dataset, store, working)
+        store.release()
+        return reason
+
+    reason_to_keep()  # an unusable store fails now, not after the training
+    trained = train(dataset, pretrained, working, options, keep=reason_to_keep, rehash=rehash)
     on_trained(trained)
-    model = ModelRef(trained.model.fingerprint, trained.model.spec.name)
-    recreate |= keep is None and before is not None and before.model != model
+    info, model = store.info(), ModelRef(trained.model.fingerprint, trained.model.spec.name)
+    if info is not None and info.model != model:
+        recreate |= _reason_to_keep(info, dataset, store, working) is None
     on_ingested(sync(dataset, trained.model, store, working, recreate=recreate))
     on_exported(export(store, working.index, working.embeddings, k))
     queries = sample_queries(dataset, store)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from geosim.ingest.catalog import dataset_locations
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.errors import ModelError
+from geosim.trainer.files import allocated_bytes
 from geosim.trainer.model import read_card
 from geosim.trainer.text import printable
 from geosim.trainer.working import Working
@@ -67,7 +66,7 @@ def status(store: VectorStore, working: Working) -> Status:
         model=model,
         fits=None if info is None or model is None else info.model.fingerprint == fingerprint,
         pictures=dataset_locations(working.datasets),
-        disk={path.name: _size(path) for path in sorted(working.root.glob("[!.]*"))},
+        disk={path.name: allocated_bytes(path) for path in sorted(working.root.glob("[!.]*"))},
     )
 
 
@@ -96,18 +95,3 @@ def _lines(found: Status) -> Iterator[tuple[str, str]]:
     yield "model", (found.model or "none yet; `geosim train DATA`") + fits[found.fits]
     for name, size in (*found.disk.items(), ("in all", sum(found.disk.values()))):
         yield "disk", f"{f'{size / 1e6:,.1f} MB':>10}  {name}"
-
-
-def _size(path: Path) -> int:
-    """Return the bytes of a file or of all files in a folder, without the holes of sparse ones.
-
-    Files that vanish meanwhile are ignored.
-    """
-    total = 0
-    for file in path.rglob("*") if path.is_dir() else [path]:
-        with suppress(OSError):
-            if file.is_file():
-                found = file.lstat()
-                stored = 512 * getattr(found, "st_blocks", found.st_size)  # not on Windows
-                total += min(found.st_size, stored)
-    return total

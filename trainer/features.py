@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import sqlite3
 from collections import deque
@@ -21,6 +22,7 @@ from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.data.dataset import HashedRecord, Rejected, blocks
 from geosim.trainer.data.images import Prepared, prepare
 from geosim.trainer.data.sources import Source
+from geosim.trainer.disk import FAULTS, explain, require_room
 from geosim.trainer.errors import ImageError, ModelError
 from geosim.trainer.files import READ_ONLY
 from geosim.trainer.runtime.backbone import Backbone
@@ -36,6 +38,9 @@ LOOKUP_SIZE = 2048
 
 DECODE_THREADS = 2
 """Threads that decode images for the backbone."""
+
+_DISK_ERRORS = ("database or disk is full", "disk I/O error")  # of SQLite
+_ROOM = 2**20  # bytes, more than a transaction of `BATCH_SIZE` images
 
 _SQL_KEYS = 512  # keys per SELECT; old SQLite versions accept 999 variables
 
@@ -130,9 +135,20 @@ class FeatureCache:
             yield
         except (sqlite3.Error, OSError) as error:
             raise ModelError(
-                f"the feature cache {self.path} cannot be used: {error}; check that the folder is "
-                "writable and the disk is not full, or delete the file to have it made again"
+                f"the feature cache {self.path} cannot be used: {self._reason(error)}"
             ) from error
+
+    def _reason(self, error: sqlite3.Error | OSError) -> str:
+        """Return what is wrong and its remedy; SQLite tells some faults of a disk alike."""
+        if isinstance(error, sqlite3.DatabaseError) and str(error) in _DISK_ERRORS:
+            try:
+                require_room(self.path.parent, _ROOM)
+                error = OSError(errno.EIO, str(error))
+            except OSError as fault:
+                error = fault
+        if isinstance(error, OSError) and error.errno in FAULTS:
+            return explain(error, self.path)
+        return f"{error}; delete the file to have it made again"
 
 
 @dataclass(eq=False)
@@ -242,7 +258,9 @@ class FeatureExtractor:
                 return prepare(data, self.spec.input_size)
         except ImageError as error:
             return Rejected(item.record.path, str(error))
-        return Rejected(item.record.path, "changed while it was read; run again")
+        return Rejected(
+            item.record.path, "changed while it was read; run again, with --rehash if that repeats"
+        )
 
     def _compute(self, batch: dict[str, Prepared]) -> dict[str, Features]:
         pixels = np.stack([prepared.pixels for prepared in batch.values()])

@@ -17,11 +17,19 @@ from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset, Rejected
+from geosim.trainer.disk import explain
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
 from geosim.trainer.inputs import Inputs, check_classes, read_inputs
 from geosim.trainer.locks import ProcessLock
-from geosim.trainer.model import Model, fingerprint_of, load_model, save_model, sha256_of_arrays
+from geosim.trainer.model import (
+    Model,
+    fingerprint_of,
+    load_model,
+    remove_others,
+    save_model,
+    sha256_of_arrays,
+)
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
@@ -81,13 +89,15 @@ def train(
     working: Working,
     options: TrainOptions,
     *,
-    keep: str | None = None,
+    keep: Callable[[], str | None] = lambda: None,
+    rehash: bool = False,
 ) -> TrainReport:
     """Train a model on a data set and write it to ``<working>/model``.
 
     An existing model of the same images, backbone and options is kept, so that its fingerprint and
-    all collections stay valid. ``keep`` is the error message if the training would replace an
-    existing model; None allows it.
+    all collections stay valid. ``keep`` returns why another must not be replaced, or None; it is
+    called before the training and again after it. ``rehash`` reads the files that seem unchanged
+    as well.
 
     Raises:
         DatasetError: fewer than two classes have an image that can be decoded.
@@ -97,25 +107,31 @@ def train(
     started = time.perf_counter()
     check_classes(dataset)
     with _training_lock(working.model):
-        inputs = read_inputs(dataset, pretrained, working.features)
+        inputs = read_inputs(dataset, pretrained, working, rehash=rehash)
         digest = _training_digest(inputs, options)
         previous = _model_or_none(working.model)
         reused = previous is not None and previous.card.get("recipe") == digest
         if previous is not None and reused:
             model, zero = previous, tuple(previous.card["training"]["zero_embeddings"])
+            remove_others(working.model, previous.card["files"])
         else:
-            if keep is not None:
-                raise ModelError(keep)
+            _check_replaceable(keep)
             with progress_bar("training", options.epochs, unit="epoch") as bar:
                 everything = np.arange(len(inputs.items))
                 fitted = fit_model(inputs, everything, options, progress=bar.update)
             zero = _zero_embeddings(inputs, fitted)
+            _check_replaceable(keep)
             _save(working.model, dataset, inputs, fitted, options, zero, digest, previous)
             model = load_model(working.model)
     seconds = time.perf_counter() - started
     return TrainReport(
         model, len(inputs.items), inputs.computed, inputs.rejected, zero, seconds, reused
     )
+
+
+def _check_replaceable(keep: Callable[[], str | None]) -> None:
+    if (reason := keep()) is not None:
+        raise ModelError(reason)
 
 
 @contextmanager
@@ -132,7 +148,7 @@ def _training_lock(folder: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise ModelError(
-            f"cannot write to {folder.parent} ({error.strerror or error}); name a writable folder "
+            f"cannot write to {folder.parent} ({explain(error, folder)}); name a writable folder "
             "with --working"
         ) from error
     try:

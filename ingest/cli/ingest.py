@@ -10,7 +10,13 @@ import click
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.messages import report_dataset, report_rejected
-from geosim.trainer.cli.options import data_argument, exclude_option, strict_option, working_option
+from geosim.trainer.cli.options import (
+    data_argument,
+    exclude_option,
+    rehash_option,
+    strict_option,
+    working_option,
+)
 from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
@@ -36,6 +42,7 @@ recreate_option = click.option(
     "Qdrant dashboard shows.",
 )
 @exclude_option
+@rehash_option
 @strict_option
 @store_options
 @working_option
@@ -45,6 +52,7 @@ def ingest(
     image_url: str | None,
     strict: bool,
     exclude: tuple[str, ...],
+    rehash: bool,
     working: Working,
     **store: Any,
 ) -> None:
@@ -69,7 +77,8 @@ def ingest(
     dataset = open_dataset(data, exclude)
     report_dataset(dataset)
     with open_from_options(working=working, **store) as opened:
-        report = sync(dataset, model, opened, working, recreate=recreate, image_url=image_url)
+        options = {"recreate": recreate, "rehash": rehash}
+        report = sync(dataset, model, opened, working, image_url=image_url, **options)
         report_ingest(report, opened, err=False)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
 

@@ -5,11 +5,14 @@
     <folder>/<name>.lock    locked while the shard is open; a second opener would damage its files
     <folder>/.<name>.holder the process that holds the lock, for messages
 
-Where these cannot be written, a private copy of the shard is read.
+Where these cannot be written, a private copy is read (`ingest/store/edge_copy.py`).
 
 The metadata has ``ready`` false before a shard is created or removed, and true once it is complete.
 A process killed in between leaves a collection that counts as missing; the next `make_shard_folder`
 or `remove` deletes it. A folder without metadata is never deleted.
+
+It gets a new ``revision`` before the first write of a process, and ``writing`` is true from then
+until that process closes the shard, or for ever if it was killed. Earlier versions had neither.
 """
 
 from __future__ import annotations
@@ -17,25 +20,42 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock
-
-from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, check_name
+from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, Payload, check_name
+from geosim.ingest.store.edge_copy import OPEN_ROOM, PrivateCopy, bytes_of_holes
 from geosim.trainer.console import say
-from geosim.trainer.errors import StoreBusyError, StoreError
-from geosim.trainer.files import READ_ONLY, copy_sparse, replacing
+from geosim.trainer.disk import FULL, explain, keeps_holes, require_room
+from geosim.trainer.errors import StoreBusyError, StoreCopyError, StoreError
+from geosim.trainer.files import READ_ONLY, replacing
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.locks import ProcessLock
 
-COPY_PREFIX = "geosim-copy-"
-"""Start of the names of temporary folders with a copy of a shard."""
+POINT_ROOM, PAYLOAD_ROOM = 2 * 2**10, 4
+"""Further bytes that must be free per point that is written or deleted, and per byte of payload.
+
+The log, vectors, payloads and indexes of 1,024 points together grew by 0.9 MB with payloads of 185
+bytes, and by 1.7 MB with 565 bytes, over 150,000 points (Qdrant Edge 0.9.0 on ext4). Replaced
+points took two thirds of that, deleted ones 80 bytes each.
+"""
+
+GROWTH_ROOM = 192 * 2**20
+"""Further bytes that must be free to write on a disk where holes take room: a new shard has files
+of 166 MB, and grows by files of 4 and 32 MB."""
+
+_MACHINE = (
+    *(*FULL, *READ_ONLY, errno.EIO, errno.EFBIG),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBUSY),
+)
+"""Codes of errors of the machine, which say nothing about the files."""
 
 
 class EdgeFiles:
@@ -49,8 +69,9 @@ class EdgeFiles:
         self.metadata = folder / f"{name}.json"
         self._lock = ProcessLock(folder / f"{name}.lock")
         self._wait, self._purpose = wait, f"close collection {name!r} in {folder}"
-        self._copy: tempfile.TemporaryDirectory[str] | None = None
-        self._copy_lock: BaseFileLock | None = None
+        self._copy: PrivateCopy | None = None
+        self._why_copied: OSError | None = None  # while a private copy is read
+        self._writing = False
 
     def acquire(self) -> None:
         """Take the lock to write, unless this object holds it.
@@ -60,10 +81,10 @@ class EdgeFiles:
             StoreError: the files cannot be written.
         """
         with self._translated():
-            self._acquire()
+            self._acquire(self._wait)
 
     def acquire_to_read(self) -> Path:
-        """Take the lock and return the shard; where it cannot be written, a private copy of it.
+        """Take the lock and return the shard, or a private copy where it cannot be written.
 
         Raises:
             StoreBusyError: another process holds the lock.
@@ -71,31 +92,67 @@ class EdgeFiles:
         """
         with self._translated():
             try:
-                self._acquire()
+                self._acquire(self._wait)
+                require_room(self.folder, OPEN_ROOM + bytes_of_holes(self.shard, self.folder))
             except OSError as error:
-                if error.errno not in READ_ONLY:
-                    raise
-                self._lock.release()
-                return self._copy_shard()
+                self._copy = self._copy_unwritable(error, self._wait)
+                self._why_copied = error
+                return self._copy.folder / self.name
         return self.shard
 
-    def require_writable(self) -> None:
-        """Raise `StoreError` while a private copy is read."""
-        if self._copy is not None:
-            raise StoreError(
-                f"cannot write to collection {self.name!r}: {self.folder} is read-only; name a "
-                "writable folder with --working or --qdrant"
-            )
+    def copy(self, wait: float) -> PrivateCopy:
+        """Return a private copy; the lock is held meanwhile, for which this waits ``wait`` seconds.
+
+        Raises:
+            StoreBusyError: another process holds the lock.
+            StoreCopyError: there is no room for a copy.
+            StoreError: there is no complete collection.
+        """
+        if not self.folder.is_dir():
+            self.require()  # and make no folder
+        with self._translated():
+            try:
+                self._acquire(wait)
+                return self._make_copy()
+            except OSError as error:
+                return self._copy_unwritable(error, wait)
+            finally:
+                self._lock.release()
+
+    def begin_writing(self, points: int = 0, payloads: Sequence[Payload] = ()) -> None:
+        """Require room for a write and mark the collection as changed, once until `release`.
+
+        ``points`` are the points to write or delete, ``payloads`` what is written. Needs the lock.
+
+        Raises:
+            StoreError: a private copy is read, there is no room, or the mark cannot be written.
+        """
+        self._require_writable(points, payloads)
+        if not self._writing and (stored := self._read_metadata()) is not None:
+            with self._translated():
+                self._write_metadata(stored)
 
     def release(self) -> None:
         """Release the lock and delete a private copy; safe to call twice."""
+        if self._writing:
+            with suppress(OSError, StoreError):  # the free lock tells the same
+                if (stored := self._read_metadata()) is not None:
+                    self._write_metadata(stored, writing=False)
+        self._writing = False
         self._lock.release()
-        if self._copy_lock is not None:
-            self._copy_lock.release()
-            self._copy_lock = None
         if self._copy is not None:
-            self._copy.cleanup()
-            self._copy = None
+            self._copy.close()
+            self._copy = self._why_copied = None
+
+    def revision(self) -> tuple[str | None, bool]:
+        """Return the collection's revision, and whether it is complete and no process writes.
+
+        The revision is None without a collection, and empty if an earlier version wrote it.
+        """
+        stored = self._read_metadata()
+        if stored is None:
+            return None, False
+        return stored.get("revision", ""), stored["ready"] and not stored.get("writing", False)
 
     def read_model(self) -> ModelRef | None:
         """Return the collection's model, or None if there is no complete collection."""
@@ -129,8 +186,9 @@ class EdgeFiles:
                 f"{self.shard} exists without {self.metadata.name}, so geosim may not have made "
                 f"it; move it away, or {NAME_ANOTHER}"
             )
+        self._require_writable()
         with self._translated():
-            self._write_metadata(model, ready=False)
+            self._write_metadata(_metadata(model, ready=False))
             if self.shard.exists():
                 shutil.rmtree(self.shard)
             self.shard.mkdir()
@@ -138,24 +196,43 @@ class EdgeFiles:
     def mark_ready(self, model: ModelRef) -> None:
         """Record that the shard is complete; needs the lock."""
         with self._translated():
-            self._write_metadata(model, ready=True)
+            self._write_metadata(_metadata(model, ready=True))
 
     def remove(self) -> None:
         """Delete the shard, then its metadata; refuse files of another program. Needs the lock."""
         if self._read_metadata() is None:
             return
         with self._translated():
-            self._write_metadata(ModelRef("", ""), ready=False)
+            self._write_metadata(_metadata(ModelRef("", ""), ready=False))
             if self.shard.exists():
                 shutil.rmtree(self.shard)
             self.metadata.unlink()
 
-    def damage_error(self, error: BaseException) -> StoreError:
-        """Return the error to raise for unusable files, with a remedy."""
-        reason = " ".join(str(error).split())[:200]
+    def unusable(self, error: BaseException) -> StoreError:
+        """Return the error to raise for an error of the engine: of the machine, or of the files."""
+        reason = " ".join(str(error).replace("Service runtime error: ", "").split())
+        code = re.search(r"\(os error (\d+)\)", reason)
+        fault = OSError(int(code[1]), os.strerror(int(code[1]))) if code else None
+        if fault is None or fault.errno not in _MACHINE:
+            try:
+                require_room(self.folder, OPEN_ROOM)
+            except OSError as full:
+                fault = full
+        if fault is not None and fault.errno in _MACHINE:
+            return StoreError(
+                f"cannot use collection {self.name!r} in {self.folder}: "
+                f"{explain(fault, self.folder)}. What it holds is kept"
+            )
+        reason = reason.replace(f"{self.shard}{os.sep}", "")[:300]
+        if re.search("newer than application version|not compatible with current", reason):
+            return StoreError(
+                f"collection {self.name!r} in {self.folder} was written by another version of the "
+                f"engine ({reason}); install that version of qdrant-edge-py, or {NAME_ANOTHER}. "
+                "What it holds is kept"
+            )
         return StoreError(
-            f"cannot use collection {self.name!r} in {self.folder} ({reason}); if it stays so, "
-            f"move {self.shard} and {self.metadata.name} away and ingest again"
+            f"collection {self.name!r} in {self.folder} is damaged ({reason}); restore it from a "
+            f"backup, or move {self.shard} and {self.metadata.name} away and ingest again"
         )
 
     def _read_metadata(self) -> dict[str, Any] | None:
@@ -165,40 +242,84 @@ class EdgeFiles:
                 raise ValueError(f"geosim did not write {self.metadata.name}")
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, AttributeError) as error:
-            raise self.damage_error(error) from error
+        except OSError as error:
+            raise StoreError(
+                f"cannot read {self.metadata}: {explain(error, self.metadata)}. Nothing says that "
+                "the collection is damaged"
+            ) from error
+        except (ValueError, AttributeError) as error:
+            raise StoreError(
+                f"{self.metadata}, which tells the model of collection {self.name!r}, is damaged "
+                f"({error}); restore it from a backup, or move {self.shard} and "
+                f"{self.metadata.name} away and ingest again"
+            ) from error
         return stored
 
-    def _write_metadata(self, model: ModelRef, *, ready: bool) -> None:
-        stored = {"ready": ready, "vector_size": EMBEDDING_DIM, "distance": "cosine"}
-        stored |= asdict(model)
+    def _write_metadata(self, stored: dict[str, Any], *, writing: bool = True) -> None:
+        """Write the metadata, with a new revision unless the writing is over."""
+        stored = stored | {"writing": writing}
+        if writing:
+            stored["revision"] = uuid.uuid4().hex
         with replacing(self.metadata) as temporary:
             temporary.write_text(json.dumps(stored, indent=2), encoding="utf-8")
+        self._writing = writing
 
-    def _acquire(self) -> None:
+    def _acquire(self, wait: float) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire(self._wait, self._purpose)
+        self._lock.acquire(wait, self._purpose)
         files = [self.shard, *self.shard.rglob("*")] if self.shard.exists() else []
         if not all(os.access(path, os.W_OK) for path in files):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    def _copy_shard(self) -> Path:
-        _delete_abandoned_copies()
-        with self._lock.shared(self._wait, self._purpose):
-            self.require()
-            try:
-                self._copy = tempfile.TemporaryDirectory(prefix=COPY_PREFIX)
-                self._copy_lock = FileLock(Path(self._copy.name, "lock"), thread_local=False)
-                self._copy_lock.acquire(timeout=0)
-                copy_sparse(self.shard, Path(self._copy.name, self.name))
-            except OSError as error:
-                raise StoreError(
-                    f"{self.folder} is read-only, and a copy of collection {self.name!r} in "
-                    f"{tempfile.gettempdir()} failed ({error.strerror or error}); make room there, "
-                    "or name another folder in TMPDIR"
-                ) from error
-        say(f"{self.folder} is read-only: reading a temporary copy of it", err=True)
-        return Path(self._copy.name, self.name)
+    def _copy_unwritable(self, error: OSError, wait: float) -> PrivateCopy:
+        """Copy where the files cannot be written; raise ``error`` if it has another reason."""
+        if error.errno not in (*READ_ONLY, *FULL):
+            raise error
+        fault = "on a full disk" if error.errno in FULL else "read-only"
+        self._lock.release()
+        with self._lock.shared(wait, self._purpose):
+            copy = self._make_copy(f"{self.folder} is {fault}, and ")
+        say(f"{self.folder} is {fault}: reading a temporary copy of it", err=True)
+        return copy
+
+    def _make_copy(self, reason: str = "") -> PrivateCopy:
+        self.require()  # another process may have dropped it
+        temporary = Path(tempfile.gettempdir())
+        try:
+            return PrivateCopy(self.shard, self.metadata, temporary)
+        except OSError as error:
+            if self.folder in Path(error.filename or "").parents:
+                raise
+            raise StoreCopyError(
+                f"{reason}a copy of collection {self.name!r} in {temporary} failed "
+                f"({explain(error, temporary)}); name another folder in TMPDIR. What the "
+                "collection holds is kept"
+            ) from error
+
+    def _require_writable(self, points: int = 0, payloads: Sequence[Payload] = ()) -> None:
+        """Raise `StoreError` unless so many points and these payloads can be written now."""
+        content = sum(len(json.dumps(payload.to_dict())) for payload in payloads)
+        needed = OPEN_ROOM + POINT_ROOM * points + PAYLOAD_ROOM * content
+        try:
+            if self._why_copied is not None:
+                raise self._why_copied
+            if not keeps_holes(self.folder):
+                needed += GROWTH_ROOM + bytes_of_holes(self.shard, self.folder)
+            require_room(self.folder, needed)
+        except OSError as error:
+            raise self._cannot_write(error, needed) from error
+
+    def _cannot_write(self, error: OSError, needed: int) -> StoreError:
+        where = f" ({error.filename})" if error.filename else ""
+        if error.errno in FULL:
+            return StoreError(
+                f"cannot write to collection {self.name!r} in {self.folder}, which needs "
+                f"{needed / 1e6:,.1f} MB now: {explain(error, self.folder)}. What it holds is kept"
+            )
+        return StoreError(
+            f"cannot write to {self.folder}, or read all of it: {explain(error, self.folder)}"
+            f"{where}; name a writable folder with --working or --qdrant"
+        )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -211,14 +332,9 @@ class EdgeFiles:
                 "through a server (--qdrant URL)"
             ) from error
         except OSError as error:
-            raise StoreError(
-                f"cannot write to {self.folder} ({error.strerror or error}); name a writable "
-                "folder with --working or --qdrant"
-            ) from error
+            raise self._cannot_write(error, OPEN_ROOM) from error
 
 
-def _delete_abandoned_copies() -> None:
-    """Delete the copies of killed processes: those whose lock is free."""
-    for path in Path(tempfile.gettempdir()).glob(f"{COPY_PREFIX}*/lock"):
-        with suppress(OSError), FileLock(path, timeout=0):
-            shutil.rmtree(path.parent, ignore_errors=True)
+def _metadata(model: ModelRef, *, ready: bool) -> dict[str, Any]:
+    stored = {"ready": ready, "vector_size": EMBEDDING_DIM, "distance": "cosine"}
+    return stored | asdict(model)

@@ -14,6 +14,7 @@ from geosim.trainer.cli.options import (
     Range,
     data_argument,
     exclude_option,
+    rehash_option,
     shared_train_options,
     table_or_json_option,
     working_option,
@@ -59,6 +60,7 @@ def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
 @table_or_json_option
 @shared_train_options
 @exclude_option
+@rehash_option
 @working_option
 def evaluate(
     data: Path,
@@ -70,6 +72,7 @@ def evaluate(
     backbone: str,
     weights: Path | None,
     exclude: tuple[str, ...],
+    rehash: bool,
     working: Working,
     **options: Any,
 ) -> None:
@@ -98,7 +101,7 @@ def evaluate(
     say(why, err=True)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
     study = Study(pretrained.spec.train_options(**options), splits, seeds, test_share, folder)
-    inputs = measure(dataset, pretrained, working.features, study)
+    inputs = measure(dataset, pretrained, working, study, rehash=rehash)
     report_rejected(inputs.rejected, dataset.passed_over, strict=False)
     records = [item.record for item in inputs.items]
     rows = write_report(read_runs(folder, inputs), records, dataset.source, folder)

@@ -13,7 +13,13 @@ from geosim.search.cli.export import k_option, report_export
 from geosim.search.cli.search import form_option, print_results
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.messages import report_dataset, report_rejected, report_training
-from geosim.trainer.cli.options import exclude_option, strict_option, train_options, working_option
+from geosim.trainer.cli.options import (
+    exclude_option,
+    rehash_option,
+    strict_option,
+    train_options,
+    working_option,
+)
 from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
@@ -31,6 +37,7 @@ DATASET = Path("data", "geological_similarity")
 @form_option
 @recreate_option
 @exclude_option
+@rehash_option
 @strict_option
 @store_options
 @working_option
@@ -43,6 +50,7 @@ def run(
     recreate: bool,
     strict: bool,
     exclude: tuple[str, ...],
+    rehash: bool,
     qdrant: str | None,
     collection: str,
     wait: float,
@@ -86,6 +94,7 @@ def run(
             options=pretrained.spec.train_options(**training),
             k=k,
             recreate=recreate,
+            rehash=rehash,
             on_trained=report_training,
             on_ingested=on_ingested,
             on_exported=report_export,

@@ -63,6 +63,10 @@ def serve(
     Only this machine can open it, unless --host names another address and there is a key. The key
     and the pictures are sent unencrypted: put a proxy with TLS before it.
 
+    Other commands may read and change the collection meanwhile. The page shows a change when its
+    command ends. It reads a copy of an embedded collection, in the system's folder for temporary
+    files (TMPDIR).
+
     \b
     Examples:
       geosim serve
@@ -77,7 +81,7 @@ def serve(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     with (
-        open_from_options(qdrant, collection, wait, working) as store,
+        open_from_options(qdrant, collection, wait, working, shared=True) as store,
         _listen(host, port) as listener,
     ):
         say("loading the model ...", err=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -34,6 +34,7 @@ from geosim.search.web.models import (
     UploadedImage,
 )
 from geosim.search.web.pictures import MAX_UPLOAD_PIXELS, UPLOAD_BYTES, check_pixels
+from geosim.search.web.usual import UsualScore
 from geosim.trainer.errors import QueryError, StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.working import Working
@@ -44,6 +45,21 @@ MODEL_DIGITS = 12
 PointId = Annotated[UUID, Path(alias="id", description="Id of an indexed image.")]
 QueryParameters = Annotated[SearchParameters, Query()]
 Search = Callable[[SearchOptions], Result]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _reading(
+    method: Callable[Concatenate[SearchService, P], T],
+) -> Callable[Concatenate[SearchService, P], T]:
+    """Let a method read one state of the collection, which others may change."""
+
+    @wraps(method)
+    def read(self: SearchService, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._store.reading():
+            return method(self, *args, **kwargs)
+
+    return read
 
 
 class SearchService:
@@ -52,16 +68,16 @@ class SearchService:
     def __init__(self, store: VectorStore, working: Working) -> None:
         """Open for searching and load the model; raises what `Searcher` does, and `ModelError`."""
         self._store = store
-        self._working = working
         self._searcher = Searcher(store, working)
         self._searcher.warm_up()
         self._model = self._stored_model()
-        self._novelty: float | None = None
+        self._usual = UsualScore(store, lambda: novelty_threshold(store, working))
 
-    def measure_novelty(self) -> None:
-        """Measure the usual best score; until then no picture counts as unlike the collection."""
-        self._novelty = novelty_threshold(self._store, self._working)
+    def measure_usual_score(self) -> None:
+        """Start to measure the usual best score, for the first picture that needs it."""
+        self._usual.start()
 
+    @_reading
     def by_picture(self, data: bytes, options: SearchOptions) -> Answer:
         """Search by the bytes of an uploaded file.
 
@@ -74,14 +90,17 @@ class SearchService:
             raise HTTPException(503, "the collection has another model now; start the page again")
         return self._by_query(self._searcher.resolve(data), options)
 
+    @_reading
     def search_again(self, parameters: Annotated[ByEmbedding, Query()]) -> Answer:
         """Search by the embedding of a picture that was uploaded before."""
         return self._by_query(self._queries([parameters])[0], parameters.options())
 
+    @_reading
     def similar(self, id_: PointId, parameters: QueryParameters) -> Answer:
         """Search by an indexed image, which is not among the hits."""
         return self._by_query(self._queries([id_])[0], parameters.options())
 
+    @_reading
     def recommend(self, examples: Examples) -> Answer:
         """Search by several images: similar to the positive ones, unlike the negative ones.
 
@@ -95,6 +114,7 @@ class SearchService:
         fields = {"positive": shown[:split], "negative": shown[split:]}
         return _answer(search, examples.options(), None, fields)
 
+    @_reading
     def points(self, ids: Iterable[UUID]) -> dict[UUID, Point]:
         """Return indexed images by id.
 
@@ -109,6 +129,7 @@ class SearchService:
                 raise HTTPException(404, f"no indexed image has the id {id_}")
         return found
 
+    @_reading
     def collection(self) -> CollectionAnswer:
         """Describe the collection and the limits of uploads."""
         info = self._info()
@@ -157,9 +178,9 @@ class SearchService:
             "query": query.indexed,
             "embedding": None if query.vector is None else encode_embedding(query.vector),
             "sha256": query.sha256 or None,
-            "model": self._model,
+            "model": self._stored_model(),
         }
-        return _answer(search, options, None if query.indexed else self._novelty, fields)
+        return _answer(search, options, None if query.indexed else self._usual.get(), fields)
 
 
 def _query(image: Point | UploadedImage) -> ResolvedQuery:

@@ -5,9 +5,11 @@ Imports nothing heavy, to keep ``--help`` fast.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -64,8 +66,17 @@ class Command(click.Command):
         except BrokenPipeError:
             raise
         except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            raise click.ClickException(f"{error.strerror or error}{where}") from error
+            raise click.ClickException(_explain(error)) from error
         except KeyboardInterrupt:
             click.echo(MESSAGE, err=True, nl=False)  # noqa: TID251 - has no name in it
             ctx.exit(INTERRUPTED)
+
+
+def _explain(error: OSError) -> str:
+    """Return an error of the system as one line, with what to do about a disk."""
+    from geosim.trainer.disk import explain
+
+    if not isinstance(error.filename, str | bytes):
+        return explain(error, Path.cwd())
+    path = Path(os.fsdecode(error.filename))
+    return f"cannot use {path}: {explain(error, path)}"

@@ -12,6 +12,7 @@ from geosim.trainer.cli.messages import report_dataset, report_rejected, report_
 from geosim.trainer.cli.options import (
     data_argument,
     exclude_option,
+    rehash_option,
     strict_option,
     train_options,
     working_option,
@@ -24,6 +25,7 @@ from geosim.trainer.working import Working
 @data_argument
 @train_options
 @exclude_option
+@rehash_option
 @strict_option
 @working_option
 def train(
@@ -32,6 +34,7 @@ def train(
     weights: Path | None,
     strict: bool,
     exclude: tuple[str, ...],
+    rehash: bool,
     working: Working,
     **options: Any,
 ) -> None:
@@ -54,7 +57,8 @@ def train(
     report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
     say(why, err=True)
-    report = fit(dataset, pretrained, working, pretrained.spec.train_options(**options))
+    chosen = pretrained.spec.train_options(**options)
+    report = fit(dataset, pretrained, working, chosen, rehash=rehash)
     report_training(report)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
     say(str(working.model))

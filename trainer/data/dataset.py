@@ -15,12 +15,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from geosim.trainer.data.hashes import HashCache
 from geosim.trainer.data.names import SAME_NAME, Found, merged_classes, unify
 from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image
 from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.data.sources import Archive, Files, Record, Source
 from geosim.trainer.data.walk import counts, walk
 from geosim.trainer.errors import DatasetError, ImageError
+from geosim.trainer.progress import progress_bar
 from geosim.trainer.text import on_disk, stored_name
 
 READ_THREADS = 4
@@ -160,18 +162,49 @@ def hash_records(
     source: Source,
     records: Sequence[Record],
     *,
+    cache: HashCache | None = None,
     progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[list[HashedRecord], list[Rejected]]:
-    """Compute the SHA-256 of every record that can be read; return the others with reasons.
+    """Return the SHA-256 of every record that can be read, and the others with reasons.
 
-    ``progress`` is called with the number of records just done.
+    Records that ``cache`` knows to be unchanged are not read. ``progress`` is called with the
+    number of records just done.
     """
-    outcomes = read_records(
-        source, records, lambda data: hashlib.sha256(data).hexdigest(), progress=progress
-    )
-    found = list(zip(records, outcomes, strict=True))
-    hashed = [HashedRecord(record, one) for record, one in found if not isinstance(one, Rejected)]
-    return hashed, [one for _, one in found if isinstance(one, Rejected)]
+    hashed: list[HashedRecord] = []
+    rejected: list[Rejected] = []
+
+    def compute(missing: Sequence[Record]) -> Iterator[str | None]:
+        for outcome in read_records(source, missing, _sha256, progress=progress):
+            if isinstance(outcome, Rejected):
+                rejected.append(outcome)
+            yield None if isinstance(outcome, Rejected) else outcome
+
+    for block in blocks(records, _BLOCK):
+        hashes: Iterable[str | None] = compute(block)
+        if cache is not None:
+            hashes = cache.hashes(source, block, compute, progress)
+        found = zip(block, hashes, strict=True)
+        hashed += [HashedRecord(record, one) for record, one in found if one is not None]
+    return hashed, rejected
+
+
+def hash_dataset(
+    dataset: Dataset, folder: Path, *, rehash: bool = False
+) -> tuple[list[HashedRecord], list[Rejected]]:
+    """Hash a data set's records with progress and the cache in ``folder``; see `hash_records`.
+
+    ``rehash`` reads the records that seem unchanged as well.
+    """
+    source, records = dataset.source, dataset.records
+    with (
+        HashCache(folder, dataset.location, rehash=rehash) as cache,
+        progress_bar("reading", len(records)) as bar,
+    ):
+        return hash_records(source, records, cache=cache, progress=bar.update)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def read_records(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import zipfile
@@ -29,11 +30,19 @@ class Record:
     former: str = ""  # stored path that earlier versions gave it
 
 
+Stamp = tuple[int, ...]
+"""What changes with a file's content, without reading it: first the times, in nanoseconds, of the
+last modification and of the last status change (Windows: of the creation)."""
+
+
 class Source(Protocol):
     """Reads the bytes of records."""
 
     def read(self, record: Record) -> bytes:
         """Return the file's bytes or raise `ImageError`."""
+
+    def stamp(self, record: Record) -> Stamp | None:
+        """Return the file's stamp; None where there is none."""
 
 
 class Files:
@@ -56,6 +65,13 @@ class Files:
             reason = getattr(error, "strerror", None) or error
             raise ImageError(f"cannot be read: {reason}") from error
 
+    def stamp(self, record: Record) -> Stamp | None:
+        """Return the file's times, size and inode."""
+        try:
+            return _stamp(os.stat(record.source))  # noqa: PTH116 - a third of Path's cost
+        except (OSError, ValueError):
+            return None
+
 
 class Archive:
     """Reads records whose source is an entry of one .zip; thread-safe.
@@ -67,6 +83,8 @@ class Archive:
     def __init__(self, path: Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
+            file = self._zip.fp
+            self._stamp = () if file is None else _stamp(os.fstat(file.fileno()))
         except Exception as error:  # zipfile raises many kinds for a damaged directory
             raise DatasetError(
                 f"{path} is no readable .zip archive; download or pack it again"
@@ -125,6 +143,17 @@ class Archive:
             raise ImageError(
                 "damaged in the archive (wrong CRC or compression); download or pack it again"
             ) from error
+
+    def stamp(self, record: Record) -> Stamp | None:
+        """Return the archive's times, size and inode, and the entry's place, size and CRC."""
+        entry = self._entries.get(record.source)
+        if entry is None or not self._stamp:
+            return None
+        return (*self._stamp, entry.header_offset, entry.compress_size, entry.file_size, entry.CRC)
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _check_size(size: int) -> None:
