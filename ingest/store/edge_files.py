@@ -22,7 +22,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
@@ -33,6 +32,7 @@ from typing import Any
 
 from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, Payload, check_name
 from geosim.ingest.store.edge_copy import OPEN_ROOM, PrivateCopy, bytes_of_holes
+from geosim.trainer.console import say
 from geosim.trainer.disk import FULL, explain, keeps_holes, require_room
 from geosim.trainer.errors import StoreBusyError, StoreCopyError, StoreError
 from geosim.trainer.files import READ_ONLY, replacing
@@ -279,7 +279,7 @@ class EdgeFiles:
         self._lock.release()
         with self._lock.shared(wait, self._purpose):
             copy = self._make_copy(f"{self.folder} is {fault}, and ")
-        sys.stderr.write(f"{self.folder} is {fault}: reading a temporary copy of it\n")
+        say(f"{self.folder} is {fault}: reading a temporary copy of it", err=True)
         return copy
 
     def _make_copy(self, reason: str = "") -> PrivateCopy:

@@ -18,6 +18,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from geosim.trainer.errors import GeosimError, ImageError, ModelError, QueryError
+from geosim.trainer.text import printable
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; "
@@ -73,7 +74,7 @@ async def _error_as_json(request: Request, error: Exception) -> Response:
             text = "the collection cannot be read at the moment"
         case _:  # a bug; the server logs the traceback
             return error_response(500, "the server failed; its log says why")
-    _log.error("%s", error)
+    _log.error("%s", printable(str(error)))
     return error_response(503, text)
 
 
