@@ -21,8 +21,12 @@ from geosim.trainer.errors import QueryError
 from geosim.trainer.text import stored_name
 from geosim.trainer.working import Working
 
-RESOLVE_BATCH = 128
-"""Number of queries that are resolved, embedded and searched together."""
+FIRST_BATCH = 8
+"""Number of queries that are resolved, embedded and searched first, so that answers come soon."""
+
+RESOLVE_BATCH = 64
+"""Largest number of queries that are resolved, embedded and searched together; batches double up to
+it. On 2,000 tiles, 128 saved 2 % of the processor time."""
 
 DEFAULT_OPTIONS = SearchOptions()
 """The `DEFAULT_K` nearest images of all classes."""
@@ -45,8 +49,7 @@ class Searcher:
             QueryError: no indexed image has the class in ``options``; raised at the call.
             ModelError: an image must be embedded and there is no model.
         """
-        filters, remaining = self._filters(options), iter(queries)
-        batches = iter(lambda: list(islice(remaining, RESOLVE_BATCH)), [])
+        filters, batches = self._filters(options), _batches(queries)
         return chain.from_iterable(
             self._search_batch(self._resolver.resolve(batch), options, filters) for batch in batches
         )
@@ -162,6 +165,13 @@ class Searcher:
                     matches.setdefault(point.payload.path, ScoredPoint(point.payload, 1.0))
             hits = ranked_hits(matches.values(), query.sha256, options.limit)
             yield Result(query.text, hits, query.indexed)
+
+
+def _batches(queries: Iterable[QueryLike]) -> Iterator[list[QueryLike]]:
+    remaining, size = iter(queries), FIRST_BATCH
+    while batch := list(islice(remaining, size)):
+        yield batch
+        size = min(2 * size, RESOLVE_BATCH)
 
 
 def average(
