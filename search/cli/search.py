@@ -12,6 +12,7 @@ import click
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import Range, exclude_option, working_option
+from geosim.trainer.console import say, say_json
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def search(
     from geosim.search.types import SearchOptions
 
     options = SearchOptions(**which)
-    examples = list(expand(paths, exclude, report=lambda passed: click.echo(passed, err=True)))
+    examples = list(expand(paths, exclude, report=lambda passed: say(str(passed), err=True)))
     drawn: list[Result] = []
     with open_from_options(qdrant, collection, wait, working) as store:
         searcher = Searcher(store, working)
@@ -121,7 +122,7 @@ def search(
         from geosim.search.render.sheet import save_results
 
         save_results(drawn, sheet, working)
-        click.echo(f"wrote {sheet}", err=True)
+        say(f"wrote {sheet}", err=True)
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -132,23 +133,25 @@ def print_results(answers: Iterable[Answer], form: str) -> int:
     A line of ``jsonl`` is printed, and an error told, before the next answer is asked for.
     """
     from geosim.search.render.table import render
-    from geosim.trainer.text import printable
 
     errors: list[str] = []
 
     def noted() -> Iterator[Answer]:
         for result, explanation in answers:
             if result.error is not None:
-                errors.append(f"Error: {printable(result.query)}: {printable(result.error)}")
+                errors.append(f"Error: {result.query}: {result.error}")
                 if form == "jsonl":
-                    click.echo(errors[-1], err=True)
+                    say(errors[-1], err=True)
             yield result, explanation
 
     for text in render(noted(), form):
-        click.echo(text)
+        if form == "table":
+            say(*text.split("\n"))
+        else:
+            say_json(text.encode())
     if form != "jsonl":
         for error in errors:
-            click.echo(error, err=True)
+            say(error, err=True)
     return len(errors)
 
 

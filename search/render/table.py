@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-import orjson
-
 from geosim.search.explain import NOVEL_SHARE, Explanation
 from geosim.search.types import Hit, Result
+from geosim.trainer.console import to_json
 from geosim.trainer.text import printable
 
 HEADINGS = ("rank", "score", "class", "path")
@@ -50,9 +49,9 @@ def render(
     """
     if output_format == "json":
         objects = [as_json(*answer) for answer in answers]
-        yield orjson.dumps(objects, option=orjson.OPT_INDENT_2).decode()
+        yield to_json(objects, indent=True).decode()
     elif output_format == "jsonl":
-        yield from (orjson.dumps(as_json(*answer)).decode() for answer in answers)
+        yield from (to_json(as_json(*answer)).decode() for answer in answers)
     else:
         yield from (table(*answer) for answer in answers if answer[0].error is None)
 
