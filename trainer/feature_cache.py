@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,12 @@ from numpy.typing import NDArray
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.data.dataset import blocks
 from geosim.trainer.decoding.account import CONVERTED, PLAIN, Decoding
+from geosim.trainer.disk import FAULTS, explain, require_room
 from geosim.trainer.errors import ModelError
 from geosim.trainer.files import READ_ONLY
+
+_DISK_ERRORS = ("database or disk is full", "disk I/O error")  # of SQLite
+_ROOM = 2**20  # bytes, more than a transaction of one batch of images
 
 _SQL_KEYS = 512  # keys per SELECT; old SQLite versions accept 999 variables
 
@@ -134,6 +139,17 @@ class FeatureCache:
             yield
         except (sqlite3.Error, OSError) as error:
             raise ModelError(
-                f"the feature cache {self.path} cannot be used: {error}; check that the folder is "
-                "writable and the disk is not full, or delete the file to have it made again"
+                f"the feature cache {self.path} cannot be used: {self._reason(error)}"
             ) from error
+
+    def _reason(self, error: sqlite3.Error | OSError) -> str:
+        """Return what is wrong and its remedy; SQLite tells some faults of a disk alike."""
+        if isinstance(error, sqlite3.DatabaseError) and str(error) in _DISK_ERRORS:
+            try:
+                require_room(self.path.parent, _ROOM)
+                error = OSError(errno.EIO, str(error))
+            except OSError as fault:
+                error = fault
+        if isinstance(error, OSError) and error.errno in FAULTS:
+            return explain(error, self.path)
+        return f"{error}; delete the file to have it made again"

@@ -17,11 +17,19 @@ from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset, Rejected
+from geosim.trainer.disk import explain
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
 from geosim.trainer.inputs import Inputs, check_classes, read_inputs
 from geosim.trainer.locks import ProcessLock
-from geosim.trainer.model import Model, fingerprint_of, load_model, save_model, sha256_of_arrays
+from geosim.trainer.model import (
+    Model,
+    fingerprint_of,
+    load_model,
+    remove_others,
+    save_model,
+    sha256_of_arrays,
+)
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
@@ -106,6 +114,7 @@ def train(
         reused = previous is not None and previous.card.get("recipe") == digest
         if previous is not None and reused:
             model, zero = previous, tuple(previous.card["training"]["zero_embeddings"])
+            remove_others(working.model, previous.card["files"])
         else:
             _check_replaceable(keep)
             with progress_bar("training", options.epochs, unit="epoch") as bar:
@@ -147,7 +156,7 @@ def _training_lock(folder: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise ModelError(
-            f"cannot write to {folder.parent} ({error.strerror or error}); name a writable folder "
+            f"cannot write to {folder.parent} ({explain(error, folder)}); name a writable folder "
             "with --working"
         ) from error
     try:

@@ -17,6 +17,7 @@ from geosim.trainer.cli.options import (
     strict_option,
     working_option,
 )
+from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def ingest(
 
 def report_ingest(report: SyncReport, store: VectorStore, *, err: bool) -> None:
     """Print the result of an ingest to stdout, or to stderr if ``err``."""
-    click.echo(f"collection {store.name} at {store.location}: {report.points:,} points", err=err)
-    click.echo(
+    say(f"collection {store.name} at {store.location}: {report.points:,} points", err=err)
+    say(
         f"added {report.added:,}, changed {report.changed:,}, deleted {report.deleted:,}, "
         f"unchanged {report.unchanged:,}, rejected {len(report.rejected):,}; "
         f"{report.computed:,} embedded by the backbone; "

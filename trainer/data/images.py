@@ -15,6 +15,7 @@ import pi_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from geosim.trainer.data.limits import check_effort
 from geosim.trainer.data.reasons import reason
 from geosim.trainer.data.repair import repairs
 from geosim.trainer.decoding.account import CONVERTED, PLAIN, Decoding
@@ -196,6 +197,7 @@ def _decode(data: bytes, *, hint: int | None) -> _Decoded:
 
 
 def _decode_intact(data: bytes, *, hint: int | None) -> _Decoded:
+    check_effort(data)
     try:
         return _finish(_read_tiff(data) if data.startswith(TIFF) else _read_other(data, hint))
     except Image.DecompressionBombError as error:
