@@ -248,4 +248,7 @@ def _filter(where: Filter | None) -> edge.Filter | None:
         for key, value in where.conditions.items()
     ]
     must_not: list[Any] = [edge.HasIdCondition(set(where.exclude))] if where.exclude else []
+    if where.exclude_sha256:
+        hashes = edge.MatchAny(sorted(where.exclude_sha256))
+        must_not.append(edge.FieldCondition("sha256", match=hashes))
     return edge.Filter(must=must, must_not=must_not)
