@@ -23,6 +23,7 @@ from geosim.ingest.plan import (
 from geosim.ingest.schema import Filter, ModelRef, Payload, point_id, require_same_model
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import Dataset, Rejected, hash_dataset
+from geosim.trainer.decoding.account import PLAIN, Decoding, count_scaled
 from geosim.trainer.errors import StoreError
 from geosim.trainer.features import Extracted
 from geosim.trainer.model import Model
@@ -43,10 +44,11 @@ class SyncReport:
     """Result of an ingest, in images.
 
     Attributes:
-        changed: stored again with other content or another image URL.
+        changed: stored again: other content, another image URL, or decoded otherwise since.
         deleted: removed, because their files are gone.
         computed: embedded by the backbone, not read from the feature cache.
         rejected: left out, with reasons; points stored earlier under these paths stay.
+        scaled: of those added or changed, the ones scaled to 8 bits, by what their samples were.
         points: in the whole collection, all data sets.
     """
 
@@ -56,6 +58,7 @@ class SyncReport:
     unchanged: int
     computed: int
     rejected: tuple[Rejected, ...]
+    scaled: Mapping[str, int]
     points: int
     seconds: float
 
@@ -105,22 +108,36 @@ def sync(
     extractor = model.extractor(working.features)
     rejected = [*dataset.rejected, *unreadable]
     written: list[str] = []
-    with progress_bar("embedding", len(plan.pending)) as bar:
+    decodings: list[Decoding] = []
+    pending = {image.record.path for image in plan.pending}
+    outdated = [one for one in extractor.outdated(hashed) if one.record.path not in pending]
+    images = [*plan.pending, *outdated]
+    with progress_bar("embedding", len(images)) as bar:
 
         def reject(one: Rejected) -> None:
             rejected.append(one)
             bar.update(1)
 
-        for batch in _rebatch(extractor.extract(dataset.source, plan.pending, reject=reject)):
-            paths, zero = _upsert(batch, model, store, dataset.name, plan.image_urls)
+        for batch in _rebatch(extractor.extract(dataset.source, images, reject=reject)):
+            bar.update(len(batch))
+            # What the former decoder made the same pixels of is stored already.
+            new = [
+                one
+                for one in batch
+                if one.item.record.path in pending or one.features.decoding.decoder != PLAIN
+            ]
+            if not new:
+                continue
+            paths, zero = _upsert(new, model, store, dataset.name, plan.image_urls)
             written += paths
             rejected += zero
-            bar.update(len(batch))
+            decodings += [one.features.decoding for one in new]
     store.delete([point_id(path) for path in plan.removed])
     if plan.respelled:
         delete_former_spellings(plan, store)
 
     changed = sum(path in plan.stored for path in written)
+    redone = sum(path not in pending for path in written)
     added = len(written) - changed
     expected = len(plan.stored) - len(plan.removed) + added
     names = spellings_of_name(dataset, store)
@@ -134,9 +151,10 @@ def sync(
         added=added,
         changed=changed,
         deleted=len(plan.removed),
-        unchanged=len(hashed) - len(plan.pending),
+        unchanged=len(hashed) - len(plan.pending) - redone,
         computed=extractor.computed,
         rejected=tuple(sorted(rejected, key=lambda one: one.path)),
+        scaled=count_scaled(decodings),
         points=store.count(),
         seconds=time.perf_counter() - started,
     )

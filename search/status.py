@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from geosim.ingest.catalog import dataset_locations
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.errors import ModelError
-from geosim.trainer.files import stored_bytes
+from geosim.trainer.files import allocated_bytes
 from geosim.trainer.model import read_card
 from geosim.trainer.text import printable
 from geosim.trainer.working import Working
@@ -66,7 +66,7 @@ def status(store: VectorStore, working: Working) -> Status:
         model=model,
         fits=None if info is None or model is None else info.model.fingerprint == fingerprint,
         pictures=dataset_locations(working.datasets),
-        disk={path.name: stored_bytes(path) for path in sorted(working.root.glob("[!.]*"))},
+        disk={path.name: allocated_bytes(path) for path in sorted(working.root.glob("[!.]*"))},
     )
 
 

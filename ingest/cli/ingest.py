@@ -9,7 +9,7 @@ import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_dataset, report_rejected
+from geosim.trainer.cli.messages import report_dataset, report_rejected, report_scaled
 from geosim.trainer.cli.options import (
     data_argument,
     exclude_option,
@@ -17,6 +17,7 @@ from geosim.trainer.cli.options import (
     strict_option,
     working_option,
 )
+from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -79,13 +80,14 @@ def ingest(
         options = {"recreate": recreate, "rehash": rehash}
         report = sync(dataset, model, opened, working, image_url=image_url, **options)
         report_ingest(report, opened, err=False)
+    report_scaled(report.scaled)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
 
 
 def report_ingest(report: SyncReport, store: VectorStore, *, err: bool) -> None:
     """Print the result of an ingest to stdout, or to stderr if ``err``."""
-    click.echo(f"collection {store.name} at {store.location}: {report.points:,} points", err=err)
-    click.echo(
+    say(f"collection {store.name} at {store.location}: {report.points:,} points", err=err)
+    say(
         f"added {report.added:,}, changed {report.changed:,}, deleted {report.deleted:,}, "
         f"unchanged {report.unchanged:,}, rejected {len(report.rejected):,}; "
         f"{report.computed:,} embedded by the backbone; "

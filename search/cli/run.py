@@ -20,6 +20,7 @@ from geosim.trainer.cli.options import (
     train_options,
     working_option,
 )
+from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def run(
     dataset = open_dataset(data, exclude)
     report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
-    click.echo(why, err=True)
+    say(why, err=True)
     with open_from_options(qdrant, collection, wait, working) as store:
 
         def on_ingested(report: SyncReport) -> None:
@@ -100,11 +101,11 @@ def run(
             on_limited=_report_limit,
         )
     print_results(results, form)
-    click.echo(f"wrote {working.samples}", err=True)
+    say(f"wrote {working.samples}", err=True)
 
 
 def _report_limit(queries: int, classes: int) -> None:
-    click.echo(f"sample queries of {queries} of {classes:,} classes", err=True)
+    say(f"sample queries of {queries} of {classes:,} classes", err=True)
 
 
 @click.command(cls=Command)

@@ -68,7 +68,10 @@ def make_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses={"4XX": {"model": Failure}},
+        responses={
+            "4XX": {"model": Failure},
+            503: {"model": Failure, "description": "Too busy, or the collection is unreadable."},
+        },
         exception_handlers=HANDLERS,
         middleware=[
             Middleware(ExceptionMiddleware, handlers={HTTPException: HANDLERS[HTTPException]}),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
+from geosim.trainer.console import say
 from geosim.trainer.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -16,11 +15,12 @@ if TYPE_CHECKING:
 
 
 def report_training(report: TrainReport) -> None:
-    """Print a summary of a training."""
+    """Print a summary of a training, and how many pictures were scaled."""
+    report_scaled(report.scaled)
     training = report.model.card["training"]
     losses = training["validation_loss"] or training["loss"]
     verb = "kept, it is up to date" if report.reused else "trained"
-    click.echo(
+    say(
         f"model {report.model.fingerprint[:12]} {verb}: {report.images:,} images of "
         f"{len(report.model.classes)} classes ({report.computed:,} through the backbone), loss "
         f"{losses[training['best_epoch'] - 1]:.4f} at epoch {training['best_epoch']} of "
@@ -28,7 +28,7 @@ def report_training(report: TrainReport) -> None:
         err=True,
     )
     if zero := report.zero_embeddings:
-        click.echo(
+        say(
             f"warning: the model embeds {len(zero):,} training images to a zero vector, which "
             f"cannot be searched: {_shorten(zero)}. Train with another --seed",
             err=True,
@@ -38,7 +38,19 @@ def report_training(report: TrainReport) -> None:
 def report_dataset(dataset: Dataset) -> None:
     """Print what is to be told about the names in a data set."""
     for note in dataset.notes:
-        click.echo(note, err=True)
+        say(note, err=True)
+
+
+def report_scaled(scaled: Mapping[str, int]) -> None:
+    """Print how many pictures were scaled to 8 bits, by what their samples were."""
+    if not scaled:
+        return
+    (first, count), *rest = scaled.items()
+    noun = "picture" if count == 1 else "pictures"
+    parts = [f"{count:,} {noun} of {first}", *(f"{n:,} of {what}" for what, n in rest)]
+    text = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+    verb = "was" if sum(scaled.values()) == 1 else "were"
+    click.echo(f"{text} {verb} scaled to 8 bits", err=True)
 
 
 def report_rejected(
@@ -50,14 +62,14 @@ def report_rejected(
         DatasetError: images were rejected or pictures passed over, and ``strict`` is set.
     """
     for image in rejected:
-        click.echo(f"rejected {image.path}: {image.reason}", err=True)
+        say(f"rejected {image.path}: {image.reason}", err=True)
     pictures = [one for one in passed_over if one.picture]
     for one in pictures:
-        click.echo(one, err=True)
+        say(str(one), err=True)
     if others := [one for one in passed_over if not one.picture]:
         endings = sorted({one.ending or "no ending" for one in others})
         count = sum(one.count for one in others)
-        click.echo(f"{count:,} other files passed over: {_shorten(endings)}", err=True)
+        say(f"{count:,} other files passed over: {_shorten(endings)}", err=True)
     if not strict:
         return
     missing = sum(one.count for one in pictures)
