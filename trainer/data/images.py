@@ -15,11 +15,11 @@ import pi_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from geosim.trainer.data.limits import check_effort
 from geosim.trainer.data.reasons import reason
 from geosim.trainer.data.repair import repairs
 from geosim.trainer.decoding.account import CONVERTED, PLAIN, Decoding
 from geosim.trainer.decoding.deep import jp2_profile, read_deep
+from geosim.trainer.decoding.limits import check_effort
 from geosim.trainer.decoding.profiles import lab_to_srgb, to_srgb
 from geosim.trainer.decoding.samples import Samples, Scaled, to_8_bits
 from geosim.trainer.decoding.tiff import read_tiff
