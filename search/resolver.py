@@ -7,7 +7,6 @@ model's embedding.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +16,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from geosim.ingest.schema import ModelRef, Payload, point_id, require_same_model
 from geosim.ingest.store.base import VectorStore
 from geosim.search.copies import Copies
+from geosim.search.given import Picture, picture_bytes
 from geosim.trainer.data.dataset import HashedRecord, Rejected
 from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image
 from geosim.trainer.data.sources import Files, Record
@@ -33,9 +32,9 @@ from geosim.trainer.model import Model, load_model
 from geosim.trainer.text import on_disk, spellings, stored_name
 from geosim.trainer.working import Working
 
-QueryLike = str | Path | bytes | Image.Image | NDArray[Any]
-"""A query: the path of a file or of an indexed image, the bytes of an image file, a Pillow image,
-``(h, w, 3)`` or ``(h, w) uint8`` pixels, or an embedding ``(32,) float32``."""
+QueryLike = str | os.PathLike[str] | Picture
+"""A query: the path of a file or of an indexed image, a picture in memory, or an embedding, an
+array ``(32,) float32``."""
 
 
 @dataclass(slots=True)
@@ -184,35 +183,27 @@ class Resolver:
 
 def _read_query(query: QueryLike) -> ResolvedQuery:
     """Read the file of a query, or check its picture or embedding."""
-    if isinstance(query, str | Path):
-        return _read_file(str(query))
-    if isinstance(query, bytes):
-        return ResolvedQuery("<picture>", hashlib.sha256(query).hexdigest(), data=query)
-    if isinstance(query, Image.Image):
-        return _read_query(_as_png(query))
-    if query.ndim != 1:
-        if query.dtype == np.uint8 and query.shape[2:] in ((), (3,)):
-            return _read_query(_as_png(Image.fromarray(query)))
+    if isinstance(query, str | os.PathLike):
+        return _read_file(os.fspath(query))
+    if isinstance(query, np.ndarray) and query.ndim == 1:
+        return _read_embedding(query)
+    try:
+        data = picture_bytes(query)
+    except ImageError as error:
+        return ResolvedQuery("<picture>", error=str(error))
+    return ResolvedQuery("<picture>", hashlib.sha256(data).hexdigest(), data=data)
+
+
+def _read_embedding(query: NDArray[Any]) -> ResolvedQuery:
+    if query.shape != (EMBEDDING_DIM,) or query.dtype.kind not in "uif":
         raise QueryError(
-            "a picture is an array of shape (height, width, 3) or (height, width) and dtype uint8, "
-            f"received {query.shape} {query.dtype}"
+            f"an embedding is an array of shape ({EMBEDDING_DIM},) of floats, received "
+            f"{query.shape} {query.dtype}"
         )
-    if query.shape != (EMBEDDING_DIM,):
-        raise QueryError(f"an embedding has shape ({EMBEDDING_DIM},), received {query.shape}")
     vector = query.astype(np.float32)
     if not np.isfinite(vector).all() or not vector.any():
         raise QueryError("an embedding must be finite and not zero")
     return ResolvedQuery("<embedding>", vector=vector)
-
-
-def _as_png(image: Image.Image) -> bytes:
-    """Return an image, upright, as a PNG file, so that all pictures are decoded the same way."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode not in ("RGB", "RGBA", "L", "LA", "P", "I;16"):
-        upright = upright.convert("RGB")
-    buffer = io.BytesIO()
-    upright.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def _read_file(text: str) -> ResolvedQuery:
