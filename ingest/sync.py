@@ -5,19 +5,33 @@ The collection and the feature cache hold all state: to resume an interrupted ru
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import compress
+from itertools import chain, compress
 
 import numpy as np
 
-from geosim.ingest.catalog import register_dataset
-from geosim.ingest.plan import image_url_prefix, make_plan, refuse_other_dataset
-from geosim.ingest.schema import Filter, ModelRef, Payload, point_id, require_same_model
+from geosim.ingest.guard import origin_after, refuse_to_drop
+from geosim.ingest.known import known_origins
+from geosim.ingest.moves import Moved, find_moved, stored_vectors
+from geosim.ingest.plan import Plan, image_url_prefix, make_plan
+from geosim.ingest.schema import (
+    Filter,
+    ModelRef,
+    Origin,
+    Payload,
+    Point,
+    point_id,
+    require_same_model,
+)
 from geosim.ingest.store.base import VectorStore
-from geosim.trainer.data.dataset import Dataset, Rejected, hash_records
-from geosim.trainer.errors import StoreError
+from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_records
+from geosim.trainer.data.places import register_place, unregister_place
+from geosim.trainer.errors import StoreDeniedError, StoreError
 from geosim.trainer.features import Extracted
 from geosim.trainer.model import Model
 from geosim.trainer.progress import progress_bar
@@ -42,8 +56,12 @@ class SyncReport:
         computed: embedded by the backbone, not read from the feature cache.
         rejected: left out, with reasons; points stored earlier under these paths stay.
         points: in the whole collection, all data sets.
+        moved: number of images that came from each data set that they were moved from.
+        left: number of images that are left in each of those.
+        dropped: number of images of each other data set that ``recreate`` dropped.
     """
 
+    dataset: str
     added: int
     changed: int
     deleted: int
@@ -52,12 +70,49 @@ class SyncReport:
     rejected: tuple[Rejected, ...]
     points: int
     seconds: float
+    moved: dict[str, int]
+    left: dict[str, int]
+    dropped: dict[str, int]
 
     @property
     def images_per_second(self) -> float:
         """Images of the data set per second of wall time."""
         images = self.added + self.changed + self.unchanged + len(self.rejected)
         return images / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A data set that was read and compared with a collection, and may be stored in it."""
+
+    hashed: list[HashedRecord]
+    unreadable: list[Rejected]
+    plan: Plan
+    moved: list[Moved]
+    origin: Origin
+
+
+def check(
+    dataset: Dataset,
+    store: VectorStore,
+    working: Working,
+    *,
+    replace: bool = False,
+    url_prefix: str | None = None,
+) -> Checked:
+    """Read a data set and compare it with an existing collection; write nothing.
+
+    Raises:
+        StoreError: the ingest would cost a data set points by mistake (`ingest/guard.py`), and
+            ``replace`` is not set.
+    """
+    with progress_bar("reading", len(dataset.records)) as bar:
+        hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
+    plan = make_plan(dataset, hashed, store, url_prefix)
+    origins = known_origins(store, working.datasets)
+    origin = origin_after(dataset, plan, origins.get(dataset.name), store, replace=replace)
+    moved = find_moved(dataset, hashed, origins, store, replace=replace)
+    return Checked(hashed, unreadable, plan, moved, origin)
 
 
 def sync(
@@ -67,49 +122,56 @@ def sync(
     working: Working,
     *,
     recreate: bool = False,
+    replace: bool = False,
     image_url: str | None = None,
 ) -> SyncReport:
     """Make the points of ``dataset`` in a collection equal to it.
 
-    Points of other data sets are not touched. New images are added before old ones are deleted.
-    ``recreate`` drops the collection first, with all its data sets. ``image_url`` is the base URL
-    of `geosim serve` for the points' image URLs; None keeps those that are stored.
+    Points of other data sets are not touched, except those of images that were moved here. New
+    images are added before old ones are deleted. ``recreate`` drops the collection first, with all
+    its data sets. ``replace`` allows what `check` refuses. ``image_url`` is the base URL of
+    `geosim serve` for the points' image URLs; None keeps those that are stored.
 
     Raises:
         ModelMismatchError: another model made the collection.
-        StoreError: ``image_url`` is not a base URL, another data set of this name would be
-            replaced, the store failed, or it has a wrong number of points at the end.
+        StoreError: ``image_url`` is not a base URL, the run would cost a data set points by
+            mistake, the store failed, or it has a wrong number of points at the end.
     """
     started = time.perf_counter()
     url_prefix = None if image_url is None else image_url_prefix(image_url)
-    if recreate:
-        store.drop()
+    dropped = _drop(dataset, store, working, replace=replace) if recreate else {}
     info, made_by = store.info(), ModelRef(model.fingerprint, model.spec.name)
     if info is None:
         store.create(made_by)
     else:
         require_same_model(info, made_by, name=store.name)
-    with progress_bar("reading", len(dataset.records)) as bar:
-        hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
-    plan = make_plan(dataset, hashed, store, url_prefix)
-    refuse_other_dataset(plan, dataset, store, working)
-    register_dataset(working.datasets, dataset)
+    checked = check(dataset, store, working, replace=replace, url_prefix=url_prefix)
+    plan = checked.plan
+    _note_origin(dataset.name, checked.origin, store)
+    register_place(working.datasets, dataset.name, dataset.place)
 
     extractor = model.extractor(working.features)
-    rejected = [*dataset.rejected, *unreadable]
-    written: list[str] = []
+    rejected = [*dataset.rejected, *checked.unreadable]
+    written: set[str] = set()
     with progress_bar("embedding", len(plan.pending)) as bar:
 
         def reject(one: Rejected) -> None:
             rejected.append(one)
             bar.update(1)
 
-        for batch in _rebatch(extractor.extract(dataset.source, plan.pending, reject=reject)):
+        points = [*plan.stored.values(), *chain.from_iterable(one.points for one in checked.moved)]
+        for known in stored_vectors(plan.pending, points, store):
+            written.update(_reuse(known, store, dataset.name, plan.image_urls))
+            bar.update(len(known))
+        remaining = [item for item in plan.pending if item.record.path not in written]
+        for batch in _rebatch(extractor.extract(dataset.source, remaining, reject=reject)):
             paths, zero = _upsert(batch, model, store, dataset.name, plan.image_urls)
-            written += paths
+            written.update(paths)
             rejected += zero
             bar.update(len(batch))
     store.delete([point_id(path) for path in plan.removed])
+    for one in checked.moved:
+        _delete_moved(one, store, working)
 
     changed = sum(path in plan.stored for path in written)
     added = len(written) - changed
@@ -121,15 +183,74 @@ def sync(
             f"{dataset.name}, expected {expected:,}; does another ingest run? Run this one again"
         )
     return SyncReport(
+        dataset=dataset.name,
         added=added,
         changed=changed,
         deleted=len(plan.removed),
-        unchanged=len(hashed) - len(plan.pending),
+        unchanged=len(checked.hashed) - len(plan.pending),
         computed=extractor.computed,
         rejected=tuple(sorted(rejected, key=lambda one: one.path)),
         points=store.count(),
         seconds=time.perf_counter() - started,
+        moved={one.dataset: len(one.points) for one in checked.moved if one.points},
+        left={one.dataset: one.left for one in checked.moved if one.left},
+        dropped=dropped,
     )
+
+
+def _drop(
+    dataset: Dataset, store: VectorStore, working: Working, *, replace: bool
+) -> dict[str, int]:
+    """Drop the collection; return the number of images of each other data set in it."""
+    others: dict[str, int] = {}
+    origins: dict[str, Origin] = {}
+    with suppress(StoreError):  # one that cannot be used, or not reached: `drop` fails again
+        if store.info() is not None:
+            others = store.values("dataset")
+            origins = known_origins(store, working.datasets)
+    others.pop(dataset.name, None)
+    if others and not replace:
+        refuse_to_drop(origins, dataset.name, store)
+    store.drop()
+    return others
+
+
+def _note_origin(name: str, origin: Origin, store: VectorStore) -> None:
+    """Note where a data set comes from, if the server lets this key change a collection."""
+    if store.origins().get(name) == origin:
+        return
+    try:
+        store.set_origin(name, origin)
+    except StoreDeniedError as error:
+        logging.getLogger(__name__).warning(
+            "the collection does not keep where %s comes from: %s", name, error
+        )
+
+
+def _reuse(
+    known: Sequence[tuple[HashedRecord, Point]],
+    store: VectorStore,
+    dataset: str,
+    image_urls: Mapping[str, str],
+) -> list[str]:
+    """Upsert images with the vectors of stored ones; return their stored paths."""
+    payloads, vectors = [], []
+    for item, point in known:
+        path, label, url = item.record.path, item.record.label, image_urls[item.record.path]
+        payload = dataclasses.replace(point.payload, path=path, label=label, image_url=url)
+        payloads.append(dataclasses.replace(payload, dataset=dataset))
+        vectors.append(point.vector)
+    if payloads:
+        store.upsert(payloads, np.array(vectors, dtype=np.float32))
+    return [payload.path for payload in payloads]
+
+
+def _delete_moved(moved: Moved, store: VectorStore, working: Working) -> None:
+    """Delete the points that images had in another data set, and what is noted of an empty one."""
+    store.delete([point.id for point in moved.points])
+    if not moved.left:
+        store.set_origin(moved.dataset, None)
+        unregister_place(working.datasets, moved.dataset)
 
 
 def _rebatch(batches: Iterable[Sequence[Extracted]]) -> Iterable[list[Extracted]]:

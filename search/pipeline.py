@@ -7,7 +7,7 @@ from itertools import chain
 
 from geosim.ingest.schema import CollectionInfo, Filter, ModelRef, point_id
 from geosim.ingest.store.base import VectorStore
-from geosim.ingest.sync import SyncReport, sync
+from geosim.ingest.sync import SyncReport, check, sync
 from geosim.search.graph.export import ExportReport, export
 from geosim.search.render.sheet import save_results
 from geosim.search.searcher import Searcher
@@ -36,6 +36,7 @@ def run(
     options: TrainOptions,
     k: int,
     recreate: bool,
+    replace: bool,
     on_trained: Callable[[TrainReport], None],
     on_ingested: Callable[[SyncReport], None],
     on_exported: Callable[[ExportReport], None],
@@ -44,21 +45,25 @@ def run(
     """Do the whole job and return the results of the sample queries.
 
     ``k`` is the number of neighbours per image and of hits per query. ``recreate`` drops the
-    collection first, with all its data sets. Each callback receives the report of its step;
-    ``on_limited`` the number of sample queries, and of classes, if there are more than
-    `MAX_QUERIES`.
+    collection first, with all its data sets; ``replace`` allows what `check` refuses. Each callback
+    receives the report of its step; ``on_limited`` the number of sample queries, and of classes, if
+    there are more than `MAX_QUERIES`.
 
     Raises:
+        StoreError: the ingest would cost a data set points by mistake; nothing was written.
         ModelError: a new model is needed, but the collection depends on the old one: it holds
             images of other data sets, or is outside the working folder.
     """
     before = store.info()  # an unusable store fails now, not after the training
+    if before is not None and not recreate:
+        check(dataset, store, working, replace=replace)
     keep = None if recreate else _reason_to_keep(before, dataset, store, working)
     trained = train(dataset, pretrained, working, options, keep=keep)
     on_trained(trained)
     model = ModelRef(trained.model.fingerprint, trained.model.spec.name)
     recreate |= keep is None and before is not None and before.model != model
-    on_ingested(sync(dataset, trained.model, store, working, recreate=recreate))
+    report = sync(dataset, trained.model, store, working, recreate=recreate, replace=replace)
+    on_ingested(report)
     on_exported(export(store, working.index, working.embeddings, k))
     queries = sample_queries(dataset, store)
     if len(queries) > MAX_QUERIES:

@@ -22,8 +22,13 @@ from PIL import Image, ImageOps
 
 from geosim.ingest.schema import Filter, ModelRef, Payload, Point, point_id, require_same_model
 from geosim.ingest.store.base import VectorStore
-from geosim.trainer.data.dataset import HashedRecord, Rejected
-from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image
+from geosim.trainer.data.dataset import HashedRecord, Rejected, drawn_images
+from geosim.trainer.data.passed_over import (
+    PassedOver,
+    count_passed_over,
+    is_image,
+    own_folder,
+)
 from geosim.trainer.data.sources import Files, Record
 from geosim.trainer.data.walk import walk
 from geosim.trainer.errors import ImageError, ModelError, QueryError, StoreError
@@ -246,8 +251,8 @@ def expand(
 ) -> Iterator[str]:
     """Yield ``paths``, each folder replaced by the image files below it, sorted.
 
-    They are the files that an ingest of the folder sees (`walk`). ``report`` is called with the
-    pictures in formats that are not read.
+    They are the files that an ingest of the folder sees. ``report`` is called with the pictures in
+    formats that are not read, and with what geosim wrote.
 
     Raises:
         DatasetError: a folder cannot be listed.
@@ -257,12 +262,20 @@ def expand(
         if not os.path.isdir(text):  # noqa: PTH112 - unlike Path's, never raises
             yield text
             continue
-        files = list(walk(Path(text), exclude))
-        inside = sorted(str(Path(text, *parts)) for parts in files if is_image(parts))
-        others = (parts for parts in files if not is_image(parts))
-        for passed_over in count_passed_over(others, (), Path(text).name):
-            if passed_over.picture:
+        own: list[tuple[str, ...]] = []
+        files = list(walk(Path(text), exclude, report=own.append))
+        images = {parts: str(Path(text, *parts)) for parts in files if is_image(parts)}
+        sheets = drawn_images(images, Files())
+        others = [parts for parts in files if not is_image(parts)]
+        name = Path(text).name
+        for passed_over in (
+            *map(own_folder, own),
+            *count_passed_over(sheets, 0, name, own=True),
+            *count_passed_over(others, 0, name),
+        ):
+            if passed_over.picture or passed_over.own:
                 report(passed_over)
+        inside = sorted(images[parts] for parts in images.keys() - set(sheets))
         if not inside:
             raise QueryError(f"{text} is a folder without images in it; name an image")
         yield from inside

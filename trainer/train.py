@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset, Rejected
+from geosim.trainer.data.places import register_new_place
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
 from geosim.trainer.inputs import Inputs, check_classes, read_inputs
@@ -86,7 +87,8 @@ def train(
     """Train a model on a data set and write it to ``<working>/model``.
 
     An existing model of the same images, backbone and options is kept, so that its fingerprint and
-    all collections stay valid. ``keep`` is the error message if the training would replace an
+    all collections stay valid. The level of a new data set's classes is noted in the working
+    folder. ``keep`` is the error message if the training would replace an
     existing model; None allows it.
 
     Raises:
@@ -97,6 +99,7 @@ def train(
     started = time.perf_counter()
     check_classes(dataset)
     with _training_lock(working.model):
+        register_new_place(working.datasets, dataset.name, dataset.place)
         inputs = read_inputs(dataset, pretrained, working.features)
         digest = _training_digest(inputs, options)
         previous = _model_or_none(working.model)

@@ -21,6 +21,7 @@ from geosim.ingest.schema import (
     CollectionInfo,
     Filter,
     ModelRef,
+    Origin,
     Payload,
     Point,
     ScoredPoint,
@@ -81,6 +82,16 @@ class EdgeStore(VectorStore):
                         self._shard.close()
                 self._shard = None
                 self._files.remove()
+
+    def origins(self) -> dict[str, Origin]:
+        """Return where the data sets come from, by name."""
+        return self._files.read_origins()
+
+    def set_origin(self, dataset: str, origin: Origin | None) -> None:
+        """Note where a data set comes from, or forget it."""
+        with self._open():
+            self._files.require_writable()
+            self._files.write_origin(dataset, origin)
 
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""

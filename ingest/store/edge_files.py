@@ -1,7 +1,8 @@
 """The files of one collection in the embedded engine; does not import it.
 
     <folder>/<name>/        the shard, written by Qdrant Edge
-    <folder>/<name>.json    metadata of geosim: model, vector size, whether the shard is complete
+    <folder>/<name>.json    metadata of geosim: model, vector size, whether the shard is complete,
+                            where each data set comes from
     <folder>/<name>.lock    locked while the shard is open; a second opener would damage its files
     <folder>/.<name>.holder the process that holds the lock, for messages
 
@@ -20,7 +21,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +29,7 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock
 
-from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, check_name
+from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, Origin, check_name
 from geosim.trainer.errors import StoreBusyError, StoreError
 from geosim.trainer.files import READ_ONLY, copy_sparse, replacing
 from geosim.trainer.heads.head import EMBEDDING_DIM
@@ -109,6 +110,23 @@ class EdgeFiles:
             )
         return ModelRef(stored["fingerprint"], stored["backbone"])
 
+    def read_origins(self) -> dict[str, Origin]:
+        """Return where the data sets come from, by name; none without a complete collection."""
+        stored = None if self.read_model() is None else self._read_metadata()
+        origins = {} if stored is None else stored.get("origins", {})
+        return {name: Origin.from_dict(one) for name, one in origins.items()}
+
+    def write_origin(self, dataset: str, origin: Origin | None) -> None:
+        """Note where a data set comes from, or forget it; needs the lock and a collection."""
+        model, origins = self.read_model(), self.read_origins()
+        if model is None or origins.get(dataset) == origin:
+            return
+        origins.pop(dataset, None)
+        if origin is not None:
+            origins[dataset] = origin
+        with self._translated():
+            self._write_metadata(model, origins, ready=True)
+
     def require(self) -> None:
         """Raise `StoreError` if there is no complete collection."""
         if self.read_model() is None:
@@ -169,9 +187,12 @@ class EdgeFiles:
             raise self.damage_error(error) from error
         return stored
 
-    def _write_metadata(self, model: ModelRef, *, ready: bool) -> None:
-        stored = {"ready": ready, "vector_size": EMBEDDING_DIM, "distance": "cosine"}
-        stored |= asdict(model)
+    def _write_metadata(
+        self, model: ModelRef, origins: Mapping[str, Origin] | None = None, *, ready: bool
+    ) -> None:
+        stored: dict[str, Any] = {"ready": ready, "vector_size": EMBEDDING_DIM}
+        stored |= {"distance": "cosine", **asdict(model)}
+        stored["origins"] = {name: one.to_dict() for name, one in (origins or {}).items()}
         with replacing(self.metadata) as temporary:
             temporary.write_text(json.dumps(stored, indent=2), encoding="utf-8")
 

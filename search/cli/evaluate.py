@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_rejected
+from geosim.trainer.cli.messages import report_dataset, report_rejected
 from geosim.trainer.cli.options import (
     MAX_SEED,
     Range,
@@ -89,9 +89,11 @@ def evaluate(
     from geosim.search.evaluation.study import SPLITS, Study
     from geosim.search.evaluation.study import evaluate as measure
     from geosim.trainer.backbones.registry import choose
-    from geosim.trainer.data.dataset import open_dataset
+    from geosim.trainer.data.dataset import decide_by, open_dataset
+    from geosim.trainer.data.places import read_places
 
-    dataset = open_dataset(data, exclude)
+    dataset = open_dataset(data, exclude, decide_by(read_places(working.datasets)))
+    report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geosim.ingest.cli.ingest import recreate_option, report_ingest
+from geosim.ingest.cli.ingest import recreate_option, replace_option, report_ingest
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.export import k_option, report_export
 from geosim.search.cli.search import form_option, print_results
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_rejected, report_training
+from geosim.trainer.cli.messages import report_dataset, report_rejected, report_training
 from geosim.trainer.cli.options import exclude_option, strict_option, train_options, working_option
 from geosim.trainer.working import Working
 
@@ -29,6 +29,7 @@ DATASET = Path("data", "geological_similarity")
 @k_option
 @form_option
 @recreate_option
+@replace_option
 @exclude_option
 @strict_option
 @store_options
@@ -40,6 +41,7 @@ def run(
     k: int,
     form: str,
     recreate: bool,
+    replace: bool,
     strict: bool,
     exclude: tuple[str, ...],
     qdrant: str | None,
@@ -60,6 +62,7 @@ def run(
       geosim run geological_similarity.zip --backbone efficientnet-lite0
       geosim run photos --qdrant http://localhost:6333
     """  # noqa: D301
+    from geosim.ingest.known import decide_for
     from geosim.search import pipeline
     from geosim.trainer.backbones.registry import choose
     from geosim.trainer.data.dataset import open_dataset
@@ -67,10 +70,11 @@ def run(
 
     if data is None:
         data = DATASET if DATASET.is_dir() else download_dataset(DATASET.parent)
-    dataset = open_dataset(data, exclude)
-    pretrained, why = choose(backbone, weights)
-    click.echo(why, err=True)
     with open_from_options(qdrant, collection, wait, working) as store:
+        dataset = open_dataset(data, exclude, decide_for(store, working.datasets))
+        report_dataset(dataset)
+        pretrained, why = choose(backbone, weights)
+        click.echo(why, err=True)
 
         def on_ingested(report: SyncReport) -> None:
             report_ingest(report, store, err=True)
@@ -84,6 +88,7 @@ def run(
             options=pretrained.spec.train_options(**training),
             k=k,
             recreate=recreate,
+            replace=replace,
             on_trained=report_training,
             on_ingested=on_ingested,
             on_exported=report_export,

@@ -14,6 +14,7 @@ from geosim.search.render.drawing import SheetRow
 from geosim.search.render.sheet import open_picture, save_sheet
 from geosim.search.types import Hit
 from geosim.trainer.data.sources import Record, Source
+from geosim.trainer.drawn import PNG_METADATA
 from geosim.trainer.files import replacing
 
 WORST_QUERIES = 6
@@ -88,4 +89,4 @@ def hit_pictures(
 
 def _save(figure: Figure, path: Path) -> None:
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+        figure.savefig(temporary, dpi=120, metadata=PNG_METADATA)

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from geosim.trainer.errors import DatasetError
+from geosim.trainer.text import printable
 
 if TYPE_CHECKING:
-    from geosim.trainer.data.dataset import Rejected
+    from geosim.trainer.data.dataset import Dataset, Rejected
     from geosim.trainer.data.passed_over import PassedOver
     from geosim.trainer.train import TrainReport
+
+SHOWN_CLASSES = 12
+"""Classes that are listed at most."""
+
+
+def report_dataset(dataset: Dataset) -> None:
+    """Print the name of a data set and its classes with their numbers of pictures."""
+    counts = Counter(record.label for record in dataset.records)
+    listed = [f"{printable(label)} {count:,}" for label, count in sorted(counts.items())]
+    more = ""
+    if len(listed) > SHOWN_CLASSES:
+        more = (
+            f" and {len(listed) - SHOWN_CLASSES:,} more, {len(dataset.records):,} pictures in all"
+        )
+    what = "class" if len(listed) == 1 else "classes"
+    text = ", ".join(listed[:SHOWN_CLASSES])
+    click.echo(f"data set {printable(dataset.name)}: {what} {text}{more}", err=True)
 
 
 def report_training(report: TrainReport) -> None:
@@ -45,16 +64,16 @@ def report_rejected(
     """
     for image in rejected:
         click.echo(f"rejected {image.path}: {image.reason}", err=True)
-    pictures = [one for one in passed_over if one.picture]
-    for one in pictures:
-        click.echo(one, err=True)
-    if others := [one for one in passed_over if not one.picture]:
+    for one in passed_over:
+        if one.picture or one.own:
+            click.echo(one, err=True)
+    if others := [one for one in passed_over if not (one.picture or one.own)]:
         endings = sorted({one.ending or "no ending" for one in others})
         count = sum(one.count for one in others)
         click.echo(f"{count:,} other files passed over: {_shorten(endings)}", err=True)
     if not strict:
         return
-    missing = sum(one.count for one in pictures)
+    missing = sum(one.count for one in passed_over if one.picture)
     counts = [f"{len(rejected):,} images were rejected"] if rejected else []
     counts += [f"{missing:,} pictures were passed over"] if missing else []
     if counts:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_rejected, report_training
+from geosim.trainer.cli.messages import report_dataset, report_rejected, report_training
 from geosim.trainer.cli.options import (
     data_argument,
     exclude_option,
@@ -46,10 +46,12 @@ def train(
       geosim train photos --validation-split 0.2 --epochs 40 --seed 1
     """  # noqa: D301 - \b keeps the lines in click
     from geosim.trainer.backbones.registry import choose
-    from geosim.trainer.data.dataset import open_dataset
+    from geosim.trainer.data.dataset import decide_by, open_dataset
+    from geosim.trainer.data.places import read_places
     from geosim.trainer.train import train as fit
 
-    dataset = open_dataset(data, exclude)
+    dataset = open_dataset(data, exclude, decide_by(read_places(working.datasets)))
+    report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     report = fit(dataset, pretrained, working, pretrained.spec.train_options(**options))

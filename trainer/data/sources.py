@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import zipfile
@@ -52,6 +53,17 @@ class Files:
             reason = getattr(error, "strerror", None) or error
             raise ImageError(f"cannot be read: {reason}") from error
 
+    def head(self, where: str, smallest: int, size: int) -> bytes:
+        """Return the first ``size`` bytes of a regular file; none of a smaller one."""
+        try:
+            status = os.stat(where)  # noqa: PTH116 - a third of Path's cost
+            if not stat.S_ISREG(status.st_mode) or status.st_size < smallest:
+                return b""
+            with open(where, "rb", buffering=0) as file:  # noqa: PTH123
+                return file.read(size)
+        except OSError:
+            return b""
+
 
 class Archive:
     """Reads records whose source is an entry of one .zip; thread-safe."""
@@ -80,6 +92,16 @@ class Archive:
                 "whole, pack it again with relative paths"
             )
         return PurePosixPath(name if "/" in name else slashed).parts
+
+    def head(self, where: str, smallest: int, size: int) -> bytes:
+        """Return the first ``size`` bytes of an entry; none of a smaller one."""
+        if self._entries[where].file_size < smallest:
+            return b""
+        try:
+            with self._zip.open(self._entries[where]) as file:
+                return file.read(size)
+        except Exception:  # of decompressors; reading the whole entry tells why
+            return b""
 
     def read(self, record: Record) -> bytes:
         """Return the entry's bytes.
