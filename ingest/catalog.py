@@ -13,6 +13,7 @@ from pathlib import Path
 from geosim.trainer.data.places import Place, read_places
 from geosim.trainer.data.sources import Archive, Files, Record
 from geosim.trainer.errors import GeosimError, ImageError
+from geosim.trainer.text import on_disk, stored_name
 
 _Version = tuple[int, int, int] | None
 
@@ -31,7 +32,7 @@ class ImageReader:
         if version != self._version:
             self._version, self._places = version, read_places(self._catalog)
         name, _, relative = path.partition("/")
-        place = self._places.get(name)
+        place = self._places.get(stored_name(name))
         if place is None or not _is_safe(relative):
             raise ImageError("not on this machine")
         try:
@@ -41,7 +42,7 @@ class ImageReader:
 
     def _read(self, place: Place, record: Record) -> bytes:
         if place.inside is None:
-            path = Path(place.path, record.source)
+            path = on_disk(Path(place.path, record.source))
             return Files().read(replace(record, source=str(path)))
         record = replace(record, source=place.inside + record.source)
         return self._archive(place.path).read(record)

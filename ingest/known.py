@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
-from geosim.ingest.schema import Filter, Origin
+from geosim.ingest.schema import Filter, Origin, Payload
 from geosim.ingest.store.base import VectorStore
-from geosim.trainer.data.dataset import Decide, decide_anew, decide_by
-from geosim.trainer.data.layout import Layout, Parts, known_layout
+from geosim.trainer.data.layout import Decide, Layout, Parts, decide_anew, decide_by, known_layout
 from geosim.trainer.data.places import read_places
+from geosim.trainer.text import stored_name, stored_path
 
 
 def known_origins(store: VectorStore, catalog: Path) -> dict[str, Origin]:
@@ -19,9 +18,16 @@ def known_origins(store: VectorStore, catalog: Path) -> dict[str, Origin]:
 
     Earlier versions noted it in the catalog of a working folder only.
     """
-    stored, origins = store.values("dataset"), store.origins()
+    stored = {stored_name(name) for name in store.values("dataset")}
     noted = {name: Origin.here(place) for name, place in read_places(catalog).items()}
-    return {name: one for name, one in noted.items() if name in stored} | origins
+    return {name: one for name, one in noted.items() if name in stored} | store.origins()
+
+
+def points_of(store: VectorStore, name: str) -> list[Payload]:
+    """Return the payloads of a data set's points, in whatever spelling its name is stored."""
+    spelled = [one for one in store.values("dataset") if stored_name(one) == name]
+    scans = (store.scan(Filter(dataset=one), vectors=False) for one in spelled)
+    return [point.payload for scan in scans for batch in scan for point in batch]
 
 
 def decide_for(store: VectorStore, catalog: Path) -> Decide:
@@ -34,7 +40,8 @@ def decide_for(store: VectorStore, catalog: Path) -> Decide:
     places = read_places(catalog)
     if store.info() is None:
         return decide_by(places)
-    origins, stored = known_origins(store, catalog), store.values("dataset")
+    origins = known_origins(store, catalog)
+    stored = {stored_name(name) for name in store.values("dataset")}
     local = {name: one.place for name, one in origins.items() if one.local}
 
     def level(name: str) -> int:
@@ -66,8 +73,6 @@ def _inner(fresh: Layout, images: Collection[Parts]) -> Layout | None:
 
 def _holds(store: VectorStore, layout: Layout, images: Collection[Parts]) -> bool:
     """Return whether most stored paths of a data set are those of the images."""
-    skipped = len(layout.inside)
-    paths = {"/".join((layout.name, *parts[skipped:])) for parts in images}
-    points = chain.from_iterable(store.scan(Filter(dataset=layout.name), vectors=False))
-    found = [point.payload.path in paths for point in points]
+    paths = {layout.path(parts) for parts in images}
+    found = [stored_path(point.path) in paths for point in points_of(store, layout.name)]
     return 2 * sum(found) > len(found)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from geosim.ingest.schema import Filter, Payload, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import Dataset, HashedRecord
 from geosim.trainer.errors import StoreError
+from geosim.trainer.text import stored_name, stored_path
 
 IMAGE_ROUTE = "/api/images/"
 """Path of a point's image at `geosim serve`; ``<id>.jpg`` follows, which the Qdrant dashboard
@@ -22,10 +22,11 @@ class Plan:
     """The changes to a collection.
 
     Attributes:
-        stored: the data set's points before the changes, by stored path.
+        stored: the data set's points before the changes, by stored path as it is spelled now.
         pending: images to upsert: new, or with other content or another class or image URL.
         removed: stored paths to delete.
         lost: stored paths to delete or replace whose content is in no image of the data set.
+        respelled: stored paths by the former spelling, to delete once the present one is stored.
         image_urls: the image URL of each image by stored path, empty for none.
     """
 
@@ -34,6 +35,7 @@ class Plan:
     removed: list[str]
     lost: list[str]
     image_urls: dict[str, str]
+    respelled: dict[str, str]
 
 
 def make_plan(
@@ -44,13 +46,28 @@ def make_plan(
     ``hashed`` are its readable images; one that cannot be read keeps its point. ``url_prefix`` is
     the part of an image URL before the point's id; None keeps the stored URLs.
     """
-    points = chain.from_iterable(store.scan(Filter(dataset=dataset.name), vectors=False))
-    stored = {point.payload.path: point.payload for point in points}
+    current: dict[str, Payload] = {}
+    former: dict[str, Payload] = {}
+    respelled: dict[str, str] = {}
+    present_path = {one.former: one.path for one in dataset.records}
+    for name in spellings_of_name(dataset, store):
+        for batch in store.scan(Filter(dataset=name), vectors=False):
+            for payload in (point.payload for point in batch):
+                path = present_path.get(payload.path) or stored_path(payload.path)
+                if path == payload.path:
+                    current[path] = payload
+                else:
+                    former[path], respelled[payload.path] = payload, path
+    stored = former | current
     contents = {image.record.path: image.sha256 for image in hashed}
     image_urls = {
         path: f"{url_prefix}{point_id(path)}.jpg"
         if url_prefix
-        else (stored[path].image_url if path in stored else "")
+        else (
+            stored[path].image_url.replace(stored[path].id, point_id(path))
+            if path in stored
+            else ""
+        )
         for path in contents
     }
     pending = [
@@ -66,12 +83,28 @@ def make_plan(
         for path, point in stored.items()
         if point.sha256 not in kept and (path in contents or path not in present)
     ]
-    return Plan(stored, pending, removed, lost, image_urls)
+    return Plan(stored, pending, removed, lost, image_urls, respelled)
 
 
 def _differs(image: HashedRecord, point: Payload | None, image_url: str) -> bool:
-    wanted = (image.sha256, image.record.label, image_url)
-    return point is None or wanted != (point.sha256, point.label, point.image_url)
+    if point is None:
+        return True
+    wanted = (image.record.path, image.sha256, image.record.label, image_url)
+    return wanted != (point.path, point.sha256, point.label, point.image_url)
+
+
+def spellings_of_name(dataset: Dataset, store: VectorStore) -> list[str]:
+    """Return the name of a data set, and those that earlier versions stored in a collection."""
+    former = {one.former.partition("/")[0] for one in dataset.records}
+    stored = (name for name in store.values("dataset") if name != dataset.name)
+    return [dataset.name, *(n for n in stored if n in former or stored_name(n) == dataset.name)]
+
+
+def delete_former_spellings(plan: Plan, store: VectorStore) -> None:
+    """Delete the points under former spellings, except of images that are not stored anew."""
+    ids = [point_id(path) for path in set(plan.respelled.values())]
+    gone = {point.payload.path for point in store.fetch(ids, vectors=False)} | {*plan.removed}
+    store.delete([point_id(old) for old, path in plan.respelled.items() if path in gone])
 
 
 def image_url_prefix(base: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 
-from geosim.ingest.schema import Filter
+from geosim.ingest.known import points_of
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.places import unregister_place
 from geosim.trainer.errors import StoreError
+from geosim.trainer.text import stored_name
 
 
 def count_images(store: VectorStore, name: str) -> int:
@@ -21,11 +21,11 @@ def count_images(store: VectorStore, name: str) -> int:
         raise StoreError(
             f"there is no collection {store.name!r} at {store.location}; see `geosim status`"
         )
-    stored = store.values("dataset")
-    if name not in stored and name not in store.origins():
-        known = ", ".join(stored) or "none"
+    found = points_of(store, stored_name(name))
+    if not found and stored_name(name) not in store.origins():
+        known = ", ".join(store.values("dataset")) or "none"
         raise StoreError(f"no data set {name!r} in collection {store.name!r}; expected: {known}")
-    return stored.get(name, 0)
+    return len(found)
 
 
 def remove(store: VectorStore, name: str, catalog: Path) -> None:
@@ -35,7 +35,6 @@ def remove(store: VectorStore, name: str, catalog: Path) -> None:
         StoreError: there is no collection, or no such data set in it.
     """
     count_images(store, name)
-    scan = chain.from_iterable(store.scan(Filter(dataset=name), vectors=False))
-    store.delete([point.payload.id for point in scan])
-    store.set_origin(name, None)
-    unregister_place(catalog, name)
+    store.delete([point.id for point in points_of(store, stored_name(name))])
+    store.set_origin(stored_name(name), None)
+    unregister_place(catalog, stored_name(name))

@@ -198,11 +198,15 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A collection's model, its number of points, and its engine with version."""
+    """A collection's model, its number of points, and its engine with version.
+
+    ``revision`` differs after every command that wrote; empty where the engine does not tell.
+    """
 
     model: ModelRef
     points: int
     engine: str
+    revision: str = ""
 
 
 def check_name(name: str) -> str:

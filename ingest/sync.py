@@ -5,7 +5,6 @@ The collection and the feature cache hold all state: to resume an interrupted ru
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,19 +16,24 @@ import numpy as np
 
 from geosim.ingest.guard import origin_after, refuse_to_drop
 from geosim.ingest.known import known_origins
-from geosim.ingest.moves import Moved, find_moved, stored_vectors
-from geosim.ingest.plan import Plan, image_url_prefix, make_plan
+from geosim.ingest.moves import Moved, find_moved, reuse_vectors, stored_vectors
+from geosim.ingest.plan import (
+    Plan,
+    delete_former_spellings,
+    image_url_prefix,
+    make_plan,
+    spellings_of_name,
+)
 from geosim.ingest.schema import (
     Filter,
     ModelRef,
     Origin,
     Payload,
-    Point,
     point_id,
     require_same_model,
 )
 from geosim.ingest.store.base import VectorStore
-from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_records
+from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_dataset
 from geosim.trainer.data.places import register_place, unregister_place
 from geosim.trainer.errors import StoreDeniedError, StoreError
 from geosim.trainer.features import Extracted
@@ -98,20 +102,20 @@ def check(
     working: Working,
     *,
     replace: bool = False,
+    rehash: bool = False,
     url_prefix: str | None = None,
 ) -> Checked:
-    """Read a data set and compare it with an existing collection; write nothing.
+    """Read a data set and compare it with an existing collection; write nothing there.
 
     Raises:
         StoreError: the ingest would cost a data set points by mistake (`ingest/guard.py`), and
             ``replace`` is not set.
     """
-    with progress_bar("reading", len(dataset.records)) as bar:
-        hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
+    hashed, unreadable = hash_dataset(dataset, working.hashes, rehash=rehash)
     plan = make_plan(dataset, hashed, store, url_prefix)
     origins = known_origins(store, working.datasets)
     origin = origin_after(dataset, plan, origins.get(dataset.name), store, replace=replace)
-    moved = find_moved(dataset, hashed, origins, store, replace=replace)
+    moved = find_moved(dataset, hashed, origins, store, allowed=replace)
     return Checked(hashed, unreadable, plan, moved, origin)
 
 
@@ -124,6 +128,7 @@ def sync(
     recreate: bool = False,
     replace: bool = False,
     image_url: str | None = None,
+    rehash: bool = False,
 ) -> SyncReport:
     """Make the points of ``dataset`` in a collection equal to it.
 
@@ -131,6 +136,7 @@ def sync(
     images are added before old ones are deleted. ``recreate`` drops the collection first, with all
     its data sets. ``replace`` allows what `check` refuses. ``image_url`` is the base URL of
     `geosim serve` for the points' image URLs; None keeps those that are stored.
+    ``rehash`` reads the files that seem unchanged as well.
 
     Raises:
         ModelMismatchError: another model made the collection.
@@ -145,7 +151,8 @@ def sync(
         store.create(made_by)
     else:
         require_same_model(info, made_by, name=store.name)
-    checked = check(dataset, store, working, replace=replace, url_prefix=url_prefix)
+    options = {"replace": replace, "rehash": rehash}
+    checked = check(dataset, store, working, url_prefix=url_prefix, **options)
     plan = checked.plan
     _note_origin(dataset.name, checked.origin, store)
     register_place(working.datasets, dataset.name, dataset.place)
@@ -161,7 +168,7 @@ def sync(
 
         points = [*plan.stored.values(), *chain.from_iterable(one.points for one in checked.moved)]
         for known in stored_vectors(plan.pending, points, store):
-            written.update(_reuse(known, store, dataset.name, plan.image_urls))
+            written.update(reuse_vectors(known, store, dataset.name, plan.image_urls))
             bar.update(len(known))
         remaining = [item for item in plan.pending if item.record.path not in written]
         for batch in _rebatch(extractor.extract(dataset.source, remaining, reject=reject)):
@@ -170,13 +177,16 @@ def sync(
             rejected += zero
             bar.update(len(batch))
     store.delete([point_id(path) for path in plan.removed])
+    if plan.respelled:
+        delete_former_spellings(plan, store)
     for one in checked.moved:
         _delete_moved(one, store, working)
 
     changed = sum(path in plan.stored for path in written)
     added = len(written) - changed
     expected = len(plan.stored) - len(plan.removed) + added
-    count = store.count(Filter(dataset=dataset.name))
+    names = spellings_of_name(dataset, store)
+    count = sum(store.count(Filter(dataset=name)) for name in names)
     if count != expected:
         raise StoreError(
             f"collection {store.name!r} at {store.location} holds {count:,} images of "
@@ -225,24 +235,6 @@ def _note_origin(name: str, origin: Origin, store: VectorStore) -> None:
         logging.getLogger(__name__).warning(
             "the collection does not keep where %s comes from: %s", name, error
         )
-
-
-def _reuse(
-    known: Sequence[tuple[HashedRecord, Point]],
-    store: VectorStore,
-    dataset: str,
-    image_urls: Mapping[str, str],
-) -> list[str]:
-    """Upsert images with the vectors of stored ones; return their stored paths."""
-    payloads, vectors = [], []
-    for item, point in known:
-        path, label, url = item.record.path, item.record.label, image_urls[item.record.path]
-        payload = dataclasses.replace(point.payload, path=path, label=label, image_url=url)
-        payloads.append(dataclasses.replace(payload, dataset=dataset))
-        vectors.append(point.vector)
-    if payloads:
-        store.upsert(payloads, np.array(vectors, dtype=np.float32))
-    return [payload.path for payload in payloads]
 
 
 def _delete_moved(moved: Moved, store: VectorStore, working: Working) -> None:

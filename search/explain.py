@@ -74,8 +74,8 @@ def novelty_threshold(store: VectorStore, working: Working) -> float | None:
 
     A query below it is novel. It is measured on the images with the lowest ids, a random sample
     that is the same in every engine; byte-identical copies do not count as neighbours. It is kept
-    in the working folder until the number of images or the model changes. A collection of fewer
-    than `MIN_IMAGES` different images has none.
+    in the working folder until the collection changes, of which a server tells only the number of
+    images and the model. A collection of fewer than `MIN_IMAGES` different images has none.
     """
     info = store.info()
     if info is None or info.points < MIN_IMAGES:
@@ -86,6 +86,7 @@ def novelty_threshold(store: VectorStore, working: Working) -> float | None:
         "location": store.location,
         "model": info.model.fingerprint,
         "points": info.points,
+        "revision": info.revision,
     }
     threshold = _read_threshold(path, key)
     if threshold is None:

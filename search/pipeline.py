@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 
+from geosim.ingest.plan import spellings_of_name
 from geosim.ingest.schema import CollectionInfo, Filter, ModelRef, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.sync import SyncReport, check, sync
@@ -37,6 +38,7 @@ def run(
     k: int,
     recreate: bool,
     replace: bool,
+    rehash: bool,
     on_trained: Callable[[TrainReport], None],
     on_ingested: Callable[[SyncReport], None],
     on_exported: Callable[[ExportReport], None],
@@ -45,23 +47,33 @@ def run(
     """Do the whole job and return the results of the sample queries.
 
     ``k`` is the number of neighbours per image and of hits per query. ``recreate`` drops the
-    collection first, with all its data sets; ``replace`` allows what `check` refuses. Each callback
-    receives the report of its step; ``on_limited`` the number of sample queries, and of classes, if
-    there are more than `MAX_QUERIES`.
+    collection first, with all its data sets; ``replace`` allows what `check` refuses. ``rehash``
+    reads the files that seem unchanged as well, once. Each callback receives the report of its
+    step; ``on_limited`` the number of sample queries, and of classes, if there are more than
+    `MAX_QUERIES`.
 
     Raises:
         StoreError: the ingest would cost a data set points by mistake; nothing was written.
         ModelError: a new model is needed, but the collection depends on the old one: it holds
             images of other data sets, or is outside the working folder.
     """
-    before = store.info()  # an unusable store fails now, not after the training
-    if before is not None and not recreate:
-        check(dataset, store, working, replace=replace)
-    keep = None if recreate else _reason_to_keep(before, dataset, store, working)
-    trained = train(dataset, pretrained, working, options, keep=keep)
+
+    def reason_to_keep() -> str | None:
+        """Look into the store, and let others use and change it until the next look."""
+        info = store.info()
+        reason = None if recreate else _reason_to_keep(info, dataset, store, working)
+        store.release()
+        return reason
+
+    if store.info() is not None and not recreate:
+        check(dataset, store, working, replace=replace, rehash=rehash)
+        rehash = False
+    reason_to_keep()  # an unusable store fails now, not after the training
+    trained = train(dataset, pretrained, working, options, keep=reason_to_keep, rehash=rehash)
     on_trained(trained)
-    model = ModelRef(trained.model.fingerprint, trained.model.spec.name)
-    recreate |= keep is None and before is not None and before.model != model
+    info, model = store.info(), ModelRef(trained.model.fingerprint, trained.model.spec.name)
+    if info is not None and info.model != model:
+        recreate |= _reason_to_keep(info, dataset, store, working) is None
     report = sync(dataset, trained.model, store, working, recreate=recreate, replace=replace)
     on_ingested(report)
     on_exported(export(store, working.index, working.embeddings, k))
@@ -80,7 +92,8 @@ def _reason_to_keep(
     """Return why the model must be kept; None if only this data set's points depend on it."""
     if info is None or info.points == 0:
         return None
-    others = info.points - store.count(Filter(dataset=dataset.name))
+    names = spellings_of_name(dataset, store)
+    others = info.points - sum(store.count(Filter(dataset=name)) for name in names)
     if not others and store.location == str(working.qdrant):
         return None
     return (

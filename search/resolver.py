@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -22,7 +22,9 @@ from PIL import Image, ImageOps
 
 from geosim.ingest.schema import Filter, ModelRef, Payload, Point, point_id, require_same_model
 from geosim.ingest.store.base import VectorStore
-from geosim.trainer.data.dataset import HashedRecord, Rejected, drawn_images
+from geosim.trainer.data.dataset import HashedRecord, Rejected
+from geosim.trainer.data.drawings import drawn_images
+from geosim.trainer.data.layout import stored_parts
 from geosim.trainer.data.passed_over import (
     PassedOver,
     count_passed_over,
@@ -35,7 +37,7 @@ from geosim.trainer.errors import ImageError, ModelError, QueryError, StoreError
 from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.model import Model, load_model
-from geosim.trainer.text import encodable
+from geosim.trainer.text import on_disk, spellings, stored_name
 from geosim.trainer.working import Working
 
 QueryLike = str | Path | bytes | Image.Image | NDArray[Any]
@@ -114,16 +116,18 @@ class Resolver:
         self._embed([query for query in resolved if query.vector is None and query.error is None])
         return resolved
 
-    def identical(self, query: ResolvedQuery, label: str | None) -> list[Point]:
+    def identical(
+        self, query: ResolvedQuery, filters: Sequence[Filter] = (Filter(),)
+    ) -> list[Point]:
         """Return the other indexed images with the bytes of a query, sorted by path.
 
-        There are none if its bytes are unknown; ``label`` limits them to one class.
+        There are none if its bytes are unknown; they match one of ``filters``.
         """
         if not query.sha256:
             return []
-        where = Filter(label=label, sha256=query.sha256, exclude=query.own_ids)
-        points = chain.from_iterable(self._store.scan(where, vectors=True))
-        return sorted(points, key=lambda point: point.payload.path)
+        wheres = [replace(f, sha256=query.sha256, exclude=query.own_ids) for f in filters]
+        batches = chain.from_iterable(self._store.scan(where, vectors=True) for where in wheres)
+        return sorted(chain.from_iterable(batches), key=lambda point: point.payload.path)
 
     def warm_up(self) -> None:
         """Load the backbone now instead of with the first query that needs it."""
@@ -148,7 +152,7 @@ class Resolver:
                     "neither a file nor an indexed image; a stored path looks like "
                     f"{next(stored, 'dataset/class/image.jpg')}"
                 )
-            elif identical := self.identical(query, None):
+            elif identical := self.identical(query):
                 query.vector = identical[0].vector
 
     def _require_model(self) -> Model:
@@ -178,7 +182,10 @@ class Resolver:
             for query in files[rejected.path]:
                 query.error = rejected.reason
 
-        items = [HashedRecord(Record(text, "", text), q[0].sha256) for text, q in files.items()]
+        items = [
+            HashedRecord(Record(text, "", os.fspath(on_disk(Path(text)))), queries[0].sha256)
+            for text, queries in files.items()
+        ]
         for batch in self._extractor.extract(Files(), items, reject=reject):
             for extracted in batch:
                 self._set_vector(files[extracted.item.record.path], extracted.features.vector)
@@ -226,21 +233,19 @@ def _as_png(image: Image.Image) -> bytes:
 
 def _read_file(text: str) -> ResolvedQuery:
     """Read a file, if there is one, and list the stored paths that it may have."""
-    path = Path(text)
     try:
-        text.encode("utf-8")
+        path = on_disk(Path(text))
         if path.is_dir():
             return ResolvedQuery(text, error="is a folder; name the images in it")
         if not path.exists():
-            return ResolvedQuery(text, candidates=[path.as_posix()])
-        data = Files().read(Record(text, "", text))
-    except UnicodeEncodeError:
-        return ResolvedQuery(encodable(text), error="the file name is not valid UTF-8; rename it")
+            return ResolvedQuery(text, candidates=spellings(path.as_posix()))
+        data = Files().read(Record(text, "", os.fspath(path)))
     except (ImageError, OSError, ValueError) as error:
         return ResolvedQuery(text, error=str(getattr(error, "strerror", None) or error))
-    parts = Path(os.path.abspath(text)).parts  # noqa: PTH100 - resolves "..", not links
+    parts = Path(os.path.abspath(path)).parts  # noqa: PTH100 - resolves "..", not links
     suffixes = ["/".join(parts[start:]) for start in range(1, len(parts) - 2)]
-    return ResolvedQuery(text, hashlib.sha256(data).hexdigest(), suffixes)
+    candidates = [one for suffix in suffixes for one in spellings(suffix)]
+    return ResolvedQuery(text, hashlib.sha256(data).hexdigest(), candidates)
 
 
 def expand(
@@ -259,23 +264,26 @@ def expand(
         QueryError: a folder holds no images.
     """
     for text in paths:
-        if not os.path.isdir(text):  # noqa: PTH112 - unlike Path's, never raises
+        folder = on_disk(Path(text))
+        if not text or not os.path.isdir(folder):  # noqa: PTH112 - unlike Path's, never raises
             yield text
             continue
         own: list[tuple[str, ...]] = []
-        files = list(walk(Path(text), exclude, report=own.append))
-        images = {parts: str(Path(text, *parts)) for parts in files if is_image(parts)}
-        sheets = drawn_images(images, Files())
-        others = [parts for parts in files if not is_image(parts)]
-        name = Path(text).name
+        files = list(walk(folder, exclude, report=own.append))
+        images = {
+            str(Path(folder, *parts)): stored_parts(parts) for parts in files if is_image(parts)
+        }
+        sheets = drawn_images([*images], Files())
+        others = (stored_parts(parts) for parts in files if not is_image(parts))
+        name = stored_name(folder.name)
         for passed_over in (
-            *map(own_folder, own),
-            *count_passed_over(sheets, 0, name, own=True),
+            *map(own_folder, map(stored_parts, own)),
+            *count_passed_over((images[one] for one in sheets), 0, name, own=True),
             *count_passed_over(others, 0, name),
         ):
             if passed_over.picture or passed_over.own:
                 report(passed_over)
-        inside = sorted(images[parts] for parts in images.keys() - set(sheets))
+        inside = sorted(images.keys() - sheets)
         if not inside:
             raise QueryError(f"{text} is a folder without images in it; name an image")
         yield from inside

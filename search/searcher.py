@@ -18,6 +18,7 @@ from geosim.ingest.store.base import VectorStore
 from geosim.search.resolver import QueryLike, ResolvedQuery, Resolver
 from geosim.search.types import Result, SearchOptions, ranked_hits
 from geosim.trainer.errors import QueryError
+from geosim.trainer.text import stored_name
 from geosim.trainer.working import Working
 
 RESOLVE_BATCH = 128
@@ -96,7 +97,7 @@ class Searcher:
         vector = average(vectors[:count], vectors[count:])
         if not vector.any():
             raise QueryError("these examples cancel each other out; leave one out")
-        copies = chain.from_iterable(self._resolver.identical(one, None) for one in examples)
+        copies = chain.from_iterable(self._resolver.identical(one) for one in examples)
         exclude = frozenset(copy.payload.id for copy in copies)
         exclude = exclude.union(*(one.own_ids for one in examples))
         (matches,) = self._matches([(vector, exclude)], options, self._filters(options))
@@ -110,17 +111,21 @@ class Searcher:
 
     def _filters(self, options: SearchOptions) -> list[Filter]:
         """Return one filter per group, or a single one if hits are not grouped."""
-        if options.label is not None and options.label not in self._store.values("class"):
-            raise QueryError(
-                f"no indexed image has the class {options.label!r}; expected one of "
-                f"{', '.join(self._store.values('class'))}"
-            )
+        labels: list[str | None] = [None]
+        if options.label is not None:
+            classes = self._store.values("class")
+            labels = [one for one in classes if stored_name(one) == stored_name(options.label)]
+            if not labels:
+                raise QueryError(
+                    f"no indexed image has the class {options.label!r}; expected one of "
+                    f"{', '.join(classes)}"
+                )
         if options.one_per is None or (options.one_per == "class" and options.label is not None):
-            return [Filter(label=options.label)]
+            return [Filter(label=label) for label in labels]
         values = self._store.values(options.one_per)
         if options.one_per == "class":
             return [Filter(label=value) for value in values]
-        return [Filter(label=options.label, dataset=value) for value in values]
+        return [Filter(label=label, dataset=value) for value in values for label in labels]
 
     def _matches(
         self,
@@ -153,7 +158,7 @@ class Searcher:
                 continue
             matches = {match.payload.path: match for match in next(found)}
             if options.one_per is None:  # identical images may be missing behind many ties
-                for point in self._resolver.identical(query, options.label):
+                for point in self._resolver.identical(query, filters):
                     matches.setdefault(point.payload.path, ScoredPoint(point.payload, 1.0))
             hits = ranked_hits(matches.values(), query.sha256, options.limit)
             yield Result(query.text, hits, query.indexed)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from geosim.ingest.known import known_origins
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.places import read_places
 from geosim.trainer.errors import ModelError
+from geosim.trainer.files import stored_bytes
 from geosim.trainer.model import read_card
 from geosim.trainer.text import printable
 from geosim.trainer.working import Working
@@ -71,7 +70,7 @@ def status(store: VectorStore, working: Working) -> Status:
         fits=None if info is None or model is None else info.model.fingerprint == fingerprint,
         pictures={name: str(place) for name, place in read_places(working.datasets).items()},
         origins={} if info is None else _origins(store, working),
-        disk={path.name: _size(path) for path in sorted(working.root.glob("[!.]*"))},
+        disk={path.name: stored_bytes(path) for path in sorted(working.root.glob("[!.]*"))},
     )
 
 
@@ -106,18 +105,3 @@ def _lines(found: Status) -> Iterator[tuple[str, str]]:
     yield "model", (found.model or "none yet; `geosim train DATA`") + fits[found.fits]
     for name, size in (*found.disk.items(), ("in all", sum(found.disk.values()))):
         yield "disk", f"{f'{size / 1e6:,.1f} MB':>10}  {name}"
-
-
-def _size(path: Path) -> int:
-    """Return the bytes of a file or of all files in a folder, without the holes of sparse ones.
-
-    Files that vanish meanwhile are ignored.
-    """
-    total = 0
-    for file in path.rglob("*") if path.is_dir() else [path]:
-        with suppress(OSError):
-            if file.is_file():
-                found = file.lstat()
-                stored = 512 * getattr(found, "st_blocks", found.st_size)  # not on Windows
-                total += min(found.st_size, stored)
-    return total

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -164,6 +165,39 @@ def test_run_does_not_cost_other_data_sets_their_points(
     assert geosim(*command, "--recreate").exit_code == 0
     gone = geosim("search", "rocks/marble/marble-0003.jpg", "--working", filled.root)
     assert "neither a file nor an indexed image" in failed(gone)
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_run_leaves_the_collection_to_others_while_it_trains(
+    geosim: Run,
+    filled: Working,
+    sample: Path,
+    rocks: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    others: bool,
+) -> None:
+    from geosim.trainer import train
+
+    fit, model = train.fit_model, (filled.model / "model.json").read_bytes()
+    command = ("ingest", rocks.rename(tmp_path / "others")) if others else ("status",)
+
+    def fit_meanwhile(*arguments: Any, **keywords: Any) -> Any:
+        done = geosim(*command, "--working", filled.root, "--wait", 0)
+        assert done.exit_code == 0, done.output
+        return fit(*arguments, **keywords)
+
+    monkeypatch.setattr(train, "fit_model", fit_meanwhile)
+    options = ("--backbone", "colour-grid", "--epochs", 2, "--working", filled.root)
+    result = geosim("run", sample, *options)
+    if not others:
+        assert result.exit_code == 0, result.output
+        assert "added 96" in result.stderr
+        return
+    assert "96 of them of other data sets" in failed(result)
+    assert (filled.model / "model.json").read_bytes() == model
+    status = json.loads(geosim("status", "--format", "json", "--working", filled.root).stdout)
+    assert status["points"] == 192
 
 
 def test_run_goes_on_with_a_collection_that_others_share(

@@ -8,6 +8,7 @@
     ├── DownloadError
     ├── StoreError
     │   ├── StoreBusyError
+    │   ├── StoreCopyError
     │   ├── StoreUnreachableError
     │   ├── StoreDeniedError
     │   └── ModelMismatchError
@@ -48,6 +49,10 @@ class StoreError(GeosimError):
 
 class StoreBusyError(StoreError):
     """Another process holds the store."""
+
+
+class StoreCopyError(StoreError):
+    """There is no room for a private copy of a collection."""
 
 
 class StoreUnreachableError(StoreError):

@@ -242,7 +242,9 @@ class FeatureExtractor:
                 return prepare(data, self.spec.input_size)
         except ImageError as error:
             return Rejected(item.record.path, str(error))
-        return Rejected(item.record.path, "changed while it was read; run again")
+        return Rejected(
+            item.record.path, "changed while it was read; run again, with --rehash if that repeats"
+        )
 
     def _compute(self, batch: dict[str, Prepared]) -> dict[str, Features]:
         pixels = np.stack([prepared.pixels for prepared in batch.values()])

@@ -7,7 +7,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -46,16 +46,32 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def stored_bytes(path: Path) -> int:
+    """Return the bytes of a file or of all files in a folder, without the holes of sparse ones.
+
+    Files that vanish meanwhile are ignored.
+    """
+    total = 0
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        with suppress(OSError):
+            if file.is_file():
+                found = file.lstat()
+                stored = 512 * getattr(found, "st_blocks", found.st_size)  # not on Windows
+                total += min(found.st_size, stored)
+    return total
+
+
 def copy_sparse(source: Path, target: Path) -> None:
     """Copy the files of a folder without their permissions; blocks of zeros become holes."""
     target.mkdir()
+    zeros = bytes(1 << 16)
     for path in source.iterdir():
         if path.is_dir():
             copy_sparse(path, target / path.name)
             continue
-        with path.open("rb") as file, (target / path.name).open("wb") as copy:
-            while block := file.read(1 << 16):
-                if block.strip(b"\0"):
+        with path.open("rb", 0) as file, (target / path.name).open("wb") as copy:
+            while block := file.read(len(zeros)):
+                if block != zeros[: len(block)]:
                     copy.write(block)
                 else:
                     copy.seek(len(block), os.SEEK_CUR)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import Pretrained
-from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_records, read_records
+from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_dataset, read_records
 from geosim.trainer.data.images import prepare
 from geosim.trainer.data.sources import Source
 from geosim.trainer.errors import DatasetError, ImageError
@@ -20,6 +19,7 @@ from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
+from geosim.trainer.working import Working
 
 TILE_SIZES = (16, 64)
 """Smallest and largest input side, in pixels, of a backbone trained end to end."""
@@ -62,15 +62,18 @@ def check_classes(dataset: Dataset) -> None:
         )
 
 
-def read_inputs(dataset: Dataset, pretrained: Pretrained, cache_folder: Path) -> Inputs:
+def read_inputs(
+    dataset: Dataset, pretrained: Pretrained, working: Working, *, rehash: bool = False
+) -> Inputs:
     """Read a whole data set as pixels or, for a frozen backbone, as features.
+
+    ``rehash`` reads the files that seem unchanged as well.
 
     Raises:
         DatasetError: fewer than two classes have an image that can be decoded.
     """
     check_classes(dataset)
-    with progress_bar("reading", len(dataset.records)) as bar:
-        hashed, unreadable = hash_records(dataset.source, dataset.records, progress=bar.update)
+    hashed, unreadable = hash_dataset(dataset, working.hashes, rehash=rehash)
     rejected = [*dataset.rejected, *unreadable]
     extractor: FeatureExtractor | None = None
     backbone = cache(pretrained.load)
@@ -85,7 +88,7 @@ def read_inputs(dataset: Dataset, pretrained: Pretrained, cache_folder: Path) ->
         def load() -> Backbone:
             return choose_runtime(backbone(), spec.precision)
 
-        extractor = FeatureExtractor(spec, pretrained.fingerprint, load, cache_folder)
+        extractor = FeatureExtractor(spec, pretrained.fingerprint, load, working.features)
         array, done = _features(dataset.source, hashed, extractor, rejected)
     items = tuple(item for item, good in zip(hashed, done, strict=True) if good)
     names = [item.record.label for item in items]

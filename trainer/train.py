@@ -82,14 +82,15 @@ def train(
     working: Working,
     options: TrainOptions,
     *,
-    keep: str | None = None,
+    keep: Callable[[], str | None] = lambda: None,
+    rehash: bool = False,
 ) -> TrainReport:
     """Train a model on a data set and write it to ``<working>/model``.
 
     An existing model of the same images, backbone and options is kept, so that its fingerprint and
     all collections stay valid. The level of a new data set's classes is noted in the working
-    folder. ``keep`` is the error message if the training would replace an
-    existing model; None allows it.
+    folder. ``keep`` returns why another must not be replaced, or None; it is called before the
+    training and again after it. ``rehash`` reads the files that seem unchanged as well.
 
     Raises:
         DatasetError: fewer than two classes have an image that can be decoded.
@@ -100,25 +101,30 @@ def train(
     check_classes(dataset)
     with _training_lock(working.model):
         register_new_place(working.datasets, dataset.name, dataset.place)
-        inputs = read_inputs(dataset, pretrained, working.features)
+        inputs = read_inputs(dataset, pretrained, working, rehash=rehash)
         digest = _training_digest(inputs, options)
         previous = _model_or_none(working.model)
         reused = previous is not None and previous.card.get("recipe") == digest
         if previous is not None and reused:
             model, zero = previous, tuple(previous.card["training"]["zero_embeddings"])
         else:
-            if keep is not None:
-                raise ModelError(keep)
+            _check_replaceable(keep)
             with progress_bar("training", options.epochs, unit="epoch") as bar:
                 everything = np.arange(len(inputs.items))
                 fitted = fit_model(inputs, everything, options, progress=bar.update)
             zero = _zero_embeddings(inputs, fitted)
+            _check_replaceable(keep)
             _save(working.model, dataset, inputs, fitted, options, zero, digest, previous)
             model = load_model(working.model)
     seconds = time.perf_counter() - started
     return TrainReport(
         model, len(inputs.items), inputs.computed, inputs.rejected, zero, seconds, reused
     )
+
+
+def _check_replaceable(keep: Callable[[], str | None]) -> None:
+    if (reason := keep()) is not None:
+        raise ModelError(reason)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ class Working:
         self.root = root
         self.model = root / "model"
         self.features = root / "features"  # the feature cache
+        self.hashes = root / "hashes"  # of files by their stat (`trainer/data/hashes.py`)
         self.qdrant = root / "qdrant"  # the embedded store
         self.datasets = root / "datasets.json"  # where each data set is (`ingest/catalog.py`)
         self.embeddings = root / "embeddings.json"  # exported vectors

@@ -10,7 +10,13 @@ import click
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.messages import report_dataset, report_rejected
-from geosim.trainer.cli.options import data_argument, exclude_option, strict_option, working_option
+from geosim.trainer.cli.options import (
+    data_argument,
+    exclude_option,
+    rehash_option,
+    strict_option,
+    working_option,
+)
 from geosim.trainer.text import printable
 from geosim.trainer.working import Working
 
@@ -44,6 +50,7 @@ replace_option = click.option(
     "Qdrant dashboard shows.",
 )
 @exclude_option
+@rehash_option
 @strict_option
 @store_options
 @working_option
@@ -54,6 +61,7 @@ def ingest(
     image_url: str | None,
     strict: bool,
     exclude: tuple[str, ...],
+    rehash: bool,
     working: Working,
     **store: Any,
 ) -> None:
@@ -81,7 +89,8 @@ def ingest(
 
     model = load_model(working.model)
     with open_from_options(working=working, **store) as opened:
-        dataset = open_dataset(data, exclude, decide_for(opened, working.datasets))
+        decide = decide_for(opened, working.datasets)
+        dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
         report_dataset(dataset)
         report = sync(
             dataset,
@@ -91,6 +100,7 @@ def ingest(
             recreate=recreate,
             replace=replace,
             image_url=image_url,
+            rehash=rehash,
         )
         report_ingest(report, opened, err=False)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)

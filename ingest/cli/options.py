@@ -48,8 +48,10 @@ def store_options(function: AnyFunction) -> AnyFunction:
 
 
 def open_from_options(
-    qdrant: str | None, collection: str, wait: float, working: Working
+    qdrant: str | None, collection: str, wait: float, working: Working, *, shared: bool = False
 ) -> VectorStore:
     """Open the store that the options name; take the API key from the environment."""
     key = os.environ.get("GEOSIM_QDRANT_API_KEY") or None
-    return open_store(qdrant or None, collection, working=working.root, api_key=key, wait=wait)
+    return open_store(
+        qdrant or None, collection, working=working.root, api_key=key, wait=wait, shared=shared
+    )

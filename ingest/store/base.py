@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -85,6 +85,16 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     @abstractmethod
     def close(self) -> None:
         """Close the store; safe to call twice."""
+
+    def release(self) -> None:
+        """Let other processes open an embedded collection until the next call."""
+
+    def reading(self) -> AbstractContextManager[object]:
+        """Let all calls of this thread in the block read one state of the collection.
+
+        Does nothing in a store that is not read while others write.
+        """
+        return nullcontext()
 
     def __exit__(self, *_: object) -> None:
         """Close the store."""

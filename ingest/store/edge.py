@@ -49,10 +49,12 @@ class EdgeStore(VectorStore):
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
-        model = self._files.read_model()
-        if model is None:
+        if self._files.read_model() is None:
             return None
-        return CollectionInfo(model, self.count(), f"Qdrant Edge {version('qdrant-edge-py')}")
+        points = self.count()  # may wait for a process that changes the rest
+        model, engine = self._files.read_model(), f"Qdrant Edge {version('qdrant-edge-py')}"
+        revision = self._files.revision()[0] or ""
+        return None if model is None else CollectionInfo(model, points, engine, revision)
 
     def create(self, model: ModelRef) -> None:
         """Create the empty collection; remove what an interrupted call left behind."""
@@ -72,16 +74,24 @@ class EdgeStore(VectorStore):
             self._shard = shard
 
     def drop(self) -> None:
-        """Delete the collection with its points; do nothing if there is none."""
+        """Delete the collection with its points; do nothing if there is none.
+
+        The lock is kept, so that no other process finds it missing before it is created anew.
+        """
         with self._opening:
             if not self._files.metadata.exists():
                 return
-            with self._locked(self._files.acquire):
+            try:
+                self._files.acquire()
                 if self._shard is not None:
                     with self._translated():
                         self._shard.close()
                 self._shard = None
                 self._files.remove()
+            except StoreError:
+                if self._shard is None:
+                    self._files.release()
+                raise
 
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name."""
@@ -90,7 +100,7 @@ class EdgeStore(VectorStore):
     def set_origin(self, dataset: str, origin: Origin | None) -> None:
         """Note where a data set comes from, or forget it."""
         with self._open():
-            self._files.require_writable()
+            self._files.begin_writing()
             self._files.write_origin(dataset, origin)
 
     def count(self, where: Filter | None = None) -> int:
@@ -109,18 +119,22 @@ class EdgeStore(VectorStore):
                 self._shard = None
                 self._files.release()
 
+    def release(self) -> None:
+        """Close the shard and release its lock until the next call."""
+        self.close()
+
     def _upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
         points = [
             edge.Point(payload.id, vector.tolist(), payload.to_dict())
             for payload, vector in zip(payloads, vectors, strict=True)
         ]
         with self._open() as shard:
-            self._files.require_writable()
+            self._files.begin_writing()
             shard.update(edge.UpdateOperation.upsert_points(points))
 
     def _delete(self, ids: list[str]) -> None:
         with self._open() as shard:
-            self._files.require_writable()
+            self._files.begin_writing()
             shard.update(edge.UpdateOperation.delete_points([*ids]))
 
     def _flush(self) -> None:

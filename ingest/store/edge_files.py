@@ -6,11 +6,14 @@
     <folder>/<name>.lock    locked while the shard is open; a second opener would damage its files
     <folder>/.<name>.holder the process that holds the lock, for messages
 
-Where these cannot be written, a private copy of the shard is read.
+Where these cannot be written, a private copy is read (`ingest/store/edge_copy.py`).
 
 The metadata has ``ready`` false before a shard is created or removed, and true once it is complete.
 A process killed in between leaves a collection that counts as missing; the next `make_shard_folder`
 or `remove` deletes it. A folder without metadata is never deleted.
+
+It gets a new ``revision`` before the first write of a process, and ``writing`` is true from then
+until that process closes the shard, or for ever if it was killed. Earlier versions had neither.
 """
 
 from __future__ import annotations
@@ -21,22 +24,19 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock
-
 from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, Origin, check_name
-from geosim.trainer.errors import StoreBusyError, StoreError
-from geosim.trainer.files import READ_ONLY, copy_sparse, replacing
+from geosim.ingest.store.edge_copy import PrivateCopy
+from geosim.trainer.errors import StoreBusyError, StoreCopyError, StoreError
+from geosim.trainer.files import READ_ONLY, replacing
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.locks import ProcessLock
-
-COPY_PREFIX = "geosim-copy-"
-"""Start of the names of temporary folders with a copy of a shard."""
 
 
 class EdgeFiles:
@@ -50,8 +50,8 @@ class EdgeFiles:
         self.metadata = folder / f"{name}.json"
         self._lock = ProcessLock(folder / f"{name}.lock")
         self._wait, self._purpose = wait, f"close collection {name!r} in {folder}"
-        self._copy: tempfile.TemporaryDirectory[str] | None = None
-        self._copy_lock: BaseFileLock | None = None
+        self._copy: PrivateCopy | None = None
+        self._writing = False
 
     def acquire(self) -> None:
         """Take the lock to write, unless this object holds it.
@@ -61,7 +61,7 @@ class EdgeFiles:
             StoreError: the files cannot be written.
         """
         with self._translated():
-            self._acquire()
+            self._acquire(self._wait)
 
     def acquire_to_read(self) -> Path:
         """Take the lock and return the shard; where it cannot be written, a private copy of it.
@@ -72,31 +72,67 @@ class EdgeFiles:
         """
         with self._translated():
             try:
-                self._acquire()
+                self._acquire(self._wait)
             except OSError as error:
-                if error.errno not in READ_ONLY:
-                    raise
-                self._lock.release()
-                return self._copy_shard()
+                self._copy = self._copy_read_only(error, self._wait)
+                return self._copy.folder / self.name
         return self.shard
 
-    def require_writable(self) -> None:
-        """Raise `StoreError` while a private copy is read."""
+    def copy(self, wait: float) -> PrivateCopy:
+        """Return a private copy; the lock is held meanwhile, for which this waits ``wait`` seconds.
+
+        Raises:
+            StoreBusyError: another process holds the lock.
+            StoreCopyError: there is no room for a copy.
+            StoreError: there is no complete collection.
+        """
+        if not self.folder.is_dir():
+            self.require()  # and make no folder
+        with self._translated():
+            try:
+                self._acquire(wait)
+                return self._make_copy()
+            except OSError as error:
+                return self._copy_read_only(error, wait)
+            finally:
+                self._lock.release()
+
+    def begin_writing(self) -> None:
+        """Mark the collection as changed, once until `release`; needs the lock.
+
+        Raises:
+            StoreError: a private copy is read, or the mark cannot be written.
+        """
         if self._copy is not None:
             raise StoreError(
                 f"cannot write to collection {self.name!r}: {self.folder} is read-only; name a "
                 "writable folder with --working or --qdrant"
             )
+        if not self._writing and (stored := self._read_metadata()) is not None:
+            with self._translated():
+                self._write_metadata(stored)
 
     def release(self) -> None:
         """Release the lock and delete a private copy; safe to call twice."""
+        if self._writing:
+            with suppress(OSError, StoreError):  # the free lock tells the same
+                if (stored := self._read_metadata()) is not None:
+                    self._write_metadata(stored, writing=False)
+        self._writing = False
         self._lock.release()
-        if self._copy_lock is not None:
-            self._copy_lock.release()
-            self._copy_lock = None
         if self._copy is not None:
-            self._copy.cleanup()
+            self._copy.close()
             self._copy = None
+
+    def revision(self) -> tuple[str | None, bool]:
+        """Return the collection's revision, and whether it is complete and no process writes.
+
+        The revision is None without a collection, and empty if an earlier version wrote it.
+        """
+        stored = self._read_metadata()
+        if stored is None:
+            return None, False
+        return stored.get("revision", ""), stored["ready"] and not stored.get("writing", False)
 
     def read_model(self) -> ModelRef | None:
         """Return the collection's model, or None if there is no complete collection."""
@@ -117,15 +153,16 @@ class EdgeFiles:
         return {name: Origin.from_dict(one) for name, one in origins.items()}
 
     def write_origin(self, dataset: str, origin: Origin | None) -> None:
-        """Note where a data set comes from, or forget it; needs the lock and a collection."""
-        model, origins = self.read_model(), self.read_origins()
-        if model is None or origins.get(dataset) == origin:
+        """Note where a data set comes from, or forget it; needs the lock and `begin_writing`."""
+        stored = self._read_metadata()
+        if stored is None:
             return
+        origins = stored.get("origins", {})
         origins.pop(dataset, None)
         if origin is not None:
-            origins[dataset] = origin
+            origins[dataset] = origin.to_dict()
         with self._translated():
-            self._write_metadata(model, origins, ready=True)
+            self._write_metadata(stored | {"origins": origins})
 
     def require(self) -> None:
         """Raise `StoreError` if there is no complete collection."""
@@ -148,7 +185,7 @@ class EdgeFiles:
                 f"it; move it away, or {NAME_ANOTHER}"
             )
         with self._translated():
-            self._write_metadata(model, ready=False)
+            self._write_metadata(_metadata(model, ready=False))
             if self.shard.exists():
                 shutil.rmtree(self.shard)
             self.shard.mkdir()
@@ -156,14 +193,14 @@ class EdgeFiles:
     def mark_ready(self, model: ModelRef) -> None:
         """Record that the shard is complete; needs the lock."""
         with self._translated():
-            self._write_metadata(model, ready=True)
+            self._write_metadata(_metadata(model, ready=True))
 
     def remove(self) -> None:
         """Delete the shard, then its metadata; refuse files of another program. Needs the lock."""
         if self._read_metadata() is None:
             return
         with self._translated():
-            self._write_metadata(ModelRef("", ""), ready=False)
+            self._write_metadata(_metadata(ModelRef("", ""), ready=False))
             if self.shard.exists():
                 shutil.rmtree(self.shard)
             self.metadata.unlink()
@@ -187,39 +224,41 @@ class EdgeFiles:
             raise self.damage_error(error) from error
         return stored
 
-    def _write_metadata(
-        self, model: ModelRef, origins: Mapping[str, Origin] | None = None, *, ready: bool
-    ) -> None:
-        stored: dict[str, Any] = {"ready": ready, "vector_size": EMBEDDING_DIM}
-        stored |= {"distance": "cosine", **asdict(model)}
-        stored["origins"] = {name: one.to_dict() for name, one in (origins or {}).items()}
+    def _write_metadata(self, stored: dict[str, Any], *, writing: bool = True) -> None:
+        """Write the metadata, with a new revision unless the writing is over."""
+        stored = stored | {"writing": writing}
+        if writing:
+            stored["revision"] = uuid.uuid4().hex
         with replacing(self.metadata) as temporary:
             temporary.write_text(json.dumps(stored, indent=2), encoding="utf-8")
+        self._writing = writing
 
-    def _acquire(self) -> None:
+    def _acquire(self, wait: float) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire(self._wait, self._purpose)
+        self._lock.acquire(wait, self._purpose)
         files = [self.shard, *self.shard.rglob("*")] if self.shard.exists() else []
         if not all(os.access(path, os.W_OK) for path in files):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    def _copy_shard(self) -> Path:
-        _delete_abandoned_copies()
-        with self._lock.shared(self._wait, self._purpose):
-            self.require()
-            try:
-                self._copy = tempfile.TemporaryDirectory(prefix=COPY_PREFIX)
-                self._copy_lock = FileLock(Path(self._copy.name, "lock"), thread_local=False)
-                self._copy_lock.acquire(timeout=0)
-                copy_sparse(self.shard, Path(self._copy.name, self.name))
-            except OSError as error:
-                raise StoreError(
-                    f"{self.folder} is read-only, and a copy of collection {self.name!r} in "
-                    f"{tempfile.gettempdir()} failed ({error.strerror or error}); make room there, "
-                    "or name another folder in TMPDIR"
-                ) from error
+    def _copy_read_only(self, error: OSError, wait: float) -> PrivateCopy:
+        """Copy where the lock could not be written; raise ``error`` if it has another reason."""
+        if error.errno not in READ_ONLY:
+            raise error
+        self._lock.release()
+        with self._lock.shared(wait, self._purpose):
+            copy = self._make_copy(f"{self.folder} is read-only, and ")
         sys.stderr.write(f"{self.folder} is read-only: reading a temporary copy of it\n")
-        return Path(self._copy.name, self.name)
+        return copy
+
+    def _make_copy(self, reason: str = "") -> PrivateCopy:
+        self.require()  # another process may have dropped it
+        try:
+            return PrivateCopy(self.shard, self.metadata)
+        except OSError as error:
+            raise StoreCopyError(
+                f"{reason}a copy of collection {self.name!r} in {tempfile.gettempdir()} failed "
+                f"({error.strerror or error}); make room there, or name another folder in TMPDIR"
+            ) from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -238,8 +277,6 @@ class EdgeFiles:
             ) from error
 
 
-def _delete_abandoned_copies() -> None:
-    """Delete the copies of killed processes: those whose lock is free."""
-    for path in Path(tempfile.gettempdir()).glob(f"{COPY_PREFIX}*/lock"):
-        with suppress(OSError), FileLock(path, timeout=0):
-            shutil.rmtree(path.parent, ignore_errors=True)
+def _metadata(model: ModelRef, *, ready: bool) -> dict[str, Any]:
+    stored = {"ready": ready, "vector_size": EMBEDDING_DIM, "distance": "cosine"}
+    return stored | asdict(model)

@@ -16,12 +16,14 @@ def open_store(
     working: Path,
     api_key: str | None = None,
     wait: float = 0.0,
+    shared: bool = False,
 ) -> VectorStore:
     """Return the store of a collection; opens and requests nothing.
 
     ``target`` is the URL of a Qdrant server, or a folder for the embedded engine; None for
     ``<working>/qdrant``. ``wait`` is the number of seconds to wait for another process that holds
-    an embedded collection.
+    an embedded collection. ``shared`` leaves an embedded collection to other processes: the store
+    reads copies of it, and cannot write.
 
     Raises:
         StoreDeniedError: ``api_key`` has characters that no key has.
@@ -36,7 +38,11 @@ def open_store(
             f"--qdrant {without_userinfo(target)!r} is neither a server's URL nor a folder; "
             "expected http://HOST:6333, https://HOST:6333 or the path of a folder"
         )
+    folder = working / "qdrant" if target is None else Path(target)
+    if shared:
+        from geosim.ingest.store.edge_shared import SharedEdgeStore
+
+        return SharedEdgeStore(folder, collection, wait)
     from geosim.ingest.store.edge import EdgeStore
 
-    folder = working / "qdrant" if target is None else Path(target)
     return EdgeStore(folder, collection, wait)

@@ -14,6 +14,7 @@ from geosim.trainer.cli.options import (
     Range,
     data_argument,
     exclude_option,
+    rehash_option,
     shared_train_options,
     table_or_json_option,
     working_option,
@@ -58,6 +59,7 @@ def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
 @table_or_json_option
 @shared_train_options
 @exclude_option
+@rehash_option
 @working_option
 def evaluate(
     data: Path,
@@ -69,6 +71,7 @@ def evaluate(
     backbone: str,
     weights: Path | None,
     exclude: tuple[str, ...],
+    rehash: bool,
     working: Working,
     **options: Any,
 ) -> None:
@@ -89,16 +92,18 @@ def evaluate(
     from geosim.search.evaluation.study import SPLITS, Study
     from geosim.search.evaluation.study import evaluate as measure
     from geosim.trainer.backbones.registry import choose
-    from geosim.trainer.data.dataset import decide_by, open_dataset
+    from geosim.trainer.data.dataset import open_dataset
+    from geosim.trainer.data.layout import decide_by
     from geosim.trainer.data.places import read_places
 
-    dataset = open_dataset(data, exclude, decide_by(read_places(working.datasets)))
+    decide = decide_by(read_places(working.datasets))
+    dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
     report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
     study = Study(pretrained.spec.train_options(**options), splits, seeds, test_share, folder)
-    inputs = measure(dataset, pretrained, working.features, study)
+    inputs = measure(dataset, pretrained, working, study, rehash=rehash)
     report_rejected(inputs.rejected, dataset.passed_over, strict=False)
     records = [item.record for item in inputs.items]
     rows = write_report(read_runs(folder, inputs), records, dataset.source, folder)

@@ -13,7 +13,13 @@ from geosim.search.cli.export import k_option, report_export
 from geosim.search.cli.search import form_option, print_results
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.messages import report_dataset, report_rejected, report_training
-from geosim.trainer.cli.options import exclude_option, strict_option, train_options, working_option
+from geosim.trainer.cli.options import (
+    exclude_option,
+    rehash_option,
+    strict_option,
+    train_options,
+    working_option,
+)
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -31,6 +37,7 @@ DATASET = Path("data", "geological_similarity")
 @recreate_option
 @replace_option
 @exclude_option
+@rehash_option
 @strict_option
 @store_options
 @working_option
@@ -44,6 +51,7 @@ def run(
     replace: bool,
     strict: bool,
     exclude: tuple[str, ...],
+    rehash: bool,
     qdrant: str | None,
     collection: str,
     wait: float,
@@ -71,7 +79,8 @@ def run(
     if data is None:
         data = DATASET if DATASET.is_dir() else download_dataset(DATASET.parent)
     with open_from_options(qdrant, collection, wait, working) as store:
-        dataset = open_dataset(data, exclude, decide_for(store, working.datasets))
+        decide = decide_for(store, working.datasets)
+        dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
         report_dataset(dataset)
         pretrained, why = choose(backbone, weights)
         click.echo(why, err=True)
@@ -89,6 +98,7 @@ def run(
             k=k,
             recreate=recreate,
             replace=replace,
+            rehash=rehash,
             on_trained=report_training,
             on_ingested=on_ingested,
             on_exported=report_export,

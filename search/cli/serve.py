@@ -76,7 +76,7 @@ def serve(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     with (
-        open_from_options(qdrant, collection, wait, working) as store,
+        open_from_options(qdrant, collection, wait, working, shared=True) as store,
         _listen(host, port) as listener,
     ):
         click.echo("loading the model ...", err=True)

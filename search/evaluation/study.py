@@ -27,6 +27,7 @@ from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs, read_inputs
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.train import FittedModel, fit_model
+from geosim.trainer.working import Working
 
 SPLITS = ("random", "overlap-free")
 """How queries are held out of each class: at random, or sharing no pixels with the gallery."""
@@ -53,8 +54,17 @@ class Study:
     folder: Path
 
 
-def evaluate(dataset: Dataset, pretrained: Pretrained, cache: Path, study: Study) -> Inputs:
+def evaluate(
+    dataset: Dataset,
+    pretrained: Pretrained,
+    working: Working,
+    study: Study,
+    *,
+    rehash: bool = False,
+) -> Inputs:
     """Do the runs of a study that are not finished yet, and return the images they are made on.
+
+    ``rehash`` reads the files that seem unchanged as well.
 
     Raises:
         DatasetError: a class is too small, or shares too many pixels, to be on both sides of a
@@ -63,7 +73,7 @@ def evaluate(dataset: Dataset, pretrained: Pretrained, cache: Path, study: Study
     """
     if not 0 < study.test_share < 1:
         raise QueryError(f"--test-share must be between 0 and 1, received {study.test_share}")
-    inputs = read_inputs(dataset, pretrained, cache)
+    inputs = read_inputs(dataset, pretrained, working, rehash=rehash)
     pretrained, head, digest = inputs.pretrained, study.options.head, images_digest(inputs)
     spec = pretrained.spec
     overlaps = _read_or_find_overlaps(dataset, inputs, study.folder / f"overlaps-{digest[:16]}.npz")
@@ -208,7 +218,9 @@ def _read_or_find_overlaps(dataset: Dataset, inputs: Inputs, path: Path) -> Over
     with progress_bar("decoding", len(items)) as bar:
         _, pictures, gone = read_pictures(dataset.source, items, progress=bar.update)
     if gone:
-        raise DatasetError(f"{gone[0].path} changed while it was read; run again")
+        raise DatasetError(
+            f"{gone[0].path} changed while it was read; run again, with --rehash if that repeats"
+        )
     labels, hashes = [item.record.label for item in items], [item.sha256 for item in items]
     with progress_bar("overlaps", len(pictures)) as bar:
         found = find_overlaps(pictures, labels, hashes, progress=bar.update)

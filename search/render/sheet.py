@@ -16,6 +16,7 @@ from geosim.trainer.data.sources import Files, Record
 from geosim.trainer.drawn import save_options
 from geosim.trainer.errors import ImageError, QueryError
 from geosim.trainer.files import replacing
+from geosim.trainer.text import on_disk
 from geosim.trainer.working import Working
 
 T = TypeVar("T")
@@ -37,7 +38,9 @@ def save_results(results: Sequence[Result], path: Path, working: Working) -> Non
     for result in results:
         if result.error is None:
             label = None if result.indexed is None else result.indexed.label
-            picture = open_picture(Files().read, Record(result.query, "", result.query))
+            picture = open_picture(
+                Files().read, Record(result.query, "", str(on_disk(Path(result.query))))
+            )
             if picture is None and result.indexed is not None:
                 picture = open_picture(stored.read, result.indexed.path)
             hits = [(hit, open_picture(stored.read, hit.path)) for hit in result.hits]

@@ -6,7 +6,6 @@ FastAPI runs the methods of the service in worker threads; pictures take at most
 from __future__ import annotations
 
 import hashlib
-import logging
 from typing import Annotated, Any
 
 import anyio
@@ -26,8 +25,6 @@ UPLOAD_PATH = "/api/search"
 MAX_DECODERS = 2
 """Pictures that are decoded or embedded at once."""
 
-_log = logging.getLogger("uvicorn.error")
-
 Side = Annotated[int, Query(ge=64, le=1024, description="Maximum of the longer side, in pixels.")]
 
 
@@ -40,14 +37,7 @@ class Api:
         self._thumbnails = Thumbnails(working)
         self._decoders = anyio.CapacityLimiter(MAX_DECODERS)
         self._map = MapCache(store, working)
-
-    async def measure_novelty(self) -> None:
-        """Measure the usual best score; a failure is logged, and searches work without it."""
-        try:
-            # Abandoned where the server ends first.
-            await run_sync(self._service.measure_novelty, abandon_on_cancel=True)
-        except Exception:
-            _log.exception("the usual best score of the collection could not be measured")
+        self.measure_novelty = self._service.novelty  # starts it
 
     def routes(self) -> APIRouter:
         """Return the routes."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response, Security
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -57,9 +57,8 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(api.measure_novelty())
+        await run_sync(api.measure_novelty)
         yield
-        task.cancel()
 
     app = FastAPI(
         title="geosim",

@@ -23,16 +23,16 @@ class MapCache:
         self._store = store
         self._working = working
         self._task: asyncio.Task[bytes] | None = None
-        self._state: tuple[str, int] | None = None
+        self._state: tuple[str, int, str] | None = None
 
     async def get(self) -> bytes | None:
         """Return the map as JSON, or None while it is being computed.
 
-        It is computed again after a failure, or where the collection's size or model has changed;
-        never twice at a time.
+        It is computed again after a failure, or where the collection has changed; never twice at a
+        time.
         """
         info = await run_sync(self._store.info)
-        state = None if info is None else (info.model.fingerprint, info.points)
+        state = None if info is None else (info.model.fingerprint, info.points, info.revision)
         task = self._task
         if task is None or (
             task.done() and (task.cancelled() or task.exception() or self._state != state)
@@ -41,10 +41,11 @@ class MapCache:
             task = asyncio.create_task(run_sync(self._compute, abandon_on_cancel=True))
             self._task, self._state = task, state
         await asyncio.wait([task], timeout=WAIT_SECONDS)
-        return await task if task.done() else None
+        return await task if task.done() and self._state == state else None
 
     def _compute(self) -> bytes:
-        result = layout(self._store, self._working)
+        with self._store.reading():
+            result = layout(self._store, self._working)
         index = {name: number for number, name in enumerate(sorted(set(result.labels)))}
         x, y = np.round(result.positions.astype(np.float64), 5).T.tolist()
         labels, ids, paths = [index[one] for one in result.labels], result.ids, result.paths

@@ -6,11 +6,13 @@ Owns what each kind of search asks of the searcher, and embeddings as text.
 from __future__ import annotations
 
 import base64
+import logging
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -44,6 +46,23 @@ MODEL_DIGITS = 12
 PointId = Annotated[UUID, Path(alias="id", description="Id of an indexed image.")]
 QueryParameters = Annotated[SearchParameters, Query()]
 Search = Callable[[SearchOptions], Result]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_log = logging.getLogger("uvicorn.error")
+
+
+def _reading(
+    method: Callable[Concatenate[SearchService, P], T],
+) -> Callable[Concatenate[SearchService, P], T]:
+    """Let a method read one state of the collection, which others may change."""
+
+    @wraps(method)
+    def read(self: SearchService, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._store.reading():
+            return method(self, *args, **kwargs)
+
+    return read
 
 
 class SearchService:
@@ -56,12 +75,37 @@ class SearchService:
         self._searcher = Searcher(store, working)
         self._searcher.warm_up()
         self._model = self._stored_model()
+        self._measuring = threading.Lock()
+        self._measured: CollectionInfo | None = None
         self._novelty: float | None = None
 
-    def measure_novelty(self) -> None:
-        """Measure the usual best score; until then no picture counts as unlike the collection."""
-        self._novelty = novelty_threshold(self._store, self._working)
+    @_reading
+    def novelty(self) -> float | None:
+        """Return the usual best score.
 
+        After the start and after a change it is measured in the background. Until then it is None,
+        and no picture counts as unlike the collection.
+        """
+        info = self._info()
+        with self._measuring:
+            if info != self._measured:
+                self._measured, self._novelty = info, None
+                threading.Thread(target=self._measure_novelty, args=(info,), daemon=True).start()
+            return self._novelty
+
+    def _measure_novelty(self, info: CollectionInfo) -> None:
+        """Measure the usual best score; a failure is logged, and searches work without it."""
+        try:
+            with self._store.reading():
+                novelty = novelty_threshold(self._store, self._working)
+        except Exception:
+            _log.exception("the usual best score of the collection could not be measured")
+            return
+        with self._measuring:
+            if info == self._measured:
+                self._novelty = novelty
+
+    @_reading
     def by_picture(self, data: bytes, options: SearchOptions) -> Answer:
         """Search by the bytes of an uploaded file.
 
@@ -74,14 +118,17 @@ class SearchService:
             raise HTTPException(503, "the collection has another model now; start the page again")
         return self._by_query(self._searcher.resolve(data), options)
 
+    @_reading
     def search_again(self, parameters: Annotated[ByEmbedding, Query()]) -> Answer:
         """Search by the embedding of a picture that was uploaded before."""
         return self._by_query(self._queries([parameters])[0], parameters.options())
 
+    @_reading
     def similar(self, id_: PointId, parameters: QueryParameters) -> Answer:
         """Search by an indexed image, which is not among the hits."""
         return self._by_query(self._queries([id_])[0], parameters.options())
 
+    @_reading
     def recommend(self, examples: Examples) -> Answer:
         """Search by several images: similar to the positive ones, unlike the negative ones.
 
@@ -95,6 +142,7 @@ class SearchService:
         fields = {"positive": shown[:split], "negative": shown[split:]}
         return _answer(search, examples.options(), None, fields)
 
+    @_reading
     def points(self, ids: Iterable[UUID]) -> dict[UUID, Point]:
         """Return indexed images by id.
 
@@ -109,6 +157,7 @@ class SearchService:
                 raise HTTPException(404, f"no indexed image has the id {id_}")
         return found
 
+    @_reading
     def collection(self) -> CollectionAnswer:
         """Describe the collection and the limits of uploads."""
         info = self._info()
@@ -157,9 +206,9 @@ class SearchService:
             "query": query.indexed,
             "embedding": None if query.vector is None else encode_embedding(query.vector),
             "sha256": query.sha256 or None,
-            "model": self._model,
+            "model": self._stored_model(),
         }
-        return _answer(search, options, None if query.indexed else self._novelty, fields)
+        return _answer(search, options, None if query.indexed else self.novelty(), fields)
 
 
 def _query(image: Point | UploadedImage) -> ResolvedQuery:

@@ -299,7 +299,6 @@ def test_names_that_are_none_fail_alone(searcher: Searcher) -> None:
         searcher.search(["\udcff.jpg", "a" * 300 + ".jpg", "nul\0.jpg", STORED], SearchOptions(2))
     )
     assert [bool(result.error) for result in results] == [True, True, True, False]
-    assert "UTF-8" in str(results[0].error)
     results[0].query.encode()
 
 

@@ -218,7 +218,10 @@ def test_a_file_changed_after_it_was_hashed_is_rejected_and_not_cached(tmp_path:
     one = extractor(tmp_path / "cache")
     _, rejected = run(one, dataset, stale)
     assert [(reject.path, reject.reason) for reject in rejected] == [
-        ("rocks/class0/000.png", "changed while it was read; run again")
+        (
+            "rocks/class0/000.png",
+            "changed while it was read; run again, with --rehash if that repeats",
+        )
     ]
     (root / "class1" / "old.png").write_bytes(picture(0))
     dataset = open_dataset(root)

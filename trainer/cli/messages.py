@@ -21,7 +21,7 @@ SHOWN_CLASSES = 12
 
 
 def report_dataset(dataset: Dataset) -> None:
-    """Print the name of a data set and its classes with their numbers of pictures."""
+    """Print a data set's name, its classes with their pictures, and what its names need telling."""
     counts = Counter(record.label for record in dataset.records)
     listed = [f"{printable(label)} {count:,}" for label, count in sorted(counts.items())]
     more = ""
@@ -32,6 +32,8 @@ def report_dataset(dataset: Dataset) -> None:
     what = "class" if len(listed) == 1 else "classes"
     text = ", ".join(listed[:SHOWN_CLASSES])
     click.echo(f"data set {printable(dataset.name)}: {what} {text}{more}", err=True)
+    for note in dataset.notes:
+        click.echo(note, err=True)
 
 
 def report_training(report: TrainReport) -> None:

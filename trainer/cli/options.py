@@ -66,6 +66,12 @@ strict_option = click.option(
     help="Fail if any image was rejected, or a picture passed over for its format.",
 )
 
+rehash_option = click.option(
+    "--rehash",
+    is_flag=True,
+    help="Read all files, also those whose size, times and inode are as they were.",
+)
+
 exclude_option = click.option(
     "--exclude",
     multiple=True,

@@ -12,6 +12,7 @@ from geosim.trainer.cli.messages import report_dataset, report_rejected, report_
 from geosim.trainer.cli.options import (
     data_argument,
     exclude_option,
+    rehash_option,
     strict_option,
     train_options,
     working_option,
@@ -23,6 +24,7 @@ from geosim.trainer.working import Working
 @data_argument
 @train_options
 @exclude_option
+@rehash_option
 @strict_option
 @working_option
 def train(
@@ -31,6 +33,7 @@ def train(
     weights: Path | None,
     strict: bool,
     exclude: tuple[str, ...],
+    rehash: bool,
     working: Working,
     **options: Any,
 ) -> None:
@@ -46,15 +49,18 @@ def train(
       geosim train photos --validation-split 0.2 --epochs 40 --seed 1
     """  # noqa: D301 - \b keeps the lines in click
     from geosim.trainer.backbones.registry import choose
-    from geosim.trainer.data.dataset import decide_by, open_dataset
+    from geosim.trainer.data.dataset import open_dataset
+    from geosim.trainer.data.layout import decide_by
     from geosim.trainer.data.places import read_places
     from geosim.trainer.train import train as fit
 
-    dataset = open_dataset(data, exclude, decide_by(read_places(working.datasets)))
+    decide = decide_by(read_places(working.datasets))
+    dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
     report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
     click.echo(why, err=True)
-    report = fit(dataset, pretrained, working, pretrained.spec.train_options(**options))
+    chosen = pretrained.spec.train_options(**options)
+    report = fit(dataset, pretrained, working, chosen, rehash=rehash)
     report_training(report)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
     click.echo(working.model)

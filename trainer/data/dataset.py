@@ -8,22 +8,25 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from geosim.trainer import drawn
-from geosim.trainer.data.layout import Layout, Parts, known_layout, new_layout
+from geosim.trainer.data.drawings import drawn_images
+from geosim.trainer.data.hashes import HashCache
+from geosim.trainer.data.layout import Decide, Layout, Parts, decide_anew, file_name, stored_parts
+from geosim.trainer.data.names import SAME_NAME, Found, merged_classes, unify
 from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image, own_folder
 from geosim.trainer.data.places import Place
 from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.data.sources import Archive, Files, Record, Source
 from geosim.trainer.data.walk import counts, output_folders, walk
 from geosim.trainer.errors import DatasetError, ImageError
-from geosim.trainer.text import encodable
+from geosim.trainer.progress import progress_bar
+from geosim.trainer.text import on_disk
 
 READ_THREADS = 4
 """Threads that read files."""
@@ -53,13 +56,14 @@ class HashedRecord:
 class Dataset:
     """The images of a folder or archive."""
 
-    name: str  # the first part of every stored path
+    name: str  # stored name, the first part of every stored path
     location: Path  # absolute path of the folder or archive
     records: tuple[Record, ...]  # sorted by stored path
     rejected: tuple[Rejected, ...]  # images left out
     source: Source  # reads the records' bytes
     place: Place  # of its root, and the level of its class folders
     passed_over: tuple[PassedOver, ...] = ()  # other files, by class and ending
+    notes: tuple[str, ...] = ()  # what to tell about names, a line each
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -67,62 +71,44 @@ class Dataset:
         return tuple(sorted({record.label for record in self.records}))
 
 
-Decide = Callable[[Path, Collection[Parts]], Layout]
-"""Returns the layout of the data set at a location, whose images have these paths below it."""
-
-
-def decide_anew(location: Path, images: Collection[Parts]) -> Layout:
-    """Return the layout of a data set that is not known yet."""
-    return new_layout(location.name if location.is_dir() else location.stem, images)
-
-
-def decide_by(places: Mapping[str, Place]) -> Decide:
-    """Return a function that keeps the layout of a data set in ``places``, by name.
-
-    A data set that was moved keeps the level of its classes.
-    """
-
-    def decide(location: Path, images: Collection[Parts]) -> Layout:
-        fresh = decide_anew(location, images)
-        known = known_layout(location, images, fresh, places)
-        if known is None and fresh.name in places and places[fresh.name].gone:
-            return replace(fresh, level=places[fresh.name].level)
-        return known or fresh
-
-    return decide
-
-
 def open_dataset(
-    location: Path, exclude: Sequence[str] = (), decide: Decide = decide_anew
+    location: Path,
+    exclude: Sequence[str] = (),
+    decide: Decide = decide_anew,
+    *,
+    hashes: Path | None = None,
 ) -> Dataset:
     """List the images of ``location``, a folder or a .zip archive of one.
 
     ``decide`` finds the data set's name and the folders that are its classes
     (`trainer/data/layout.py`). Hidden files, `SYSTEM_FOLDERS` and what the patterns of ``exclude``
     match are ignored (`counts`). Other files without an image's ending, folders that geosim wrote
-    and pictures that it drew are counted in ``passed_over``.
+    and pictures that it drew are counted in ``passed_over``. What was read before, as the hashes in
+    the folder ``hashes`` tell, is not looked into.
 
     Raises:
         DatasetError: the data set is missing, unreadable, unsafe or has no image in a class folder.
     """
-    location = Path(os.path.abspath(location))  # noqa: PTH100 - keeps symbolic links as named
-    own: list[Parts] = []
+    location = on_disk(Path(os.path.abspath(location)))  # noqa: PTH100 - keeps links as named
     if location.is_dir():
+        own: list[Parts] = []
         found = [
-            (parts, os.fspath(location.joinpath(*parts)))
+            Found(stored_parts(parts), parts, os.fspath(location.joinpath(*parts)))
             for parts in walk(location, exclude, report=own.append)
         ]
-        return _assemble(location, found, Files(), own, decide)
+        return _assemble(location, found, Files(), map(stored_parts, own), decide, hashes)
     if location.is_file():
         archive = Archive(location)
-        every = {tuple(name.split("/")): name for name in archive.names()}
-        own = sorted(output_folders(every))
+        every = list(archive.found())
+        output = output_folders([one.parts for one in every])
         entries = [
-            (parts, name)
-            for parts, name in every.items()
-            if counts(parts, exclude) and not any(parts[: len(one)] == one for one in own)
+            one
+            for one in every
+            if counts(one.parts, exclude)
+            and not any(one.parts[: len(folder)] == folder for folder in output)
         ]
-        return _assemble(location, entries, archive, own, decide)
+        own = sorted(output)
+        return _assemble(location, entries, archive, own, decide, hashes, archive.notes)
     raise DatasetError(
         f"{location} does not exist; expected a folder of class folders or a .zip of one. "
         "Without data at hand, try `geosim demo`"
@@ -131,45 +117,43 @@ def open_dataset(
 
 def _assemble(
     location: Path,
-    found: Iterable[tuple[Parts, str]],
+    found: Iterable[Found],
     source: Files | Archive,
     own: Iterable[Parts],
     decide: Decide,
+    hashes: Path | None,
+    notes: Sequence[str] = (),
 ) -> Dataset:
     """Find the layout from all paths and sort the images into records and rejects."""
-    images: dict[Parts, str] = {}
-    others: list[Parts] = []
-    for parts, where in found:
-        if is_image(parts):
-            images[parts] = where
-        else:
-            others.append(parts)
-    sheets = drawn_images(images, source)
-    for parts in sheets:
-        del images[parts]
-    layout = decide(location, images.keys())
+    files, same = unify(found)
+    pictures = [one for one in files if is_image(one.parts)]
+    cache = None if hashes is None else HashCache(hashes, location)
+    sheets = drawn_images([one.where for one in pictures], source, cache)
+    images = [one for one in pictures if one.where not in sheets]
+    layout = decide(location, [one.parts for one in images])
     name, depth = layout.name, layout.depth
+    drawn_parts = (one.parts for one in pictures if one.where in sheets)
+    others = (one.parts for one in files if not is_image(one.parts))
     passed_over = (
         *map(own_folder, own),
-        *count_passed_over(sheets, depth, name, own=True),
+        *count_passed_over(drawn_parts, depth, name, own=True),
         *count_passed_over(others, depth, name),
     )
-    records, rejected = [], []
-    for parts, where in images.items():
-        label = layout.label(parts)
-        path = "/".join((name, *parts[len(layout.inside) if layout.covers(parts) else 0 :]))
-        printable = encodable(path)
-        if printable != path:
-            rejected.append(Rejected(printable, "the file name is not valid UTF-8; rename it"))
-        elif not layout.covers(parts):
+    notes = (*notes, *merged_classes(images, depth))
+    rejected = [Rejected(layout.path(one.parts), SAME_NAME) for one in same if is_image(one.parts)]
+    records = []
+    for one in images:
+        path, label = layout.path(one.parts), layout.label(one.parts)
+        if not layout.covers(one.parts):
             root = "/".join(layout.inside)
             rejected.append(Rejected(path, f"outside of {root}, the folder of data set {name}"))
         elif label is None:
             rejected.append(Rejected(path, "not inside a class folder"))
-        elif isinstance(source, Files) and not _regular(where):
+        elif isinstance(source, Files) and not _regular(one.where):
             rejected.append(Rejected(path, "not a regular file"))
         else:
-            records.append(Record(path, label, where))
+            former = (file_name(location), *one.former)[len(layout.inside) :]
+            records.append(Record(path, label, one.where, "/".join(former)))
     if not records:
         reasons = [f"{len(rejected)} rejected: {rejected[0].reason}"] if rejected else []
         reasons += [str(one) for one in passed_over if one.picture or one.own][:1]
@@ -182,23 +166,15 @@ def _assemble(
     records.sort(key=lambda record: record.path)
     rejected.sort(key=lambda reject: reject.path)
     place = _place(location, layout, source)
-    return Dataset(name, location, tuple(records), tuple(rejected), source, place, passed_over)
-
-
-def drawn_images(images: Mapping[Parts, str], source: Files | Archive) -> list[Parts]:
-    """Return the images that geosim drew."""
-    asked = [parts for parts in images if Path(parts[-1]).suffix.lower() in drawn.ENDINGS]
-
-    def look(parts: Parts) -> bool:
-        return drawn.is_drawn(source.head(images[parts], drawn.SMALLEST, drawn.HEAD_BYTES))
-
-    with ThreadPoolExecutor(READ_THREADS) as pool:
-        return [parts for parts, own in zip(asked, pool.map(look, asked), strict=True) if own]
+    return Dataset(
+        name, location, tuple(records), tuple(rejected), source, place, passed_over, notes
+    )
 
 
 def _place(location: Path, layout: Layout, source: Files | Archive) -> Place:
     if isinstance(source, Files):
-        return Place(os.fspath(location.joinpath(*layout.inside)), None, layout.level)
+        root = on_disk(location.joinpath(*layout.inside))
+        return Place(os.fspath(root), None, layout.level)
     return Place(os.fspath(location), "".join(f"{one}/" for one in layout.inside), layout.level)
 
 
@@ -213,18 +189,49 @@ def hash_records(
     source: Source,
     records: Sequence[Record],
     *,
+    cache: HashCache | None = None,
     progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[list[HashedRecord], list[Rejected]]:
-    """Compute the SHA-256 of every record that can be read; return the others with reasons.
+    """Return the SHA-256 of every record that can be read, and the others with reasons.
 
-    ``progress`` is called with the number of records just done.
+    Records that ``cache`` knows to be unchanged are not read. ``progress`` is called with the
+    number of records just done.
     """
-    outcomes = read_records(
-        source, records, lambda data: hashlib.sha256(data).hexdigest(), progress=progress
-    )
-    found = list(zip(records, outcomes, strict=True))
-    hashed = [HashedRecord(record, one) for record, one in found if not isinstance(one, Rejected)]
-    return hashed, [one for _, one in found if isinstance(one, Rejected)]
+    hashed: list[HashedRecord] = []
+    rejected: list[Rejected] = []
+
+    def compute(missing: Sequence[Record]) -> Iterator[str | None]:
+        for outcome in read_records(source, missing, _sha256, progress=progress):
+            if isinstance(outcome, Rejected):
+                rejected.append(outcome)
+            yield None if isinstance(outcome, Rejected) else outcome
+
+    for block in blocks(records, _BLOCK):
+        hashes: Iterable[str | None] = compute(block)
+        if cache is not None:
+            hashes = cache.hashes(source, block, compute, progress)
+        found = zip(block, hashes, strict=True)
+        hashed += [HashedRecord(record, one) for record, one in found if one is not None]
+    return hashed, rejected
+
+
+def hash_dataset(
+    dataset: Dataset, folder: Path, *, rehash: bool = False
+) -> tuple[list[HashedRecord], list[Rejected]]:
+    """Hash a data set's records with progress and the cache in ``folder``; see `hash_records`.
+
+    ``rehash`` reads the records that seem unchanged as well.
+    """
+    source, records = dataset.source, dataset.records
+    with (
+        HashCache(folder, dataset.location, rehash=rehash) as cache,
+        progress_bar("reading", len(records)) as bar,
+    ):
+        return hash_records(source, records, cache=cache, progress=bar.update)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def read_records(

@@ -9,18 +9,20 @@ names the classes. A new data set's level is found as follows, from the top:
 - A level whose folders are all named like parts of a data set (train, test, ...), years or dates is
   none where there is another one, below or else above it.
 
-Folders below a class belong to it. Pictures above the classes do not count. A single folder with
-the name of DATA, as in an archive of a folder, is DATA itself.
+Folders below a class belong to it. Pictures above the classes do not count. An archive of a folder
+is that folder: a single folder at the top, unless it is named like a part, is the root and names
+the data set. So is one in a folder of the same name, as unpacked archives are.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geosim.trainer.data.places import Place
+from geosim.trainer.text import stored_name
 
 Parts = tuple[str, ...]
 
@@ -58,6 +60,10 @@ class Layout:
         """Return whether a path below DATA is below the root."""
         return parts[: len(self.inside)] == self.inside
 
+    def path(self, parts: Parts) -> str:
+        """Return the stored path of a path below DATA."""
+        return "/".join((self.name, *parts[len(self.inside) if self.covers(parts) else 0 :]))
+
     def label(self, parts: Parts) -> str | None:
         """Return the class of a path below DATA; None if it is in no class folder."""
         return parts[self.depth] if self.covers(parts) and len(parts) > self.depth + 1 else None
@@ -68,12 +74,14 @@ def is_partition(name: str) -> bool:
     return _PARTITION.fullmatch(name) is not None
 
 
-def new_layout(name: str, images: Collection[Parts]) -> Layout:
-    """Return the layout of a new data set; ``images`` are paths below DATA."""
+def new_layout(name: str, images: Collection[Parts], *, packed: bool = False) -> Layout:
+    """Return the layout of a new data set with the paths ``images``; ``packed`` in an archive."""
     level = _class_level(images)
     top = {parts[0] for parts in images if len(parts) > 1}
-    if level and top == {name}:
-        return Layout(name, (name,), level - 1)
+    if level and len(top) == 1:
+        (folder,) = top
+        if folder == name or (packed and not is_partition(folder)):
+            return Layout(folder, (folder,), level - 1)
     return Layout(name, (), level)
 
 
@@ -89,10 +97,46 @@ def known_layout(
     for name, place in places.items():
         inside = place.below(location)
         if inside is not None:
-            known = Layout(name, inside, place.level)
+            known = Layout(name, tuple(map(stored_name, inside)), place.level)
             if all(known.covers(parts) for parts in images if fresh.label(parts) is not None):
                 found.append(known)
     return min(found, key=lambda one: len(one.inside), default=None)
+
+
+Decide = Callable[[Path, Collection[Parts]], Layout]
+"""Returns the layout of the data set at a location, whose images have these paths below it."""
+
+
+def decide_anew(location: Path, images: Collection[Parts]) -> Layout:
+    """Return the layout of a data set that is not known yet."""
+    name = stored_name(file_name(location))
+    return new_layout(name, images, packed=location.is_file())
+
+
+def decide_by(places: Mapping[str, Place]) -> Decide:
+    """Return a function that keeps the layout of a data set in ``places``, by name.
+
+    A data set that was moved keeps the level of its classes.
+    """
+
+    def decide(location: Path, images: Collection[Parts]) -> Layout:
+        fresh = decide_anew(location, images)
+        known = known_layout(location, images, fresh, places)
+        if known is None and fresh.name in places and places[fresh.name].gone:
+            return replace(fresh, level=places[fresh.name].level)
+        return known or fresh
+
+    return decide
+
+
+def stored_parts(parts: Parts) -> Parts:
+    """Return the stored names of the parts of a path."""
+    return tuple(map(stored_name, parts))
+
+
+def file_name(location: Path) -> str:
+    """Return the name that a folder or archive gives its data set, before it is spelled anew."""
+    return location.name if location.is_dir() else location.stem
 
 
 def _class_level(images: Collection[Parts]) -> int:

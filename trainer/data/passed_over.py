@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from geosim.trainer.data.images import ENDINGS
-from geosim.trainer.text import encodable
 
 _CAMERA_RAW = (
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef "
@@ -62,7 +61,7 @@ class PassedOver:
 
 def own_folder(parts: tuple[str, ...]) -> PassedOver:
     """Return the passing over of a folder that geosim wrote."""
-    return PassedOver(encodable("/".join(parts)), "/", 1, picture=False, own=True)
+    return PassedOver("/".join(parts), "/", 1, picture=False, own=True)
 
 
 def is_image(parts: tuple[str, ...]) -> bool:
@@ -81,7 +80,7 @@ def count_passed_over(
     counts: Counter[tuple[str, str]] = Counter()
     for parts in files:
         label = parts[depth] if len(parts) > depth + 1 else "/".join(parts[:-1]) or name
-        counts[encodable(label), PurePosixPath(parts[-1]).suffix.lower()] += 1
+        counts[label, PurePosixPath(parts[-1]).suffix.lower()] += 1
     return tuple(
         PassedOver(label, ending, count, not own and ending in PICTURE_ENDINGS, own)
         for (label, ending), count in sorted(counts.items())

@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from geosim.trainer.files import replacing
+from geosim.trainer.text import stored_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def read_places(catalog: Path) -> dict[str, Place]:
     """Return the places in a catalog by name; none of a missing or damaged one."""
     try:
         entries = json.loads(catalog.read_bytes())
-        return {str(name): Place.from_dict(entry) for name, entry in entries.items()}
+        return {stored_name(name): Place.from_dict(entry) for name, entry in entries.items()}
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return {}  # the next ingest writes it
 
@@ -119,4 +120,5 @@ def _changed(catalog: Path) -> Iterator[dict[str, Place]]:
         if places != before:
             entries = {name: place.to_dict() for name, place in places.items()}
             with replacing(catalog) as temporary:
+                # Not orjson: it refuses folders whose names are not valid UTF-8.
                 temporary.write_text(json.dumps(entries, indent=2), encoding="ascii")

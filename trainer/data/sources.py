@@ -12,7 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from geosim.trainer.data.images import MAX_BYTES
+from geosim.trainer.data.names import Found, unify
+from geosim.trainer.data.zip_names import decode_names
 from geosim.trainer.errors import DatasetError, ImageError
+from geosim.trainer.text import stored_name
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 
@@ -24,6 +27,12 @@ class Record:
     path: str  # stored path, POSIX: geological_similarity/marble/MGN0Z.jpg
     label: str  # class name, the folder directly below the root
     source: str  # path in the file system, or POSIX path in the archive
+    former: str = ""  # stored path that earlier versions gave it
+
+
+Stamp = tuple[int, ...]
+"""What changes with a file's content, without reading it: first the times, in nanoseconds, of the
+last modification and of the last status change (Windows: of the creation)."""
 
 
 class Source(Protocol):
@@ -31,6 +40,9 @@ class Source(Protocol):
 
     def read(self, record: Record) -> bytes:
         """Return the file's bytes or raise `ImageError`."""
+
+    def stamp(self, record: Record) -> Stamp | None:
+        """Return the file's stamp; None where there is none."""
 
 
 class Files:
@@ -64,27 +76,51 @@ class Files:
         except OSError:
             return b""
 
+    def stamp(self, record: Record) -> Stamp | None:
+        """Return the file's times, size and inode."""
+        try:
+            return _stamp(os.stat(record.source))  # noqa: PTH116 - a third of Path's cost
+        except (OSError, ValueError):
+            return None
+
 
 class Archive:
-    """Reads records whose source is an entry of one .zip; thread-safe."""
+    """Reads records whose source is an entry of one .zip; thread-safe.
+
+    Attributes:
+        notes: what to tell about the names of the entries, a line each.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
+            file = self._zip.fp
+            self._stamp = () if file is None else _stamp(os.fstat(file.fileno()))
         except Exception as error:  # zipfile raises many kinds for a damaged directory
             raise DatasetError(
                 f"{path} is no readable .zip archive; download or pack it again"
             ) from error
-        entries = {"/".join(self._parts(entry)): entry for entry in self._zip.infolist()}
-        self._entries = {name: entry for name, entry in entries.items() if not entry.is_dir()}
+        entries = self._zip.infolist()
+        names, note = decode_names(entries)
+        self.notes = () if note is None else (f"{path}: {note}",)
+        self._former, found = {}, {}
+        for entry, name in zip(entries, names, strict=True):
+            former = self._parts(entry.filename)
+            parts = tuple(map(stored_name, self._parts(name)))
+            if not entry.is_dir():
+                # A later entry of the same name replaces an earlier one.
+                found[former] = Found(parts, former, "/".join(parts))
+                self._former["/".join(former)] = entry
+        self._found = list(found.values())
+        files, _ = unify(self._found)
+        self._entries = {one.where: self._former["/".join(one.former)] for one in files}
 
-    def names(self) -> Iterator[str]:
-        """Yield the relative POSIX paths of the entries that are files."""
-        yield from self._entries
+    def found(self) -> Iterator[Found]:
+        """Yield the files in the archive."""
+        yield from self._found
 
-    def _parts(self, entry: zipfile.ZipInfo) -> tuple[str, ...]:
-        """Return an entry's path parts; some packers on Windows write only backslashes."""
-        name = entry.filename
+    def _parts(self, name: str) -> tuple[str, ...]:
+        """Return the path parts of a name; some packers on Windows write only backslashes."""
         slashed = name.replace("\\", "/")
         if ".." in PurePosixPath(slashed).parts or _ABSOLUTE.match(name):
             raise DatasetError(
@@ -95,10 +131,11 @@ class Archive:
 
     def head(self, where: str, smallest: int, size: int) -> bytes:
         """Return the first ``size`` bytes of an entry; none of a smaller one."""
-        if self._entries[where].file_size < smallest:
+        entry = self._entries[where]
+        if entry.file_size < smallest:
             return b""
         try:
-            with self._zip.open(self._entries[where]) as file:
+            with self._zip.open(entry) as file:
                 return file.read(size)
         except Exception:  # of decompressors; reading the whole entry tells why
             return b""
@@ -109,7 +146,8 @@ class Archive:
         Raises:
             ImageError: the entry is missing, damaged, encrypted or too large.
         """
-        entry = self._entries.get(record.source)
+        # Catalogs of earlier versions name entries as `zipfile` does.
+        entry = self._entries.get(record.source) or self._former.get(record.source)
         if entry is None:
             raise ImageError("not in the archive")
         _check_size(entry.file_size)
@@ -127,6 +165,17 @@ class Archive:
             raise ImageError(
                 "damaged in the archive (wrong CRC or compression); download or pack it again"
             ) from error
+
+    def stamp(self, record: Record) -> Stamp | None:
+        """Return the archive's times, size and inode, and the entry's place, size and CRC."""
+        entry = self._entries.get(record.source)
+        if entry is None or not self._stamp:
+            return None
+        return (*self._stamp, entry.header_offset, entry.compress_size, entry.file_size, entry.CRC)
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _check_size(size: int) -> None:

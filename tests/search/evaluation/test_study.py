@@ -25,6 +25,7 @@ from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs
 from geosim.trainer.sample.textures import draw
 from geosim.trainer.train import FittedModel
+from geosim.trainer.working import Working
 
 OPTIONS = TrainOptions(epochs=10)
 
@@ -52,7 +53,7 @@ def study(folder: Path, seeds: tuple[int, ...] = (0,)) -> Study:
 def done(tiles: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Inputs]:
     folder = tmp_path_factory.mktemp("report")
     dataset, (pretrained, _) = open_dataset(tiles), choose("colour-grid")
-    inputs = evaluate(dataset, pretrained, folder / "features", study(folder, (0, 1)))
+    inputs = evaluate(dataset, pretrained, Working(folder), study(folder, (0, 1)))
     return folder, inputs
 
 
@@ -113,7 +114,7 @@ def test_a_finished_run_is_not_repeated_and_a_damaged_one_is(
     hits = runs[1].with_suffix(".npz")
     hits.write_bytes(hits.read_bytes()[:-40])
     dataset, (pretrained, _) = open_dataset(tiles), choose("colour-grid")
-    inputs = evaluate(dataset, pretrained, folder / "features", study(folder, (0, 1)))
+    inputs = evaluate(dataset, pretrained, Working(folder), study(folder, (0, 1)))
     assert len(read_runs(folder, inputs)) == 4
     for path in runs[2:]:
         assert path.read_bytes() == before[path], "kept as it was, timings included"
@@ -204,7 +205,7 @@ def test_a_file_that_goes_meanwhile_is_named(tiles: Path, tmp_path: Path) -> Non
 
     dataset = replace(open_dataset(tiles), source=Vanishing())
     with pytest.raises(DatasetError, match=r"tiles/marble/3-4\.png changed while it was read"):
-        evaluate(dataset, choose("colour-grid")[0], tmp_path / "features", study(tmp_path))
+        evaluate(dataset, choose("colour-grid")[0], Working(tmp_path), study(tmp_path))
 
 
 @pytest.mark.parametrize("seeds", ["", "a", "1,,2", "-1", "4294967296"])
@@ -220,7 +221,7 @@ def test_a_set_too_small_to_split_is_refused(rocks: Path, tmp_path: Path) -> Non
             path.unlink()
     dataset, (pretrained, _) = open_dataset(rocks), choose("colour-grid")
     with pytest.raises(DatasetError, match="too few"):
-        evaluate(dataset, pretrained, tmp_path / "features", study(tmp_path))
+        evaluate(dataset, pretrained, Working(tmp_path), study(tmp_path))
 
 
 def test_plots_of_little_are_drawn(tmp_path: Path) -> None:
@@ -239,7 +240,7 @@ def test_settings_that_differ_are_told_apart_and_nothing_is_lost(
     dataset, (pretrained, _) = open_dataset(tiles), choose("colour-grid")
     for options in (TrainOptions(epochs=4), TrainOptions(epochs=4, batch_size=16)):
         more = Study(options, ("random", "overlap-free"), (0,), 0.25, folder)
-        inputs = evaluate(dataset, pretrained, folder / "features", more)
+        inputs = evaluate(dataset, pretrained, Working(folder), more)
     rows = summarise(read_runs(folder, inputs))
     names = {row.recipe for row in rows}
     assert names == {
@@ -265,7 +266,7 @@ def test_queries_without_an_embedding_find_nothing(
 
     monkeypatch.setattr(FittedModel, "embed", some_zero)
     dataset, (pretrained, _) = open_dataset(tiles), choose("colour-grid")
-    inputs = evaluate(dataset, pretrained, tmp_path / "features", study(tmp_path))
+    inputs = evaluate(dataset, pretrained, Working(tmp_path), study(tmp_path))
     for run in read_runs(tmp_path, inputs):
         zero = run.queries % 4 == 0
         assert run.facts["zero_queries"] == zero.sum() > 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -107,6 +110,38 @@ def serve(odd: Working, tmp_path_factory: pytest.TempPathFactory) -> Serve:
                 thread.join()
 
     return serving
+
+
+@pytest.fixture(scope="session")
+def started() -> Callable[..., AbstractContextManager[tuple[str, subprocess.Popen[str]]]]:
+    """Start the command: ``with started(folder, *arguments, **environment) as (url, process)``."""
+
+    @contextmanager
+    def starting(
+        working: Path, *arguments: str, before: str = "", **environment: str
+    ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+        """Yield the address that is printed, and the process, which must end by itself."""
+        code = f"{before}\nfrom geosim.search.cli.main import geosim; geosim()"
+        command = [sys.executable, "-c", code, "serve", "--port", "0", "--working", str(working)]
+        process = subprocess.Popen(
+            [*command, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        deadline = threading.Timer(120, process.kill)  # ends `readline`, too
+        deadline.start()
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().split(" ")[0], process
+            process.wait(60)
+        finally:
+            deadline.cancel()
+            process.kill()
+            process.communicate()
+
+    return starting
 
 
 @pytest.fixture(scope="session")

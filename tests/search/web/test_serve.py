@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,32 +21,7 @@ from geosim.search.web.protocol import TimeLimitedProtocol
 from geosim.trainer.working import Working
 
 Run = Callable[..., Result]
-
-
-@contextmanager
-def started(
-    working: Path, *arguments: str, before: str = "", **environment: str
-) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Start the command; yield the address it prints, and the process, which must end by itself."""
-    code = f"{before}\nfrom geosim.search.cli.main import geosim; geosim()"
-    command = [sys.executable, "-c", code, "serve", "--port", "0", "--working", str(working)]
-    process = subprocess.Popen(
-        [*command, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    deadline = threading.Timer(120, process.kill)  # ends `readline`, too
-    deadline.start()
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().split(" ")[0], process
-        process.wait(60)
-    finally:
-        deadline.cancel()
-        process.kill()
-        process.communicate()
+Started = Callable[..., AbstractContextManager[tuple[str, subprocess.Popen[str]]]]
 
 
 @pytest.fixture
@@ -57,7 +30,9 @@ def copy(odd: Working, tmp_path: Path) -> Working:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_where_and_ends_well(copy: Working, ending: signal.Signals) -> None:
+def test_it_says_where_and_ends_well(
+    started: Started, copy: Working, ending: signal.Signals
+) -> None:
     with started(copy.root) as (address, process):
         assert address.startswith("http://127.0.0.1:")
         with httpx.Client(base_url=address, timeout=60) as client:
@@ -71,7 +46,7 @@ def test_it_says_where_and_ends_well(copy: Working, ending: signal.Signals) -> N
 
 
 def test_it_serves_a_read_only_working_folder(
-    copy: Working, make_read_only: Callable[[Path], None]
+    started: Started, copy: Working, make_read_only: Callable[[Path], None]
 ) -> None:
     make_read_only(copy.root)
     with started(copy.root) as (address, process):
@@ -103,7 +78,7 @@ geosim.search.web.service.novelty_threshold = lambda *_: threading.Event().wait(
 """
 
 
-def test_it_ends_while_what_is_usual_is_measured(copy: Working) -> None:
+def test_it_ends_while_what_is_usual_is_measured(started: Started, copy: Working) -> None:
     with started(copy.root, before=SLOW_MEASURE) as (address, process):
         assert httpx.get(address + "api/collection", timeout=60).status_code == 200
         process.send_signal(signal.SIGINT)
@@ -112,7 +87,7 @@ def test_it_ends_while_what_is_usual_is_measured(copy: Working) -> None:
     assert err.endswith("ended\n")
 
 
-def test_it_ends_while_a_map_is_drawn(copy: Working) -> None:
+def test_it_ends_while_a_map_is_drawn(started: Started, copy: Working) -> None:
     with started(copy.root, before=SLOW_MAP) as (address, process):
         answer = httpx.get(address + "api/map", timeout=60)
         assert (answer.status_code, answer.json()) == (202, {})
@@ -122,7 +97,9 @@ def test_it_ends_while_a_map_is_drawn(copy: Working) -> None:
     assert err.endswith("ended\n")
 
 
-def test_the_key_comes_from_the_environment_and_is_never_shown(copy: Working) -> None:
+def test_the_key_comes_from_the_environment_and_is_never_shown(
+    started: Started, copy: Working
+) -> None:
     options = ("--host", "0.0.0.0")
     with started(copy.root, *options, GEOSIM_SERVE_API_KEY="open-sesame-0123") as (
         address,

@@ -114,7 +114,7 @@ def test_it_is_trained_saved_ingested_and_trained_no_second_time(
         first = sync(dataset, model, store, working)
         assert (first.added, first.computed) == (96, 96)
         assert sync(dataset, model, store, working).unchanged == 96
-    inputs = read_inputs(dataset, pretrained, working.features)
+    inputs = read_inputs(dataset, pretrained, working)
     backbone = model.extractor(working.features).backbone
     with EdgeStore(working.qdrant, "geosim") as store:
         points = {p.payload.path: p.vector for b in store.scan(vectors=True) for p in b}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from geosim.trainer.data.dataset import decide_by, open_dataset
-from geosim.trainer.data.layout import is_partition
+from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.data.layout import decide_by, is_partition
 from geosim.trainer.data.places import Place
 
 

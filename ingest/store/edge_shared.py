@@ -1,0 +1,189 @@
+"""Reads a collection of the embedded engine that other processes use meanwhile."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+from geosim.ingest.schema import (
+    CollectionInfo,
+    Filter,
+    Origin,
+    Point,
+    ScoredPoint,
+    VectorQuery,
+)
+from geosim.ingest.store.base import VectorStore
+from geosim.ingest.store.edge import EdgeStore
+from geosim.ingest.store.edge_copy import PrivateCopy
+from geosim.ingest.store.edge_files import EdgeFiles
+from geosim.trainer.errors import StoreBusyError, StoreCopyError, StoreError
+
+BUSY_SECONDS = 5.0
+"""Time that readers wait for a change that is complete while another process reads it. After that
+they read the state before it until that process ends."""
+
+
+@dataclass(eq=False)
+class _State:
+    """An open state of the collection: a copy, or without one the collection itself."""
+
+    store: EdgeStore
+    copy: PrivateCopy | None = None
+    revision: str | None = None
+    users: int = 0
+
+    @cached_property
+    def info(self) -> CollectionInfo | None:
+        return self.store.info()
+
+    def close(self) -> None:
+        self.store.close()
+        if self.copy is not None:
+            self.copy.close()
+
+
+class SharedEdgeStore(VectorStore):
+    """Reads copies of a collection, so that other processes may open and change it at any time.
+
+    A copy is made by the first call, and by the first call after a change; the lock is held only
+    meanwhile. While another process writes, the state before is read. Without room for a copy the
+    collection itself is open, and locked, while a `reading` block runs.
+    """
+
+    upsert_batch = EdgeStore.upsert_batch
+
+    def __init__(self, folder: Path, name: str, wait: float = 0.0) -> None:
+        """Wait ``wait`` seconds for another process that holds the collection at the first call."""
+        self._files = EdgeFiles(folder, name, wait)
+        self.name, self.location = name, str(folder)
+        self._wait = wait
+        self._changing = threading.Lock()
+        self._state: _State | None = None
+        self._thread = threading.local()
+        self._awaited: tuple[str | None, float] = None, 0.0  # a revision, and until when to wait
+        self._told = False
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let all calls of this thread in the block read one state of the collection."""
+        if getattr(self._thread, "state", None) is not None:
+            yield
+            return
+        with self._changing:
+            state = self._current()
+            state.users += 1
+        self._thread.state = state
+        try:
+            yield
+        finally:
+            self._thread.state = None
+            with self._changing:
+                state.users -= 1
+                if state.copy is None and state is self._state and not state.users:
+                    self._state = None
+                if state is not self._state and not state.users:
+                    state.close()
+
+    def info(self) -> CollectionInfo | None:
+        """Return the collection's model, number of points and engine, or None without one."""
+        if self._files.revision()[0] is None and self._state is None:
+            return None
+        with self.reading():
+            info: CollectionInfo | None = self._thread.state.info
+            return info
+
+    def origins(self) -> dict[str, Origin]:
+        """Return where the data sets come from, by name."""
+        if self.info() is None:
+            return {}
+        with self._read() as store:
+            return store.origins()
+
+    def count(self, where: Filter | None = None) -> int:
+        """Return the exact number of points that match."""
+        with self._read() as store:
+            return store.count(where)
+
+    def close(self) -> None:
+        """Delete the copy; safe to call twice."""
+        with self._changing:
+            state, self._state = self._state, None
+            if state is not None:
+                state.close()
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        """Raise `StoreError`: a copy is not written."""
+        raise StoreError(
+            f"collection {self.name!r} at {self.location} is open for reading; open it for writing"
+        )
+
+    create = drop = set_origin = _upsert = _delete = _refuse
+
+    def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
+        with self._read() as store:
+            return store._facet(field, limit)
+
+    def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:
+        with self._read() as store:
+            return store._retrieve(ids, vectors)
+
+    def _scroll(self, where: Filter | None, offset: Any, vectors: bool) -> tuple[list[Point], Any]:
+        with self._read() as store:
+            return store._scroll(where, offset, vectors)
+
+    def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
+        with self._read() as store:
+            return store._query(queries, limit)
+
+    @contextmanager
+    def _read(self) -> Iterator[EdgeStore]:
+        with self.reading():
+            yield self._thread.state.store
+
+    def _current(self) -> _State:
+        """Return the state to read, which is copied anew after a change."""
+        state = self._state
+        if state is not None and state.copy is None:
+            return state  # open, so that nobody can change it
+        revision, complete = self._files.revision()
+        if state is not None and state.revision == revision:
+            return state
+        try:
+            new = self._copy(self._wait if state is None else self._patience(revision, complete))
+        except StoreBusyError:
+            if state is None:
+                raise
+            return state
+        except StoreCopyError as error:
+            new = _State(EdgeStore(self._files.folder, self.name, self._wait))
+            if not self._told:
+                sys.stderr.write(f"{error}; until then, other commands wait for answers here\n")
+                self._told = True
+        if state is not None and not state.users:
+            state.close()
+        self._state = new
+        return new
+
+    def _copy(self, wait: float) -> _State:
+        copy = self._files.copy(wait)
+        revision, _ = EdgeFiles(copy.folder, self.name).revision()
+        return _State(EdgeStore(copy.folder, self.name), copy, revision)
+
+    def _patience(self, revision: str | None, complete: bool) -> float:
+        """Return how long to wait for a changed collection: not at all for a process that writes.
+
+        The time for one revision is shared by all calls.
+        """
+        if not complete:
+            return 0.0
+        if self._awaited[0] != revision:
+            self._awaited = revision, time.monotonic() + BUSY_SECONDS
+        return max(0.0, self._awaited[1] - time.monotonic())
