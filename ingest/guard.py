@@ -7,11 +7,16 @@ place of the same name it may delete or replace none: all that is stored must be
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+from geosim.ingest.known import known_origins
 from geosim.ingest.plan import Plan
 from geosim.ingest.schema import Origin
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import Dataset
-from geosim.trainer.errors import StoreError
+from geosim.trainer.errors import StoreDeniedError, StoreError
 
 FEW = 2
 """Images of a data set that may be edited or deleted whatever share of it they are."""
@@ -54,7 +59,38 @@ def origin_after(
     )
 
 
-def refuse_to_drop(origins: dict[str, Origin], name: str, store: VectorStore) -> None:
+def drop(store: VectorStore, name: str, catalog: Path, *, replace: bool) -> dict[str, int]:
+    """Drop the collection; return the number of images of each data set in it but ``name``.
+
+    Raises:
+        StoreError: it holds data sets of other machines, and ``replace`` is not set.
+    """
+    others: dict[str, int] = {}
+    origins: dict[str, Origin] = {}
+    with suppress(StoreError):  # one that cannot be used, or not reached: `drop` fails again
+        if store.info() is not None:
+            others = store.values("dataset")
+            origins = known_origins(store, catalog)
+    others.pop(name, None)
+    if others and not replace:
+        _refuse_to_drop(origins, name, store)
+    store.drop()
+    return others
+
+
+def note_origin(name: str, origin: Origin, store: VectorStore) -> None:
+    """Note where a data set comes from, if the server lets this key change a collection."""
+    if store.origins().get(name) == origin:
+        return
+    try:
+        store.set_origin(name, origin)
+    except StoreDeniedError as error:
+        logging.getLogger(__name__).warning(
+            "the collection does not keep where %s comes from: %s", name, error
+        )
+
+
+def _refuse_to_drop(origins: dict[str, Origin], name: str, store: VectorStore) -> None:
     """Raise `StoreError` if a collection to drop holds data sets of other machines."""
     others = {one: origin for one, origin in origins.items() if one != name and not origin.local}
     if others:

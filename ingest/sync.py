@@ -5,16 +5,14 @@ The collection and the feature cache hold all state: to resume an interrupted ru
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, compress
 
 import numpy as np
 
-from geosim.ingest.guard import origin_after, refuse_to_drop
+from geosim.ingest.guard import drop, note_origin, origin_after
 from geosim.ingest.known import known_origins
 from geosim.ingest.moves import Moved, find_moved, reuse_vectors, stored_vectors
 from geosim.ingest.plan import (
@@ -35,7 +33,8 @@ from geosim.ingest.schema import (
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_dataset
 from geosim.trainer.data.places import register_place, unregister_place
-from geosim.trainer.errors import StoreDeniedError, StoreError
+from geosim.trainer.decoding.account import PLAIN, Decoding, count_scaled
+from geosim.trainer.errors import StoreError
 from geosim.trainer.features import Extracted
 from geosim.trainer.model import Model
 from geosim.trainer.progress import progress_bar
@@ -55,10 +54,11 @@ class SyncReport:
     """Result of an ingest, in images.
 
     Attributes:
-        changed: stored again with other content or another image URL.
+        changed: stored again: other content, another image URL, or decoded otherwise since.
         deleted: removed, because their files are gone.
         computed: embedded by the backbone, not read from the feature cache.
         rejected: left out, with reasons; points stored earlier under these paths stay.
+        scaled: of those added or changed, the ones scaled to 8 bits, by what their samples were.
         points: in the whole collection, all data sets.
         moved: number of images that came from each data set that they were moved from.
         left: number of images that are left in each of those.
@@ -72,6 +72,7 @@ class SyncReport:
     unchanged: int
     computed: int
     rejected: tuple[Rejected, ...]
+    scaled: Mapping[str, int]
     points: int
     seconds: float
     moved: dict[str, int]
@@ -145,7 +146,7 @@ def sync(
     """
     started = time.perf_counter()
     url_prefix = None if image_url is None else image_url_prefix(image_url)
-    dropped = _drop(dataset, store, working, replace=replace) if recreate else {}
+    dropped = drop(store, dataset.name, working.datasets, replace=replace) if recreate else {}
     info, made_by = store.info(), ModelRef(model.fingerprint, model.spec.name)
     if info is None:
         store.create(made_by)
@@ -154,28 +155,42 @@ def sync(
     options = {"replace": replace, "rehash": rehash}
     checked = check(dataset, store, working, url_prefix=url_prefix, **options)
     plan = checked.plan
-    _note_origin(dataset.name, checked.origin, store)
+    note_origin(dataset.name, checked.origin, store)
     register_place(working.datasets, dataset.name, dataset.place)
 
     extractor = model.extractor(working.features)
     rejected = [*dataset.rejected, *checked.unreadable]
     written: set[str] = set()
-    with progress_bar("embedding", len(plan.pending)) as bar:
+    decodings: list[Decoding] = []
+    pending = {image.record.path for image in plan.pending}
+    outdated = {one.record.path: one for one in extractor.outdated(checked.hashed)}
+    with progress_bar("embedding", len(pending | outdated.keys())) as bar:
 
         def reject(one: Rejected) -> None:
             rejected.append(one)
             bar.update(1)
 
         points = [*plan.stored.values(), *chain.from_iterable(one.points for one in checked.moved)]
-        for known in stored_vectors(plan.pending, points, store):
+        reusable = [item for item in plan.pending if item.record.path not in outdated]
+        for known in stored_vectors(reusable, points, store):
             written.update(reuse_vectors(known, store, dataset.name, plan.image_urls))
             bar.update(len(known))
-        remaining = [item for item in plan.pending if item.record.path not in written]
-        for batch in _rebatch(extractor.extract(dataset.source, remaining, reject=reject)):
-            paths, zero = _upsert(batch, model, store, dataset.name, plan.image_urls)
+        images = [item for item in plan.pending if item.record.path not in written]
+        images += [one for path, one in outdated.items() if path not in pending]
+        for batch in _rebatch(extractor.extract(dataset.source, images, reject=reject)):
+            bar.update(len(batch))
+            # What the former decoder made the same pixels of is stored already.
+            new = [
+                one
+                for one in batch
+                if one.item.record.path in pending or one.features.decoding.decoder != PLAIN
+            ]
+            if not new:
+                continue
+            paths, zero = _upsert(new, model, store, dataset.name, plan.image_urls)
             written.update(paths)
             rejected += zero
-            bar.update(len(batch))
+            decodings += [one.features.decoding for one in new]
     store.delete([point_id(path) for path in plan.removed])
     if plan.respelled:
         delete_former_spellings(plan, store)
@@ -183,6 +198,7 @@ def sync(
         _delete_moved(one, store, working)
 
     changed = sum(path in plan.stored for path in written)
+    redone = sum(path not in pending for path in written)
     added = len(written) - changed
     expected = len(plan.stored) - len(plan.removed) + added
     names = spellings_of_name(dataset, store)
@@ -197,44 +213,16 @@ def sync(
         added=added,
         changed=changed,
         deleted=len(plan.removed),
-        unchanged=len(checked.hashed) - len(plan.pending),
+        unchanged=len(checked.hashed) - len(plan.pending) - redone,
         computed=extractor.computed,
         rejected=tuple(sorted(rejected, key=lambda one: one.path)),
+        scaled=count_scaled(decodings),
         points=store.count(),
         seconds=time.perf_counter() - started,
         moved={one.dataset: len(one.points) for one in checked.moved if one.points},
         left={one.dataset: one.left for one in checked.moved if one.left},
         dropped=dropped,
     )
-
-
-def _drop(
-    dataset: Dataset, store: VectorStore, working: Working, *, replace: bool
-) -> dict[str, int]:
-    """Drop the collection; return the number of images of each other data set in it."""
-    others: dict[str, int] = {}
-    origins: dict[str, Origin] = {}
-    with suppress(StoreError):  # one that cannot be used, or not reached: `drop` fails again
-        if store.info() is not None:
-            others = store.values("dataset")
-            origins = known_origins(store, working.datasets)
-    others.pop(dataset.name, None)
-    if others and not replace:
-        refuse_to_drop(origins, dataset.name, store)
-    store.drop()
-    return others
-
-
-def _note_origin(name: str, origin: Origin, store: VectorStore) -> None:
-    """Note where a data set comes from, if the server lets this key change a collection."""
-    if store.origins().get(name) == origin:
-        return
-    try:
-        store.set_origin(name, origin)
-    except StoreDeniedError as error:
-        logging.getLogger(__name__).warning(
-            "the collection does not keep where %s comes from: %s", name, error
-        )
 
 
 def _delete_moved(moved: Moved, store: VectorStore, working: Working) -> None:

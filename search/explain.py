@@ -21,6 +21,7 @@ from geosim.ingest.schema import SCORE_DIGITS, Point
 from geosim.ingest.store.base import VectorStore
 from geosim.search.types import DEFAULT_K, Hit, Result, SearchOptions
 from geosim.trainer.files import replacing
+from geosim.trainer.text import stored_path
 from geosim.trainer.working import Working
 
 SMOOTHING = 0.1
@@ -83,7 +84,7 @@ def novelty_threshold(store: VectorStore, working: Working) -> float | None:
     path = working.derived / f"{store.name}-novelty.json"
     key = {
         "collection": store.name,
-        "location": store.location,
+        "location": stored_path(store.location),
         "model": info.model.fingerprint,
         "points": info.points,
         "revision": info.revision,

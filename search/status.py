@@ -9,7 +9,7 @@ from geosim.ingest.known import known_origins
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.places import read_places
 from geosim.trainer.errors import ModelError
-from geosim.trainer.files import stored_bytes
+from geosim.trainer.files import allocated_bytes
 from geosim.trainer.model import read_card
 from geosim.trainer.text import printable
 from geosim.trainer.working import Working
@@ -70,7 +70,7 @@ def status(store: VectorStore, working: Working) -> Status:
         fits=None if info is None or model is None else info.model.fingerprint == fingerprint,
         pictures={name: str(place) for name, place in read_places(working.datasets).items()},
         origins={} if info is None else _origins(store, working),
-        disk={path.name: stored_bytes(path) for path in sorted(working.root.glob("[!.]*"))},
+        disk={path.name: allocated_bytes(path) for path in sorted(working.root.glob("[!.]*"))},
     )
 
 

@@ -60,7 +60,10 @@ def test_every_module_says_what_it_owns() -> None:
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path.name
 
 
-HEAVY = ("tensorflow", "keras", "qdrant_client", "faiss", "matplotlib", "openvino")
+HEAVY = (
+    *("tensorflow", "keras", "qdrant_client", "faiss", "matplotlib", "openvino"),
+    *("tifffile", "imagecodecs"),
+)
 
 
 def heavy_modules(code: str, *arguments: str) -> set[str]:

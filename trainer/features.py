@@ -1,28 +1,27 @@
-"""Feature extraction: the cache of features on disk, and the backbone pass that fills it."""
+"""Feature extraction: features from the cache, and the backbone pass that fills it."""
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.data.dataset import HashedRecord, Rejected, blocks
 from geosim.trainer.data.images import Prepared, prepare
 from geosim.trainer.data.sources import Source
-from geosim.trainer.errors import ImageError, ModelError
-from geosim.trainer.files import READ_ONLY
+from geosim.trainer.decoding.account import PLAIN
+from geosim.trainer.errors import ImageError
+from geosim.trainer.feature_cache import FeatureCache, Features
 from geosim.trainer.runtime.backbone import Backbone
 
 BATCH_SIZE = 16
@@ -37,19 +36,8 @@ LOOKUP_SIZE = 2048
 DECODE_THREADS = 2
 """Threads that decode images for the backbone."""
 
-_SQL_KEYS = 512  # keys per SELECT; old SQLite versions accept 999 variables
-
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """Features of one image."""
-
-    vector: NDArray[np.float32]  # (feature_width,)
-    width: int  # of the original image in pixels
-    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,81 +46,6 @@ class Extracted:
 
     item: HashedRecord
     features: Features
-
-
-class FeatureCache:
-    """Features by content hash, in one SQLite file per backbone fingerprint.
-
-    Each batch is one transaction in a write-ahead log: a killed process loses only the batches
-    that are not stored yet. Several processes may share the file. Where the folder or the file
-    cannot be written, the cache is in memory.
-    """
-
-    def __init__(self, folder: Path, spec: BackboneSpec, fingerprint: str) -> None:
-        self.path = folder / f"{spec.name}-{fingerprint[:16]}.sqlite"
-        self._bytes = spec.feature_width * 4
-        with self._translate_errors():
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                # SQLite fails at once where two processes turn on the log at the same time.
-                with FileLock(self.path.with_suffix(".lock")), self.path.open("ab"):
-                    self._open(self.path)
-            except OSError as error:
-                if error.errno not in READ_ONLY:
-                    raise
-                self._open(":memory:")
-
-    def _open(self, path: Path | str) -> None:
-        self._database = sqlite3.connect(path, timeout=60.0)
-        try:
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS features (sha256 BLOB PRIMARY KEY, "
-                "width INTEGER NOT NULL, height INTEGER NOT NULL, vector BLOB NOT NULL)"
-            )
-        except BaseException:
-            self._database.close()
-            raise
-
-    def get(self, digests: Iterable[str]) -> dict[str, Features]:
-        """Return the cached features of ``digests``, hex SHA-256 of the images' bytes."""
-        found: dict[str, Features] = {}
-        with self._translate_errors():
-            for keys in blocks(dict.fromkeys(digests), _SQL_KEYS):
-                marks = ",".join("?" * len(keys))
-                rows = self._database.execute(
-                    f"SELECT sha256, width, height, vector FROM features WHERE sha256 IN ({marks})",  # noqa: S608
-                    [bytes.fromhex(key) for key in keys],
-                )
-                for digest, width, height, blob in rows:
-                    if len(blob) == self._bytes:
-                        vector = np.frombuffer(blob, dtype="<f4")
-                        found[digest.hex()] = Features(vector, width, height)
-        return found
-
-    def put(self, features: dict[str, Features]) -> None:
-        """Store features by content hash in one transaction."""
-        rows = [
-            (bytes.fromhex(digest), one.width, one.height, one.vector.astype("<f4").tobytes())
-            for digest, one in features.items()
-        ]
-        with self._translate_errors(), self._database:
-            self._database.executemany("INSERT OR REPLACE INTO features VALUES (?,?,?,?)", rows)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
-
-    @contextmanager
-    def _translate_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise ModelError(
-                f"the feature cache {self.path} cannot be used: {error}; check that the folder is "
-                "writable and the disk is not full, or delete the file to have it made again"
-            ) from error
 
 
 @dataclass(eq=False)
@@ -182,16 +95,27 @@ class FeatureExtractor:
                         missing.setdefault(item.sha256, []).append(item)
                 if missing:
                     _ = self.backbone  # TensorFlow must start in the main thread
+                compute = partial(self._compute, cache.get(missing, former=True))
                 with closing(self._decode(decoders, source, missing, reject)) as batches:
-                    computed = _map_ahead(computing, self._compute, batches, CONCURRENT_BATCHES)
-                    for fresh in computed:
+                    computed = _map_ahead(computing, compute, batches, CONCURRENT_BATCHES)
+                    for fresh, count in computed:
                         cache.put(fresh)
-                        self.computed += len(fresh)
+                        self.computed += count
                         yield [
                             Extracted(item, one)
                             for key, one in fresh.items()
                             for item in missing[key]
                         ]
+
+    def outdated(self, items: Iterable[HashedRecord]) -> list[HashedRecord]:
+        """Return the items whose cached features note no decoder.
+
+        Raises:
+            ModelError: the cache cannot be used.
+        """
+        with closing(FeatureCache(self.cache_folder, self.spec, self.fingerprint)) as cache:
+            former = cache.former()
+        return [item for item in items if item.sha256 in former]
 
     def features(self, data: bytes) -> NDArray[np.float32]:
         """Return the features of one image file, ``(feature_width,) float32``, without the cache.
@@ -246,13 +170,24 @@ class FeatureExtractor:
             item.record.path, "changed while it was read; run again, with --rehash if that repeats"
         )
 
-    def _compute(self, batch: dict[str, Prepared]) -> dict[str, Features]:
-        pixels = np.stack([prepared.pixels for prepared in batch.values()])
-        vectors = self.backbone(pixels)
-        return {
-            digest: Features(vector, prepared.width, prepared.height)
-            for (digest, prepared), vector in zip(batch.items(), vectors, strict=True)
+    def _compute(
+        self, former: dict[str, Features], batch: dict[str, Prepared]
+    ) -> tuple[dict[str, Features], int]:
+        """Return the features of a batch, and how many of them the backbone computed.
+
+        ``former`` are features that note no decoder; those of plain pictures are kept.
+        """
+        found = {
+            digest: replace(former[digest], decoding=prepared.decoding)
+            for digest, prepared in batch.items()
+            if digest in former and prepared.decoding.decoder == PLAIN
         }
+        rest = {digest: prepared for digest, prepared in batch.items() if digest not in found}
+        if rest:
+            vectors = self.backbone(np.stack([prepared.pixels for prepared in rest.values()]))
+            for (digest, one), vector in zip(rest.items(), vectors, strict=True):
+                found[digest] = Features(vector, one.width, one.height, one.decoding)
+        return found, len(rest)
 
 
 def _map_ahead(

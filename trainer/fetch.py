@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from geosim.trainer.disk import explain
 from geosim.trainer.errors import DownloadError
+from geosim.trainer.files import replacing
 from geosim.trainer.progress import progress_bar
 
 
@@ -37,7 +39,10 @@ def fetch(url: str, target: Path, *, digest: str | None, timeout: float) -> Path
                     bar.update(file.write(piece))
 
     try:
-        pooch.retrieve(url, digest, fname=target.name, path=target.parent, downloader=download)
+        if not (target.exists() and pooch.hashes.hash_matches(target, digest)):
+            with replacing(target) as temporary:
+                name, folder = temporary.name, temporary.parent
+                pooch.retrieve(url, digest, fname=name, path=folder, downloader=download)
     except requests.RequestException as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DownloadError(
@@ -47,5 +52,5 @@ def fetch(url: str, target: Path, *, digest: str | None, timeout: float) -> Path
         reason = " ".join(str(error).split())
         raise DownloadError(f"cannot download {url}: {reason}; check the address") from error
     except OSError as error:
-        raise DownloadError(f"cannot write {target}: {error.strerror or error}") from error
+        raise DownloadError(f"cannot write {target}: {explain(error, target)}") from error
     return target

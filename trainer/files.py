@@ -1,4 +1,4 @@
-"""File helpers: hash a file, replace a file atomically, copy a folder of sparse files."""
+"""File helpers: hash a file, replace one atomically, copy and measure folders of sparse files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from zipfile import BadZipFile
+
+from geosim.trainer.temporary import private_folder
 
 DAMAGED_NPZ = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
 """Errors that numpy raises for an .npz file that is missing, damaged or lacks an array."""
@@ -30,35 +32,27 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder and rename it to ``path`` at the end of the block.
+    """Yield a temporary path in a folder beside ``path`` and rename it at the end of the block.
 
     A reader sees the complete old or new file. A block that raises leaves the old file. The
-    temporary path has the same suffix.
+    temporary path has the same name.
+
+    Raises:
+        OSError: with ``path`` as its file name, also where a write failed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    folder: Path | None = None
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def stored_bytes(path: Path) -> int:
-    """Return the bytes of a file or of all files in a folder, without the holes of sparse ones.
-
-    Files that vanish meanwhile are ignored.
-    """
-    total = 0
-    for file in path.rglob("*") if path.is_dir() else [path]:
-        with suppress(OSError):
-            if file.is_file():
-                found = file.lstat()
-                stored = 512 * getattr(found, "st_blocks", found.st_size)  # not on Windows
-                total += min(found.st_size, stored)
-    return total
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with private_folder(path.parent) as folder:
+            temporary = folder / path.name
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    except OSError as error:
+        if error.filename is None or folder in Path(error.filename).parents:
+            error.filename = str(path)
+        raise
 
 
 def copy_sparse(source: Path, target: Path) -> None:
@@ -76,3 +70,18 @@ def copy_sparse(source: Path, target: Path) -> None:
                 else:
                     copy.seek(len(block), os.SEEK_CUR)
             copy.truncate()
+
+
+def allocated_bytes(path: Path) -> int:
+    """Return the bytes of a file or of all files in a folder, without the holes of sparse ones.
+
+    Files that vanish meanwhile are ignored.
+    """
+    total = 0
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        with suppress(OSError):
+            if file.is_file():
+                found = file.lstat()
+                stored = 512 * getattr(found, "st_blocks", found.st_size)  # not on Windows
+                total += min(found.st_size, stored)
+    return total

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_dataset, read_records
-from geosim.trainer.data.images import prepare
+from geosim.trainer.data.images import Prepared, prepare
 from geosim.trainer.data.sources import Source
+from geosim.trainer.decoding.account import PLAIN, Decoding, count_scaled
 from geosim.trainer.errors import DatasetError, ImageError
 from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.progress import progress_bar
@@ -37,15 +38,24 @@ class Inputs:
     labels: NDArray[np.int32]  # (n,), indices into `classes`
     array: NDArray[Any]  # (n, feature_width) float32 features or (n, size, size, 3) uint8 pixels
     pretrained: Pretrained  # with its final input size
+    decodings: tuple[Decoding, ...]  # (n,), how the images were decoded
     rejected: tuple[Rejected, ...]
     extractor: FeatureExtractor | None  # computed the features; None for pixels
     backbone: Callable[[], Backbone]  # loads the frozen backbone on the first call
 
     @property
     def listing(self) -> bytes:
-        """Stored path and content hash of every image, one line each."""
-        lines = (f"{item.record.path}\0{item.sha256}\n" for item in self.items)
+        """Stored path, content hash and decoder of every image, one line each."""
+        lines = []
+        for item, decoding in zip(self.items, self.decodings, strict=True):
+            decoder = "" if decoding.decoder == PLAIN else f"\0{decoding.decoder}"
+            lines.append(f"{item.record.path}\0{item.sha256}{decoder}\n")
         return "".join(lines).encode()
+
+    @property
+    def scaled(self) -> dict[str, int]:
+        """Number of images that were scaled to 8 bits, by what their samples were."""
+        return count_scaled(self.decodings)
 
     @property
     def computed(self) -> int:
@@ -81,7 +91,7 @@ def read_inputs(
     if pretrained.spec.trained:
         size = tile_size(dataset.source, hashed)
         pretrained = replace(pretrained, spec=replace(pretrained.spec, input_size=size))
-        array, done = _pixels(dataset.source, hashed, size, rejected)
+        array, decoded = _pixels(dataset.source, hashed, size, rejected)
     else:
         spec = pretrained.spec
 
@@ -89,8 +99,10 @@ def read_inputs(
             return choose_runtime(backbone(), spec.precision)
 
         extractor = FeatureExtractor(spec, pretrained.fingerprint, load, working.features)
-        array, done = _features(dataset.source, hashed, extractor, rejected)
+        array, decoded = _features(dataset.source, hashed, extractor, rejected)
+    done = [one is not None for one in decoded]
     items = tuple(item for item, good in zip(hashed, done, strict=True) if good)
+    decodings = tuple(one for one in decoded if one is not None)
     names = [item.record.label for item in items]
     classes = tuple(sorted(set(names)))
     if len(classes) < 2:
@@ -100,7 +112,9 @@ def read_inputs(
         )
     labels = np.array([classes.index(name) for name in names], dtype=np.int32)
     array = array[done]
-    return Inputs(items, classes, labels, array, pretrained, tuple(rejected), extractor, backbone)
+    return Inputs(
+        items, classes, labels, array, pretrained, decodings, tuple(rejected), extractor, backbone
+    )
 
 
 def tile_size(source: Source, hashed: Sequence[HashedRecord]) -> int:
@@ -123,14 +137,14 @@ def tile_size(source: Source, hashed: Sequence[HashedRecord]) -> int:
 
 def _pixels(
     source: Source, hashed: Sequence[HashedRecord], size: int, rejected: list[Rejected]
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return all images resized to ``size``, and a mask of those that could be decoded."""
+) -> tuple[NDArray[np.uint8], list[Decoding | None]]:
+    """Return all images resized to ``size``, and how each was decoded; None if it was not."""
     pixels = np.zeros((len(hashed), size, size, 3), dtype=np.uint8)
-    done = np.zeros(len(hashed), dtype=bool)
+    decoded: list[Decoding | None] = [None] * len(hashed)
     records = [item.record for item in hashed]
 
-    def decode(data: bytes) -> NDArray[np.uint8]:
-        return prepare(data, size).pixels
+    def decode(data: bytes) -> Prepared:
+        return prepare(data, size)
 
     with progress_bar("decoding", len(hashed)) as bar:
         outcomes = read_records(source, records, decode, threads=None, progress=bar.update)
@@ -138,9 +152,9 @@ def _pixels(
             if isinstance(outcome, Rejected):
                 rejected.append(outcome)
             else:
-                pixels[row] = outcome
-                done[row] = True
-    return pixels, done
+                pixels[row] = outcome.pixels
+                decoded[row] = outcome.decoding
+    return pixels, decoded
 
 
 def _features(
@@ -148,11 +162,11 @@ def _features(
     hashed: Sequence[HashedRecord],
     extractor: FeatureExtractor,
     rejected: list[Rejected],
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return all images' features, and a mask of those that could be decoded."""
+) -> tuple[NDArray[np.float32], list[Decoding | None]]:
+    """Return all images' features, and how each was decoded; None if it was not."""
     rows = {item.record.path: row for row, item in enumerate(hashed)}
     features = np.zeros((len(hashed), extractor.spec.feature_width), dtype=np.float32)
-    done = np.zeros(len(hashed), dtype=bool)
+    decoded: list[Decoding | None] = [None] * len(hashed)
     with progress_bar("features", len(hashed)) as bar:
 
         def reject(one: Rejected) -> None:
@@ -163,6 +177,6 @@ def _features(
             for extracted in batch:
                 row = rows[extracted.item.record.path]
                 features[row] = extracted.features.vector
-                done[row] = True
+                decoded[row] = extracted.features.decoding
             bar.update(len(batch))
-    return features, done
+    return features, decoded

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from geosim.trainer.text import printable
+from geosim.trainer.console import say
 
 try:
     import fcntl
@@ -89,11 +89,11 @@ class ProcessLock:
         try:
             stored = json.loads(self._holder.read_bytes())
             pid, host = int(stored["pid"]), str(stored["host"])
-            command = printable(str(stored["command"])[:80])
+            command = str(stored["command"])[:80]
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
         if host != platform.node():
-            return f"process {pid} on {printable(host[:80])} ({command})"
+            return f"process {pid} on {host[:80]} ({command})"
         if pid == os.getpid():
             return f"this process ({pid})"
         return f"process {pid} ({command})" if _is_alive(pid) else "another process"
@@ -106,7 +106,7 @@ class ProcessLock:
             if waited >= wait:
                 raise TimeoutError
             if waited >= NOTICE_SECONDS and not told:
-                sys.stderr.write(f"waiting for {self.holder()} to {purpose} ...\n")
+                say(f"waiting for {self.holder()} to {purpose} ...", err=True)
                 told = True
             time.sleep(POLL_SECONDS)
 

@@ -25,6 +25,7 @@ from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime, gpu_present
 from geosim.trainer.runtime.keras import KerasBackbone
 from geosim.trainer.runtime.openvino import Exported, OpenVinoBackbone
+from geosim.trainer.temporary import delete_abandoned
 
 CARD = "model.json"
 BACKBONE_FILES = {"backbone": ".weights.h5", "graph": ".xml", "graph_weights": ".bin"}
@@ -172,11 +173,17 @@ def save_model(
     content = orjson.dumps({**card, "files": files}, option=orjson.OPT_INDENT_2)
     with replacing(folder / CARD) as temporary:
         temporary.write_bytes(content + b"\n")
+    remove_others(folder, files)
+
+
+def remove_others(folder: Path, files: Mapping[str, Mapping[str, str]]) -> None:
+    """Remove what a killed training left, and files of other models than the card's ``files``."""
+    delete_abandoned(folder)
     kept = {entry["file"] for entry in files.values()}
-    # Names that start with a dot are temporary files of a killed training.
+    # Earlier versions wrote hidden files first.
     for pattern in ("head-*.npz", "backbone-*", ".*-head-*", ".*-backbone-*"):
         for path in folder.glob(pattern):
-            if path.name not in kept:
+            if path.name not in kept and path.is_file():
                 path.unlink()
 
 

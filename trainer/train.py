@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -18,11 +18,19 @@ from numpy.typing import NDArray
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset, Rejected
 from geosim.trainer.data.places import register_new_place
+from geosim.trainer.disk import explain
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
 from geosim.trainer.inputs import Inputs, check_classes, read_inputs
 from geosim.trainer.locks import ProcessLock
-from geosim.trainer.model import Model, fingerprint_of, load_model, save_model, sha256_of_arrays
+from geosim.trainer.model import (
+    Model,
+    fingerprint_of,
+    load_model,
+    remove_others,
+    save_model,
+    sha256_of_arrays,
+)
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
@@ -38,6 +46,7 @@ class TrainReport:
     images: int  # trained on or held out
     computed: int  # images that went through the backbone; the others were cached
     rejected: tuple[Rejected, ...]
+    scaled: Mapping[str, int]  # images scaled to 8 bits, by what their samples were
     zero_embeddings: tuple[str, ...]  # stored paths of images that it embeds to a zero vector
     seconds: float  # wall time
     reused: bool  # whether a model of the same images and options was already there
@@ -107,6 +116,7 @@ def train(
         reused = previous is not None and previous.card.get("recipe") == digest
         if previous is not None and reused:
             model, zero = previous, tuple(previous.card["training"]["zero_embeddings"])
+            remove_others(working.model, previous.card["files"])
         else:
             _check_replaceable(keep)
             with progress_bar("training", options.epochs, unit="epoch") as bar:
@@ -118,7 +128,14 @@ def train(
             model = load_model(working.model)
     seconds = time.perf_counter() - started
     return TrainReport(
-        model, len(inputs.items), inputs.computed, inputs.rejected, zero, seconds, reused
+        model,
+        len(inputs.items),
+        inputs.computed,
+        inputs.rejected,
+        inputs.scaled,
+        zero,
+        seconds,
+        reused,
     )
 
 
@@ -141,7 +158,7 @@ def _training_lock(folder: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise ModelError(
-            f"cannot write to {folder.parent} ({error.strerror or error}); name a writable folder "
+            f"cannot write to {folder.parent} ({explain(error, folder)}); name a writable folder "
             "with --working"
         ) from error
     try:
@@ -223,8 +240,8 @@ def _describe(
     return {
         "input_size": size,
         "preprocessing": (
-            f"RGB, EXIF orientation applied, whole picture resized to {size} x {size} (bilinear, "
-            "antialiased), the backbone's own scaling in its graph"
+            f"8-bit sRGB, EXIF orientation applied, whole picture resized to {size} x {size} "
+            "(bilinear, antialiased), the backbone's own scaling in its graph"
         ),
         "head": options.head,
         "classes": list(inputs.classes),
@@ -232,6 +249,7 @@ def _describe(
             "dataset": dataset.name,
             "images": len(inputs.items),
             "images_per_class": dict(zip(inputs.classes, counts, strict=True)),
+            "scaled_to_8_bits": inputs.scaled,
             "zero_embeddings": list(zero),
             **asdict(options),
             "optimizer": inputs.pretrained.spec.optimizer,

@@ -9,7 +9,7 @@ import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_dataset, report_rejected
+from geosim.trainer.cli.messages import report_dataset, report_rejected, report_scaled
 from geosim.trainer.cli.options import (
     data_argument,
     exclude_option,
@@ -17,7 +17,7 @@ from geosim.trainer.cli.options import (
     strict_option,
     working_option,
 )
-from geosim.trainer.text import printable
+from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -103,21 +103,22 @@ def ingest(
             rehash=rehash,
         )
         report_ingest(report, opened, err=False)
+    report_scaled(report.scaled)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
 
 
 def report_ingest(report: SyncReport, store: VectorStore, *, err: bool) -> None:
     """Print the result of an ingest to stdout, or to stderr if ``err``."""
-    name = printable(report.dataset)
+    name = report.dataset
     if report.dropped:
-        others = ", ".join(f"{printable(one)} {count:,}" for one, count in report.dropped.items())
-        click.echo(f"--recreate dropped other data sets: {others}", err=True)
+        others = ", ".join(f"{one} {count:,}" for one, count in report.dropped.items())
+        say(f"--recreate dropped other data sets: {others}", err=True)
     for one, count in report.moved.items():
         left = report.left.get(one, 0)
         more = f"; {left:,} others of it stay, see `geosim remove`" if left else ""
-        click.echo(f"moved {count:,} pictures from {printable(one)} to {name}{more}", err=True)
-    click.echo(f"collection {store.name} at {store.location}: {report.points:,} points", err=err)
-    click.echo(
+        say(f"moved {count:,} pictures from {one} to {name}{more}", err=True)
+    say(f"collection {store.name} at {store.location}: {report.points:,} points", err=err)
+    say(
         f"added {report.added:,}, changed {report.changed:,}, deleted {report.deleted:,}, "
         f"unchanged {report.unchanged:,}, rejected {len(report.rejected):,}; "
         f"{report.computed:,} embedded by the backbone; "

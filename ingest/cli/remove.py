@@ -10,6 +10,7 @@ import click
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import working_option
+from geosim.trainer.console import say
 from geosim.trainer.text import printable
 from geosim.trainer.working import Working
 
@@ -32,10 +33,10 @@ def remove(name: str, yes: bool, working: Working, **store: Any) -> None:
 
     with open_from_options(working=working, **store) as opened:
         count = count_images(opened, name)
-        what = f"{count:,} images of {printable(name)} from collection {opened.name}"
+        what = f"{count:,} images of {name} from collection {opened.name}"
         if not yes:
             if not sys.stdin.isatty():
-                raise click.UsageError(f"{what} would be removed; confirm it with --yes")
-            click.confirm(f"Remove {what} at {opened.location}?", abort=True, err=True)
+                raise click.UsageError(printable(f"{what} would be removed; confirm it with --yes"))
+            click.confirm(printable(f"Remove {what} at {opened.location}?"), abort=True, err=True)
         delete(opened, name, working.datasets)
-    click.echo(f"removed {what}; the pictures stay on disk", err=True)
+    say(f"removed {what}; the pictures stay on disk", err=True)

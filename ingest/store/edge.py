@@ -5,6 +5,8 @@ Owns every call of ``qdrant_edge``; `ingest/store/edge_files.py` owns the files.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +35,8 @@ from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 T = TypeVar("T")
+
+_redirecting = threading.Lock()
 
 
 class EdgeStore(VectorStore):
@@ -129,12 +133,12 @@ class EdgeStore(VectorStore):
             for payload, vector in zip(payloads, vectors, strict=True)
         ]
         with self._open() as shard:
-            self._files.begin_writing()
+            self._files.begin_writing(len(payloads), payloads)
             shard.update(edge.UpdateOperation.upsert_points(points))
 
     def _delete(self, ids: list[str]) -> None:
         with self._open() as shard:
-            self._files.begin_writing()
+            self._files.begin_writing(len(ids))
             shard.update(edge.UpdateOperation.delete_points([*ids]))
 
     def _flush(self) -> None:
@@ -150,7 +154,7 @@ class EdgeStore(VectorStore):
     def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:
         with self._open() as shard:
             records = shard.retrieve([*ids], True, vectors)
-        return ((str(one.id), Point.from_stored(one.payload, one.vector)) for one in records)
+            return [(str(one.id), Point.from_stored(one.payload, one.vector)) for one in records]
 
     def _scroll(self, where: Filter | None, offset: Any, vectors: bool) -> tuple[list[Point], Any]:
         request = edge.ScrollRequest(
@@ -162,7 +166,8 @@ class EdgeStore(VectorStore):
         )
         with self._open() as shard:
             records, next_offset = shard.scroll(request)
-        return [Point.from_stored(one.payload, one.vector) for one in records], next_offset
+            points = [Point.from_stored(one.payload, one.vector) for one in records]
+        return points, next_offset
 
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
         limit = max(1, min(limit, self.count()))
@@ -189,8 +194,8 @@ class EdgeStore(VectorStore):
                 self._files.require()  # first, to make no lock file without a collection
                 with self._locked(self._files.acquire_to_read) as path:
                     self._files.require()  # another process may have dropped it
-                    with self._translated():
-                        self._shard = edge.EdgeShard.load(str(path), _config())
+                    with self._translated(), _panic_hidden():
+                        self._shard = _load(path)
             shard = self._shard
         with self._translated():
             yield shard
@@ -213,8 +218,31 @@ class EdgeStore(VectorStore):
             raise
         except BaseException as error:
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-                raise self._files.damage_error(error) from error
+                raise self._files.unusable(error) from error
             raise
+
+
+def _load(path: Path) -> edge.EdgeShard:
+    shard = edge.EdgeShard.load(str(path), _config())
+    if not shard.info().payload_schema:  # Qdrant Edge makes a new segment in place of a lost one
+        shard.close()
+        raise FileNotFoundError(f"a folder or version.info in {path / 'segments'} is missing")
+    return shard
+
+
+@contextmanager
+def _panic_hidden() -> Iterator[None]:
+    """Hide what Rust writes to file descriptor 2 when it panics, before it raises the reason."""
+    with _redirecting:
+        sys.stderr.flush()
+        stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            os.close(nowhere)
 
 
 def _config() -> edge.EdgeConfig:

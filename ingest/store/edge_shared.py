@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.edge_copy import PrivateCopy
 from geosim.ingest.store.edge_files import EdgeFiles
+from geosim.trainer.console import say
 from geosim.trainer.errors import StoreBusyError, StoreCopyError, StoreError
 
 BUSY_SECONDS = 5.0
@@ -165,7 +165,7 @@ class SharedEdgeStore(VectorStore):
         except StoreCopyError as error:
             new = _State(EdgeStore(self._files.folder, self.name, self._wait))
             if not self._told:
-                sys.stderr.write(f"{error}; until then, other commands wait for answers here\n")
+                say(f"{error}; until then, other commands wait for answers here", err=True)
                 self._told = True
         if state is not None and not state.users:
             state.close()

@@ -19,6 +19,7 @@ from geosim.trainer.cli.options import (
     table_or_json_option,
     working_option,
 )
+from geosim.trainer.console import say, say_json
 from geosim.trainer.working import Working
 
 
@@ -100,12 +101,15 @@ def evaluate(
     dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
     report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
-    click.echo(why, err=True)
+    say(why, err=True)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
     study = Study(pretrained.spec.train_options(**options), splits, seeds, test_share, folder)
     inputs = measure(dataset, pretrained, working, study, rehash=rehash)
     report_rejected(inputs.rejected, dataset.passed_over, strict=False)
     records = [item.record for item in inputs.items]
     rows = write_report(read_runs(folder, inputs), records, dataset.source, folder)
-    click.echo((folder / "report.json").read_bytes() if form == "json" else text_table(rows))
-    click.echo(f"wrote {folder / 'report.html'}", err=True)
+    if form == "json":
+        say_json((folder / "report.json").read_bytes())
+    else:
+        say(*text_table(rows).split("\n"))
+    say(f"wrote {folder / 'report.html'}", err=True)

@@ -10,6 +10,7 @@ import click
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import working_option
+from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def report_export(report: ExportReport) -> None:
     embeddings = f"and {report.embeddings}"
     if report.embeddings is None:
         embeddings = "no embeddings, the working folder is read-only"
-    click.echo(
+    say(
         f"wrote {report.index}: {report.images:,} images, {report.k} neighbours each, "
         f"{report.same_class:.2%} of them of the same class; {embeddings}; "
         f"{report.seconds:.1f} s",

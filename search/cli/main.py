@@ -12,10 +12,11 @@ from geosim.search.cli.run import demo, run
 from geosim.search.cli.search import search
 from geosim.search.cli.serve import serve
 from geosim.search.cli.status import status
+from geosim.trainer.cli.command import Group
 from geosim.trainer.cli.train import download, train
 
 
-@click.group()
+@click.group(cls=Group)
 @click.version_option(package_name="geosim")
 def geosim() -> None:
     """Find similar geological images.

@@ -20,6 +20,7 @@ from geosim.trainer.cli.options import (
     train_options,
     working_option,
 )
+from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def run(
         dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
         report_dataset(dataset)
         pretrained, why = choose(backbone, weights)
-        click.echo(why, err=True)
+        say(why, err=True)
 
         def on_ingested(report: SyncReport) -> None:
             report_ingest(report, store, err=True)
@@ -105,11 +106,11 @@ def run(
             on_limited=_report_limit,
         )
     print_results(results, form)
-    click.echo(f"wrote {working.samples}", err=True)
+    say(f"wrote {working.samples}", err=True)
 
 
 def _report_limit(queries: int, classes: int) -> None:
-    click.echo(f"sample queries of {queries} of {classes:,} classes", err=True)
+    say(f"sample queries of {queries} of {classes:,} classes", err=True)
 
 
 @click.command(cls=Command)

@@ -11,6 +11,7 @@ import click
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import Range, exclude_option, working_option
+from geosim.trainer.console import say, say_json
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def search(
     from geosim.search.types import SearchOptions
 
     options = SearchOptions(**which)
-    examples = list(expand(paths, exclude, report=lambda passed: click.echo(passed, err=True)))
+    examples = list(expand(paths, exclude, report=lambda passed: say(str(passed), err=True)))
     with open_from_options(qdrant, collection, wait, working) as store:
         searcher = Searcher(store, working)
         if together or negative:
@@ -109,7 +110,7 @@ def search(
         from geosim.search.render.sheet import save_results
 
         save_results(results, sheet, working)
-        click.echo(f"wrote {sheet}", err=True)
+        say(f"wrote {sheet}", err=True)
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -119,13 +120,15 @@ def print_results(
 ) -> int:
     """Print answers on stdout and errors on stderr; return the number of errors."""
     from geosim.search.render.table import render
-    from geosim.trainer.text import printable
 
     for text in render(results, form, explanations):
-        click.echo(text)
+        if form == "table":
+            say(*text.split("\n"))
+        else:
+            say_json(text.encode())
     errors = [(result.query, result.error) for result in results if result.error is not None]
     for query, error in errors:
-        click.echo(f"Error: {printable(query)}: {printable(error)}", err=True)
+        say(f"Error: {query}: {error}", err=True)
     return len(errors)
 
 

@@ -14,6 +14,7 @@ import click
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import working_option
+from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ def serve(
     Only this machine can open it, unless --host names another address and there is a key. The key
     and the pictures are sent unencrypted: put a proxy with TLS before it.
 
+    Other commands may read and change the collection meanwhile. The page shows a change when its
+    command ends. It reads a copy of an embedded collection, in the system's folder for temporary
+    files (TMPDIR).
+
     \b
     Examples:
       geosim serve
@@ -79,12 +84,12 @@ def serve(
         open_from_options(qdrant, collection, wait, working, shared=True) as store,
         _listen(host, port) as listener,
     ):
-        click.echo("loading the model ...", err=True)
+        say("loading the model ...", err=True)
         app = make_app(store, working, access)
         url_host = f"[{host}]" if ":" in host else host
-        click.echo(f"http://{url_host}:{listener.getsockname()[1]}/ (Ctrl-C ends)")
+        say(f"http://{url_host}:{listener.getsockname()[1]}/ (Ctrl-C ends)")
         _run(app, listener)
-    click.echo("ended", err=True)
+    say("ended", err=True)
     _exit()
 
 

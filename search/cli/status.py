@@ -9,6 +9,7 @@ import click
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import table_or_json_option, working_option
+from geosim.trainer.console import say, say_json, to_json
 from geosim.trainer.working import Working
 
 
@@ -24,11 +25,12 @@ def status(form: str, working: Working, **store: Any) -> None:
       geosim status
       geosim status --qdrant http://localhost:6333 --format json
     """  # noqa: D301
-    import orjson
-
     from geosim.search.status import render
     from geosim.search.status import status as look
 
     with open_from_options(working=working, **store) as opened:
         found = look(opened, working)
-    click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2) if form == "json" else render(found))
+    if form == "json":
+        say_json(to_json(found, indent=True))
+    else:
+        say(*render(found).split("\n"))

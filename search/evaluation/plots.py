@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from geosim.search.evaluation.runs import EVALUATED_K, Run
 from geosim.search.render.drawing import SheetRow
+from geosim.search.render.fonts import drawable, families
 from geosim.search.render.sheet import open_picture, save_sheet
 from geosim.search.types import Hit
 from geosim.trainer.data.sources import Record, Source
@@ -29,8 +32,12 @@ def confusion_plot(matrix: NDArray[np.int64], classes: Sequence[str], path: Path
     axes = figure.add_subplot(xlabel="voted class", ylabel="true class", title="k-NN confusion")
     # The square root makes the few queries off the diagonal visible.
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
+    # Matplotlib lays out the letters of all scripts since 3.11.
+    shaping = matplotlib.__version_info__ >= (3, 11)
+    names = [drawable(name, shaping=shaping) for name in classes]
+    style: dict[str, Any] = {"fontfamily": families(names), "parse_math": False}
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", **style)
+    axes.set_yticks(range(len(names)), names, **style)
     for row, column in np.ndindex(*matrix.shape):
         colour = "white" if shares[row, column] > 0.3 else "black"
         text = f"{matrix[row, column]:,}"

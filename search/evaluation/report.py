@@ -16,6 +16,7 @@ from geosim.search.evaluation.runs import EVALUATED_K, Run, group_runs
 from geosim.trainer.data.sources import Record, Source
 from geosim.trainer.evaluation.metrics import most_confused
 from geosim.trainer.files import replacing
+from geosim.trainer.text import printable
 
 COLUMNS = {
     "precision_at_1": "P@1",
@@ -202,7 +203,7 @@ def _section(title: str, runs: Sequence[Run], confused: Sequence[dict[str, Any]]
     for label, *values in zip(runs[0].facts["classes"], *per_class, strict=True):
         table.append([label, *(f"{value:.4f}" for value in values)])
     pairs = ", ".join(
-        f"{pair['class']} taken for {pair['taken_for']} ({pair['queries']:,} queries)"
+        f"{_name(pair['class'])} taken for {_name(pair['taken_for'])} ({pair['queries']:,} queries)"
         for pair in confused
     )
     queries = sum(int(run.facts["queries"]) for run in runs)
@@ -210,7 +211,7 @@ def _section(title: str, runs: Sequence[Run], confused: Sequence[dict[str, Any]]
     return f"""
 <h2>{title} split</h2>
 {_table(table)}
-<p>Most confused, of {queries:,} queries: {escape(pairs) or "none"}.</p>
+<p>Most confused, of {queries:,} queries: {pairs or "none"}.</p>
 <div class="plots">
 <img src="{name}-confusion.png" alt="Confusion matrix of {title}">
 <img src="{name}-scores.png" alt="Scores of same-class and other-class hits of {title}">
@@ -220,9 +221,13 @@ def _section(title: str, runs: Sequence[Run], confused: Sequence[dict[str, Any]]
 """
 
 
+def _name(text: str) -> str:
+    return f"<bdi>{escape(printable(text))}</bdi>"
+
+
 def _table(rows: Sequence[Sequence[str]]) -> str:
     def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>\n"
+        return "<tr>" + "".join(f"<{tag}>{_name(cell)}</{tag}>" for cell in cells) + "</tr>\n"
 
     body = "".join(line(row, "td") for row in rows[1:])
     return f'<div class="wide"><table>{line(rows[0], "th")}{body}</table></div>'

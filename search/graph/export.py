@@ -16,6 +16,7 @@ import orjson
 from geosim.ingest.store.base import VectorStore
 from geosim.search.graph.collection import Collection, read_collection
 from geosim.search.graph.neighbours import GraphBlock, neighbour_graph
+from geosim.trainer.disk import explain
 from geosim.trainer.errors import QueryError, StoreError
 from geosim.trainer.files import READ_ONLY, replacing
 from geosim.trainer.progress import progress_bar
@@ -69,7 +70,7 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
         if error.errno not in READ_ONLY:
             raise
         raise QueryError(
-            f"cannot write {index} ({error.strerror}); name a file elsewhere with --output"
+            f"cannot write {index} ({explain(error, index)}); name a file elsewhere with --output"
         ) from error
     share = same_class / (count * k) if k else 0.0
     seconds = time.perf_counter() - started

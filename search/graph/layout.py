@@ -75,16 +75,19 @@ def layout(store: VectorStore, working: Working) -> Layout:
     Raises:
         StoreError: there is no such collection.
     """
-    info = store.info()
-    if info is None:
-        raise StoreError(
-            f"there is no collection {store.name!r} at {store.location}; make it with "
-            "`geosim ingest DATA`"
-        )
     method = TSNE if find_spec("openTSNE") else PCA
     path = working.derived / f"{store.name}-map.npz"
-    collection = read_collection(store, vectors=False)
-    positions = _read(path, _key(collection, info.model.fingerprint, method))
+    with store.reading():
+        info = store.info()
+        if info is None:
+            raise StoreError(
+                f"there is no collection {store.name!r} at {store.location}; make it with "
+                "`geosim ingest DATA`"
+            )
+        collection = read_collection(store, vectors=False)
+        positions = _read(path, _key(collection, info.model.fingerprint, method))
+        if positions is None:
+            collection = read_collection(store)
     if positions is None:
         if method == PCA:
             warnings.warn(
@@ -92,7 +95,6 @@ def layout(store: VectorStore, working: Working) -> Layout:
                 "with `pip install opentsne`",
                 stacklevel=2,
             )
-        collection = read_collection(store)
         positions = draw(collection.vectors, method)
         key = _key(collection, info.model.fingerprint, method)
         with suppress(OSError), replacing(path) as temporary:  # computed again next time

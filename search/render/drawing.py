@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
+from geosim.search.render.fonts import drawable, runs
 from geosim.search.types import Hit
 from geosim.trainer.errors import QueryError
 
@@ -30,11 +29,11 @@ CAPTION, GAP, PADDING, OUTER_MARGIN, FOOTER = 68, 18, 22, 20, 30
 PANEL = QUERY_PICTURE + 2 * PADDING
 CARD = PANEL + PADDING + COLUMNS * (PICTURE + GAP) - GAP + PADDING
 
+SHAPING = bool(features.check("raqm") and features.check("fribidi"))
+"""Whether Pillow lays out scripts that are written from right to left, or joins letters."""
+
 SUPERSAMPLING = 4
 """Factor at which round shapes are drawn before they are reduced, so that edges are smooth."""
-
-LAST_CHARACTER = "\u052f"
-"""End of the Latin, Greek and Cyrillic blocks, which DejaVu Sans covers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +81,9 @@ def _draw_row(sheet: Image.Image, row: SheetRow, top: int, height: int) -> None:
     _draw_picture(sheet, row.picture, (left, y + 20), QUERY_PICTURE, SLATE_TEXT)
     y += 20 + QUERY_PICTURE + 12
     if row.label is not None:
-        _draw_text(sheet, (left, y), _shorten(row.label, 18, QUERY_PICTURE), 18, WHITE)
+        _draw_name(sheet, (left, y), row.label, 18, QUERY_PICTURE, WHITE)
         y += 26
-    _draw_text(sheet, (left, y), _shorten(row.query, 13, QUERY_PICTURE), 13, SLATE_TEXT)
+    _draw_name(sheet, (left, y), row.query, 13, QUERY_PICTURE, SLATE_TEXT)
 
     left, y = OUTER_MARGIN + PANEL + PADDING, top + PADDING
     if not row.hits:
@@ -108,11 +107,11 @@ def _draw_caption(sheet: Image.Image, hit: Hit, at: tuple[int, int], frame: str)
     _draw_text(sheet, (x, y), str(hit.rank), 17, INK)
     _draw_text(sheet, (x + PICTURE, y), f"{hit.score:.4f}", 17, INK, "ra")
     if hit.identical:
-        badge = x + int(_font("", 17).getlength(str(hit.rank))) + 8
+        badge = x + int(_font(17).getlength(str(hit.rank))) + 8
         sheet.paste(INK, (badge, y + 1), _rounded_mask(62, 18, 9))
         _draw_text(sheet, (badge + 31, y + 10), "identical", 12, WHITE, "mm")
-    _draw_text(sheet, (x, y + 23), _shorten(hit.label, 15, PICTURE), 15, label_colour)
-    _draw_text(sheet, (x, y + 43), _shorten(hit.path, 12, PICTURE), 12, MUTED)
+    _draw_name(sheet, (x, y + 23), hit.label, 15, PICTURE, label_colour)
+    _draw_name(sheet, (x, y + 43), hit.path, 12, PICTURE, MUTED)
 
 
 def _draw_legend(sheet: Image.Image, top: int) -> None:
@@ -167,42 +166,58 @@ def _rounded_mask(width: int, height: int, radius: int) -> Image.Image:
     return mask
 
 
-@lru_cache(maxsize=32)
-def _load_font(size: int, *, ascii_only: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return a font that comes with a library, so that a sheet looks the same on every machine.
-
-    Pillow's own covers ASCII only; Matplotlib's DejaVu Sans covers most European scripts.
-    """
-    package = find_spec("matplotlib")
-    if ascii_only or package is None or package.origin is None:
-        return ImageFont.load_default(size)
-    folder = Path(package.origin).parent / "mpl-data" / "fonts" / "ttf"
-    return ImageFont.truetype(folder / "DejaVuSans.ttf", size)
-
-
-def _font(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return _load_font(size, ascii_only=text.replace("…", "").isascii())
+@lru_cache(maxsize=64)
+def _font(size: int, file: Path | None = None) -> ImageFont.FreeTypeFont:
+    """Return the font of a file; without one Pillow's own, which has only ASCII."""
+    if file is not None:
+        return ImageFont.truetype(file, size)
+    font = ImageFont.load_default(size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise QueryError("this Pillow draws no fonts (FreeType is missing); install it from PyPI")
+    return font
 
 
 def _draw_text(
     image: Image.Image, at: Point, text: str, size: int, colour: str, anchor: str = "la"
 ) -> None:
-    """Draw text; ``anchor`` is Pillow's name of its point that is at ``at``."""
+    """Draw a text in one font; ``anchor`` is Pillow's name of its point that is at ``at``."""
+    ((_, font),) = _fonts(text, size)
+    ImageDraw.Draw(image).text(at, text, colour, font, anchor=anchor, align="center")
+
+
+def _draw_name(
+    image: Image.Image, at: Point, name: str, size: int, width: int, colour: str
+) -> None:
+    """Draw a name, at most ``width`` pixels wide, in fonts that have its characters."""
     draw = ImageDraw.Draw(image)
-    draw.text(at, text, colour, _font(text, size), anchor=anchor, align="center")
+    fonts = _fonts(_shorten(name, size, width), size)
+    x, baseline = at[0], at[1] + fonts[0][1].getmetrics()[0]
+    for part, font in fonts:
+        # A path reads from left to right, whatever the script of its parts is.
+        direction = "ltr" if font.layout_engine == ImageFont.Layout.RAQM else None
+        draw.text((x, baseline), part, colour, font, anchor="ls", direction=direction)
+        x += font.getlength(part)
+
+
+def _fonts(text: str, size: int) -> list[tuple[str, ImageFont.FreeTypeFont]]:
+    """Return the parts of a text with a font for each."""
+    if text.replace("…", "").isascii():
+        return [(text, _font(size))]
+    return [(part, _font(size, file)) for part, file in runs(text)]
 
 
 def _shorten(text: str, size: int, width: int) -> str:
-    """Return ``text`` at most ``width`` pixels wide, with ``?`` for what the fonts do not cover.
+    """Return ``text`` at most ``width`` pixels wide, with escapes for what no font has.
 
     Leading folders of a path are cut first, then the middle of what remains.
     """
-    text = unicodedata.normalize("NFC", text)
-    text = "".join(c if c.isprintable() and c <= LAST_CHARACTER else "?" for c in text)
+    text = drawable(text, shaping=SHAPING)
 
     def fits(shown: str) -> bool:
         # No character is narrower than a pixel; measuring a very long text is slow.
-        return len(shown) <= width and _font(shown, size).getlength(shown) <= width
+        if len(shown) > width:
+            return False
+        return sum(font.getlength(part) for part, font in _fonts(shown, size)) <= width
 
     parts = text.split("/")
     choices = [text, *(f"…/{'/'.join(parts[start:])}" for start in range(1, len(parts)))]

@@ -13,6 +13,7 @@ from geosim.search.render.drawing import SheetRow, contact_sheet
 from geosim.search.types import Result
 from geosim.trainer.data.images import open_rgb
 from geosim.trainer.data.sources import Files, Record
+from geosim.trainer.disk import explain
 from geosim.trainer.drawn import save_options
 from geosim.trainer.errors import ImageError, QueryError
 from geosim.trainer.files import replacing
@@ -77,7 +78,8 @@ def save_sheet(rows: Sequence[SheetRow], path: Path) -> Path:
             sheet.save(temporary, kind, quality=92, **save_options(kind))
     except OSError as error:
         raise QueryError(
-            f"the sheet of {sheet.width} x {sheet.height} px cannot be written to {path}: {error}; "
+            f"the sheet of {sheet.width} x {sheet.height} px cannot be written to {path}: "
+            f"{explain(error, path)}; "
             "name a .png in a folder that can be written to, or draw fewer queries"
         ) from error
     return path

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import orjson
-
 from geosim.search.explain import NOVEL_SHARE, Explanation
 from geosim.search.types import Hit, Result
+from geosim.trainer.console import to_json
 from geosim.trainer.text import printable
 
 HEADINGS = ("rank", "score", "class", "path")
@@ -51,9 +50,9 @@ def render(
     pairs = list(zip(results, explanations or [None] * len(results), strict=True))
     if output_format == "json":
         answers = [as_json(*pair) for pair in pairs]
-        yield orjson.dumps(answers, option=orjson.OPT_INDENT_2).decode()
+        yield to_json(answers, indent=True).decode()
     elif output_format == "jsonl":
-        yield from (orjson.dumps(as_json(*pair)).decode() for pair in pairs)
+        yield from (to_json(as_json(*pair)).decode() for pair in pairs)
     else:
         yield from (table(*pair) for pair in pairs if pair[0].error is None)
 

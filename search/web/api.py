@@ -37,7 +37,10 @@ class Api:
         self._thumbnails = Thumbnails(working)
         self._decoders = anyio.CapacityLimiter(MAX_DECODERS)
         self._map = MapCache(store, working)
-        self.measure_novelty = self._service.novelty  # starts it
+
+    async def measure_usual_score(self) -> None:
+        """Start to measure the usual best score, for the first picture that needs it."""
+        await run_sync(self._service.measure_usual_score)
 
     def routes(self) -> APIRouter:
         """Return the routes."""
@@ -45,17 +48,20 @@ class Api:
         picture = {"schema": {"type": "string", "format": "binary"}}
         upload = {"required": True, "content": {"image/*": picture}}
         jpeg = {"content": {"image/jpeg": picture}, "description": "A JPEG."}
+        unchanged = {"description": "Not changed since the ETag of If-None-Match."}
         map_responses: dict[int | str, Any] = {
             200: {"model": MapAnswer},
-            202: {"description": "The map is being computed."},
+            202: {"description": "The map is being computed.", "content": {"application/json": {}}},
+            304: unchanged,
         }
+        image_responses: dict[int | str, Any] = {200: jpeg, 304: unchanged}
         router.post("/search", openapi_extra={"requestBody": upload})(self.search)
         router.get("/search")(service.search_again)
         router.get("/points/{id}/similar")(service.similar)
         router.post("/recommend")(service.recommend)
         # The Qdrant dashboard recognizes a picture by the ending of its URL.
         router.get("/images/{id}.jpg", include_in_schema=False)(self.image)
-        router.get("/images/{id}", response_class=Response, responses={200: jpeg})(self.image)
+        router.get("/images/{id}", response_class=Response, responses=image_responses)(self.image)
         router.get("/collection")(service.collection)
         router.get("/map", response_class=Response, responses=map_responses)(self.map)
         return router
@@ -63,7 +69,8 @@ class Api:
     async def search(self, request: Request, parameters: QueryParameters) -> Answer:
         """Search by a picture; the body is the file itself, which is not kept.
 
-        Takes JPEG, PNG, WebP, BMP, TIFF and GIF of at most 32 MiB and 64 million pixels.
+        Takes JPEG, PNG, WebP, BMP, TIFF, GIF, JPEG 2000, HEIC and AVIF of at most 32 MiB and
+        64 million pixels.
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not kind.startswith("image/") and kind != "application/octet-stream":

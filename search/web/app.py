@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response, Security
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -57,7 +56,7 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await run_sync(api.measure_novelty)
+        await api.measure_usual_score()
         yield
 
     app = FastAPI(
@@ -69,7 +68,10 @@ def make_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses={"4XX": {"model": Failure}},
+        responses={
+            "4XX": {"model": Failure},
+            503: {"model": Failure, "description": "Too busy, or the collection is unreadable."},
+        },
         exception_handlers=HANDLERS,
         middleware=[
             Middleware(ExceptionMiddleware, handlers={HTTPException: HANDLERS[HTTPException]}),

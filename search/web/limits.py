@@ -26,15 +26,20 @@ RETRY = {"Retry-After": "1"}
 
 
 def limit_requests(app: ASGIApp) -> ASGIApp:
-    """Wrap an application: refuse a request with 503 while `MAX_REQUESTS` others run."""
+    """Wrap an application: refuse a request with 503 while `MAX_REQUESTS` others run.
+
+    Requests for stored pictures are never refused and do not count.
+    """
     running = 0
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal running
         if scope["type"] != "http":
             return await app(scope, receive, send)
-        # Stored pictures are exempt: eleven browsers ask for 66 at once, and decoding has a limit.
-        if running >= MAX_REQUESTS and not scope["path"].startswith(IMAGE_ROUTE):
+        # Stored pictures do not count: eleven browsers ask for 66 at once, decoding has a limit.
+        if scope["path"].startswith(IMAGE_ROUTE):
+            return await app(scope, receive, send)
+        if running >= MAX_REQUESTS:
             raise HTTPException(503, "too many requests at once; try again", RETRY)
         running += 1
         try:

@@ -44,8 +44,7 @@ class MapCache:
         return await task if task.done() and self._state == state else None
 
     def _compute(self) -> bytes:
-        with self._store.reading():
-            result = layout(self._store, self._working)
+        result = layout(self._store, self._working)
         index = {name: number for number, name in enumerate(sorted(set(result.labels)))}
         x, y = np.round(result.positions.astype(np.float64), 5).T.tolist()
         labels, ids, paths = [index[one] for one in result.labels], result.ids, result.paths

@@ -19,6 +19,17 @@ MAX_EXAMPLES = 100
 
 Id = Annotated[UUID, Field(description="Id of an indexed image.")]
 
+EmbeddingText = Annotated[
+    str,
+    Field(
+        min_length=171,
+        max_length=171,
+        pattern="^[A-Za-z0-9_-]{170}[AEIMQUYcgkosw048]$",  # the last one holds 4 bits of data
+        description="An embedding, as a search returns it: 32 little-endian float32, finite and "
+        "not all zero, as base64url without padding.",
+    ),
+]
+
 
 class SearchParameters(BaseModel, extra="forbid"):
     """Which hits to return."""
@@ -29,7 +40,9 @@ class SearchParameters(BaseModel, extra="forbid"):
         le=MAX_HITS,
         description="Maximum number of hits: 10 by default, or 1,000 with a min_score.",
     )
-    label: str | None = Field(None, alias="class", description="Only hits of this class.")
+    label: str | None = Field(
+        None, alias="class", min_length=1, description="Only hits of this class of the collection."
+    )
     min_score: FiniteFloat | None = Field(
         None, ge=-1, le=1, description="Only hits with this score or a higher one."
     )
@@ -46,9 +59,7 @@ class SearchParameters(BaseModel, extra="forbid"):
 class UploadedImage(BaseModel, extra="forbid"):
     """A picture that was uploaded before, by its embedding; the file itself is not kept."""
 
-    embedding: str = Field(
-        max_length=171, description="The embedding that a search returned: 171 characters."
-    )
+    embedding: EmbeddingText
     sha256: str = Field(
         "",
         pattern="^([0-9a-f]{64})?$",
@@ -85,10 +96,10 @@ class Failure(BaseModel):
 class StoredImage(BaseModel, from_attributes=True):
     """An indexed image."""
 
-    id: str
+    id: UUID
     path: str
     label: str = Field(serialization_alias="class")
-    picture: Annotated[str, AfterValidator(lambda id_: IMAGE_ROUTE + id_)] = Field(
+    picture: Annotated[str, AfterValidator(lambda id_: f"{IMAGE_ROUTE}{id_}")] = Field(
         validation_alias="id", description="Path of its picture; add ?side= for another size."
     )
 
@@ -133,10 +144,9 @@ class Answer(BaseModel):
     hits: list[HitAnswer] = Field(description="Best first.")
     explanation: ExplanationAnswer
     query: StoredImage | None = Field(None, description="The query, if it is an indexed image.")
-    embedding: str | None = Field(
+    embedding: EmbeddingText | None = Field(
         None,
-        description="The query's embedding, for a link to this search: 32 little-endian float32 as "
-        "base64url without padding; null for several images.",
+        description="The query's embedding, for a link to this search; null for several images.",
     )
     sha256: str | None = Field(
         None, description="Hex digest of the query's file; null for several images."

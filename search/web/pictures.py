@@ -12,15 +12,16 @@ from PIL import Image
 
 from geosim.ingest.catalog import ImageReader
 from geosim.ingest.schema import Payload
-from geosim.trainer.data.images import FORMATS, open_rgb
+from geosim.trainer.data.images import open_rgb, size_of
+from geosim.trainer.errors import ImageError
 from geosim.trainer.working import Working
 
 UPLOAD_BYTES = 32 * 2**20
 """Largest upload."""
 
 MAX_UPLOAD_PIXELS = 64_000_000
-"""Pixels of an upload. Decoding takes up to 16 bytes per pixel, so 1 GB: 8 for RGB, 16 with
-transparency, 14 for floating point."""
+"""Pixels of an upload. Decoding takes 8 to 16 bytes per pixel, so 1 GB, and 2 GB at most for deep
+samples, which `MAX_SAMPLE_BYTES` limits."""
 
 CACHE_BYTES = 32 * 2**20
 """Bytes of the thumbnails in memory: a few thousand photographs."""
@@ -39,16 +40,13 @@ def check_pixels(data: bytes) -> None:
     Raises:
         HTTPException: 413, there are more than `MAX_UPLOAD_PIXELS`.
     """
-    received = "the picture"
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height <= MAX_UPLOAD_PIXELS:
-                return
-            received = f"{image.width:,} x {image.height:,} pixels"
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        pass  # Pillow's own limits are higher
-    except Exception:  # decoding reports what is wrong with it
-        return
+        size = size_of(data)
+        if size is None or size[0] * size[1] <= MAX_UPLOAD_PIXELS:
+            return
+        received = f"{size[0]:,} x {size[1]:,} pixels"
+    except ImageError:  # the limit of decoding is higher
+        received = "the picture"
     text = f"{received}: at most {MAX_UPLOAD_PIXELS:,} pixels are taken; make it smaller"
     raise HTTPException(413, text)
 
@@ -83,7 +81,6 @@ class Thumbnails:
             )
         image = open_rgb(data, hint=side)
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
-        image.info.clear()  # Pillow would copy the file's comment
         full_colour = max(image.size) <= FULL_COLOUR_SIDE
         options = {"quality": 95, "subsampling": 0} if full_colour else {"quality": QUALITY}
         buffer = io.BytesIO()

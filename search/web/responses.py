@@ -14,9 +14,11 @@ from fastapi.requests import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from geosim.trainer.errors import GeosimError, ImageError, ModelError, QueryError
+from geosim.trainer.text import printable
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; "
@@ -54,9 +56,11 @@ def error_response(status: int, error: str, headers: Mapping[str, str] | None = 
     return JSONResponse({"error": error}, status, headers)
 
 
-async def _error_as_json(_: Request, error: Exception) -> Response:
+async def _error_as_json(request: Request, error: Exception) -> Response:
     """Return what is shown of an error; one that may name local folders goes to the log only."""
     match error:
+        case HTTPException(status_code=405):
+            return error_response(405, error.detail, {"Allow": _allowed_methods(request)})
         case HTTPException():
             return error_response(error.status_code, error.detail, error.headers)
         case RequestValidationError():  # does not repeat the received values
@@ -70,8 +74,21 @@ async def _error_as_json(_: Request, error: Exception) -> Response:
             text = "the collection cannot be read at the moment"
         case _:  # a bug; the server logs the traceback
             return error_response(500, "the server failed; its log says why")
-    _log.error("%s", error)
+    _log.error("%s", printable(str(error)))
     return error_response(503, text)
+
+
+def _allowed_methods(request: Request) -> str:
+    """Return the methods of all routes of a path; Starlette's error names those of the first."""
+    allowed = [
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
+    return ", ".join(allowed) or "GET, HEAD"  # no route: a file below /static
 
 
 HANDLERS: dict[Any, Callable[[Request, Any], Coroutine[Any, Any, Response]]] = dict.fromkeys(

@@ -6,9 +6,6 @@ Owns what each kind of search asks of the searcher, and embeddings as text.
 from __future__ import annotations
 
 import base64
-import logging
-import re
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from importlib.metadata import version
@@ -36,6 +33,7 @@ from geosim.search.web.models import (
     UploadedImage,
 )
 from geosim.search.web.pictures import MAX_UPLOAD_PIXELS, UPLOAD_BYTES, check_pixels
+from geosim.search.web.usual import UsualScore
 from geosim.trainer.errors import QueryError, StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.working import Working
@@ -48,8 +46,6 @@ QueryParameters = Annotated[SearchParameters, Query()]
 Search = Callable[[SearchOptions], Result]
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_log = logging.getLogger("uvicorn.error")
 
 
 def _reading(
@@ -71,39 +67,14 @@ class SearchService:
     def __init__(self, store: VectorStore, working: Working) -> None:
         """Open for searching and load the model; raises what `Searcher` does, and `ModelError`."""
         self._store = store
-        self._working = working
         self._searcher = Searcher(store, working)
         self._searcher.warm_up()
         self._model = self._stored_model()
-        self._measuring = threading.Lock()
-        self._measured: CollectionInfo | None = None
-        self._novelty: float | None = None
+        self._usual = UsualScore(store, lambda: novelty_threshold(store, working))
 
-    @_reading
-    def novelty(self) -> float | None:
-        """Return the usual best score.
-
-        After the start and after a change it is measured in the background. Until then it is None,
-        and no picture counts as unlike the collection.
-        """
-        info = self._info()
-        with self._measuring:
-            if info != self._measured:
-                self._measured, self._novelty = info, None
-                threading.Thread(target=self._measure_novelty, args=(info,), daemon=True).start()
-            return self._novelty
-
-    def _measure_novelty(self, info: CollectionInfo) -> None:
-        """Measure the usual best score; a failure is logged, and searches work without it."""
-        try:
-            with self._store.reading():
-                novelty = novelty_threshold(self._store, self._working)
-        except Exception:
-            _log.exception("the usual best score of the collection could not be measured")
-            return
-        with self._measuring:
-            if info == self._measured:
-                self._novelty = novelty
+    def measure_usual_score(self) -> None:
+        """Start to measure the usual best score, for the first picture that needs it."""
+        self._usual.start()
 
     @_reading
     def by_picture(self, data: bytes, options: SearchOptions) -> Answer:
@@ -208,7 +179,7 @@ class SearchService:
             "sha256": query.sha256 or None,
             "model": self._stored_model(),
         }
-        return _answer(search, options, None if query.indexed else self.novelty(), fields)
+        return _answer(search, options, None if query.indexed else self._usual.get(), fields)
 
 
 def _query(image: Point | UploadedImage) -> ResolvedQuery:
@@ -225,21 +196,17 @@ def encode_embedding(vector: NDArray[np.float32]) -> str:
 
 
 def decode_embedding(text: str) -> NDArray[np.float32]:
-    """Return an embedding from its text, ``(32,) float32``, scaled to L2 norm 1.
+    """Return an embedding from an `EmbeddingText`, ``(32,) float32``, scaled to L2 norm 1.
 
     Raises:
-        QueryError: the text is not a finite embedding other than zero.
+        QueryError: it is not finite, or zero.
     """
-    problem = QueryError(
-        f"an embedding is {EMBEDDING_DIM} little-endian float32, finite and not all zero, as "
-        "base64url without padding"
-    )
-    if not re.fullmatch(r"[A-Za-z0-9_-]{171}", text, re.ASCII):
-        raise problem
     vector = np.frombuffer(base64.urlsafe_b64decode(text + "="), dtype="<f4")
+    if not np.isfinite(vector).all() or not vector.any():
+        raise QueryError(
+            f"an embedding is {EMBEDDING_DIM} float32, finite and not all zero; received others"
+        )
     norm = float(np.linalg.norm(vector.astype(np.float64)))
-    if encode_embedding(vector) != text or not np.isfinite(norm) or norm == 0:
-        raise problem
     if abs(norm - 1) > 1e-6:
         vector = vector.astype(np.float64) / norm  # float32 products could overflow
     return vector.astype(np.float32)

@@ -19,7 +19,7 @@ from geosim.ingest.schema import Payload
 from geosim.trainer.backbones.registry import spec_of
 from geosim.trainer.data.dataset import Dataset
 from geosim.trainer.data.sources import Record
-from geosim.trainer.features import FeatureCache, Features
+from geosim.trainer.feature_cache import FeatureCache, Features
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
 from geosim.trainer.model import Model
 from geosim.trainer.working import Working

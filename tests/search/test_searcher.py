@@ -121,7 +121,7 @@ def test_a_file_changed_since_the_ingest_is_embedded_anew(
 def test_training_ingest_and_search_see_the_same_vector(sample: Path, tmp_path: Path) -> None:
     """One preprocessing: the real CNN, cold each time, on the same picture."""
     from geosim.trainer.backbones.registry import choose
-    from geosim.trainer.features import FeatureCache
+    from geosim.trainer.feature_cache import FeatureCache
     from geosim.trainer.heads.fit import TrainOptions
     from geosim.trainer.train import train
 

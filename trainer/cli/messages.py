@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
+from geosim.trainer.console import say
 from geosim.trainer.errors import DatasetError
-from geosim.trainer.text import printable
 
 if TYPE_CHECKING:
     from geosim.trainer.data.dataset import Dataset, Rejected
@@ -23,7 +21,7 @@ SHOWN_CLASSES = 12
 def report_dataset(dataset: Dataset) -> None:
     """Print a data set's name, its classes with their pictures, and what its names need telling."""
     counts = Counter(record.label for record in dataset.records)
-    listed = [f"{printable(label)} {count:,}" for label, count in sorted(counts.items())]
+    listed = [f"{label} {count:,}" for label, count in sorted(counts.items())]
     more = ""
     if len(listed) > SHOWN_CLASSES:
         more = (
@@ -31,17 +29,18 @@ def report_dataset(dataset: Dataset) -> None:
         )
     what = "class" if len(listed) == 1 else "classes"
     text = ", ".join(listed[:SHOWN_CLASSES])
-    click.echo(f"data set {printable(dataset.name)}: {what} {text}{more}", err=True)
+    say(f"data set {dataset.name}: {what} {text}{more}", err=True)
     for note in dataset.notes:
-        click.echo(note, err=True)
+        say(note, err=True)
 
 
 def report_training(report: TrainReport) -> None:
-    """Print a summary of a training."""
+    """Print a summary of a training, and how many pictures were scaled."""
+    report_scaled(report.scaled)
     training = report.model.card["training"]
     losses = training["validation_loss"] or training["loss"]
     verb = "kept, it is up to date" if report.reused else "trained"
-    click.echo(
+    say(
         f"model {report.model.fingerprint[:12]} {verb}: {report.images:,} images of "
         f"{len(report.model.classes)} classes ({report.computed:,} through the backbone), loss "
         f"{losses[training['best_epoch'] - 1]:.4f} at epoch {training['best_epoch']} of "
@@ -49,11 +48,23 @@ def report_training(report: TrainReport) -> None:
         err=True,
     )
     if zero := report.zero_embeddings:
-        click.echo(
+        say(
             f"warning: the model embeds {len(zero):,} training images to a zero vector, which "
             f"cannot be searched: {_shorten(zero)}. Train with another --seed",
             err=True,
         )
+
+
+def report_scaled(scaled: Mapping[str, int]) -> None:
+    """Print how many pictures were scaled to 8 bits, by what their samples were."""
+    if not scaled:
+        return
+    (first, count), *rest = scaled.items()
+    noun = "picture" if count == 1 else "pictures"
+    parts = [f"{count:,} {noun} of {first}", *(f"{n:,} of {what}" for what, n in rest)]
+    text = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+    verb = "was" if sum(scaled.values()) == 1 else "were"
+    say(f"{text} {verb} scaled to 8 bits", err=True)
 
 
 def report_rejected(
@@ -65,14 +76,14 @@ def report_rejected(
         DatasetError: images were rejected or pictures passed over, and ``strict`` is set.
     """
     for image in rejected:
-        click.echo(f"rejected {image.path}: {image.reason}", err=True)
+        say(f"rejected {image.path}: {image.reason}", err=True)
     for one in passed_over:
         if one.picture or one.own:
-            click.echo(one, err=True)
+            say(str(one), err=True)
     if others := [one for one in passed_over if not (one.picture or one.own)]:
         endings = sorted({one.ending or "no ending" for one in others})
         count = sum(one.count for one in others)
-        click.echo(f"{count:,} other files passed over: {_shorten(endings)}", err=True)
+        say(f"{count:,} other files passed over: {_shorten(endings)}", err=True)
     if not strict:
         return
     missing = sum(one.count for one in passed_over if one.picture)

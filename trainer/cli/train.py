@@ -17,6 +17,7 @@ from geosim.trainer.cli.options import (
     train_options,
     working_option,
 )
+from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
 
@@ -58,12 +59,12 @@ def train(
     dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
     report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
-    click.echo(why, err=True)
+    say(why, err=True)
     chosen = pretrained.spec.train_options(**options)
     report = fit(dataset, pretrained, working, chosen, rehash=rehash)
     report_training(report)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
-    click.echo(working.model)
+    say(str(working.model))
 
 
 @click.command(cls=Command)
@@ -80,4 +81,4 @@ def download(folder: Path) -> None:
     """  # noqa: D301
     from geosim.trainer.data.download import download_dataset
 
-    click.echo(download_dataset(folder))
+    say(str(download_dataset(folder)))

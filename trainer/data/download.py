@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from geosim.trainer.disk import explain
 from geosim.trainer.errors import DownloadError
 from geosim.trainer.fetch import fetch
 from geosim.trainer.progress import progress_bar
+from geosim.trainer.temporary import private_folder
 
 DATASET_URL = "http://aws-proserve-data-science.s3.amazonaws.com/geological_similarity.zip"
 DATASET_DIGEST = "sha256:9053090735e7d713384b6131aa56b855028f55f2e850ca287f6c1cb1650a6815"
@@ -56,16 +57,13 @@ def download_dataset(
             f"archive {archive} is damaged ({error}) and was deleted; run again to fetch it anew"
         ) from error
     except OSError as error:
-        raise DownloadError(f"cannot unpack {archive}: {error.strerror or error}") from error
+        raise DownloadError(f"cannot unpack {archive}: {explain(error, target)}") from error
     return target
 
 
 def _unpack(archive: Path, target: Path) -> None:
     """Unpack the folder `NAME` of an archive to ``target``, completely or not at all."""
-    with (
-        zipfile.ZipFile(archive) as opened,
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{NAME}-") as scratch,
-    ):
+    with zipfile.ZipFile(archive) as opened, private_folder(target.parent) as scratch:
         entries = opened.infolist()
         _refuse_unsafe(archive, entries)
         with progress_bar("unpacking", len(entries), unit="file") as bar:

@@ -11,21 +11,29 @@ from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
-import pillow_heif
+import pi_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from geosim.trainer.data.limits import check_effort
 from geosim.trainer.data.reasons import reason
 from geosim.trainer.data.repair import repairs
+from geosim.trainer.decoding.account import CONVERTED, PLAIN, Decoding
+from geosim.trainer.decoding.deep import jp2_profile, read_deep
+from geosim.trainer.decoding.profiles import lab_to_srgb, to_srgb
+from geosim.trainer.decoding.samples import Samples, Scaled, to_8_bits
+from geosim.trainer.decoding.tiff import read_tiff
+from geosim.trainer.decoding.tiff_directory import SIGNATURES as TIFF
+from geosim.trainer.decoding.tiff_directory import main_directory
 from geosim.trainer.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "JPEG2000", "HEIF", "AVIF")
-"""Pillow decoders that may run, independent of the file name."""
+"""Formats that are read, by Pillow's names, independent of the file name; TIFF by tifffile."""
 
 # Loading decoders on demand is not thread-safe. The decoder of JPEG hands over to that of MPO.
 for _name in ("Jpeg", "Mpo", "Png", "WebP", "Bmp", "Tiff", "Gif", "Jpeg2K", "Avif"):
     import_module(f"PIL.{_name}ImagePlugin")
-pillow_heif.register_heif_opener()
+pi_heif.register_heif_opener()
 
 ENDINGS = frozenset(
     {ending for ending, kind in Image.EXTENSION.items() if kind in {*FORMATS, "MPO"}}
@@ -54,6 +62,8 @@ EXIF_TRANSPOSE = {
 BACKGROUND = (255, 255, 255)
 """RGB behind transparent pixels: white."""
 
+_PILLOW_FORMATS = tuple(name for name in FORMATS if name != "TIFF")
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -62,6 +72,28 @@ class Prepared:
     pixels: NDArray[np.uint8]  # (size, size, 3), RGB
     width: int  # of the original in pixels, after EXIF orientation
     height: int
+    decoding: Decoding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stored:
+    """An image as a file holds it, in 8 bits."""
+
+    image: Image.Image  # of any mode
+    size: tuple[int, int]  # of the original
+    orientation: int
+    profile: bytes | None  # ICC
+    scaled_from: str = ""
+    plain: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Decoded:
+    """An upright RGB image in sRGB."""
+
+    image: Image.Image
+    size: tuple[int, int]  # of the original
+    decoding: Decoding
 
 
 def prepare(data: bytes, size: int) -> Prepared:
@@ -73,13 +105,14 @@ def prepare(data: bytes, size: int) -> Prepared:
     Raises:
         ImageError: the bytes are not an image, or it is damaged or too large.
     """
-    image, (width, height) = _decode(data, hint=2 * size)
-    resized = image.resize((size, size), Image.Resampling.BILINEAR)
-    return Prepared(np.asarray(resized, dtype=np.uint8), width, height)
+    decoded = _decode(data, hint=2 * size)
+    resized = decoded.image.resize((size, size), Image.Resampling.BILINEAR)
+    pixels = np.asarray(resized, dtype=np.uint8)
+    return Prepared(pixels, *decoded.size, decoded.decoding)
 
 
 def open_rgb(data: bytes, *, hint: int | None = None) -> Image.Image:
-    """Decode an image to RGB with the EXIF orientation applied.
+    """Decode an image to sRGB with the EXIF orientation applied, without its metadata.
 
     ``hint`` is the side in pixels that the caller needs: a larger JPEG may be decoded at a half, a
     quarter or an eighth of its size, which is faster.
@@ -87,15 +120,54 @@ def open_rgb(data: bytes, *, hint: int | None = None) -> Image.Image:
     Raises:
         ImageError: the bytes are not an image, or it is damaged or too large.
     """
-    return _decode(data, hint=hint)[0]
+    return _decode(data, hint=hint).image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return a Pillow image as `open_rgb` returns its file.
+
+    Raises:
+        ImageError: it cannot be loaded, is empty or too large, or none of its pixels has a value.
+    """
+    try:
+        _check_size(*image.size)
+        image.load()
+        return _finish(_stored(image, image.size)).image
+    except MemoryError as error:
+        raise ImageError(_NO_MEMORY) from error
+    except ImageError:
+        raise
+    except Exception as error:  # of a file that Pillow opened and did not read yet
+        raise ImageError(f"a Pillow image that cannot be loaded ({error}); open it anew") from error
+
+
+def size_of(data: bytes) -> tuple[int, int] | None:
+    """Return the width and height in a picture's header; None if it has none that can be read.
+
+    Raises:
+        ImageError: the picture is too large to be decoded.
+    """
+    try:
+        if data.startswith(TIFF):
+            directory = main_directory(data)
+            return directory.width, directory.height
+        with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
+            return image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(_too_large("too many pixels")) from error
+    except Exception:  # decoding says what is wrong with it
+        return None
 
 
 class _DamagedError(ImageError):
     """The file may be repaired."""
 
 
-def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    """Return the upright RGB image and the original's width and height; repair the file."""
+_NO_MEMORY = "too little memory to decode it; make it smaller"
+
+
+def _decode(data: bytes, *, hint: int | None) -> _Decoded:
+    """Decode a file; repair it if it is damaged."""
     if not data:
         raise ImageError("the file is empty")
     try:
@@ -106,74 +178,103 @@ def _decode(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, i
                 if len(versions) == 1:
                     return _decode_intact(versions[0], hint=hint)
                 first = _decode_intact(versions[0], hint=None)
-                if all(_decode_intact(other, hint=None) == first for other in versions[1:]):
+                others = (_decode_intact(other, hint=None) for other in versions[1:])
+                if all(other.image == first.image for other in others):
                     return first
         raise
 
 
-def _decode_intact(data: bytes, *, hint: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    """Return the upright RGB image and the original's width and height."""
+def _decode_intact(data: bytes, *, hint: int | None) -> _Decoded:
+    check_effort(data)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(_too_large(f"{image.width} x {image.height} pixels"))
-            original = image.size
-            if hint is not None and image.format in ("JPEG", "MPO"):  # HEIC: another picture
-                image.draft(None, (hint, hint))
-            image.load()  # before EXIF is read: a PNG may have it last, Pillow rotates a TIFF
-            orientation = _orientation(image)
-            transpose = EXIF_TRANSPOSE.get(orientation)
-            upright = image if transpose is None else image.transpose(transpose)
-            return _to_rgb(upright), original[::-1] if orientation >= 5 else original
+        return _finish(_read_tiff(data) if data.startswith(TIFF) else _read_other(data, hint))
     except Image.DecompressionBombError as error:
         raise ImageError(_too_large("too many pixels")) from error
     except MemoryError as error:
-        raise ImageError("too little memory to decode it; make it smaller") from error
+        raise ImageError(_NO_MEMORY) from error
     except ImageError:
         raise
-    except Exception as error:  # Pillow's decoders raise many kinds for damaged files
+    except Exception as error:  # the decoders raise many kinds for damaged files
         raise _DamagedError(reason(data, error)) from error
+
+
+def _read_tiff(data: bytes) -> _Stored:
+    tiff = read_tiff(data, _check_size)
+    scaled = to_8_bits(tiff.samples)
+    size, orientation = scaled.image.size, tiff.orientation
+    return _Stored(scaled.image, size, orientation, tiff.profile, scaled.scaled_from, plain=False)
+
+
+def _read_other(data: bytes, hint: int | None) -> _Stored:
+    with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
+        _check_size(*image.size)
+        size = image.size
+        if hint is not None and image.format in ("JPEG", "MPO"):  # HEIC: another picture
+            image.draft(None, (hint, hint))
+        deep = read_deep(data, image)
+        if deep is None:
+            image.load()  # before EXIF is read: a PNG may have it last
+        if image.format == "JPEG2000":
+            image.info["icc_profile"] = jp2_profile(data)
+        return _stored(image, size, deep)
+
+
+def _stored(image: Image.Image, size: tuple[int, int], deep: Samples | None = None) -> _Stored:
+    """Return an opened image with its metadata; ``deep`` are its samples if it has no 8 bits."""
+    if deep is None and image.mode[0] in "IF":
+        values = np.asarray(image)[..., None]
+        deep = Samples(values, "L", 8 * values.dtype.itemsize)
+    bits = image.info.get("bit_depth", 8)  # of HEIC, which comes scaled
+    scaled = Scaled(image, f"{bits} bits" if bits > 8 else "")
+    if deep is not None:
+        scaled = to_8_bits(deep)
+    profile, plain = image.info.get("icc_profile"), deep is None
+    return _Stored(
+        scaled.image, size, _orientation(image), profile, scaled.scaled_from, plain=plain
+    )
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation; 1 (upright) where it is absent or unreadable."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # the pixels are good even where the metadata is damaged
+        return 1
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(_too_large(f"{width} x {height} pixels"))
 
 
 def _too_large(received: str) -> str:
     return f"{received}; at most {MAX_PIXELS:,} are decoded, so make it smaller"
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation; 1 (upright) where it is absent, invalid or unreadable."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # the pixels are good even where the metadata is damaged
-        return 1
-    return orientation if orientation in EXIF_TRANSPOSE else 1
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB: scale deep greys, put transparency over `BACKGROUND`."""
-    if image.mode.startswith("I"):  # 16 bits, or 16 bits held in 32
-        grey = np.array(image, dtype=np.float32)
-        grey /= 257.0
-        np.clip(grey, 0, 255, out=grey)
-        return Image.fromarray(np.rint(grey, out=grey).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":  # floats have no defined range
-        return Image.fromarray(_stretched(np.array(image))).convert("RGB")
+def _finish(stored: _Stored) -> _Decoded:
+    """Turn an image upright and convert it to sRGB; put transparency over `BACKGROUND`."""
+    image, size = stored.image, stored.size
+    if (transpose := EXIF_TRANSPOSE.get(stored.orientation)) is not None:
+        image = image.transpose(transpose)
+        size = size[::-1] if stored.orientation >= 5 else size
+    opacity = None
     if image.has_transparency_data:
-        layered = Image.new("RGBA", image.size, (*BACKGROUND, 255))
-        layered.alpha_composite(image.convert("RGBA"))
-        return layered.convert("RGB")
-    return image.convert("RGB")
-
-
-def _stretched(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Map, in place, the lowest finite value and NaN to 0, the highest to 255, inf to the ends."""
-    values *= 0.5  # so that no difference overflows
-    finite = np.isfinite(values)
-    low = float(np.min(values, initial=np.inf, where=finite))
-    high = float(np.max(values, initial=-np.inf, where=finite))
-    if not low <= high:
-        low = high = 0.0
-    np.nan_to_num(values, copy=False, nan=low, posinf=high, neginf=low)
-    values -= low
-    values /= (high - low) or 1.0
-    values *= 255.0
-    return np.rint(values, out=values).astype(np.uint8)
+        layered = image.convert("RGBA")
+        opacity = layered.getchannel("A")
+        image = image.convert("L") if image.mode in ("L", "LA") else layered.convert("RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode == "LAB":
+        image = lab_to_srgb(image)
+    elif image.mode not in ("L", "RGB", "CMYK"):
+        image = image.convert("RGB")
+    converted = to_srgb(image, stored.profile)
+    rgb = image.convert("RGB") if converted is None else converted
+    if opacity is not None:
+        rgb.putalpha(opacity)
+        layered = Image.new("RGBA", rgb.size, (*BACKGROUND, 255))
+        layered.alpha_composite(rgb)
+        rgb = layered.convert("RGB")
+    rgb.info = {}  # no writer is to store a profile, a comment or an orientation again
+    decoder = PLAIN if stored.plain and converted is None else CONVERTED
+    return _Decoded(rgb, size, Decoding(decoder, stored.scaled_from))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from geosim.trainer.errors import ModelError
 from geosim.trainer.runtime.openvino import Exported, import_openvino
+from geosim.trainer.temporary import private_folder
 
 BACKEND = "tensorflow"
 """Backend of Keras: graphs are traced and exported by TensorFlow."""
@@ -119,10 +120,17 @@ class KerasBackbone:
     def exported(self) -> Exported:
         """The graph in OpenVINO's format; the export takes some seconds."""
         import_openvino()
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "graph.xml")
-            self.model.export(str(path), format="openvino", verbose=False)
-            return Exported.read(path)
+        with private_folder(Path(tempfile.gettempdir())) as folder:
+            path = folder / "graph.xml"
+            try:
+                self.model.export(str(path), format="openvino", verbose=False)
+                return Exported.read(path)
+            except (OSError, RuntimeError) as error:
+                raise ModelError(
+                    f"the network cannot be exported to a file in {folder.parent} "
+                    f"({' '.join(str(error).split())}); make room there, or name another folder "
+                    "in TMPDIR"
+                ) from error
 
     def save(self, path: Path) -> None:
         """Write the weights as Keras' ``.weights.h5``."""

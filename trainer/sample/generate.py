@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from geosim.trainer.disk import explain
 from geosim.trainer.errors import DatasetError
 from geosim.trainer.sample.textures import SAMPLE_CLASSES, draw
+from geosim.trainer.temporary import private_folder
 
 MARKER = ".sample.json"
 """Hidden file in a complete sample with its parameters."""
@@ -98,8 +99,8 @@ def write_sample(
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
-            partial = Path(beside) / "sample"
+        with private_folder(folder.parent) as beside:
+            partial = beside / "sample"
             for label in SAMPLE_CLASSES:
                 (partial / label).mkdir(parents=True)
             for number, name in enumerate(_names(per_class)):
@@ -113,7 +114,7 @@ def write_sample(
         if _is_finished(folder, parameters):  # another process wrote the same sample meanwhile
             return folder
         raise DatasetError(
-            f"the sample cannot be written to {folder}: {error}; name a folder whose parent can be "
-            "written to"
+            f"the sample cannot be written to {folder}: {explain(error, folder)}; name a folder "
+            "whose parent can be written to"
         ) from error
     return folder

@@ -1,9 +1,11 @@
 """The embedded engine's files: locks, crashes and damage."""
 
+import errno
 import json
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import qdrant_edge as edge
 from filelock import FileLock
 
 from geosim.ingest.schema import ModelRef, Payload, VectorQuery
@@ -216,14 +219,22 @@ def test_a_read_only_folder_is_read_from_a_copy(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    abandoned = tmp_path / "temporary" / "geosim-copy-1" / "rocks"
-    abandoned.mkdir(parents=True)
-    (abandoned.parent / "lock").touch()
+    (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     folder = tmp_path / "store"
     make(folder)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     make_read_only(folder)
+    killed = run_elsewhere(
+        "import os, signal, tempfile\n"
+        "from geosim.ingest.store.edge import EdgeStore\n"
+        "tempfile.tempdir = str(FOLDER.parent / 'temporary')\n"
+        "EdgeStore(FOLDER, 'rocks').count()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n",
+        folder,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(list((tmp_path / "temporary").iterdir())) == 1
     with EdgeStore(folder, "rocks") as first, EdgeStore(folder, "rocks") as second:
         assert first.count() == second.count() == 20
         assert first.query([VectorQuery(vectors(20)[7])], 1)[0][0].payload == payloads(20)[7]
@@ -399,6 +410,68 @@ def test_a_damaged_shard_is_named_with_the_remedy(tmp_path: Path, broken: str) -
         assert str(tmp_path) in str(caught.value)
         assert "\n" not in str(caught.value)
         assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("missing", ["*", "*/version.info"])
+def test_a_lost_segment_is_damage_and_not_an_empty_collection(tmp_path: Path, missing: str) -> None:
+    make(tmp_path)
+    (path,) = (tmp_path / "rocks" / "segments").glob(missing)
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    with pytest.raises(StoreError, match=r"is damaged \(.*segments is missing\); .* away"):
+        EdgeStore(tmp_path, "rocks").count()
+
+
+@pytest.mark.parametrize("version", ["99.0.0", "0.1.0"])
+def test_another_version_of_the_engine_is_not_damage(tmp_path: Path, version: str) -> None:
+    make(tmp_path)
+    (path,) = (tmp_path / "rocks").rglob("version.info")
+    own = path.read_text()
+    path.write_text(version)
+    with pytest.raises(StoreError, match=r"another version of the engine .*is kept") as caught:
+        EdgeStore(tmp_path, "rocks").count()
+    assert "away" not in str(caught.value)
+    path.write_text(own)
+    with EdgeStore(tmp_path, "rocks") as store:
+        assert store.count() == 20
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.EROFS])
+def test_a_fault_of_the_machine_is_not_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    make(tmp_path)
+
+    def fail(*_: object) -> None:  # as Qdrant Edge does
+        raise Exception(f"Service runtime error: IO Error: it failed (os error {code})")
+
+    monkeypatch.setattr(edge.EdgeShard, "load", fail)
+    with pytest.raises(StoreError, match=r"is kept$") as caught:
+        EdgeStore(tmp_path, "rocks").count()
+    monkeypatch.undo()
+    assert "damaged" not in str(caught.value)
+    assert "away" not in str(caught.value)
+    with EdgeStore(tmp_path, "rocks") as store:
+        assert store.count() == 20
+
+
+def test_what_the_engine_returns_from_damaged_files_is_damage(tmp_path: Path) -> None:
+    make(tmp_path)
+    (path,) = (tmp_path / "rocks").rglob("vector_storage/vectors/status.dat")
+    path.unlink()
+    with (
+        EdgeStore(tmp_path, "rocks") as store,
+        pytest.raises(StoreError, match=r"damaged .* away"),
+    ):
+        list(store.scan(vectors=True))
+
+
+def test_metadata_that_cannot_be_read_is_not_damage(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "rocks.json").unlink()
+    (tmp_path / "rocks.json").mkdir()
+    with pytest.raises(StoreError, match=r"cannot read .*rocks\.json") as caught:
+        EdgeStore(tmp_path, "rocks").count()
+    assert "away" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "null"])

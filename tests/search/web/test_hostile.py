@@ -22,10 +22,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 
+from geosim.ingest.plan import IMAGE_ROUTE
 from geosim.ingest.schema import point_id
 from geosim.search.web.access import Access
 from geosim.search.web.app import FOLDER
-from geosim.search.web.limits import MAX_BUFFERED_BYTES, MAX_REQUESTS, BodyLimit
+from geosim.search.web.limits import MAX_BUFFERED_BYTES, MAX_REQUESTS, BodyLimit, limit_requests
 from geosim.search.web.pictures import UPLOAD_BYTES
 from geosim.search.web.protocol import TimeLimitedProtocol
 from geosim.search.web.responses import HANDLERS
@@ -451,6 +452,36 @@ def test_only_so_many_requests_at_once(serve: Any, eventually: Any) -> None:
         assert eventually(lambda: ask(unless=503)).status_code == 200
 
 
+def test_pictures_in_flight_refuse_no_search() -> None:
+    async def main() -> list[str]:
+        held, done = asyncio.Event(), []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["path"] != "/api/collection":
+                await held.wait()
+            done.append(scope["path"])
+
+        limited = limit_requests(app)
+
+        def ask(path: str) -> Any:
+            return limited({"type": "http", "path": path}, None, None)
+
+        pictures = [asyncio.ensure_future(ask(f"{IMAGE_ROUTE}{n}.jpg")) for n in range(66)]
+        others = [asyncio.ensure_future(ask("/api/search")) for _ in range(MAX_REQUESTS - 1)]
+        await asyncio.sleep(0)
+        await ask("/api/collection")  # one place is left
+        others.append(asyncio.ensure_future(ask("/api/search")))
+        pictures.append(asyncio.ensure_future(ask(f"{IMAGE_ROUTE}66.jpg")))
+        await asyncio.sleep(0)
+        with pytest.raises(HTTPException, match="too many requests at once"):
+            await ask("/api/collection")
+        held.set()
+        await asyncio.gather(*pictures, *others)
+        return done
+
+    assert len(asyncio.run(main())) == 1 + MAX_REQUESTS + 67
+
+
 def test_only_so_many_bytes_are_held_at_once() -> None:
     taken: list[int] = []
 
@@ -577,12 +608,16 @@ def test_names_that_are_code_are_data(client: httpx.Client) -> None:
 
 
 def test_methods_that_are_not_offered(client: httpx.Client, served: Any) -> None:
-    for method, path in [
-        ("PUT", "/api/search"),
-        ("DELETE", f"/api/images/{STORED}"),
-        ("POST", "/"),
+    for method, path, allowed in [
+        ("PUT", "/api/search", "GET, POST"),
+        ("OPTIONS", "/api/search", "GET, POST"),
+        ("DELETE", f"/api/images/{STORED}", "GET"),
+        ("POST", "/", "GET, HEAD"),
+        ("PUT", "/static/app.js", "GET, HEAD"),
     ]:
-        refused(client.request(method, path), served, 405)
+        answer = client.request(method, path)
+        refused(answer, served, 405)
+        assert answer.headers["allow"] == allowed
     refused(client.post("/login", json={"key": "x"}), served, 404)
 
 

@@ -9,6 +9,7 @@ import zlib
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
@@ -31,7 +32,11 @@ LOSSLESS_HEIF = {"quality": -1, "chroma": 444, "matrix_coefficients": 0}
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
+    if kind == "HEIF":  # its writer stays out of Pillow, where it would replace the reader
+        stored = pillow_heif.from_bytes(image.mode, image.size, image.tobytes())
+        stored.save(buffer, **options)
+    else:
+        image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -133,11 +138,9 @@ def test_exif_orientation_is_applied(
     orientation: int, expected: list[tuple[int, ...]], kind: str, options: dict[str, Any]
 ) -> None:
     stored = quarters()
-    exif = stored.getexif()  # the encoder of HEIF takes the orientation from here
+    exif = stored.getexif()
     exif[ExifTags.Base.Orientation] = orientation
-    if kind != "HEIF":
-        options = {**options, "exif": exif}
-    data = encode(stored, kind, **options)
+    data = encode(stored, kind, exif=exif.tobytes(), **options)
     image, prepared = open_rgb(data), prepare(data, 16)
     size = (32, 64) if orientation >= 5 else (64, 32)
     assert image.size == size
@@ -222,27 +225,10 @@ def test_16_bit_grey_is_scaled_to_8(kind: str) -> None:
     assert colours(encode(Image.fromarray(deep), kind)) == expected
 
 
-def test_32_bit_grey_holds_16_bits_and_is_clipped() -> None:
-    deep = np.array([[-5, 0, 257, 65535, 70000]], np.int32)
-    expected = [(level,) * 3 for level in (0, 0, 1, 255, 255)]
-    assert colours(encode(Image.fromarray(deep), "TIFF")) == expected
-
-
-def test_floats_are_stretched_from_lowest_to_highest() -> None:
-    values = np.array([[-1.0, 0.0, 3.0]], np.float32)
-    assert colours(encode(Image.fromarray(values), "TIFF")) == [(0,) * 3, (64,) * 3, (255,) * 3]
-
-
 def test_floats_that_are_no_numbers_leave_the_others_alone() -> None:
     values = np.array([[0.0, np.nan, np.inf, -np.inf, 1.0, 2.0]], np.float32)
     expected = [(level,) * 3 for level in (0, 0, 255, 0, 128, 255)]
     assert colours(encode(Image.fromarray(values), "TIFF")) == expected
-
-
-@pytest.mark.parametrize("value", [7.0, np.nan])
-def test_floats_without_any_contrast_are_black(value: float) -> None:
-    flat = Image.fromarray(np.full((1, 2), value, np.float32))
-    assert colours(encode(flat, "TIFF")) == [BLACK, BLACK]
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("TIFF", 0), ("JPEG", 2)])

@@ -1,0 +1,83 @@
+"""Files of a few kilobytes that take minutes to decode are refused; similar ones are not."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from geosim.trainer.data.images import open_rgb, prepare
+from geosim.trainer.data.limits import MAX_EXIF_SEGMENTS, MAX_SCANS, MAX_SEGMENTS
+from geosim.trainer.errors import ImageError
+
+END = b"\xff\xd9"
+
+
+def jpeg(**options: Any) -> bytes:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def with_segments(data: bytes, segment: bytes, count: int) -> bytes:
+    return data[:2] + segment * count + data[2:]
+
+
+def with_scans(count: int) -> bytes:
+    data = jpeg(progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + scan * (count - data.count(b"\xff\xda")) + END
+
+
+EXIF, COMMENT, FILL = b"\xff\xe1\0\x0aExif\0\0ab", b"\xff\xfe\0\x04ab", b"\xff"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        with_scans(MAX_SCANS + 1),
+        b"\n" + with_scans(MAX_SCANS + 1),
+        with_segments(jpeg(), EXIF, MAX_EXIF_SEGMENTS + 1),
+        with_segments(jpeg(), COMMENT, MAX_SEGMENTS + 1),
+        with_segments(jpeg(), FILL, MAX_SEGMENTS + 1),
+    ],
+    ids=["scans", "scans after a line", "Exif", "comments", "fill"],
+)
+def test_a_jpeg_of_too_many_pieces_is_refused(data: bytes) -> None:
+    with pytest.raises(ImageError, match=r"^this JPEG has more than .*; save it again$"):
+        prepare(data, 8)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_a_jpeg_of_many_pieces_is_decoded() -> None:
+    sound = open_rgb(jpeg()).tobytes()
+    film = bytes(range(256)) * 100 + b"\xff\xda" * 10_000  # as phones append it
+    thumbnail = b"\xff\xe1" + struct.pack(">H", 2_002) + b"\xff\xda" * 1000
+    for data in (
+        jpeg() + film,
+        with_segments(jpeg(), thumbnail, 10),
+        with_segments(jpeg(restart_marker_blocks=1), COMMENT, 3000),
+        with_segments(jpeg(), EXIF, 50),
+    ):
+        assert open_rgb(data).tobytes() == sound
+    assert open_rgb(with_scans(MAX_SCANS)).size == (48, 48)
+
+
+def run_length_encoded(width: int, height: int, *, header: bytes = b"BM" + bytes(12)) -> bytes:
+    """Return a BMP of rows that are one pixel and a line end each."""
+    if header:
+        header = b"BM" + struct.pack("<IHHI", 0, 0, 0, 14 + 40 + 1024)
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, 0, 0, 0, 0, 0)
+    return header + info + bytes(1024) + b"\1\1\0\0" * height + b"\0\1"
+
+
+def test_a_large_run_length_encoded_bmp_is_refused() -> None:
+    for header in (b"BM", b""):
+        with pytest.raises(ImageError, match=r"^this BMP is run-length encoded .*; .*save it as"):
+            prepare(run_length_encoded(5000, 4000, header=header), 8)
+    assert prepare(run_length_encoded(300, 200), 8).width == 300

@@ -1,0 +1,75 @@
+"""Limits on files that are small but take minutes to decode, checked before they are decoded."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from geosim.trainer.errors import ImageError
+
+MAX_SCANS = 100
+"""Scans of a JPEG. Encoders write up to 14; each one visits the whole picture, and may take a few
+bytes."""
+
+MAX_SEGMENTS = 5000
+"""Segments of a JPEG. Colour profiles take up to 255, thermal pictures and extended XMP some
+hundreds."""
+
+MAX_EXIF_SEGMENTS = 100
+"""Exif segments of a JPEG; Pillow copies what it has for each one."""
+
+MAX_RUN_LENGTH_PIXELS = 2**24
+"""Pixels of a run-length encoded BMP, which Pillow decodes in Python: a few seconds."""
+
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # ends a scan; not a stuffed byte or a restart
+_DIB = re.compile(rb"[(48@l|]\0\0\0")  # a BMP without the file's header: the next header's length
+
+
+def check_effort(data: bytes) -> None:
+    """Check that decoding a file takes time in proportion to its size and to its pixels.
+
+    Raises:
+        ImageError: it would take much longer.
+    """
+    if data.startswith(b"\xff\xd8"):
+        _check_jpeg(data)
+    elif data.startswith(b"BM"):
+        _check_bmp(data[14:34])
+    elif _DIB.match(data):
+        _check_bmp(data[:20])
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Walk over the segments up to the end mark."""
+    scans = exif = segments = 0
+    offset = 2
+    while offset + 4 <= len(data):
+        marker = data[offset + 1] if data[offset] == 0xFF else 0
+        if marker == 0xD9:  # what follows is another picture, or a film
+            return
+        segments += 1
+        exif += data.startswith(b"Exif\0\0", offset + 4)
+        scans += marker == 0xDA
+        if scans > MAX_SCANS or exif > MAX_EXIF_SEGMENTS or segments > MAX_SEGMENTS:
+            raise ImageError(
+                f"this JPEG has more than {MAX_SCANS} scans, {MAX_EXIF_SEGMENTS} Exif segments or "
+                f"{MAX_SEGMENTS:,} segments, which takes too long; save it again"
+            )
+        if marker in (0, 0xFF):  # bytes between segments
+            offset += 1
+            continue
+        offset += 2 + int.from_bytes(data[offset + 2 : offset + 4], "big")
+        if marker == 0xDA:
+            found = _MARKER.search(data, offset)
+            offset = len(data) if found is None else found.start()
+
+
+def _check_bmp(header: bytes) -> None:
+    if len(header) < 20 or not _DIB.match(header):
+        return
+    width, height, _, _, compression = struct.unpack_from("<iiHHI", header, 4)
+    if compression in (1, 2) and abs(width * height) > MAX_RUN_LENGTH_PIXELS:
+        raise ImageError(
+            f"this BMP is run-length encoded and has {abs(width):,} x {abs(height):,} pixels; at "
+            f"most {MAX_RUN_LENGTH_PIXELS:,} are decoded, so save it as PNG"
+        )
