@@ -22,7 +22,14 @@ from geosim.ingest.store.base import VectorStore
 from geosim.search.copies import Copies
 from geosim.search.given import Picture, picture_bytes
 from geosim.trainer.data.dataset import HashedRecord, Rejected
-from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image
+from geosim.trainer.data.drawings import drawn_images
+from geosim.trainer.data.layout import stored_parts
+from geosim.trainer.data.passed_over import (
+    PassedOver,
+    count_passed_over,
+    is_image,
+    own_folder,
+)
 from geosim.trainer.data.sources import Files, Record
 from geosim.trainer.data.walk import walk
 from geosim.trainer.errors import ImageError, ModelError, QueryError, StoreError
@@ -231,8 +238,8 @@ def expand(
 ) -> Iterator[str]:
     """Yield ``paths``, each folder replaced by the image files below it, sorted.
 
-    They are the files that an ingest of the folder sees (`walk`). ``report`` is called with the
-    pictures in formats that are not read.
+    They are the files that an ingest of the folder sees. ``report`` is called with the pictures in
+    formats that are not read, and with what geosim wrote.
 
     Raises:
         DatasetError: a folder cannot be listed.
@@ -243,12 +250,22 @@ def expand(
         if not text or not os.path.isdir(folder):  # noqa: PTH112 - unlike Path's, never raises
             yield text
             continue
-        files = list(walk(folder, exclude))
-        inside = sorted(str(Path(folder, *parts)) for parts in files if is_image(parts))
-        others = (tuple(map(stored_name, parts)) for parts in files if not is_image(parts))
-        for passed_over in count_passed_over(others, (), stored_name(folder.name)):
-            if passed_over.picture:
+        own: list[tuple[str, ...]] = []
+        files = list(walk(folder, exclude, report=own.append))
+        images = {
+            str(Path(folder, *parts)): stored_parts(parts) for parts in files if is_image(parts)
+        }
+        sheets = drawn_images([*images], Files())
+        others = (stored_parts(parts) for parts in files if not is_image(parts))
+        name = stored_name(folder.name)
+        for passed_over in (
+            *map(own_folder, map(stored_parts, own)),
+            *count_passed_over((images[one] for one in sheets), 0, name, own=True),
+            *count_passed_over(others, 0, name),
+        ):
+            if passed_over.picture or passed_over.own:
                 report(passed_over)
+        inside = sorted(images.keys() - sheets)
         if not inside:
             raise QueryError(f"{text} is a folder without images in it; name an image")
         yield from inside

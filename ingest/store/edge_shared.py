@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from geosim.ingest.schema import (
     CollectionInfo,
     Filter,
+    Origin,
     Point,
     ScoredPoint,
     VectorQuery,
@@ -109,6 +110,13 @@ class SharedEdgeStore(VectorStore):
             info: CollectionInfo | None = self._thread.state.info
             return info
 
+    def origins(self) -> dict[str, Origin]:
+        """Return where the data sets come from, by name."""
+        if self.info() is None:
+            return {}
+        with self._read() as store:
+            return store.origins()
+
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
         with self._read() as store:
@@ -127,7 +135,7 @@ class SharedEdgeStore(VectorStore):
             f"collection {self.name!r} at {self.location} is open for reading; open it for writing"
         )
 
-    create = drop = _upsert = _delete = _refuse
+    create = drop = set_origin = _upsert = _delete = _refuse
 
     def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
         with self._read() as store:
