@@ -19,7 +19,7 @@ from geosim.search.copies import MANY, Copies
 from geosim.search.resolver import QueryLike, ResolvedQuery, Resolver
 from geosim.search.types import Result, SearchOptions, ranked_hits
 from geosim.trainer.errors import QueryError
-from geosim.trainer.text import stored_name
+from geosim.trainer.text import encodable, stored_name
 from geosim.trainer.working import Working
 
 FIRST_BATCH = 8
@@ -173,7 +173,7 @@ class Searcher:
         found = self._matches(vectors, options, filters)
         for query, same in zip(queries, identical, strict=True):
             if query.error is not None:
-                yield Result(query.text, error=query.error)
+                yield Result(encodable(query.text), error=query.error)
                 continue
             matches = {match.payload.path: match for match in next(found)}
             own = None if query.indexed is None else query.indexed.path
@@ -181,7 +181,7 @@ class Searcher:
             for payload in islice(others, options.limit):  # may be missing behind many ties
                 matches.setdefault(payload.path, ScoredPoint(payload, 1.0))
             hits = ranked_hits(matches.values(), query.sha256, options.limit)
-            yield Result(query.text, hits, query.indexed)
+            yield Result(encodable(query.text), hits, query.indexed)
 
 
 def _without(query: ResolvedQuery, identical: Sequence[Point]) -> Filter:
