@@ -50,7 +50,7 @@ def report_scaled(scaled: Mapping[str, int]) -> None:
     parts = [f"{count:,} {noun} of {first}", *(f"{n:,} of {what}" for what, n in rest)]
     text = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
     verb = "was" if sum(scaled.values()) == 1 else "were"
-    click.echo(f"{text} {verb} scaled to 8 bits", err=True)
+    say(f"{text} {verb} scaled to 8 bits", err=True)
 
 
 def report_rejected(
