@@ -52,6 +52,10 @@ GROWTH_ROOM = 192 * 2**20
 """Further bytes that must be free to write on a disk where holes take room: a new shard has files
 of 166 MB, and grows by files of 4 and 32 MB."""
 
+UNFINISHED = ".atomicwrite"
+"""Beginning of the names of folders in which the engine writes a file before it renames it. It
+leaves them when it is killed."""
+
 _MACHINE = (
     *(*FULL, *READ_ONLY, errno.EIO, errno.EFBIG),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBUSY),
@@ -73,6 +77,7 @@ class EdgeFiles:
         self._copy: PrivateCopy | None = None
         self._why_copied: OSError | None = None  # while a private copy is read
         self._writing = False
+        self._interrupted = False  # whether a killed process left the mark of writing
 
     def acquire(self) -> None:
         """Take the lock to write, unless this object holds it.
@@ -135,11 +140,11 @@ class EdgeFiles:
 
     def release(self) -> None:
         """Release the lock and delete a private copy; safe to call twice."""
-        if self._writing:
+        if self._writing or self._interrupted:
             with suppress(OSError, StoreError):  # the free lock tells the same
                 if (stored := self._read_metadata()) is not None:
                     self._write_metadata(stored, writing=False)
-        self._writing = False
+        self._writing = self._interrupted = False
         self._lock.release()
         if self._copy is not None:
             self._copy.close()
@@ -286,9 +291,15 @@ class EdgeFiles:
     def _acquire(self, wait: float) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock.acquire(wait, self._purpose)
+        with suppress(StoreError):  # damaged: told where it is needed
+            stored = self._read_metadata() or {}
+            self._interrupted = not self._writing and bool(stored.get("writing"))
         files = [self.shard, *self.shard.rglob("*")] if self.shard.exists() else []
         if not all(os.access(path, os.W_OK) for path in files):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        for path in files:
+            if path.name.startswith(UNFINISHED):
+                shutil.rmtree(path, ignore_errors=True)
 
     def _copy_unwritable(self, error: OSError, wait: float) -> PrivateCopy:
         """Copy where the files cannot be written; raise ``error`` if it has another reason."""
