@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from geosim.ingest.catalog import conflicting_location
 from geosim.ingest.schema import Filter, Payload, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import Dataset, HashedRecord
 from geosim.trainer.errors import StoreError
 from geosim.trainer.text import stored_name, stored_path
-from geosim.trainer.working import Working
 
 IMAGE_ROUTE = "/api/images/"
 """Path of a point's image at `geosim serve`; ``<id>.jpg`` follows, which the Qdrant dashboard
@@ -24,16 +22,18 @@ class Plan:
     """The changes to a collection.
 
     Attributes:
-        stored: stored paths of the data set's points, before the changes, as they are spelled now.
-        pending: images to embed and upsert: new, or with other content or another image URL.
+        stored: the data set's points before the changes, by stored path as it is spelled now.
+        pending: images to upsert: new, or with other content or another class or image URL.
         removed: stored paths to delete.
+        lost: stored paths to delete or replace whose content is in no image of the data set.
         respelled: stored paths by the former spelling, to delete once the present one is stored.
         image_urls: the image URL of each image by stored path, empty for none.
     """
 
-    stored: Collection[str]
+    stored: Mapping[str, Payload]
     pending: list[HashedRecord]
     removed: list[str]
+    lost: list[str]
     image_urls: dict[str, str]
     respelled: dict[str, str]
 
@@ -46,7 +46,7 @@ def make_plan(
     ``hashed`` are its readable images; one that cannot be read keeps its point. ``url_prefix`` is
     the part of an image URL before the point's id; None keeps the stored URLs.
     """
-    stored: dict[str, tuple[str, str]] = {}
+    current: dict[str, Payload] = {}
     former: dict[str, Payload] = {}
     respelled: dict[str, str] = {}
     present_path = {one.former: one.path for one in dataset.records}
@@ -55,23 +55,42 @@ def make_plan(
             for payload in (point.payload for point in batch):
                 path = present_path.get(payload.path) or stored_path(payload.path)
                 if path == payload.path:
-                    stored[path] = payload.sha256, payload.image_url
+                    current[path] = payload
                 else:
                     former[path], respelled[payload.path] = payload, path
-    for path, payload in former.items():
-        stored.setdefault(path, ("", payload.image_url.replace(payload.id, point_id(path))))
+    stored = former | current
+    contents = {image.record.path: image.sha256 for image in hashed}
     image_urls = {
-        path: f"{url_prefix}{point_id(path)}.jpg" if url_prefix else stored.get(path, ("", ""))[1]
-        for path in (image.record.path for image in hashed)
+        path: f"{url_prefix}{point_id(path)}.jpg"
+        if url_prefix
+        else (
+            stored[path].image_url.replace(stored[path].id, point_id(path))
+            if path in stored
+            else ""
+        )
+        for path in contents
     }
     pending = [
         image
         for image in hashed
-        if stored.get(image.record.path) != (image.sha256, image_urls[image.record.path])
+        if _differs(image, stored.get(image.record.path), image_urls[image.record.path])
     ]
     present = {one.path for one in dataset.records} | {one.path for one in dataset.rejected}
     removed = [path for path in stored if path not in present]
-    return Plan(stored.keys(), pending, removed, image_urls, respelled)
+    kept = set(contents.values())
+    lost = [
+        path
+        for path, point in stored.items()
+        if point.sha256 not in kept and (path in contents or path not in present)
+    ]
+    return Plan(stored, pending, removed, lost, image_urls, respelled)
+
+
+def _differs(image: HashedRecord, point: Payload | None, image_url: str) -> bool:
+    if point is None:
+        return True
+    wanted = (image.record.path, image.sha256, image.record.label, image_url)
+    return wanted != (point.path, point.sha256, point.label, point.image_url)
 
 
 def spellings_of_name(dataset: Dataset, store: VectorStore) -> list[str]:
@@ -96,17 +115,3 @@ def image_url_prefix(base: str) -> str:
             "`geosim serve`"
         )
     return f"{base.rstrip('/')}{IMAGE_ROUTE}"
-
-
-def refuse_other_dataset(
-    plan: Plan, dataset: Dataset, store: VectorStore, working: Working
-) -> None:
-    """Raise `StoreError` if another data set has this name and would lose over half its images."""
-    other = conflicting_location(working.datasets, dataset)
-    if other is not None and 2 * len(plan.removed) > len(plan.stored):
-        raise StoreError(
-            f"collection {store.name!r} holds another data set named {dataset.name!r}, of "
-            f"{other}, and {len(plan.removed):,} of its {len(plan.stored):,} images would be "
-            "deleted; rename one of the two folders, name another --collection, or rebuild this "
-            f"one from {dataset.location} alone with --recreate"
-        )

@@ -1,7 +1,8 @@
-"""The types that every engine takes and returns: payload, point id, filter, query, model."""
+"""The types that every engine takes and returns: payload, id, filter, query, model, origin."""
 
 from __future__ import annotations
 
+import platform
 import re
 import uuid
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geosim.ingest.machine import machine_id
+from geosim.trainer.data.places import Place
 from geosim.trainer.errors import ModelMismatchError, StoreError
 
 SCORE_DIGITS = 6
@@ -40,12 +43,12 @@ class Payload:
     """The payload of a point: one indexed image.
 
     Attributes:
-        path: stored path, POSIX, relative to the parent of the data set's root folder
+        path: stored path, POSIX, unique in a collection
             (``geological_similarity/marble/MGN0Z.jpg``).
         label: class name (payload field ``class``).
         sha256: hex digest of the file's bytes.
         width: pixels, after EXIF orientation; ``height`` likewise.
-        dataset: name of the data set's root folder.
+        dataset: name of the data set, the first part of ``path``.
         image_url: URL of the image, which the Qdrant dashboard shows; empty for none.
     """
 
@@ -111,12 +114,16 @@ class ScoredPoint:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of points: the given fields must match; points with ids in ``exclude`` never do."""
+    """A filter of points: the given fields must match.
+
+    Points with ids in ``exclude``, or content hashes in ``exclude_sha256``, never match.
+    """
 
     label: str | None = None
     dataset: str | None = None
     sha256: str | None = None
     exclude: frozenset[str] = field(default_factory=frozenset)
+    exclude_sha256: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -154,6 +161,43 @@ class ModelRef:
 
     def __str__(self) -> str:
         return f"{self.backbone} {self.fingerprint[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a data set of a collection comes from: a machine, its host name, and a place there."""
+
+    machine: str
+    host: str
+    place: Place
+
+    @classmethod
+    def here(cls, place: Place) -> Origin:
+        """Return the origin of a place on this machine."""
+        return cls(machine_id(), platform.node(), place)
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Origin:
+        """Return a stored origin, or raise `StoreError` if it is none."""
+        try:
+            return cls(str(stored["machine"]), str(stored["host"]), Place.from_dict(stored))
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"a later version of geosim, or another program, wrote where a data set of the "
+                f"collection comes from; update geosim, or {NAME_ANOTHER}"
+            ) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the origin as it is stored."""
+        return {"machine": self.machine, "host": self.host, **self.place.to_dict()}
+
+    @property
+    def local(self) -> bool:
+        """Whether it is on this machine."""
+        return self.machine == machine_id()
+
+    def __str__(self) -> str:
+        return str(self.place) if self.local else f"{self.place} on {self.host}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,31 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import chain, compress
 
 import numpy as np
 
-from geosim.ingest.catalog import register_dataset
+from geosim.ingest.guard import drop, note_origin, origin_after
+from geosim.ingest.known import known_origins
+from geosim.ingest.moves import Moved, find_moved, reuse_vectors, stored_vectors
 from geosim.ingest.plan import (
+    Plan,
     delete_former_spellings,
     image_url_prefix,
     make_plan,
-    refuse_other_dataset,
     spellings_of_name,
 )
-from geosim.ingest.schema import Filter, ModelRef, Payload, point_id, require_same_model
+from geosim.ingest.schema import (
+    Filter,
+    ModelRef,
+    Origin,
+    Payload,
+    point_id,
+    require_same_model,
+)
 from geosim.ingest.store.base import VectorStore
-from geosim.trainer.data.dataset import Dataset, Rejected, hash_dataset
+from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_dataset
+from geosim.trainer.data.places import register_place, unregister_place
 from geosim.trainer.decoding.account import PLAIN, Decoding, count_scaled
 from geosim.trainer.errors import StoreError
 from geosim.trainer.features import Extracted
@@ -50,8 +60,12 @@ class SyncReport:
         rejected: left out, with reasons; points stored earlier under these paths stay.
         scaled: of those added or changed, the ones scaled to 8 bits, by what their samples were.
         points: in the whole collection, all data sets.
+        moved: number of images that came from each data set that they were moved from.
+        left: number of images that are left in each of those.
+        dropped: number of images of each other data set that ``recreate`` dropped.
     """
 
+    dataset: str
     added: int
     changed: int
     deleted: int
@@ -61,12 +75,49 @@ class SyncReport:
     scaled: Mapping[str, int]
     points: int
     seconds: float
+    moved: dict[str, int]
+    left: dict[str, int]
+    dropped: dict[str, int]
 
     @property
     def images_per_second(self) -> float:
         """Images of the data set per second of wall time."""
         images = self.added + self.changed + self.unchanged + len(self.rejected)
         return images / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A data set that was read and compared with a collection, and may be stored in it."""
+
+    hashed: list[HashedRecord]
+    unreadable: list[Rejected]
+    plan: Plan
+    moved: list[Moved]
+    origin: Origin
+
+
+def check(
+    dataset: Dataset,
+    store: VectorStore,
+    working: Working,
+    *,
+    replace: bool = False,
+    rehash: bool = False,
+    url_prefix: str | None = None,
+) -> Checked:
+    """Read a data set and compare it with an existing collection; write nothing there.
+
+    Raises:
+        StoreError: the ingest would cost a data set points by mistake (`ingest/guard.py`), and
+            ``replace`` is not set.
+    """
+    hashed, unreadable = hash_dataset(dataset, working.hashes, rehash=rehash)
+    plan = make_plan(dataset, hashed, store, url_prefix)
+    origins = known_origins(store, working.datasets)
+    origin = origin_after(dataset, plan, origins.get(dataset.name), store, replace=replace)
+    moved = find_moved(dataset, hashed, origins, store, allowed=replace)
+    return Checked(hashed, unreadable, plan, moved, origin)
 
 
 def sync(
@@ -76,48 +127,56 @@ def sync(
     working: Working,
     *,
     recreate: bool = False,
+    replace: bool = False,
     image_url: str | None = None,
     rehash: bool = False,
 ) -> SyncReport:
     """Make the points of ``dataset`` in a collection equal to it.
 
-    Points of other data sets are not touched. New images are added before old ones are deleted.
-    ``recreate`` drops the collection first, with all its data sets. ``image_url`` is the base URL
-    of `geosim serve` for the points' image URLs; None keeps those that are stored. ``rehash`` reads
-    the files that seem unchanged as well.
+    Points of other data sets are not touched, except those of images that were moved here. New
+    images are added before old ones are deleted. ``recreate`` drops the collection first, with all
+    its data sets. ``replace`` allows what `check` refuses. ``image_url`` is the base URL of
+    `geosim serve` for the points' image URLs; None keeps those that are stored.
+    ``rehash`` reads the files that seem unchanged as well.
 
     Raises:
         ModelMismatchError: another model made the collection.
-        StoreError: ``image_url`` is not a base URL, another data set of this name would be
-            replaced, the store failed, or it has a wrong number of points at the end.
+        StoreError: ``image_url`` is not a base URL, the run would cost a data set points by
+            mistake, the store failed, or it has a wrong number of points at the end.
     """
     started = time.perf_counter()
     url_prefix = None if image_url is None else image_url_prefix(image_url)
-    if recreate:
-        store.drop()
+    dropped = drop(store, dataset.name, working.datasets, replace=replace) if recreate else {}
     info, made_by = store.info(), ModelRef(model.fingerprint, model.spec.name)
     if info is None:
         store.create(made_by)
     else:
         require_same_model(info, made_by, name=store.name)
-    hashed, unreadable = hash_dataset(dataset, working.hashes, rehash=rehash)
-    plan = make_plan(dataset, hashed, store, url_prefix)
-    refuse_other_dataset(plan, dataset, store, working)
-    register_dataset(working.datasets, dataset)
+    options = {"replace": replace, "rehash": rehash}
+    checked = check(dataset, store, working, url_prefix=url_prefix, **options)
+    plan = checked.plan
+    note_origin(dataset.name, checked.origin, store)
+    register_place(working.datasets, dataset.name, dataset.place)
 
     extractor = model.extractor(working.features)
-    rejected = [*dataset.rejected, *unreadable]
-    written: list[str] = []
+    rejected = [*dataset.rejected, *checked.unreadable]
+    written: set[str] = set()
     decodings: list[Decoding] = []
     pending = {image.record.path for image in plan.pending}
-    outdated = [one for one in extractor.outdated(hashed) if one.record.path not in pending]
-    images = [*plan.pending, *outdated]
-    with progress_bar("embedding", len(images)) as bar:
+    outdated = {one.record.path: one for one in extractor.outdated(checked.hashed)}
+    with progress_bar("embedding", len(pending | outdated.keys())) as bar:
 
         def reject(one: Rejected) -> None:
             rejected.append(one)
             bar.update(1)
 
+        points = [*plan.stored.values(), *chain.from_iterable(one.points for one in checked.moved)]
+        reusable = [item for item in plan.pending if item.record.path not in outdated]
+        for known in stored_vectors(reusable, points, store):
+            written.update(reuse_vectors(known, store, dataset.name, plan.image_urls))
+            bar.update(len(known))
+        images = [item for item in plan.pending if item.record.path not in written]
+        images += [one for path, one in outdated.items() if path not in pending]
         for batch in _rebatch(extractor.extract(dataset.source, images, reject=reject)):
             bar.update(len(batch))
             # What the former decoder made the same pixels of is stored already.
@@ -129,12 +188,14 @@ def sync(
             if not new:
                 continue
             paths, zero = _upsert(new, model, store, dataset.name, plan.image_urls)
-            written += paths
+            written.update(paths)
             rejected += zero
             decodings += [one.features.decoding for one in new]
     store.delete([point_id(path) for path in plan.removed])
     if plan.respelled:
         delete_former_spellings(plan, store)
+    for one in checked.moved:
+        _delete_moved(one, store, working)
 
     changed = sum(path in plan.stored for path in written)
     redone = sum(path not in pending for path in written)
@@ -148,16 +209,28 @@ def sync(
             f"{dataset.name}, expected {expected:,}; does another ingest run? Run this one again"
         )
     return SyncReport(
+        dataset=dataset.name,
         added=added,
         changed=changed,
         deleted=len(plan.removed),
-        unchanged=len(hashed) - len(plan.pending) - redone,
+        unchanged=len(checked.hashed) - len(plan.pending) - redone,
         computed=extractor.computed,
         rejected=tuple(sorted(rejected, key=lambda one: one.path)),
         scaled=count_scaled(decodings),
         points=store.count(),
         seconds=time.perf_counter() - started,
+        moved={one.dataset: len(one.points) for one in checked.moved if one.points},
+        left={one.dataset: one.left for one in checked.moved if one.left},
+        dropped=dropped,
     )
+
+
+def _delete_moved(moved: Moved, store: VectorStore, working: Working) -> None:
+    """Delete the points that images had in another data set, and what is noted of an empty one."""
+    store.delete([point.id for point in moved.points])
+    if not moved.left:
+        store.set_origin(moved.dataset, None)
+        unregister_place(working.datasets, moved.dataset)
 
 
 def _rebatch(batches: Iterable[Sequence[Extracted]]) -> Iterable[list[Extracted]]:

@@ -8,7 +8,7 @@ from itertools import chain
 from geosim.ingest.plan import spellings_of_name
 from geosim.ingest.schema import CollectionInfo, Filter, ModelRef, point_id
 from geosim.ingest.store.base import VectorStore
-from geosim.ingest.sync import SyncReport, sync
+from geosim.ingest.sync import SyncReport, check, sync
 from geosim.search.graph.export import ExportReport, export
 from geosim.search.render.sheet import save_results
 from geosim.search.searcher import Searcher
@@ -37,6 +37,7 @@ def run(
     options: TrainOptions,
     k: int,
     recreate: bool,
+    replace: bool,
     rehash: bool,
     on_trained: Callable[[TrainReport], None],
     on_ingested: Callable[[SyncReport], None],
@@ -46,12 +47,13 @@ def run(
     """Do the whole job and return the results of the sample queries.
 
     ``k`` is the number of neighbours per image and of hits per query. ``recreate`` drops the
-    collection first, with all its data sets. ``rehash`` reads the files that seem unchanged as
-    well, once. Each callback receives the report of its step;
-    ``on_limited`` the number of sample queries, and of classes, if there are more than
+    collection first, with all its data sets; ``replace`` allows what `check` refuses. ``rehash``
+    reads the files that seem unchanged as well, once. Each callback receives the report of its
+    step; ``on_limited`` the number of sample queries, and of classes, if there are more than
     `MAX_QUERIES`.
 
     Raises:
+        StoreError: the ingest would cost a data set points by mistake; nothing was written.
         ModelError: a new model is needed, but the collection depends on the old one: it holds
             images of other data sets, or is outside the working folder.
     """
@@ -63,13 +65,17 @@ def run(
         store.release()
         return reason
 
+    if store.info() is not None and not recreate:
+        check(dataset, store, working, replace=replace, rehash=rehash)
+        rehash = False
     reason_to_keep()  # an unusable store fails now, not after the training
     trained = train(dataset, pretrained, working, options, keep=reason_to_keep, rehash=rehash)
     on_trained(trained)
     info, model = store.info(), ModelRef(trained.model.fingerprint, trained.model.spec.name)
     if info is not None and info.model != model:
         recreate |= _reason_to_keep(info, dataset, store, working) is None
-    on_ingested(sync(dataset, trained.model, store, working, recreate=recreate))
+    report = sync(dataset, trained.model, store, working, recreate=recreate, replace=replace)
+    on_ingested(report)
     on_exported(export(store, working.index, working.embeddings, k))
     queries = sample_queries(dataset, store)
     if len(queries) > MAX_QUERIES:

@@ -9,20 +9,27 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import Filter, ModelRef, Payload, Point, point_id, require_same_model
+from geosim.ingest.schema import ModelRef, Payload, point_id, require_same_model
 from geosim.ingest.store.base import VectorStore
+from geosim.search.copies import Copies
 from geosim.search.given import Picture, picture_bytes
 from geosim.trainer.data.dataset import HashedRecord, Rejected
-from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image
+from geosim.trainer.data.drawings import drawn_images
+from geosim.trainer.data.layout import stored_parts
+from geosim.trainer.data.passed_over import (
+    PassedOver,
+    count_passed_over,
+    is_image,
+    own_folder,
+)
 from geosim.trainer.data.sources import Files, Record
 from geosim.trainer.data.walk import walk
 from geosim.trainer.errors import ImageError, ModelError, QueryError, StoreError
@@ -96,37 +103,28 @@ class Resolver:
             model = ModelRef(self._model.fingerprint, self._model.spec.name)
             require_same_model(info, model, name=store.name)
 
-    def resolve(self, queries: Sequence[QueryLike | ResolvedQuery]) -> list[ResolvedQuery]:
+    def resolve(
+        self, queries: Sequence[QueryLike | ResolvedQuery], copies: Copies
+    ) -> list[ResolvedQuery]:
         """Return each query with its vector, or with the reason why it has none.
+
+        ``copies`` are those of the search that the queries belong to.
 
         Raises:
             ModelError: a query must be embedded and there is no model.
             QueryError: an array is neither a picture nor an embedding.
         """
         resolved = [q if isinstance(q, ResolvedQuery) else _read_query(q) for q in queries]
-        self._look_up([query for query in resolved if query.vector is None])
+        self._look_up([query for query in resolved if query.vector is None], copies)
         self._embed([query for query in resolved if query.vector is None and query.error is None])
         return resolved
-
-    def identical(
-        self, query: ResolvedQuery, filters: Sequence[Filter] = (Filter(),)
-    ) -> list[Point]:
-        """Return the other indexed images with the bytes of a query, sorted by path.
-
-        There are none if its bytes are unknown; they match one of ``filters``.
-        """
-        if not query.sha256:
-            return []
-        wheres = [replace(f, sha256=query.sha256, exclude=query.own_ids) for f in filters]
-        batches = chain.from_iterable(self._store.scan(where, vectors=True) for where in wheres)
-        return sorted(chain.from_iterable(batches), key=lambda point: point.payload.path)
 
     def warm_up(self) -> None:
         """Load the backbone now instead of with the first query that needs it."""
         if isinstance(self._model, Model):
             _ = self._extractor.backbone
 
-    def _look_up(self, queries: Sequence[ResolvedQuery]) -> None:
+    def _look_up(self, queries: Sequence[ResolvedQuery], copies: Copies) -> None:
         """Take stored vectors: of the indexed image that a query is, or of an identical one."""
         ids = {point_id(path) for query in queries for path in query.candidates}
         points = {point.payload.path: point for point in self._store.fetch(sorted(ids))}
@@ -144,7 +142,7 @@ class Resolver:
                     "neither a file nor an indexed image; a stored path looks like "
                     f"{next(stored, 'dataset/class/image.jpg')}"
                 )
-            elif identical := self.identical(query):
+            elif identical := copies.of(query.sha256):
                 query.vector = identical[0].vector
 
     def _require_model(self) -> Model:
@@ -240,8 +238,8 @@ def expand(
 ) -> Iterator[str]:
     """Yield ``paths``, each folder replaced by the image files below it, sorted.
 
-    They are the files that an ingest of the folder sees (`walk`). ``report`` is called with the
-    pictures in formats that are not read.
+    They are the files that an ingest of the folder sees. ``report`` is called with the pictures in
+    formats that are not read, and with what geosim wrote.
 
     Raises:
         DatasetError: a folder cannot be listed.
@@ -252,12 +250,22 @@ def expand(
         if not text or not os.path.isdir(folder):  # noqa: PTH112 - unlike Path's, never raises
             yield text
             continue
-        files = list(walk(folder, exclude))
-        inside = sorted(str(Path(folder, *parts)) for parts in files if is_image(parts))
-        others = (tuple(map(stored_name, parts)) for parts in files if not is_image(parts))
-        for passed_over in count_passed_over(others, (), stored_name(folder.name)):
-            if passed_over.picture:
+        own: list[tuple[str, ...]] = []
+        files = list(walk(folder, exclude, report=own.append))
+        images = {
+            str(Path(folder, *parts)): stored_parts(parts) for parts in files if is_image(parts)
+        }
+        sheets = drawn_images([*images], Files())
+        others = (stored_parts(parts) for parts in files if not is_image(parts))
+        name = stored_name(folder.name)
+        for passed_over in (
+            *map(own_folder, map(stored_parts, own)),
+            *count_passed_over((images[one] for one in sheets), 0, name, own=True),
+            *count_passed_over(others, 0, name),
+        ):
+            if passed_over.picture or passed_over.own:
                 report(passed_over)
+        inside = sorted(images.keys() - sheets)
         if not inside:
             raise QueryError(f"{text} is a folder without images in it; name an image")
         yield from inside

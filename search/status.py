@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from geosim.ingest.catalog import dataset_locations
+from geosim.ingest.known import known_origins
 from geosim.ingest.store.base import VectorStore
+from geosim.trainer.data.places import read_places
 from geosim.trainer.errors import ModelError
 from geosim.trainer.files import allocated_bytes
 from geosim.trainer.model import read_card
@@ -25,6 +26,7 @@ class Status:
         model: backbone and fingerprint of the model in the working folder; None without one.
         fits: whether that model made the collection; None if either is missing.
         pictures: location of the pictures of each data set on this machine.
+        origins: where each data set comes from: a location, with the machine if it is another.
         disk: bytes per part of the working folder.
     """
 
@@ -38,6 +40,7 @@ class Status:
     model: str | None
     fits: bool | None
     pictures: dict[str, str]
+    origins: dict[str, str]
     disk: dict[str, int]
 
 
@@ -65,9 +68,15 @@ def status(store: VectorStore, working: Working) -> Status:
         datasets={} if info is None else store.values("dataset"),
         model=model,
         fits=None if info is None or model is None else info.model.fingerprint == fingerprint,
-        pictures=dataset_locations(working.datasets),
+        pictures={name: str(place) for name, place in read_places(working.datasets).items()},
+        origins={} if info is None else _origins(store, working),
         disk={path.name: allocated_bytes(path) for path in sorted(working.root.glob("[!.]*"))},
     )
+
+
+def _origins(store: VectorStore, working: Working) -> dict[str, str]:
+    origins = known_origins(store, working.datasets)
+    return {name: str(origin) for name, origin in sorted(origins.items())}
 
 
 def render(found: Status) -> str:
@@ -89,8 +98,9 @@ def _lines(found: Status) -> Iterator[tuple[str, str]]:
     for label, count in found.classes.items():
         yield f"  {printable(label)}", f"{count:,}"
     for name, count in found.datasets.items():
-        place = found.pictures.get(name, "not on this machine")
-        yield "data set", f"{name}: {count:,} images; pictures: {place}"
+        origin, place = found.origins.get(name), found.pictures.get(name)
+        text = f"{name}: {count:,} images; pictures: {place or 'not on this machine'}"
+        yield "data set", text if origin in (None, place) else f"{text}; ingested from {origin}"
     fits = {None: "", True: ", made the collection", False: ", did NOT make the collection"}
     yield "model", (found.model or "none yet; `geosim train DATA`") + fits[found.fits]
     for name, size in (*found.disk.items(), ("in all", sum(found.disk.values()))):

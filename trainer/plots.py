@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from geosim.trainer.drawn import PNG_METADATA
 from geosim.trainer.files import replacing
 
 
@@ -28,4 +29,4 @@ def save_loss_curve(
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+        figure.savefig(temporary, dpi=120, metadata=PNG_METADATA)

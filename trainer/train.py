@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset, Rejected
+from geosim.trainer.data.places import register_new_place
 from geosim.trainer.disk import explain
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
@@ -96,9 +97,9 @@ def train(
     """Train a model on a data set and write it to ``<working>/model``.
 
     An existing model of the same images, backbone and options is kept, so that its fingerprint and
-    all collections stay valid. ``keep`` returns why another must not be replaced, or None; it is
-    called before the training and again after it. ``rehash`` reads the files that seem unchanged
-    as well.
+    all collections stay valid. The level of a new data set's classes is noted in the working
+    folder. ``keep`` returns why another must not be replaced, or None; it is called before the
+    training and again after it. ``rehash`` reads the files that seem unchanged as well.
 
     Raises:
         DatasetError: fewer than two classes have an image that can be decoded.
@@ -108,6 +109,7 @@ def train(
     started = time.perf_counter()
     check_classes(dataset)
     with _training_lock(working.model):
+        register_new_place(working.datasets, dataset.name, dataset.place)
         inputs = read_inputs(dataset, pretrained, working, rehash=rehash)
         digest = _training_digest(inputs, options)
         previous = _model_or_none(working.model)

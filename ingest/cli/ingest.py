@@ -31,10 +31,18 @@ recreate_option = click.option(
     help="Drop the collection first, with all its data sets, and build it anew.",
 )
 
+replace_option = click.option(
+    "--replace",
+    is_flag=True,
+    help="Let DATA replace or delete most of its data set's images, or those that come from "
+    "another folder or machine.",
+)
+
 
 @click.command(cls=Command)
 @data_argument
 @recreate_option
+@replace_option
 @click.option(
     "--image-url",
     metavar="BASE",
@@ -49,6 +57,7 @@ recreate_option = click.option(
 def ingest(
     data: Path,
     recreate: bool,
+    replace: bool,
     image_url: str | None,
     strict: bool,
     exclude: tuple[str, ...],
@@ -59,8 +68,12 @@ def ingest(
     """Make the collection equal to DATA, a folder of class folders or a .zip of one.
 
     New and changed images are embedded and stored, deleted ones are deleted from the collection,
-    and unchanged ones are skipped. Points of other data sets stay. An interrupted ingest can be
-    run again; it resumes where it stopped.
+    and unchanged ones are skipped. Points of other data sets stay; a data set whose folder was
+    renamed or moved moves with it. An interrupted ingest can be run again; it resumes where it
+    stopped.
+
+    The data set has DATA's name. Which level of folders names the classes is decided at its first
+    ingest or training, told, and kept.
 
     \b
     Examples:
@@ -69,16 +82,26 @@ def ingest(
       geosim ingest photos --recreate
       geosim ingest photos --qdrant http://localhost:6333 --image-url http://localhost:8000
     """  # noqa: D301 - click's mark for lines that are not wrapped
+    from geosim.ingest.known import decide_for
     from geosim.ingest.sync import sync
     from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.model import load_model
 
     model = load_model(working.model)
-    dataset = open_dataset(data, exclude)
-    report_dataset(dataset)
     with open_from_options(working=working, **store) as opened:
-        options = {"recreate": recreate, "rehash": rehash}
-        report = sync(dataset, model, opened, working, image_url=image_url, **options)
+        decide = decide_for(opened, working.datasets)
+        dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
+        report_dataset(dataset)
+        report = sync(
+            dataset,
+            model,
+            opened,
+            working,
+            recreate=recreate,
+            replace=replace,
+            image_url=image_url,
+            rehash=rehash,
+        )
         report_ingest(report, opened, err=False)
     report_scaled(report.scaled)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
@@ -86,6 +109,14 @@ def ingest(
 
 def report_ingest(report: SyncReport, store: VectorStore, *, err: bool) -> None:
     """Print the result of an ingest to stdout, or to stderr if ``err``."""
+    name = report.dataset
+    if report.dropped:
+        others = ", ".join(f"{one} {count:,}" for one, count in report.dropped.items())
+        say(f"--recreate dropped other data sets: {others}", err=True)
+    for one, count in report.moved.items():
+        left = report.left.get(one, 0)
+        more = f"; {left:,} others of it stay, see `geosim remove`" if left else ""
+        say(f"moved {count:,} pictures from {one} to {name}{more}", err=True)
     say(f"collection {store.name} at {store.location}: {report.points:,} points", err=err)
     say(
         f"added {report.added:,}, changed {report.changed:,}, deleted {report.deleted:,}, "

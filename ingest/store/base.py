@@ -16,6 +16,7 @@ from geosim.ingest.schema import (
     CollectionInfo,
     Filter,
     ModelRef,
+    Origin,
     Payload,
     Point,
     ScoredPoint,
@@ -70,6 +71,14 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         """Delete the collection, if there is one; raise `StoreError` if geosim did not make it."""
 
     @abstractmethod
+    def origins(self) -> dict[str, Origin]:
+        """Return where the data sets come from, by name; earlier versions did not note it."""
+
+    @abstractmethod
+    def set_origin(self, dataset: str, origin: Origin | None) -> None:
+        """Note where a data set comes from, or forget it; leave those of others as they are."""
+
+    @abstractmethod
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
 
@@ -112,7 +121,8 @@ class VectorStore(AbstractContextManager["VectorStore"]):
 
     def values(self, field: str) -> dict[str, int]:
         """Return the number of points per value of a keyword field, sorted by value."""
-        return dict(sorted(self._facet(field, limit=max(1, self.count()))))
+        counts = sorted(self._facet(field, limit=max(1, self.count())))
+        return {value: count for value, count in counts if count}  # Qdrant Edge lists deleted ones
 
     def fetch(self, ids: Sequence[str], *, vectors: bool = True) -> list[Point]:
         """Return the points with these ids, in the order of ``ids``; unknown ids are left out."""

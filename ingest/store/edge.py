@@ -23,6 +23,7 @@ from geosim.ingest.schema import (
     CollectionInfo,
     Filter,
     ModelRef,
+    Origin,
     Payload,
     Point,
     ScoredPoint,
@@ -95,6 +96,16 @@ class EdgeStore(VectorStore):
                 if self._shard is None:
                     self._files.release()
                 raise
+
+    def origins(self) -> dict[str, Origin]:
+        """Return where the data sets come from, by name."""
+        return self._files.read_origins()
+
+    def set_origin(self, dataset: str, origin: Origin | None) -> None:
+        """Note where a data set comes from, or forget it."""
+        with self._open():
+            self._files.begin_writing()
+            self._files.write_origin(dataset, origin)
 
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
@@ -248,4 +259,7 @@ def _filter(where: Filter | None) -> edge.Filter | None:
         for key, value in where.conditions.items()
     ]
     must_not: list[Any] = [edge.HasIdCondition(set(where.exclude))] if where.exclude else []
+    if where.exclude_sha256:
+        hashes = edge.MatchAny(sorted(where.exclude_sha256))
+        must_not.append(edge.FieldCondition("sha256", match=hashes))
     return edge.Filter(must=must, must_not=must_not)

@@ -1,7 +1,8 @@
 """The files of one collection in the embedded engine; does not import it.
 
     <folder>/<name>/        the shard, written by Qdrant Edge
-    <folder>/<name>.json    metadata of geosim: model, vector size, whether the shard is complete
+    <folder>/<name>.json    metadata of geosim: model, vector size, whether the shard is complete,
+                            where each data set comes from
     <folder>/<name>.lock    locked while the shard is open; a second opener would damage its files
     <folder>/.<name>.holder the process that holds the lock, for messages
 
@@ -30,7 +31,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, Payload, check_name
+from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, Origin, Payload, check_name
 from geosim.ingest.store.edge_copy import OPEN_ROOM, PrivateCopy, bytes_of_holes
 from geosim.trainer.console import say
 from geosim.trainer.disk import FULL, explain, keeps_holes, require_room
@@ -165,6 +166,24 @@ class EdgeFiles:
                 f"{stored['vector_size']}, expected {EMBEDDING_DIM}; {REBUILD}"
             )
         return ModelRef(stored["fingerprint"], stored["backbone"])
+
+    def read_origins(self) -> dict[str, Origin]:
+        """Return where the data sets come from, by name; none without a complete collection."""
+        stored = None if self.read_model() is None else self._read_metadata()
+        origins = {} if stored is None else stored.get("origins", {})
+        return {name: Origin.from_dict(one) for name, one in origins.items()}
+
+    def write_origin(self, dataset: str, origin: Origin | None) -> None:
+        """Note where a data set comes from, or forget it; needs the lock and `begin_writing`."""
+        stored = self._read_metadata()
+        if stored is None:
+            return
+        origins = stored.get("origins", {})
+        origins.pop(dataset, None)
+        if origin is not None:
+            origins[dataset] = origin.to_dict()
+        with self._translated():
+            self._write_metadata(stored | {"origins": origins})
 
     def require(self) -> None:
         """Raise `StoreError` if there is no complete collection."""

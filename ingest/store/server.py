@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from geosim.ingest.schema import (
     CollectionInfo,
     Filter,
     ModelRef,
+    Origin,
     Payload,
     Point,
     ScoredPoint,
@@ -35,6 +37,14 @@ OLDEST_SERVER = (1, 16)
 
 METADATA_KEY = "geosim"
 """Key of the model in a collection's metadata; geosim did not make a collection without it."""
+
+ORIGIN_KEY = "geosim-origin:"
+"""Start of the keys of the data sets' origins in a collection's metadata; the name follows.
+
+Each has a key of its own, because a server merges an update of the metadata key by key: two
+machines that note theirs at once keep both. The value is JSON as text, in ASCII, as a path may hold
+what is not valid UTF-8.
+"""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -111,6 +121,22 @@ class ServerStore(VectorStore):
             self._read_model(stored)
             self._send(self._client.delete_collection, self.name)
         self._indexed = False
+
+    def origins(self) -> dict[str, Origin]:
+        """Return where the data sets come from, by name."""
+        stored = self._collection()
+        metadata = {} if stored is None else stored.config.metadata or {}
+        return {
+            key.removeprefix(ORIGIN_KEY): _origin(text)
+            for key, text in metadata.items()
+            if key.startswith(ORIGIN_KEY) and text is not None
+        }
+
+    def set_origin(self, dataset: str, origin: Origin | None) -> None:
+        """Note where a data set comes from, or forget it."""
+        text = None if origin is None else json.dumps(origin.to_dict())
+        metadata = {f"{ORIGIN_KEY}{dataset}": text}  # null removes a key
+        self._send(self._client.update_collection, self.name, metadata=metadata)
 
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
@@ -208,6 +234,14 @@ class ServerStore(VectorStore):
         return send(request, self.location, tries=TRIES, pause=self._pause)
 
 
+def _origin(text: Any) -> Origin:
+    try:
+        stored = json.loads(text)
+    except (TypeError, ValueError):
+        stored = {}
+    return Origin.from_dict(stored)
+
+
 def _filter(where: Filter | None) -> models.Filter | None:
     if where is None or where == Filter():
         return None
@@ -215,5 +249,10 @@ def _filter(where: Filter | None) -> models.Filter | None:
         models.FieldCondition(key=key, match=models.MatchValue(value=value))
         for key, value in where.conditions.items()
     ]
-    excluded = models.HasIdCondition(has_id=sorted(where.exclude))
-    return models.Filter(must=must, must_not=[excluded] if where.exclude else None)
+    must_not: list[Any] = []
+    if where.exclude:
+        must_not.append(models.HasIdCondition(has_id=sorted(where.exclude)))
+    if where.exclude_sha256:
+        hashes = models.MatchAny(any=sorted(where.exclude_sha256))
+        must_not.append(models.FieldCondition(key="sha256", match=hashes))
+    return models.Filter(must=must, must_not=must_not or None)

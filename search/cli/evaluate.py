@@ -94,8 +94,11 @@ def evaluate(
     from geosim.search.evaluation.study import evaluate as measure
     from geosim.trainer.backbones.registry import choose
     from geosim.trainer.data.dataset import open_dataset
+    from geosim.trainer.data.layout import decide_by
+    from geosim.trainer.data.places import read_places
 
-    dataset = open_dataset(data, exclude)
+    decide = decide_by(read_places(working.datasets))
+    dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
     report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
     say(why, err=True)

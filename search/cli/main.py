@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from geosim.ingest.cli.ingest import ingest
+from geosim.ingest.cli.remove import remove
 from geosim.search.cli.evaluate import evaluate
 from geosim.search.cli.export import export
 from geosim.search.cli.run import demo, run
@@ -28,5 +29,17 @@ def geosim() -> None:
     """  # noqa: D301
 
 
-for command in (run, demo, download, train, ingest, search, export, evaluate, serve, status):
+for command in (
+    run,
+    demo,
+    download,
+    train,
+    ingest,
+    search,
+    export,
+    evaluate,
+    serve,
+    status,
+    remove,
+):
     geosim.add_command(command)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geosim.ingest.cli.ingest import recreate_option, report_ingest
+from geosim.ingest.cli.ingest import recreate_option, replace_option, report_ingest
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.export import k_option, report_export
 from geosim.search.cli.search import form_option, print_results
@@ -36,6 +36,7 @@ DATASET = Path("data", "geological_similarity")
 @k_option
 @form_option
 @recreate_option
+@replace_option
 @exclude_option
 @rehash_option
 @strict_option
@@ -48,6 +49,7 @@ def run(
     k: int,
     form: str,
     recreate: bool,
+    replace: bool,
     strict: bool,
     exclude: tuple[str, ...],
     rehash: bool,
@@ -69,6 +71,7 @@ def run(
       geosim run geological_similarity.zip --backbone efficientnet-lite0
       geosim run photos --qdrant http://localhost:6333
     """  # noqa: D301
+    from geosim.ingest.known import decide_for
     from geosim.search import pipeline
     from geosim.trainer.backbones.registry import choose
     from geosim.trainer.data.dataset import open_dataset
@@ -76,11 +79,12 @@ def run(
 
     if data is None:
         data = DATASET if DATASET.is_dir() else download_dataset(DATASET.parent)
-    dataset = open_dataset(data, exclude)
-    report_dataset(dataset)
-    pretrained, why = choose(backbone, weights)
-    say(why, err=True)
     with open_from_options(qdrant, collection, wait, working) as store:
+        decide = decide_for(store, working.datasets)
+        dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
+        report_dataset(dataset)
+        pretrained, why = choose(backbone, weights)
+        say(why, err=True)
 
         def on_ingested(report: SyncReport) -> None:
             report_ingest(report, store, err=True)
@@ -94,13 +98,14 @@ def run(
             options=pretrained.spec.train_options(**training),
             k=k,
             recreate=recreate,
+            replace=replace,
             rehash=rehash,
             on_trained=report_training,
             on_ingested=on_ingested,
             on_exported=report_export,
             on_limited=_report_limit,
         )
-    print_results(results, form)
+    print_results([(result, None) for result in results], form)
     say(f"wrote {working.samples}", err=True)
 
 

@@ -17,6 +17,7 @@ from geosim.search.render.fonts import drawable, families
 from geosim.search.render.sheet import open_picture, save_sheet
 from geosim.search.types import Hit
 from geosim.trainer.data.sources import Record, Source
+from geosim.trainer.drawn import PNG_METADATA
 from geosim.trainer.files import replacing
 
 WORST_QUERIES = 6
@@ -95,4 +96,4 @@ def hit_pictures(
 
 def _save(figure: Figure, path: Path) -> None:
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+        figure.savefig(temporary, dpi=120, metadata=PNG_METADATA)

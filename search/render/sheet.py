@@ -14,6 +14,7 @@ from geosim.search.types import Result
 from geosim.trainer.data.images import open_rgb
 from geosim.trainer.data.sources import Files, Record
 from geosim.trainer.disk import explain
+from geosim.trainer.drawn import save_options
 from geosim.trainer.errors import ImageError, QueryError
 from geosim.trainer.files import replacing
 from geosim.trainer.text import on_disk
@@ -74,7 +75,7 @@ def save_sheet(rows: Sequence[SheetRow], path: Path) -> Path:
     sheet = contact_sheet(rows)
     try:
         with replacing(path) as temporary:
-            sheet.save(temporary, kind, quality=92)
+            sheet.save(temporary, kind, quality=92, **save_options(kind))
     except OSError as error:
         raise QueryError(
             f"the sheet of {sheet.width} x {sheet.height} px cannot be written to {path}: "

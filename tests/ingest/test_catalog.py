@@ -5,21 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from geosim.ingest.catalog import ImageReader, dataset_locations, register_dataset
-from geosim.trainer.data.dataset import open_dataset
+from geosim.ingest.catalog import ImageReader
+from geosim.trainer.data.dataset import Dataset, open_dataset
+from geosim.trainer.data.places import read_places, register_place
 from geosim.trainer.errors import ImageError
 
 
-@pytest.fixture(params=["folder", "archive", "nested archive", "bare archive"])
+def register_dataset(catalog: Path, dataset: Dataset) -> None:
+    register_place(catalog, dataset.name, dataset.place)
+
+
+@pytest.fixture(params=["folder", "archive", "bare archive"])
 def data(request: pytest.FixtureRequest, rocks: Path, tmp_path: Path) -> Path:
     if request.param == "folder":
         return rocks
     if request.param == "bare archive":
         return Path(shutil.make_archive(str(tmp_path / "rocks"), "zip", rocks))
-    base = tmp_path / "pack" / ("outer" if request.param == "nested archive" else "")
-    base.mkdir(parents=True)
-    shutil.move(rocks, base / "rocks")
-    return Path(shutil.make_archive(str(tmp_path / "any"), "zip", tmp_path / "pack"))
+    (tmp_path / "pack").mkdir()
+    shutil.move(rocks, tmp_path / "pack" / "rocks")
+    return Path(shutil.make_archive(str(tmp_path / "rocks"), "zip", tmp_path / "pack"))
 
 
 def test_an_image_is_read_by_its_stored_path(data: Path, sample: Path, tmp_path: Path) -> None:
@@ -76,16 +80,16 @@ def test_processes_may_register_data_sets_at_once(rocks: Path, tmp_path: Path) -
     for name in names:
         (tmp_path / name).symlink_to(rocks)
     note = (
-        "import sys; from pathlib import Path; from geosim.ingest.catalog import register_dataset; "
-        "from geosim.trainer.data.dataset import open_dataset\n"
-        "for data in sys.argv[2:]: register_dataset(Path(sys.argv[1]), open_dataset(Path(data)))"
+        "import sys; from pathlib import Path; from geosim.trainer.data.places import *\n"
+        "for data in sys.argv[2:]:"
+        " register_place(Path(sys.argv[1]), Path(data).name, Place(data))"
     )
     children = [
         subprocess.Popen([sys.executable, "-c", note, catalog, *(tmp_path / n for n in part)])
         for part in (names[::2], names[1::2])
     ]
     assert [child.wait() for child in children] == [0, 0]
-    assert sorted(dataset_locations(catalog)) == sorted(names)
+    assert sorted(read_places(catalog)) == sorted(names)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -108,7 +109,7 @@ def test_a_read_only_working_folder_is_searched_and_exported(
 def test_a_read_only_working_folder_is_not_written(
     indexed: Working, rocks: Path, geosim: Run, make_read_only: Callable[[Path], None]
 ) -> None:
-    (rocks / "marble" / "marble-0002.jpg").unlink()
+    shutil.copy(rocks / "marble" / "marble-0002.jpg", rocks / "marble" / "new.jpg")
     make_read_only(indexed.root)
     for command in (("train", rocks), ("ingest", rocks), ("ingest", rocks, "--recreate")):
         done = geosim(*command, "--working", indexed.root)

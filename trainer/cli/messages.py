@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,25 @@ if TYPE_CHECKING:
     from geosim.trainer.data.dataset import Dataset, Rejected
     from geosim.trainer.data.passed_over import PassedOver
     from geosim.trainer.train import TrainReport
+
+SHOWN_CLASSES = 12
+"""Classes that are listed at most."""
+
+
+def report_dataset(dataset: Dataset) -> None:
+    """Print a data set's name, its classes with their pictures, and what its names need telling."""
+    counts = Counter(record.label for record in dataset.records)
+    listed = [f"{label} {count:,}" for label, count in sorted(counts.items())]
+    more = ""
+    if len(listed) > SHOWN_CLASSES:
+        more = (
+            f" and {len(listed) - SHOWN_CLASSES:,} more, {len(dataset.records):,} pictures in all"
+        )
+    what = "class" if len(listed) == 1 else "classes"
+    text = ", ".join(listed[:SHOWN_CLASSES])
+    say(f"data set {dataset.name}: {what} {text}{more}", err=True)
+    for note in dataset.notes:
+        say(note, err=True)
 
 
 def report_training(report: TrainReport) -> None:
@@ -33,12 +53,6 @@ def report_training(report: TrainReport) -> None:
             f"cannot be searched: {_shorten(zero)}. Train with another --seed",
             err=True,
         )
-
-
-def report_dataset(dataset: Dataset) -> None:
-    """Print what is to be told about the names in a data set."""
-    for note in dataset.notes:
-        say(note, err=True)
 
 
 def report_scaled(scaled: Mapping[str, int]) -> None:
@@ -63,16 +77,16 @@ def report_rejected(
     """
     for image in rejected:
         say(f"rejected {image.path}: {image.reason}", err=True)
-    pictures = [one for one in passed_over if one.picture]
-    for one in pictures:
-        say(str(one), err=True)
-    if others := [one for one in passed_over if not one.picture]:
+    for one in passed_over:
+        if one.picture or one.own:
+            say(str(one), err=True)
+    if others := [one for one in passed_over if not (one.picture or one.own)]:
         endings = sorted({one.ending or "no ending" for one in others})
         count = sum(one.count for one in others)
         say(f"{count:,} other files passed over: {_shorten(endings)}", err=True)
     if not strict:
         return
-    missing = sum(one.count for one in pictures)
+    missing = sum(one.count for one in passed_over if one.picture)
     counts = [f"{len(rejected):,} images were rejected"] if rejected else []
     counts += [f"{missing:,} pictures were passed over"] if missing else []
     if counts:

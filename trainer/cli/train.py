@@ -51,9 +51,12 @@ def train(
     """  # noqa: D301 - \b keeps the lines in click
     from geosim.trainer.backbones.registry import choose
     from geosim.trainer.data.dataset import open_dataset
+    from geosim.trainer.data.layout import decide_by
+    from geosim.trainer.data.places import read_places
     from geosim.trainer.train import train as fit
 
-    dataset = open_dataset(data, exclude)
+    decide = decide_by(read_places(working.datasets))
+    dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
     report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
     say(why, err=True)

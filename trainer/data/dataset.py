@@ -1,6 +1,6 @@
 """Data sets: a folder of class folders, or a .zip of one, as sorted records.
 
-Owns which files belong to a data set, their classes and their stored paths.
+Owns which files belong to a data set.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from geosim.trainer.data.drawings import drawn_images
 from geosim.trainer.data.hashes import HashCache
+from geosim.trainer.data.layout import Decide, Layout, Parts, decide_anew, file_name, stored_parts
 from geosim.trainer.data.names import SAME_NAME, Found, merged_classes, unify
-from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image
+from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image, own_folder
+from geosim.trainer.data.places import Place
 from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.data.sources import Archive, Files, Record, Source
-from geosim.trainer.data.walk import counts, walk
+from geosim.trainer.data.walk import counts, output_folders, walk
 from geosim.trainer.errors import DatasetError, ImageError
 from geosim.trainer.progress import progress_bar
-from geosim.trainer.text import on_disk, stored_name
+from geosim.trainer.text import on_disk
 
 READ_THREADS = 4
 """Threads that read files."""
@@ -51,13 +54,14 @@ class HashedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The images below one root folder."""
+    """The images of a folder or archive."""
 
-    name: str  # stored name of the root folder; the first part of every stored path
+    name: str  # stored name, the first part of every stored path
     location: Path  # absolute path of the folder or archive
     records: tuple[Record, ...]  # sorted by stored path
     rejected: tuple[Rejected, ...]  # images left out
     source: Source  # reads the records' bytes
+    place: Place  # of its root, and the level of its class folders
     passed_over: tuple[PassedOver, ...] = ()  # other files, by class and ending
     notes: tuple[str, ...] = ()  # what to tell about names, a line each
 
@@ -67,28 +71,44 @@ class Dataset:
         return tuple(sorted({record.label for record in self.records}))
 
 
-def open_dataset(location: Path, exclude: Sequence[str] = ()) -> Dataset:
+def open_dataset(
+    location: Path,
+    exclude: Sequence[str] = (),
+    decide: Decide = decide_anew,
+    *,
+    hashes: Path | None = None,
+) -> Dataset:
     """List the images of ``location``, a folder or a .zip archive of one.
 
-    The root is the folder that holds the class folders. It may lie below ``location``, or inside
-    the archive, under folders that hold nothing else. Hidden files, `SYSTEM_FOLDERS`
-    and what the patterns of ``exclude`` match are ignored (`counts`); other files without an
-    image's ending are counted in ``passed_over``.
+    ``decide`` finds the data set's name and the folders that are its classes
+    (`trainer/data/layout.py`). Hidden files, `SYSTEM_FOLDERS` and what the patterns of ``exclude``
+    match are ignored (`counts`). Other files without an image's ending, folders that geosim wrote
+    and pictures that it drew are counted in ``passed_over``. What was read before, as the hashes in
+    the folder ``hashes`` tell, is not looked into.
 
     Raises:
         DatasetError: the data set is missing, unreadable, unsafe or has no image in a class folder.
     """
     location = on_disk(Path(os.path.abspath(location)))  # noqa: PTH100 - keeps links as named
     if location.is_dir():
+        own: list[Parts] = []
         found = [
-            Found(tuple(map(stored_name, parts)), parts, os.fspath(location.joinpath(*parts)))
-            for parts in walk(location, exclude)
+            Found(stored_parts(parts), parts, os.fspath(location.joinpath(*parts)))
+            for parts in walk(location, exclude, report=own.append)
         ]
-        return _assemble(location, location.name, found, Files())
+        return _assemble(location, found, Files(), map(stored_parts, own), decide, hashes)
     if location.is_file():
         archive = Archive(location)
-        entries = [one for one in archive.found() if counts(one.parts, exclude)]
-        return _assemble(location, location.stem, entries, archive, archive.notes)
+        every = list(archive.found())
+        output = output_folders([one.parts for one in every])
+        entries = [
+            one
+            for one in every
+            if counts(one.parts, exclude)
+            and not any(one.parts[: len(folder)] == folder for folder in output)
+        ]
+        own = sorted(output)
+        return _assemble(location, entries, archive, own, decide, hashes, archive.notes)
     raise DatasetError(
         f"{location} does not exist; expected a folder of class folders or a .zip of one. "
         "Without data at hand, try `geosim demo`"
@@ -96,59 +116,66 @@ def open_dataset(location: Path, exclude: Sequence[str] = ()) -> Dataset:
 
 
 def _assemble(
-    location: Path, name: str, found: Iterable[Found], source: Source, notes: Sequence[str] = ()
+    location: Path,
+    found: Iterable[Found],
+    source: Files | Archive,
+    own: Iterable[Parts],
+    decide: Decide,
+    hashes: Path | None,
+    notes: Sequence[str] = (),
 ) -> Dataset:
-    """Find the root among all paths and sort the images below it into records and rejects."""
+    """Find the layout from all paths and sort the images into records and rejects."""
     files, same = unify(found)
-    images = [one for one in files if is_image(one.parts)]
-    prefix = _root(one.parts for one in images)
-    former = images[0].former[len(prefix) - 1] if prefix else name
-    name = prefix[-1] if prefix else stored_name(name)
+    pictures = [one for one in files if is_image(one.parts)]
+    cache = None if hashes is None else HashCache(hashes, location)
+    sheets = drawn_images([one.where for one in pictures], source, cache)
+    images = [one for one in pictures if one.where not in sheets]
+    layout = decide(location, [one.parts for one in images])
+    name, depth = layout.name, layout.depth
+    drawn_parts = (one.parts for one in pictures if one.where in sheets)
     others = (one.parts for one in files if not is_image(one.parts))
-    passed_over = count_passed_over(others, prefix, name)
-    notes = (*notes, *merged_classes(images, len(prefix)))
-    rejected = [
-        Rejected("/".join((name, *one.parts[len(prefix) :])), SAME_NAME)
-        for one in same
-        if is_image(one.parts)
-    ]
+    passed_over = (
+        *map(own_folder, own),
+        *count_passed_over(drawn_parts, depth, name, own=True),
+        *count_passed_over(others, depth, name),
+    )
+    notes = (*notes, *merged_classes(images, depth))
+    rejected = [Rejected(layout.path(one.parts), SAME_NAME) for one in same if is_image(one.parts)]
     records = []
     for one in images:
-        parts = one.parts[len(prefix) :]
-        path = "/".join((name, *parts))
-        if len(parts) < 2:
+        path, label = layout.path(one.parts), layout.label(one.parts)
+        if not layout.covers(one.parts):
+            root = "/".join(layout.inside)
+            rejected.append(Rejected(path, f"outside of {root}, the folder of data set {name}"))
+        elif label is None:
             rejected.append(Rejected(path, "not inside a class folder"))
         elif isinstance(source, Files) and not _regular(one.where):
             rejected.append(Rejected(path, "not a regular file"))
         else:
-            before = "/".join((former, *one.former[len(prefix) :]))
-            records.append(Record(path, parts[0], one.where, before))
+            former = (file_name(location), *one.former)[len(layout.inside) :]
+            records.append(Record(path, label, one.where, "/".join(former)))
     if not records:
         reasons = [f"{len(rejected)} rejected: {rejected[0].reason}"] if rejected else []
-        reasons += [str(one) for one in passed_over if one.picture][:1]
+        reasons += [str(one) for one in passed_over if one.picture or one.own][:1]
         why = f" ({'; '.join(reasons)})" if reasons else ""
+        expected = "/".join((name, *["<folder>"] * layout.level, "<class>", "<image>"))
         raise DatasetError(
             f"{location} holds no images in class folders{why}; "
-            f"expected {name}/<class>/<image>, where an image is a {FORMAT_NAMES} file"
+            f"expected {expected}, where an image is a {FORMAT_NAMES} file"
         )
     records.sort(key=lambda record: record.path)
     rejected.sort(key=lambda reject: reject.path)
-    return Dataset(name, location, tuple(records), tuple(rejected), source, passed_over, notes)
+    place = _place(location, layout, source)
+    return Dataset(
+        name, location, tuple(records), tuple(rejected), source, place, passed_over, notes
+    )
 
 
-def _root(images: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the path of the root: the folders that all images share, without the class."""
-    paths = list(images)
-    prefix: list[str] = []
-    while paths and len({parts[0] for parts in paths}) == 1:
-        below = [parts[1:] for parts in paths if len(parts) > 1]
-        classes = {parts[0] for parts in below if len(parts) > 1}
-        nested = all(len(parts) > 1 for parts in below)
-        if len(below) < len(paths) or not classes or not (nested or len(classes) > 1):
-            break
-        prefix.append(paths[0][0])
-        paths = below
-    return tuple(prefix)
+def _place(location: Path, layout: Layout, source: Files | Archive) -> Place:
+    if isinstance(source, Files):
+        root = on_disk(location.joinpath(*layout.inside))
+        return Place(os.fspath(root), None, layout.level)
+    return Place(os.fspath(location), "".join(f"{one}/" for one in layout.inside), layout.level)
 
 
 def _regular(path: str) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from functools import partial
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,16 @@ class HashCache(AbstractContextManager["HashCache"]):
         self._new: list[_Entries] = []
         self._saved = time.monotonic()
         self._pool = ThreadPoolExecutor(STAT_THREADS)
+
+    def known(self, source: Source, files: Sequence[str]) -> set[str]:
+        """Return which files, given as `Record.source`, were hashed before and are unchanged."""
+        stamps, _ = _stamps(source, [Record("", "", file) for file in files])
+        _, known = self._find(np.frombuffer(stamps, "<u8").reshape(-1, 2))
+        return set(compress(files, known))
+
+    def close(self) -> None:
+        """End without saving."""
+        self._pool.shutdown()
 
     def hashes(
         self,

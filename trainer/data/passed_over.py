@@ -1,4 +1,4 @@
-"""Files that are passed over for the ending of their names, counted per class and ending."""
+"""Files that are passed over, counted per class and ending: of other formats, or geosim's own."""
 
 from __future__ import annotations
 
@@ -32,23 +32,36 @@ PICTURE_ENDINGS = (
 REMEDY = "not read; convert them to TIFF or JPEG"
 
 
+DRAWN = "geosim drew them"
+
+
 @dataclass(frozen=True, slots=True)
 class PassedOver:
     """Files of one ending in one class that are passed over.
 
     Attributes:
         label: the class, or the folder where it is in none.
-        ending: file name suffix in lower case, empty for names without one.
-        picture: whether the ending is of `PICTURE_ENDINGS`.
+        ending: file name suffix in lower case, empty for names without one; ``/`` for a folder.
+        picture: whether they are pictures in a format that is not read.
+        own: whether they are pictures that geosim drew, or a folder that it wrote.
     """
 
     label: str
     ending: str
     count: int
     picture: bool
+    own: bool = False
 
     def __str__(self) -> str:
-        return f"{self.count:,} {self.ending} in {self.label} passed over: {REMEDY}"
+        if self.ending == "/":
+            return f"{self.label}/ passed over: geosim wrote this folder"
+        why = DRAWN if self.own else REMEDY
+        return f"{self.count:,} {self.ending} in {self.label} passed over: {why}"
+
+
+def own_folder(parts: tuple[str, ...]) -> PassedOver:
+    """Return the passing over of a folder that geosim wrote."""
+    return PassedOver("/".join(parts), "/", 1, picture=False, own=True)
 
 
 def is_image(parts: tuple[str, ...]) -> bool:
@@ -57,18 +70,18 @@ def is_image(parts: tuple[str, ...]) -> bool:
 
 
 def count_passed_over(
-    files: Iterable[tuple[str, ...]], prefix: tuple[str, ...], name: str
+    files: Iterable[tuple[str, ...]], depth: int, name: str, *, own: bool = False
 ) -> tuple[PassedOver, ...]:
     """Count files by class and ending, sorted.
 
-    ``files`` are path parts, ``prefix`` those of the root of the data set and ``name`` its name.
+    ``files`` are path parts, of which the one at ``depth`` is the class; ``name`` is that of the
+    data set. ``own``: geosim drew them.
     """
     counts: Counter[tuple[str, str]] = Counter()
     for parts in files:
-        inside = parts[len(prefix) : -1] if parts[: len(prefix)] == prefix else ()
-        label = inside[0] if inside else "/".join(parts[:-1]) or name
+        label = parts[depth] if len(parts) > depth + 1 else "/".join(parts[:-1]) or name
         counts[label, PurePosixPath(parts[-1]).suffix.lower()] += 1
     return tuple(
-        PassedOver(label, ending, count, ending in PICTURE_ENDINGS)
+        PassedOver(label, ending, count, not own and ending in PICTURE_ENDINGS, own)
         for (label, ending), count in sorted(counts.items())
     )

@@ -3,14 +3,16 @@
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from geosim.ingest.schema import Filter, ModelRef, Payload, VectorQuery, point_id
+from geosim.ingest.schema import Filter, ModelRef, Origin, Payload, VectorQuery, point_id
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.edge import EdgeStore
+from geosim.trainer.data.places import Place
 from geosim.trainer.errors import StoreError
 
 MODEL = ModelRef("0123456789abcdef" * 4, "efficientnet-lite0")
@@ -192,7 +194,7 @@ def test_query_equals_numpy(filled: VectorStore) -> None:
     assert own.score <= 1
 
 
-@pytest.mark.parametrize("field", ["label", "dataset", "sha256", "exclude", "all"])
+@pytest.mark.parametrize("field", ["label", "dataset", "sha256", "exclude", "copies", "all"])
 def test_query_and_count_obey_filters(filled: VectorStore, field: str) -> None:
     other = payloads(20, dataset="more", start=100)
     filled.upsert(other, vectors(20, seed=2))
@@ -203,6 +205,10 @@ def test_query_and_count_obey_filters(filled: VectorStore, field: str) -> None:
         "dataset": (Filter(dataset="more"), lambda p: p.dataset == "more"),
         "sha256": (Filter(sha256=stored[5].sha256), lambda p: p.sha256 == stored[5].sha256),
         "exclude": (Filter(exclude=first_two), lambda p: p.id not in first_two),
+        "copies": (
+            Filter(exclude_sha256=frozenset({stored[5].sha256, stored[7].sha256})),
+            lambda p: p.sha256 not in (stored[5].sha256, stored[7].sha256),
+        ),
         "all": (
             Filter(label="gneiss", dataset="rocks", exclude=first_two),
             lambda p: p.label == "gneiss" and p.dataset == "rocks" and p.id not in first_two,
@@ -305,6 +311,32 @@ def test_delete_ignores_unknown_ids(filled: VectorStore) -> None:
     assert filled.fetch([payload.id for payload in gone]) == []
     filled.upsert(gone, vectors(2))
     assert filled.count() == 60
+
+
+def test_origins_are_kept_per_data_set_and_go_with_the_collection(filled: VectorStore) -> None:
+    first = Origin("0123", "lab-1", Place("/data/rocks", None, 2))
+    second = Origin("4567", "lab-\u00fc", Place("/data/\udcff.zip", "set/", 0))
+    assert filled.origins() == {}
+    filled.set_origin("rocks", first)
+    filled.set_origin("more: {rocks}", second)
+    assert filled.origins() == {"rocks": first, "more: {rocks}": second}
+    info = filled.info()
+    assert info is not None
+    assert (info.model, info.points) == (MODEL, 60)
+    filled.set_origin("rocks", replace(first, host="lab-3"))
+    filled.set_origin("more: {rocks}", None)
+    filled.set_origin("unknown", None)
+    assert filled.origins() == {"rocks": replace(first, host="lab-3")}
+    filled.drop()
+    assert filled.origins() == {}
+    filled.create(MODEL)
+    assert filled.origins() == {}
+
+
+def test_values_without_points_are_not_listed(filled: VectorStore) -> None:
+    filled.upsert(payloads(2, dataset="more"), vectors(2))
+    filled.delete([one.id for one in payloads(2, dataset="more")])
+    assert filled.values("dataset") == {"rocks": 60}
 
 
 def test_close_may_be_called_twice(store: VectorStore) -> None:

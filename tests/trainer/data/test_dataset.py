@@ -82,8 +82,8 @@ def test_an_archive_gives_the_stored_paths_of_its_unpacked_folder(tmp_path: Path
         "loose.jpg",
         content=TWO,
     )
-    archive = Path(shutil.make_archive(str(tmp_path / "download"), "zip", tmp_path, "rocks"))
-    unpacked = tmp_path / "elsewhere"
+    archive = Path(shutil.make_archive(str(tmp_path / "rocks"), "zip", tmp_path, "rocks"))
+    unpacked = tmp_path / "unpacked" / "rocks"
     shutil.unpack_archive(archive, unpacked)
     expected = open_dataset(folder)
     assert len(expected.records) == 4
@@ -103,27 +103,37 @@ def test_an_archive_without_a_root_folder_is_called_like_the_file(tmp_path: Path
 
 
 @pytest.mark.parametrize("classes", [["marble"], ["marble", "gneiss"]])
-def test_folders_above_the_root_are_left_out(tmp_path: Path, classes: list[str]) -> None:
+def test_folders_above_the_classes_stay_in_the_stored_paths(
+    tmp_path: Path, classes: list[str]
+) -> None:
     names = [f"export/2024/rocks/{name}/a.jpg" for name in classes]
-    expected = sorted(f"rocks/{name}/a.jpg" for name in classes)
-    assert paths(pack(tmp_path / "x.zip", names)) == expected
-    assert paths(write(tmp_path / "folder", *names)) == expected
+    for location, start in ((pack(tmp_path / "x.zip", names), ""), (tmp_path / "x", "x/")):
+        write(tmp_path / "x", *names)
+        dataset = open_dataset(location)
+        expected = sorted(f"{start}{one}" for one in names)
+        assert [record.path for record in dataset.records] == expected
+        assert dataset.classes == tuple(sorted(classes))
+
+
+def test_a_year_at_the_top_of_an_archive_does_not_name_the_data_set(tmp_path: Path) -> None:
+    names = ["2023/granite/a.jpg", "2023/gneiss/a.jpg"]
+    assert paths(pack(tmp_path / "trip.zip", names)) == sorted(f"trip/{one}" for one in names)
 
 
 def test_a_nested_root_is_found_beside_what_does_not_count(tmp_path: Path) -> None:
     names = ["rocks/marble/a.jpg", "rocks/gneiss/b.jpg"]
     others = ["__MACOSX/rocks/marble/a.jpg", "README.txt", ".git/x/y.jpg", "rocks/.DS_Store"]
     expected = ["rocks/gneiss/b.jpg", "rocks/marble/a.jpg"]
-    assert paths(pack(tmp_path / "x.zip", [*others, *names])) == expected
-    assert paths(write(tmp_path / "folder", *others, *names)) == expected
+    assert paths(pack(tmp_path / "rocks.zip", [*others, *names])) == expected
+    assert paths(write(tmp_path / "rocks", *others, *names)) == expected
 
 
 def test_hidden_files_and_macos_leftovers_are_passed_over(tmp_path: Path) -> None:
     names = ["rocks/marble/a.jpg", "rocks/gneiss/a.jpg"]
     others = ["rocks/marble/._a.jpg", "rocks/.cache/a.jpg", "rocks/gneiss/__MACOSX/a.jpg"]
     for location in (
-        pack(tmp_path / "x.zip", names + others),
-        write(tmp_path / "folder", *names, *others),
+        pack(tmp_path / "rocks.zip", names + others),
+        write(tmp_path / "rocks", *names, *others),
     ):
         dataset = open_dataset(location)
         assert [record.path for record in dataset.records] == sorted(names)
@@ -139,7 +149,7 @@ def test_system_folders_are_passed_over(tmp_path: Path, packed: bool) -> None:
     others = [f"rocks/{one}/a.jpg" for one in [*SYSTEM, ".thumbnails", "__MACOSX"]]
     others += [f"{one}/rocks/marble/a.cr2" for one in SYSTEM]
     every = [*names, *others]
-    location = pack(tmp_path / "x.zip", every) if packed else write(tmp_path / "x", *every)
+    location = pack(tmp_path / "rocks.zip", every) if packed else write(tmp_path / "rocks", *every)
     dataset = open_dataset(location)
     assert [record.path for record in dataset.records] == sorted(names)
     assert dataset.rejected == dataset.passed_over == ()
@@ -197,7 +207,7 @@ def test_files_that_are_passed_over_are_counted_per_class_and_ending(
     names = ["rocks/granite/a.jpg", "rocks/gneiss/a.jpg", "rocks/basalt/a.CR2", "rocks/list.csv"]
     names += ["rocks/basalt/deep/b.cr2", "rocks/granite/c.psd", "rocks/granite/.d.nef", "e.svg"]
     names += ["rocks/granite/notes"]
-    location = pack(tmp_path / "x.zip", names) if packed else write(tmp_path / "x", *names)
+    location = pack(tmp_path / "rocks.zip", names) if packed else write(tmp_path / "rocks", *names)
     dataset = open_dataset(location)
     found = [(one.label, one.ending, one.count, one.picture) for one in dataset.passed_over]
     assert found == [
@@ -297,7 +307,7 @@ def test_dots_in_names_are_no_way_out(tmp_path: Path) -> None:
 
 
 def test_backslashes_of_a_windows_packer_are_folders(tmp_path: Path) -> None:
-    archive = pack(tmp_path / "x.zip", ["rocks\\marble\\a.jpg", "rocks\\gneiss\\b.jpg"])
+    archive = pack(tmp_path / "rocks.zip", ["rocks\\marble\\a.jpg", "rocks\\gneiss\\b.jpg"])
     dataset = open_dataset(archive)
     assert [r.path for r in dataset.records] == ["rocks/gneiss/b.jpg", "rocks/marble/a.jpg"]
     assert dataset.source.read(dataset.records[1]) == ONE

@@ -1,0 +1,40 @@
+"""Removes one data set from a collection; its images stay on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from geosim.ingest.known import points_of
+from geosim.ingest.store.base import VectorStore
+from geosim.trainer.data.places import unregister_place
+from geosim.trainer.errors import StoreError
+from geosim.trainer.text import stored_name
+
+
+def count_images(store: VectorStore, name: str) -> int:
+    """Return the number of images of a data set in a collection.
+
+    Raises:
+        StoreError: there is no collection, or no such data set in it.
+    """
+    if store.info() is None:
+        raise StoreError(
+            f"there is no collection {store.name!r} at {store.location}; see `geosim status`"
+        )
+    found = points_of(store, stored_name(name))
+    if not found and stored_name(name) not in store.origins():
+        known = ", ".join(store.values("dataset")) or "none"
+        raise StoreError(f"no data set {name!r} in collection {store.name!r}; expected: {known}")
+    return len(found)
+
+
+def remove(store: VectorStore, name: str, catalog: Path) -> None:
+    """Delete the points of a data set, then what is noted of it; can be run again.
+
+    Raises:
+        StoreError: there is no collection, or no such data set in it.
+    """
+    count_images(store, name)
+    store.delete([point.id for point in points_of(store, stored_name(name))])
+    store.set_origin(stored_name(name), None)
+    unregister_place(catalog, stored_name(name))
