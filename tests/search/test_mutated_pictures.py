@@ -32,7 +32,7 @@ TOLD = re.compile(
 )
 """What an ingest may tell of them: a reason with a remedy, and counts."""
 
-ASKED = {"timeout": FILE_SECONDS}
+ASKED = {"timeout": 4 * FILE_SECONDS}  # four are sent at once
 JPEG = {"Content-Type": "image/jpeg"}
 
 

@@ -140,7 +140,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     except ImageError:
         raise
     except Exception as error:  # of a file that Pillow opened and did not read yet
-        raise ImageError(f"a Pillow image that cannot be loaded ({error}); open it anew") from error
+        raise ImageError(
+            "a Pillow image that cannot be loaded: its file is closed or damaged; open it anew"
+        ) from error
 
 
 def samples_to_rgb(samples: Samples) -> Image.Image:
