@@ -114,12 +114,16 @@ class ScoredPoint:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of points: the given fields must match; points with ids in ``exclude`` never do."""
+    """A filter of points: the given fields must match.
+
+    Points with ids in ``exclude``, or content hashes in ``exclude_sha256``, never match.
+    """
 
     label: str | None = None
     dataset: str | None = None
     sha256: str | None = None
     exclude: frozenset[str] = field(default_factory=frozenset)
+    exclude_sha256: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def conditions(self) -> dict[str, str]:

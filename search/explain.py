@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -128,20 +129,19 @@ def explain(hits: Sequence[Hit], threshold: float | None) -> Explanation:
 
 def explain_results(
     results: Iterable[Result], options: SearchOptions, store: VectorStore, working: Working
-) -> list[Explanation | None]:
-    """Explain the results of a search; measure the threshold only if a query is not indexed.
+) -> Iterator[tuple[Result, Explanation | None]]:
+    """Yield the results of a search, each with its explanation, as they come.
 
-    None without hits, and for hits of one class or one per group, which have nothing to vote on.
+    The threshold is measured at the first query that is not indexed. None without hits, and for
+    hits of one class or one per group, which have nothing to vote on.
     """
-    results = list(results)
-    if options.label is not None or options.one_per is not None:
-        return [None] * len(results)
-    new = any(result.indexed is None and result.hits for result in results)
-    threshold = novelty_threshold(store, working) if new else None
-    return [
-        explain(result.hits, threshold if result.indexed is None else None) if result.hits else None
-        for result in results
-    ]
+    threshold = cache(partial(novelty_threshold, store, working))
+    votes = options.label is None and options.one_per is None
+    for result in results:
+        explanation = None
+        if votes and result.hits:
+            explanation = explain(result.hits, threshold() if result.indexed is None else None)
+        yield result, explanation
 
 
 def _best_scores(store: VectorStore) -> NDArray[np.float32]:

@@ -7,21 +7,20 @@ model's embedding.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from geosim.ingest.schema import Filter, ModelRef, Payload, Point, point_id, require_same_model
+from geosim.ingest.schema import ModelRef, Payload, point_id, require_same_model
 from geosim.ingest.store.base import VectorStore
+from geosim.search.copies import Copies
+from geosim.search.given import Picture, picture_bytes
 from geosim.trainer.data.dataset import HashedRecord, Rejected
 from geosim.trainer.data.drawings import drawn_images
 from geosim.trainer.data.layout import stored_parts
@@ -40,9 +39,9 @@ from geosim.trainer.model import Model, load_model
 from geosim.trainer.text import on_disk, spellings, stored_name
 from geosim.trainer.working import Working
 
-QueryLike = str | Path | bytes | Image.Image | NDArray[Any]
-"""A query: the path of a file or of an indexed image, the bytes of an image file, a Pillow image,
-``(h, w, 3)`` or ``(h, w) uint8`` pixels, or an embedding ``(32,) float32``."""
+QueryLike = str | os.PathLike[str] | Picture
+"""A query: the path of a file or of an indexed image, a picture in memory, or an embedding, an
+array ``(32,) float32``."""
 
 
 @dataclass(slots=True)
@@ -104,37 +103,28 @@ class Resolver:
             model = ModelRef(self._model.fingerprint, self._model.spec.name)
             require_same_model(info, model, name=store.name)
 
-    def resolve(self, queries: Sequence[QueryLike | ResolvedQuery]) -> list[ResolvedQuery]:
+    def resolve(
+        self, queries: Sequence[QueryLike | ResolvedQuery], copies: Copies
+    ) -> list[ResolvedQuery]:
         """Return each query with its vector, or with the reason why it has none.
+
+        ``copies`` are those of the search that the queries belong to.
 
         Raises:
             ModelError: a query must be embedded and there is no model.
             QueryError: an array is neither a picture nor an embedding.
         """
         resolved = [q if isinstance(q, ResolvedQuery) else _read_query(q) for q in queries]
-        self._look_up([query for query in resolved if query.vector is None])
+        self._look_up([query for query in resolved if query.vector is None], copies)
         self._embed([query for query in resolved if query.vector is None and query.error is None])
         return resolved
-
-    def identical(
-        self, query: ResolvedQuery, filters: Sequence[Filter] = (Filter(),)
-    ) -> list[Point]:
-        """Return the other indexed images with the bytes of a query, sorted by path.
-
-        There are none if its bytes are unknown; they match one of ``filters``.
-        """
-        if not query.sha256:
-            return []
-        wheres = [replace(f, sha256=query.sha256, exclude=query.own_ids) for f in filters]
-        batches = chain.from_iterable(self._store.scan(where, vectors=True) for where in wheres)
-        return sorted(chain.from_iterable(batches), key=lambda point: point.payload.path)
 
     def warm_up(self) -> None:
         """Load the backbone now instead of with the first query that needs it."""
         if isinstance(self._model, Model):
             _ = self._extractor.backbone
 
-    def _look_up(self, queries: Sequence[ResolvedQuery]) -> None:
+    def _look_up(self, queries: Sequence[ResolvedQuery], copies: Copies) -> None:
         """Take stored vectors: of the indexed image that a query is, or of an identical one."""
         ids = {point_id(path) for query in queries for path in query.candidates}
         points = {point.payload.path: point for point in self._store.fetch(sorted(ids))}
@@ -152,7 +142,7 @@ class Resolver:
                     "neither a file nor an indexed image; a stored path looks like "
                     f"{next(stored, 'dataset/class/image.jpg')}"
                 )
-            elif identical := self.identical(query):
+            elif identical := copies.of(query.sha256):
                 query.vector = identical[0].vector
 
     def _require_model(self) -> Model:
@@ -200,35 +190,27 @@ class Resolver:
 
 def _read_query(query: QueryLike) -> ResolvedQuery:
     """Read the file of a query, or check its picture or embedding."""
-    if isinstance(query, str | Path):
-        return _read_file(str(query))
-    if isinstance(query, bytes):
-        return ResolvedQuery("<picture>", hashlib.sha256(query).hexdigest(), data=query)
-    if isinstance(query, Image.Image):
-        return _read_query(_as_png(query))
-    if query.ndim != 1:
-        if query.dtype == np.uint8 and query.shape[2:] in ((), (3,)):
-            return _read_query(_as_png(Image.fromarray(query)))
+    if isinstance(query, str | os.PathLike):
+        return _read_file(os.fspath(query))
+    if isinstance(query, np.ndarray) and query.ndim == 1:
+        return _read_embedding(query)
+    try:
+        data = picture_bytes(query)
+    except ImageError as error:
+        return ResolvedQuery("<picture>", error=str(error))
+    return ResolvedQuery("<picture>", hashlib.sha256(data).hexdigest(), data=data)
+
+
+def _read_embedding(query: NDArray[Any]) -> ResolvedQuery:
+    if query.shape != (EMBEDDING_DIM,) or query.dtype.kind not in "uif":
         raise QueryError(
-            "a picture is an array of shape (height, width, 3) or (height, width) and dtype uint8, "
-            f"received {query.shape} {query.dtype}"
+            f"an embedding is an array of shape ({EMBEDDING_DIM},) of floats, received "
+            f"{query.shape} {query.dtype}"
         )
-    if query.shape != (EMBEDDING_DIM,):
-        raise QueryError(f"an embedding has shape ({EMBEDDING_DIM},), received {query.shape}")
     vector = query.astype(np.float32)
     if not np.isfinite(vector).all() or not vector.any():
         raise QueryError("an embedding must be finite and not zero")
     return ResolvedQuery("<embedding>", vector=vector)
-
-
-def _as_png(image: Image.Image) -> bytes:
-    """Return an image, upright, as a PNG file, so that all pictures are decoded the same way."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode not in ("RGB", "RGBA", "L", "LA", "P", "I;16"):
-        upright = upright.convert("RGB")
-    buffer = io.BytesIO()
-    upright.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def _read_file(text: str) -> ResolvedQuery:

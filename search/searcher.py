@@ -13,16 +13,21 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import Filter, ScoredPoint, VectorQuery
+from geosim.ingest.schema import Filter, Point, ScoredPoint, VectorQuery
 from geosim.ingest.store.base import VectorStore
+from geosim.search.copies import MANY, Copies
 from geosim.search.resolver import QueryLike, ResolvedQuery, Resolver
 from geosim.search.types import Result, SearchOptions, ranked_hits
 from geosim.trainer.errors import QueryError
-from geosim.trainer.text import stored_name
+from geosim.trainer.text import encodable, stored_name
 from geosim.trainer.working import Working
 
-RESOLVE_BATCH = 128
-"""Number of queries that are resolved, embedded and searched together."""
+FIRST_BATCH = 8
+"""Number of queries that are resolved, embedded and searched first, so that answers come soon."""
+
+RESOLVE_BATCH = 64
+"""Largest number of queries that are resolved, embedded and searched together; batches double up to
+it. On 2,000 tiles, 128 saved 2 % of the processor time."""
 
 DEFAULT_OPTIONS = SearchOptions()
 """The `DEFAULT_K` nearest images of all classes."""
@@ -45,10 +50,10 @@ class Searcher:
             QueryError: no indexed image has the class in ``options``; raised at the call.
             ModelError: an image must be embedded and there is no model.
         """
-        filters, remaining = self._filters(options), iter(queries)
-        batches = iter(lambda: list(islice(remaining, RESOLVE_BATCH)), [])
+        filters, copies = self._filters(options), Copies(self._store)
+        resolved = (self._resolver.resolve(batch, copies) for batch in _batches(queries))
         return chain.from_iterable(
-            self._search_batch(self._resolver.resolve(batch), options, filters) for batch in batches
+            self._search_batch(batch, options, filters, copies) for batch in resolved
         )
 
     def resolve(self, query: QueryLike) -> ResolvedQuery:
@@ -58,7 +63,7 @@ class Searcher:
             QueryError: it has no vector.
             ModelError: it must be embedded and there is no model.
         """
-        (resolved,) = self._resolver.resolve([query])
+        (resolved,) = self._resolver.resolve([query], Copies(self._store))
         if resolved.error is not None:
             raise QueryError(resolved.error)
         return resolved
@@ -67,7 +72,8 @@ class Searcher:
         self, query: ResolvedQuery, options: SearchOptions = DEFAULT_OPTIONS
     ) -> Result:
         """Return the result of one query that has its vector; see `search`."""
-        (result,) = self._search_batch([query], options, self._filters(options))
+        filters, copies = self._filters(options), Copies(self._store)
+        (result,) = self._search_batch([query], options, filters, copies)
         return result
 
     def recommend(
@@ -88,7 +94,7 @@ class Searcher:
         """
         if not positive:
             raise QueryError("name at least one example to look for")
-        examples = self._resolver.resolve([*positive, *negative])
+        examples = self._resolver.resolve([*positive, *negative], Copies(self._store))
         for one in examples:
             if one.error is not None:
                 raise QueryError(f"{one.text}: {one.error}")
@@ -97,10 +103,10 @@ class Searcher:
         vector = average(vectors[:count], vectors[count:])
         if not vector.any():
             raise QueryError("these examples cancel each other out; leave one out")
-        copies = chain.from_iterable(self._resolver.identical(one) for one in examples)
-        exclude = frozenset(copy.payload.id for copy in copies)
-        exclude = exclude.union(*(one.own_ids for one in examples))
-        (matches,) = self._matches([(vector, exclude)], options, self._filters(options))
+        own = frozenset[str]().union(*(one.own_ids for one in examples))
+        hashes = frozenset(one.sha256 for one in examples if one.sha256)
+        without = Filter(exclude=own, exclude_sha256=hashes)
+        (matches,) = self._matches([(vector, without)], options, self._filters(options))
         text = " + ".join(one.text for one in examples[:count])
         text += "".join(f" - {one.text}" for one in examples[count:])
         return Result(text, ranked_hits(matches, "", options.limit))
@@ -129,14 +135,18 @@ class Searcher:
 
     def _matches(
         self,
-        vectors: Sequence[tuple[NDArray[np.float32], frozenset[str]]],
+        vectors: Sequence[tuple[NDArray[np.float32], Filter]],
         options: SearchOptions,
         filters: Sequence[Filter],
     ) -> Iterator[Iterable[ScoredPoint]]:
-        """Yield the matches of each vector; each has the ids to exclude beside it."""
+        """Yield the matches of each vector; each has what to exclude beside it."""
         requests = [
-            VectorQuery(vector, replace(where, exclude=exclude), options.min_score)
-            for vector, exclude in vectors
+            VectorQuery(
+                vector,
+                replace(where, exclude=out.exclude, exclude_sha256=out.exclude_sha256),
+                options.min_score,
+            )
+            for vector, out in vectors
             for where in filters
         ]
         limit = 1 if options.one_per else options.limit
@@ -145,23 +155,46 @@ class Searcher:
             yield chain.from_iterable(islice(found, len(filters)))
 
     def _search_batch(
-        self, queries: Sequence[ResolvedQuery], options: SearchOptions, filters: Sequence[Filter]
+        self,
+        queries: Sequence[ResolvedQuery],
+        options: SearchOptions,
+        filters: Sequence[Filter],
+        copies: Copies,
     ) -> Iterator[Result]:
-        found = self._matches(
-            [(q.vector, q.own_ids) for q in queries if q.error is None and q.vector is not None],
-            options,
-            filters,
-        )
-        for query in queries:
+        grouped = options.one_per is not None
+        identical = [
+            [] if grouped or q.error is not None else copies.of(q.sha256, filters) for q in queries
+        ]
+        vectors = [
+            (query.vector, _without(query, same))
+            for query, same in zip(queries, identical, strict=True)
+            if query.error is None and query.vector is not None
+        ]
+        found = self._matches(vectors, options, filters)
+        for query, same in zip(queries, identical, strict=True):
             if query.error is not None:
-                yield Result(query.text, error=query.error)
+                yield Result(encodable(query.text), error=query.error)
                 continue
             matches = {match.payload.path: match for match in next(found)}
-            if options.one_per is None:  # identical images may be missing behind many ties
-                for point in self._resolver.identical(query, filters):
-                    matches.setdefault(point.payload.path, ScoredPoint(point.payload, 1.0))
+            own = None if query.indexed is None else query.indexed.path
+            others = (point.payload for point in same if point.payload.path != own)
+            for payload in islice(others, options.limit):  # may be missing behind many ties
+                matches.setdefault(payload.path, ScoredPoint(payload, 1.0))
             hits = ranked_hits(matches.values(), query.sha256, options.limit)
-            yield Result(query.text, hits, query.indexed)
+            yield Result(encodable(query.text), hits, query.indexed)
+
+
+def _without(query: ResolvedQuery, identical: Sequence[Point]) -> Filter:
+    """Return what the engine leaves out of its answer: the query, and its copies if many."""
+    hashes = frozenset((query.sha256,)) if len(identical) > MANY else frozenset[str]()
+    return Filter(exclude=query.own_ids, exclude_sha256=hashes)
+
+
+def _batches(queries: Iterable[QueryLike]) -> Iterator[list[QueryLike]]:
+    remaining, size = iter(queries), FIRST_BATCH
+    while batch := list(islice(remaining, size)):
+        yield batch
+        size = min(2 * size, RESOLVE_BATCH)
 
 
 def average(

@@ -63,7 +63,8 @@ class Hit:
 class Result:
     """The hits of one query, best first, or the error that prevented an answer.
 
-    ``query`` is `ResolvedQuery.text`, and ``indexed`` the indexed image that the query is, if any.
+    ``query`` is `ResolvedQuery.text` in valid UTF-8, and ``indexed`` the indexed image that the
+    query is, if any.
     """
 
     query: str

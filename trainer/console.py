@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from geosim.trainer.text import printable, stored_path
+from geosim.trainer.text import encodable, printable
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -45,7 +45,7 @@ def say_json(content: bytes) -> None:
 
 
 def to_json(value: Any, *, indent: bool = False) -> bytes:
-    """Return a value as JSON; paths with bytes that are not valid UTF-8 as `stored_path`."""
+    """Return a value as JSON; paths with bytes that are not valid UTF-8 as `encodable`."""
     import orjson
 
     option = orjson.OPT_INDENT_2 if indent else None
@@ -70,11 +70,7 @@ def _escape_hidden(line: str) -> str:
 def _spelled(value: Any) -> Any:
     """Return a value with valid UTF-8 in all strings."""
     if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return stored_path(value)
-        return value
+        return encodable(value)
     if is_dataclass(value) and not isinstance(value, type):
         return _spelled(asdict(value))
     if isinstance(value, Mapping):

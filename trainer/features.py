@@ -23,18 +23,14 @@ from geosim.trainer.decoding.account import PLAIN
 from geosim.trainer.errors import ImageError
 from geosim.trainer.feature_cache import FeatureCache, Features
 from geosim.trainer.runtime.backbone import Backbone
-
-BATCH_SIZE = 16
-"""Images per backbone call and per transaction of the cache."""
+from geosim.trainer.runtime.choice import gpu_present
+from geosim.trainer.runtime.machine import Pace, choose_pace, gpu_memory, usable_cores
 
 CONCURRENT_BATCHES = 2
 """Backbone calls that run at the same time."""
 
 LOOKUP_SIZE = 2048
 """Images looked up in the cache at once; bounds the memory of a pass."""
-
-DECODE_THREADS = 2
-"""Threads that decode images for the backbone."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -63,6 +59,12 @@ class FeatureExtractor:
         """The backbone, loaded on first use."""
         return self.load()
 
+    @cached_property
+    def pace(self) -> Pace:
+        """The numbers of threads and images that suit this machine."""
+        gpu = gpu_memory() if self.spec.keras and gpu_present() else None
+        return choose_pace(usable_cores(), gpu, self.spec.input_size)
+
     def extract(
         self,
         source: Source,
@@ -73,7 +75,7 @@ class FeatureExtractor:
         """Yield every item with its features, in batches and in no fixed order.
 
         Of each `LOOKUP_SIZE` items the cached ones come first. The others follow in batches of
-        `BATCH_SIZE`, each stored before it is yielded; equal content is computed once. ``reject``
+        `Pace.batch`, each stored before it is yielded; equal content is computed once. ``reject``
         is called with each item that cannot be decoded.
 
         Raises:
@@ -82,7 +84,7 @@ class FeatureExtractor:
         cache = FeatureCache(self.cache_folder, self.spec, self.fingerprint)
         with (
             closing(cache),
-            ThreadPoolExecutor(DECODE_THREADS) as decoders,
+            ThreadPoolExecutor(self.pace.decode_threads) as decoders,
             ThreadPoolExecutor(CONCURRENT_BATCHES) as computing,
         ):
             for block in blocks(items, LOOKUP_SIZE):
@@ -145,7 +147,7 @@ class FeatureExtractor:
             return None, rejected
 
         batch: dict[str, Prepared] = {}
-        outcomes = _map_ahead(pool, decode, list(missing.values()), 2 * BATCH_SIZE)
+        outcomes = _map_ahead(pool, decode, list(missing.values()), 2 * self.pace.batch)
         with closing(outcomes):
             for digest, (prepared, rejected) in zip(list(missing), outcomes, strict=True):
                 for one in rejected:
@@ -153,7 +155,7 @@ class FeatureExtractor:
                 missing[digest] = missing[digest][len(rejected) :]
                 if prepared is not None:
                     batch[digest] = prepared
-                if len(batch) == BATCH_SIZE:
+                if len(batch) == self.pace.batch:
                     yield batch
                     batch = {}
         if batch:

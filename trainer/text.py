@@ -48,6 +48,11 @@ def stored_path(path: str) -> str:
     return path if path.isascii() else "/".join(map(stored_name, path.split("/")))
 
 
+def encodable(text: str) -> str:
+    """Return ``text``, or its stored spelling where it has bytes that are not valid UTF-8."""
+    return stored_path(text) if _LONE.search(text) else text
+
+
 def spellings(path: str) -> list[str]:
     """Return the stored paths that a typed one may mean: also one of Windows, or in form D."""
     found = [stored_path(path)]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.trainer.backbones.spec import Pretrained
+from geosim.trainer.backbones.spec import BackboneSpec, Pretrained
 from geosim.trainer.data.dataset import Dataset, Rejected
 from geosim.trainer.data.places import register_new_place
 from geosim.trainer.disk import explain
@@ -32,6 +32,7 @@ from geosim.trainer.model import (
     sha256_of_arrays,
 )
 from geosim.trainer.progress import progress_bar
+from geosim.trainer.recipe import changed_recipe
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.runtime.keras import KerasBackbone
@@ -177,9 +178,15 @@ def _zero_embeddings(inputs: Inputs, fitted: FittedModel) -> tuple[str, ...]:
 
 
 def _training_digest(inputs: Inputs, options: TrainOptions) -> str:
-    """Return a hex digest of the backbone, the options and the images of a training."""
-    settings = f"{inputs.pretrained.fingerprint}|{asdict(options)}".encode()
-    return hashlib.sha256(settings + inputs.listing).hexdigest()
+    """Return a hex digest of the backbone, the options, the constants and the images."""
+    settings = f"{inputs.pretrained.fingerprint}|{asdict(options)}"
+    settings += training_recipe(inputs.pretrained.spec)
+    return hashlib.sha256(settings.encode() + inputs.listing).hexdigest()
+
+
+def training_recipe(spec: BackboneSpec) -> str:
+    """Return the digest of the constants of a training; see `changed_recipe`."""
+    return changed_recipe((fit_head if spec.fit is None else spec.fit).__module__)
 
 
 def _model_or_none(folder: Path) -> Model | None:

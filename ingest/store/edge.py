@@ -30,6 +30,7 @@ from geosim.ingest.schema import (
     VectorQuery,
 )
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
+from geosim.ingest.store.edge_faults import engine_error
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
@@ -218,7 +219,7 @@ class EdgeStore(VectorStore):
             raise
         except BaseException as error:
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-                raise self._files.unusable(error) from error
+                raise engine_error(error, self._files.shard, self._files.metadata) from error
             raise
 
 
@@ -259,4 +260,7 @@ def _filter(where: Filter | None) -> edge.Filter | None:
         for key, value in where.conditions.items()
     ]
     must_not: list[Any] = [edge.HasIdCondition(set(where.exclude))] if where.exclude else []
+    if where.exclude_sha256:
+        hashes = edge.MatchAny(sorted(where.exclude_sha256))
+        must_not.append(edge.FieldCondition("sha256", match=hashes))
     return edge.Filter(must=must, must_not=must_not)

@@ -21,42 +21,28 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, Origin, Payload, check_name
 from geosim.ingest.store.edge_copy import OPEN_ROOM, PrivateCopy, bytes_of_holes
+from geosim.ingest.store.edge_faults import bytes_to_write, write_error
+from geosim.ingest.store.edge_metadata import new_metadata, read_metadata
 from geosim.trainer.console import say
-from geosim.trainer.disk import FULL, explain, keeps_holes, require_room
+from geosim.trainer.disk import FULL, explain, require_room
 from geosim.trainer.errors import StoreBusyError, StoreCopyError, StoreError
 from geosim.trainer.files import READ_ONLY, replacing
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.locks import ProcessLock
 
-POINT_ROOM, PAYLOAD_ROOM = 2 * 2**10, 4
-"""Further bytes that must be free per point that is written or deleted, and per byte of payload.
-
-The log, vectors, payloads and indexes of 1,024 points together grew by 0.9 MB with payloads of 185
-bytes, and by 1.7 MB with 565 bytes, over 150,000 points (Qdrant Edge 0.9.0 on ext4). Replaced
-points took two thirds of that, deleted ones 80 bytes each.
-"""
-
-GROWTH_ROOM = 192 * 2**20
-"""Further bytes that must be free to write on a disk where holes take room: a new shard has files
-of 166 MB, and grows by files of 4 and 32 MB."""
-
-_MACHINE = (
-    *(*FULL, *READ_ONLY, errno.EIO, errno.EFBIG),
-    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBUSY),
-)
-"""Codes of errors of the machine, which say nothing about the files."""
+UNFINISHED = ".atomicwrite"
+"""Beginning of the names of folders in which the engine writes a file before it renames it. It
+leaves them when it is killed."""
 
 
 class EdgeFiles:
@@ -73,6 +59,7 @@ class EdgeFiles:
         self._copy: PrivateCopy | None = None
         self._why_copied: OSError | None = None  # while a private copy is read
         self._writing = False
+        self._interrupted = False  # whether a killed process left the mark of writing
 
     def acquire(self) -> None:
         """Take the lock to write, unless this object holds it.
@@ -129,17 +116,17 @@ class EdgeFiles:
             StoreError: a private copy is read, there is no room, or the mark cannot be written.
         """
         self._require_writable(points, payloads)
-        if not self._writing and (stored := self._read_metadata()) is not None:
+        if not self._writing and (stored := read_metadata(self.metadata, self.shard)) is not None:
             with self._translated():
                 self._write_metadata(stored)
 
     def release(self) -> None:
         """Release the lock and delete a private copy; safe to call twice."""
-        if self._writing:
+        if self._writing or self._interrupted:
             with suppress(OSError, StoreError):  # the free lock tells the same
-                if (stored := self._read_metadata()) is not None:
+                if (stored := read_metadata(self.metadata, self.shard)) is not None:
                     self._write_metadata(stored, writing=False)
-        self._writing = False
+        self._writing = self._interrupted = False
         self._lock.release()
         if self._copy is not None:
             self._copy.close()
@@ -150,14 +137,14 @@ class EdgeFiles:
 
         The revision is None without a collection, and empty if an earlier version wrote it.
         """
-        stored = self._read_metadata()
+        stored = read_metadata(self.metadata, self.shard)
         if stored is None:
             return None, False
         return stored.get("revision", ""), stored["ready"] and not stored.get("writing", False)
 
     def read_model(self) -> ModelRef | None:
         """Return the collection's model, or None if there is no complete collection."""
-        stored = self._read_metadata()
+        stored = read_metadata(self.metadata, self.shard)
         if stored is None or not stored["ready"] or not self.shard.is_dir():
             return None
         if stored["vector_size"] != EMBEDDING_DIM:
@@ -169,13 +156,13 @@ class EdgeFiles:
 
     def read_origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name; none without a complete collection."""
-        stored = None if self.read_model() is None else self._read_metadata()
+        stored = None if self.read_model() is None else read_metadata(self.metadata, self.shard)
         origins = {} if stored is None else stored.get("origins", {})
         return {name: Origin.from_dict(one) for name, one in origins.items()}
 
     def write_origin(self, dataset: str, origin: Origin | None) -> None:
         """Note where a data set comes from, or forget it; needs the lock and `begin_writing`."""
-        stored = self._read_metadata()
+        stored = read_metadata(self.metadata, self.shard)
         if stored is None:
             return
         origins = stored.get("origins", {})
@@ -207,7 +194,7 @@ class EdgeFiles:
             )
         self._require_writable()
         with self._translated():
-            self._write_metadata(_metadata(model, ready=False))
+            self._write_metadata(new_metadata(model, ready=False))
             if self.shard.exists():
                 shutil.rmtree(self.shard)
             self.shard.mkdir()
@@ -215,64 +202,17 @@ class EdgeFiles:
     def mark_ready(self, model: ModelRef) -> None:
         """Record that the shard is complete; needs the lock."""
         with self._translated():
-            self._write_metadata(_metadata(model, ready=True))
+            self._write_metadata(new_metadata(model, ready=True))
 
     def remove(self) -> None:
         """Delete the shard, then its metadata; refuse files of another program. Needs the lock."""
-        if self._read_metadata() is None:
+        if read_metadata(self.metadata, self.shard) is None:
             return
         with self._translated():
-            self._write_metadata(_metadata(ModelRef("", ""), ready=False))
+            self._write_metadata(new_metadata(ModelRef("", ""), ready=False))
             if self.shard.exists():
                 shutil.rmtree(self.shard)
             self.metadata.unlink()
-
-    def unusable(self, error: BaseException) -> StoreError:
-        """Return the error to raise for an error of the engine: of the machine, or of the files."""
-        reason = " ".join(str(error).replace("Service runtime error: ", "").split())
-        code = re.search(r"\(os error (\d+)\)", reason)
-        fault = OSError(int(code[1]), os.strerror(int(code[1]))) if code else None
-        if fault is None or fault.errno not in _MACHINE:
-            try:
-                require_room(self.folder, OPEN_ROOM)
-            except OSError as full:
-                fault = full
-        if fault is not None and fault.errno in _MACHINE:
-            return StoreError(
-                f"cannot use collection {self.name!r} in {self.folder}: "
-                f"{explain(fault, self.folder)}. What it holds is kept"
-            )
-        reason = reason.replace(f"{self.shard}{os.sep}", "")[:300]
-        if re.search("newer than application version|not compatible with current", reason):
-            return StoreError(
-                f"collection {self.name!r} in {self.folder} was written by another version of the "
-                f"engine ({reason}); install that version of qdrant-edge-py, or {NAME_ANOTHER}. "
-                "What it holds is kept"
-            )
-        return StoreError(
-            f"collection {self.name!r} in {self.folder} is damaged ({reason}); restore it from a "
-            f"backup, or move {self.shard} and {self.metadata.name} away and ingest again"
-        )
-
-    def _read_metadata(self) -> dict[str, Any] | None:
-        try:
-            stored: dict[str, Any] = json.loads(self.metadata.read_bytes())
-            if not {"ready", "vector_size", "fingerprint", "backbone"} <= stored.keys():
-                raise ValueError(f"geosim did not write {self.metadata.name}")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise StoreError(
-                f"cannot read {self.metadata}: {explain(error, self.metadata)}. Nothing says that "
-                "the collection is damaged"
-            ) from error
-        except (ValueError, AttributeError) as error:
-            raise StoreError(
-                f"{self.metadata}, which tells the model of collection {self.name!r}, is damaged "
-                f"({error}); restore it from a backup, or move {self.shard} and "
-                f"{self.metadata.name} away and ingest again"
-            ) from error
-        return stored
 
     def _write_metadata(self, stored: dict[str, Any], *, writing: bool = True) -> None:
         """Write the metadata, with a new revision unless the writing is over."""
@@ -286,9 +226,15 @@ class EdgeFiles:
     def _acquire(self, wait: float) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock.acquire(wait, self._purpose)
+        with suppress(StoreError):  # damaged: told where it is needed
+            stored = read_metadata(self.metadata, self.shard) or {}
+            self._interrupted = not self._writing and bool(stored.get("writing"))
         files = [self.shard, *self.shard.rglob("*")] if self.shard.exists() else []
         if not all(os.access(path, os.W_OK) for path in files):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        for path in files:
+            if path.name.startswith(UNFINISHED):
+                shutil.rmtree(path, ignore_errors=True)
 
     def _copy_unwritable(self, error: OSError, wait: float) -> PrivateCopy:
         """Copy where the files cannot be written; raise ``error`` if it has another reason."""
@@ -317,28 +263,14 @@ class EdgeFiles:
 
     def _require_writable(self, points: int = 0, payloads: Sequence[Payload] = ()) -> None:
         """Raise `StoreError` unless so many points and these payloads can be written now."""
-        content = sum(len(json.dumps(payload.to_dict())) for payload in payloads)
-        needed = OPEN_ROOM + POINT_ROOM * points + PAYLOAD_ROOM * content
+        needed = OPEN_ROOM
         try:
+            needed = bytes_to_write(self.shard, points, payloads)
             if self._why_copied is not None:
                 raise self._why_copied
-            if not keeps_holes(self.folder):
-                needed += GROWTH_ROOM + bytes_of_holes(self.shard, self.folder)
             require_room(self.folder, needed)
         except OSError as error:
-            raise self._cannot_write(error, needed) from error
-
-    def _cannot_write(self, error: OSError, needed: int) -> StoreError:
-        where = f" ({error.filename})" if error.filename else ""
-        if error.errno in FULL:
-            return StoreError(
-                f"cannot write to collection {self.name!r} in {self.folder}, which needs "
-                f"{needed / 1e6:,.1f} MB now: {explain(error, self.folder)}. What it holds is kept"
-            )
-        return StoreError(
-            f"cannot write to {self.folder}, or read all of it: {explain(error, self.folder)}"
-            f"{where}; name a writable folder with --working or --qdrant"
-        )
+            raise write_error(error, self.name, self.folder, needed) from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -351,9 +283,4 @@ class EdgeFiles:
                 "through a server (--qdrant URL)"
             ) from error
         except OSError as error:
-            raise self._cannot_write(error, OPEN_ROOM) from error
-
-
-def _metadata(model: ModelRef, *, ready: bool) -> dict[str, Any]:
-    stored = {"ready": ready, "vector_size": EMBEDDING_DIM, "distance": "cosine"}
-    return stored | asdict(model)
+            raise write_error(error, self.name, self.folder, OPEN_ROOM) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,10 +26,15 @@ from geosim.ingest.store.edge_copy import PrivateCopy
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.trainer.console import say
 from geosim.trainer.errors import StoreBusyError, StoreCopyError, StoreError
+from geosim.trainer.locks import POLL_SECONDS
 
 BUSY_SECONDS = 5.0
 """Time that readers wait for a change that is complete while another process reads it. After that
 they read the state before it until that process ends."""
+
+HELD_SECONDS, FREE_SECONDS = 1.0, 4 * POLL_SECONDS
+"""Without a copy: time after which readers end before new ones begin, and for which other processes
+can take the lock then."""
 
 
 @dataclass(eq=False)
@@ -55,7 +61,7 @@ class SharedEdgeStore(VectorStore):
 
     A copy is made by the first call, and by the first call after a change; the lock is held only
     meanwhile. While another process writes, the state before is read. Without room for a copy the
-    collection itself is open, and locked, while a `reading` block runs.
+    collection itself is open, and locked, while `reading` blocks run.
     """
 
     upsert_batch = EdgeStore.upsert_batch
@@ -65,11 +71,12 @@ class SharedEdgeStore(VectorStore):
         self._files = EdgeFiles(folder, name, wait)
         self.name, self.location = name, str(folder)
         self._wait = wait
-        self._changing = threading.Lock()
+        self._changing = threading.Condition()
         self._state: _State | None = None
         self._thread = threading.local()
         self._awaited: tuple[str | None, float] = None, 0.0  # a revision, and until when to wait
         self._told = False
+        self._held_since, self._closed_at = 0.0, -math.inf  # the collection itself
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -91,6 +98,9 @@ class SharedEdgeStore(VectorStore):
                     self._state = None
                 if state is not self._state and not state.users:
                     state.close()
+                if state.copy is None and not state.users:
+                    self._closed_at = time.monotonic()
+                    self._changing.notify_all()
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
@@ -150,6 +160,7 @@ class SharedEdgeStore(VectorStore):
 
     def _current(self) -> _State:
         """Return the state to read, which is copied anew after a change."""
+        self._let_others_in()
         state = self._state
         if state is not None and state.copy is None:
             return state  # open, so that nobody can change it
@@ -171,6 +182,19 @@ class SharedEdgeStore(VectorStore):
             state.close()
         self._state = new
         return new
+
+    def _let_others_in(self) -> None:
+        """Wait where the collection itself was open for long, until it was free for a moment."""
+        while True:
+            state, now = self._state, time.monotonic()
+            free_until = self._closed_at + FREE_SECONDS
+            if state is None and now >= free_until:
+                self._held_since = now
+            if (state is not None and state.copy is not None) or (
+                now < self._held_since + HELD_SECONDS
+            ):
+                return
+            self._changing.wait(free_until - now if state is None else None)
 
     def _copy(self, wait: float) -> _State:
         copy = self._files.copy(wait)

@@ -249,5 +249,10 @@ def _filter(where: Filter | None) -> models.Filter | None:
         models.FieldCondition(key=key, match=models.MatchValue(value=value))
         for key, value in where.conditions.items()
     ]
-    excluded = models.HasIdCondition(has_id=sorted(where.exclude))
-    return models.Filter(must=must, must_not=[excluded] if where.exclude else None)
+    must_not: list[Any] = []
+    if where.exclude:
+        must_not.append(models.HasIdCondition(has_id=sorted(where.exclude)))
+    if where.exclude_sha256:
+        hashes = models.MatchAny(any=sorted(where.exclude_sha256))
+        must_not.append(models.FieldCondition(key="sha256", match=hashes))
+    return models.Filter(must=must, must_not=must_not or None)

@@ -105,7 +105,7 @@ def run(
             on_exported=report_export,
             on_limited=_report_limit,
         )
-    print_results(results, form)
+    print_results([(result, None) for result in results], form)
     say(f"wrote {working.samples}", err=True)
 
 

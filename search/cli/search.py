@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from geosim.trainer.working import Working
 if TYPE_CHECKING:
     from geosim.search.explain import Explanation
     from geosim.search.types import Result
+
+    Answer = tuple[Result, Explanation | None]
 
 form_option = click.option(
     "--format",
@@ -98,43 +101,69 @@ def search(
 
     options = SearchOptions(**which)
     examples = list(expand(paths, exclude, report=lambda passed: say(str(passed), err=True)))
+    drawn: list[Result] = []
     with open_from_options(qdrant, collection, wait, working) as store:
         searcher = Searcher(store, working)
+        answers: Iterable[Answer]
         if together or negative:
-            results, explanations = [searcher.recommend(examples, negative, options)], []
+            answers = [(searcher.recommend(examples, negative, options), None)]
         else:
-            results = list(_with_progress(searcher.search(examples, options), len(examples)))
-            explanations = explain_results(results, options, store, working)
-    failed = print_results(results, form, explanations)
-    if sheet is not None and failed < len(results):
+            found = _with_progress(searcher.search(examples, options), len(examples), form)
+            answers = explain_results(found, options, store, working)
+        if sheet is not None:
+            answers = _collect(answers, drawn)
+        if form == "jsonl":  # lines are printed as the answers come
+            failed = print_results(answers, form)
+        else:
+            answers = list(answers)
+    if form != "jsonl":
+        failed = print_results(answers, form)
+    if sheet is not None and failed < len(drawn):
         from geosim.search.render.sheet import save_results
 
-        save_results(results, sheet, working)
+        save_results(drawn, sheet, working)
         say(f"wrote {sheet}", err=True)
     if failed:
         raise click.exceptions.Exit(1)
 
 
-def print_results(
-    results: Sequence[Result], form: str, explanations: Sequence[Explanation | None] = ()
-) -> int:
-    """Print answers on stdout and errors on stderr; return the number of errors."""
+def print_results(answers: Iterable[Answer], form: str) -> int:
+    """Print answers on stdout and errors on stderr; return the number of errors.
+
+    A line of ``jsonl`` is printed, and an error told, before the next answer is asked for.
+    """
     from geosim.search.render.table import render
 
-    for text in render(results, form, explanations):
+    errors: list[str] = []
+
+    def noted() -> Iterator[Answer]:
+        for result, explanation in answers:
+            if result.error is not None:
+                errors.append(f"Error: {result.query}: {result.error}")
+                if form == "jsonl":
+                    say(errors[-1], err=True)
+            yield result, explanation
+
+    for text in render(noted(), form):
         if form == "table":
             say(*text.split("\n"))
         else:
             say_json(text.encode())
-    errors = [(result.query, result.error) for result in results if result.error is not None]
-    for query, error in errors:
-        say(f"Error: {query}: {error}", err=True)
+    if form != "jsonl":
+        for error in errors:
+            say(error, err=True)
     return len(errors)
 
 
-def _with_progress(results: Iterable[Result], count: int) -> Iterable[Result]:
+def _collect(answers: Iterable[Answer], drawn: list[Result]) -> Iterator[Answer]:
+    for result, explanation in answers:
+        drawn.append(result)
+        yield result, explanation
+
+
+def _with_progress(results: Iterable[Result], count: int, form: str) -> Iterable[Result]:
     """Show the progress of several searches; a single one does not import the bar."""
-    if count < 2:
+    if count < 2 or (form == "jsonl" and sys.stdout.isatty()):  # the lines show it
         yield from results
         return
     from geosim.trainer.progress import progress_bar

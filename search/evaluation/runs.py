@@ -17,8 +17,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from geosim.trainer.backbones.registry import spec_of
+from geosim.trainer.backbones.spec import BackboneSpec
+from geosim.trainer.errors import ModelError
 from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.inputs import Inputs
+from geosim.trainer.recipe import changed_recipe
+from geosim.trainer.train import training_recipe
 
 EVALUATED_K = 10
 """Number of hits per query in the main figures."""
@@ -73,10 +78,34 @@ def read_run(path: Path) -> Run | None:
 
 
 def read_runs(folder: Path, inputs: Inputs) -> list[Run]:
-    """Return all finished runs in a report folder that were made on the same images."""
+    """Return all finished runs in a report folder of the same images and constants."""
     found = (read_run(path) for path in sorted((folder / "runs").glob("*.json")))
     digest = images_digest(inputs)
-    return [run for run in found if run is not None and run.facts.get("data") == digest]
+    return [
+        run
+        for run in found
+        if run is not None and run.facts.get("data") == digest and _is_current(run.facts)
+    ]
+
+
+def recipe_facts(spec: BackboneSpec) -> dict[str, str]:
+    """Return digests of the constants of a training and an evaluation, where they were changed."""
+    facts = {
+        "training_recipe": training_recipe(spec),
+        "evaluation_recipe": changed_recipe("geosim.search.evaluation.study"),
+    }
+    return {name: digest for name, digest in facts.items() if digest}
+
+
+def _is_current(facts: dict[str, Any]) -> bool:
+    """Return whether a run was made with the constants of this version."""
+    try:
+        made = {
+            name: facts[name] for name in ("training_recipe", "evaluation_recipe") if name in facts
+        }
+        return made == recipe_facts(spec_of(facts["recipe"].partition(" + ")[0]))
+    except (ModelError, KeyError, AttributeError):
+        return False
 
 
 def images_digest(inputs: Inputs) -> str:

@@ -13,7 +13,14 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from geosim.search.evaluation.runs import EVALUATED_K, Run, images_digest, read_run, write_run
+from geosim.search.evaluation.runs import (
+    EVALUATED_K,
+    Run,
+    images_digest,
+    read_run,
+    recipe_facts,
+    write_run,
+)
 from geosim.search.graph.neighbours import nearest
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset
@@ -26,6 +33,7 @@ from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs, read_inputs
 from geosim.trainer.progress import progress_bar
+from geosim.trainer.recipe import changed_recipe
 from geosim.trainer.train import FittedModel, fit_model
 from geosim.trainer.working import Working
 
@@ -76,7 +84,8 @@ def evaluate(
     inputs = read_inputs(dataset, pretrained, working, rehash=rehash)
     pretrained, head, digest = inputs.pretrained, study.options.head, images_digest(inputs)
     spec = pretrained.spec
-    overlaps = _read_or_find_overlaps(dataset, inputs, study.folder / f"overlaps-{digest[:16]}.npz")
+    kept = f"overlaps-{digest[:16]}{changed_recipe(find_overlaps.__module__)}.npz"
+    overlaps = _read_or_find_overlaps(dataset, inputs, study.folder / kept)
     speed: float | None = None
     for split, seed in product(study.splits, study.seeds):
         settings = {
@@ -87,6 +96,7 @@ def evaluate(
             "backbone": pretrained.fingerprint,
             **asdict(study.options),
             "seed": seed,
+            **recipe_facts(spec),
         }
         key = hashlib.sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
         path = study.folder / "runs" / f"{spec.name}-{head}-{split}-seed{seed}-{key}.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -41,20 +41,19 @@ def _hit(hit: Hit) -> dict[str, Any]:
 
 
 def render(
-    results: Sequence[Result], output_format: str, explanations: Sequence[Explanation | None] = ()
-) -> Iterable[str]:
+    answers: Iterable[tuple[Result, Explanation | None]], output_format: str
+) -> Iterator[str]:
     """Yield results as text: a ``table`` each, one array as ``json``, or a line each as ``jsonl``.
 
-    ``explanations`` has one per result, or is empty.
+    Lines and tables are yielded as the answers come.
     """
-    pairs = list(zip(results, explanations or [None] * len(results), strict=True))
     if output_format == "json":
-        answers = [as_json(*pair) for pair in pairs]
-        yield to_json(answers, indent=True).decode()
+        objects = [as_json(*answer) for answer in answers]
+        yield to_json(objects, indent=True).decode()
     elif output_format == "jsonl":
-        yield from (to_json(as_json(*pair)).decode() for pair in pairs)
+        yield from (to_json(as_json(*answer)).decode() for answer in answers)
     else:
-        yield from (table(*pair) for pair in pairs if pair[0].error is None)
+        yield from (table(*answer) for answer in answers if answer[0].error is None)
 
 
 def table(result: Result, explanation: Explanation | None = None) -> str:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.data.images import prepare
-from geosim.trainer.features import DECODE_THREADS
 from geosim.trainer.model import load_model
+from geosim.trainer.runtime.machine import choose_pace, usable_cores
 from tests.benches import common, inputs
 
 ABOUT = (
@@ -60,7 +60,7 @@ def embedding_alone(data: Path, working: Path) -> Callable[[], float]:
 
     def run() -> float:
         seconds = 0.0
-        with ThreadPoolExecutor(DECODE_THREADS) as pool:
+        with ThreadPoolExecutor(choose_pace(usable_cores(), None, 224).decode_threads) as pool:
             for start in range(0, len(dataset.records), CHUNK):
                 numbers = range(start, min(start + CHUNK, len(dataset.records)))
                 seconds += common.timed(backbone, np.stack(list(pool.map(decode, numbers))))

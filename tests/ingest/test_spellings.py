@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
@@ -128,3 +129,23 @@ def test_pictures_are_found_under_either_spelling(working: Working, macos: Path)
     with EdgeStore(working.qdrant, "geosim") as store:
         payloads = [point.payload for point in points(store).values()]
     assert all(reader.read(payload.path) for payload in payloads)
+
+
+def test_points_with_garbled_names_of_an_archive_are_stored_anew(
+    working: Working, rocks: Path, tmp_path: Path
+) -> None:
+    mark = "M" * len(NFC.encode())
+    (rocks / "marble").rename(rocks / mark)
+    archive = Path(shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path, "rocks"))
+    archive.write_bytes(archive.read_bytes().replace(mark.encode(), NFC.encode()))
+    dataset = open_dataset(archive)
+    ingest(working, dataset)
+    with EdgeStore(working.qdrant, "geosim") as store:
+        expected = points(store)
+    assert f"rocks/{NFC}/marble-0003.jpg" in expected
+    store_as_before(working, lambda path: path.encode().decode("cp437"))
+    ingest(working, dataset)
+    with EdgeStore(working.qdrant, "geosim") as store:
+        assert points(store).keys() == expected.keys()
+    reader = ImageReader(working.datasets)
+    assert all(reader.read(path) for path in expected)

@@ -37,6 +37,13 @@ def hits(*found: tuple[str, float], identical: bool = False) -> list[Hit]:
     ]
 
 
+def explained(
+    searcher: Searcher, wanted: SearchOptions, store: EdgeStore, working: Working
+) -> list[Explanation | None]:
+    found = searcher.search([STORED], wanted)
+    return [explanation for _, explanation in explain_results(found, wanted, store, working)]
+
+
 def filled(
     folder: Path, vectors: NDArray[np.float32], hashes: list[str] | None = None
 ) -> EdgeStore:
@@ -170,7 +177,8 @@ def test_a_new_rock_is_like_something_here_and_noise_is_not(
     plain = Image.new("RGB", (64, 64), (255, 0, 255))
     plain.save(tmp_path / "magenta.png")
     names = [str(tmp_path / "new.png"), str(tmp_path / "magenta.png"), STORED]
-    new, magenta, stored = explain_results(searcher.search(names), SearchOptions(), store, indexed)
+    pairs = explain_results(searcher.search(names), SearchOptions(), store, indexed)
+    new, magenta, stored = (explanation for _, explanation in pairs)
     assert new is not None
     assert new.predicted == new.votes[0].label
     assert not new.is_novel
@@ -186,9 +194,9 @@ def test_filtered_hits_have_nothing_to_vote_on(
     searcher: Searcher, store: EdgeStore, indexed: Working
 ) -> None:
     for wanted in (SearchOptions(label="schist"), SearchOptions(one_per="class")):
-        assert explain_results(searcher.search([STORED], wanted), wanted, store, indexed) == [None]
+        assert explained(searcher, wanted, store, indexed) == [None]
     none = SearchOptions(min_score=1.0)
-    assert explain_results(searcher.search([STORED], none), none, store, indexed) == [None]
+    assert explained(searcher, none, store, indexed) == [None]
     assert not indexed.derived.exists(), "only a new picture needs the measure"
 
 
@@ -224,7 +232,7 @@ def test_json_carries_the_explanation() -> None:
     one = result(("a", 0.5), ("b", 0.25))
     why = explain(one.hits, 0.75)
     for form in ("json", "jsonl"):
-        answer: Any = json.loads("".join(render([one], form, [why])))
+        answer: Any = json.loads("".join(render([(one, why)], form)))
         answer = answer[0] if form == "json" else answer
         assert answer["explanation"] == {
             "votes": [
@@ -237,4 +245,4 @@ def test_json_carries_the_explanation() -> None:
             "best": 0.5,
             "usual": 0.75,
         }
-        assert "explanation" not in "".join(render([one], form))
+        assert "explanation" not in "".join(render([(one, None)], form))

@@ -24,7 +24,8 @@ from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_re
 from geosim.trainer.data.images import prepare
 from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.errors import ModelError
-from geosim.trainer.features import BATCH_SIZE, CONCURRENT_BATCHES, Extracted, FeatureExtractor
+from geosim.trainer.features import CONCURRENT_BATCHES, Extracted, FeatureExtractor
+from geosim.trainer.runtime.machine import CPU_BATCH
 
 SPEC = spec_of("colour-grid")
 FINGERPRINT = "ab" * 32
@@ -257,7 +258,7 @@ def test_a_killed_pass_is_resumed_where_it_was(tmp_path: Path, call: int) -> Non
     output, _ = resumed.communicate("\n")
     # Batches before the one that was killed may be at work, or finished and not stored yet.
     stored = range(max(0, call - 1 - CONCURRENT_BATCHES), call)
-    assert output in [f"80 {80 - BATCH_SIZE * batches}\n" for batches in stored]
+    assert output in [f"80 {80 - CPU_BATCH * batches}\n" for batches in stored]
     dataset = open_dataset(data)
     again = FeatureExtractor(SPEC, FINGERPRINT, must_not_load, cache)
     found, _ = run(again, dataset, hashed_of(dataset))
@@ -369,9 +370,9 @@ def test_a_caller_that_stops_early_keeps_what_it_got(tmp_path: Path) -> None:
     dataset = open_dataset(rocks(tmp_path / "rocks", 80))
     items = hashed_of(dataset)
     batches = extractor(tmp_path / "cache").extract(dataset.source, items, reject=print)
-    assert len(next(batches)) == BATCH_SIZE
+    assert len(next(batches)) == CPU_BATCH
     batches.close()
     again = extractor(tmp_path / "cache")
     run(again, dataset, items)
-    assert again.computed == 80 - BATCH_SIZE
+    assert again.computed == 80 - CPU_BATCH
     assert not list((tmp_path / "cache").glob("*-wal"))

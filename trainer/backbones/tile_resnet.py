@@ -38,6 +38,12 @@ LEARNING_RATE = 3e-3
 
 WEIGHT_DECAY = 0.05
 
+BETA_2 = 0.99
+"""AdamW's decay of the second moment."""
+
+MOMENTUM = 0.95
+"""Momentum of the moving averages of batch normalisation."""
+
 WARM_UP = 0.15
 """Share of the steps in which the learning rate rises; then it falls as a cosine to zero."""
 
@@ -66,7 +72,9 @@ def _network(size: int, width: int, *, policy: str = "float32") -> Any:
     def convolve(x: Any, filters: int, kernel: int, stride: int = 1, gamma: str = "ones") -> Any:
         options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
         x = layers.Conv2D(filters, kernel, stride, dtype=policy, **options)(x)
-        return layers.BatchNormalization(momentum=0.95, gamma_initializer=gamma, dtype=policy)(x)
+        return layers.BatchNormalization(momentum=MOMENTUM, gamma_initializer=gamma, dtype=policy)(
+            x
+        )
 
     def relu(x: Any) -> Any:
         return layers.ReLU(dtype=policy)(x)
@@ -88,7 +96,7 @@ def _network(size: int, width: int, *, policy: str = "float32") -> Any:
             x = block(x, filters, 2 if stage and not number else 1)
     x = layers.GlobalAveragePooling2D(dtype="float32")(x)
     x = layers.Dense(width, use_bias=False)(x)
-    x = layers.UnitNormalization()(layers.BatchNormalization(momentum=0.95)(x))
+    x = layers.UnitNormalization()(layers.BatchNormalization(momentum=MOMENTUM)(x))
     return keras.Model(image, x, name="tile_resnet")
 
 
@@ -128,7 +136,7 @@ def fit(
         warmup_target=LEARNING_RATE,
         warmup_steps=max(1, round(epochs * steps * WARM_UP)),
     )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, beta_2=0.99)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY, beta_2=BETA_2)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta"])
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     network.compile(optimizer, loss=loss, jit_compile=False)

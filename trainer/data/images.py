@@ -15,11 +15,11 @@ import pi_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from geosim.trainer.data.limits import check_effort
 from geosim.trainer.data.reasons import reason
 from geosim.trainer.data.repair import repairs
 from geosim.trainer.decoding.account import CONVERTED, PLAIN, Decoding
 from geosim.trainer.decoding.deep import jp2_profile, read_deep
+from geosim.trainer.decoding.limits import check_effort
 from geosim.trainer.decoding.profiles import lab_to_srgb, to_srgb
 from geosim.trainer.decoding.samples import Samples, Scaled, to_8_bits
 from geosim.trainer.decoding.tiff import read_tiff
@@ -129,6 +129,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         ImageError: it cannot be loaded, is empty or too large, or none of its pixels has a value.
     """
+    if 0 in image.size:
+        raise ImageError(f"{image.width} x {image.height} pixels; a picture has at least one")
     try:
         _check_size(*image.size)
         image.load()
@@ -138,7 +140,19 @@ def to_rgb(image: Image.Image) -> Image.Image:
     except ImageError:
         raise
     except Exception as error:  # of a file that Pillow opened and did not read yet
-        raise ImageError(f"a Pillow image that cannot be loaded ({error}); open it anew") from error
+        raise ImageError(
+            "a Pillow image that cannot be loaded: its file is closed or damaged; open it anew"
+        ) from error
+
+
+def samples_to_rgb(samples: Samples) -> Image.Image:
+    """Return samples as `open_rgb` returns a file of them.
+
+    Raises:
+        ImageError: none of them has a value.
+    """
+    image = to_8_bits(samples).image
+    return _finish(_Stored(image, image.size, 1, None)).image
 
 
 def size_of(data: bytes) -> tuple[int, int] | None:

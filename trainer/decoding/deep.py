@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from geosim.trainer.decoding.quiet import quiet
 from geosim.trainer.decoding.samples import Samples, check_bytes
 
 _CODESTREAM = b"\xff\x4f\xff\x51"  # SOC and SIZ of JPEG 2000 (ISO/IEC 15444-1, annex A)
@@ -34,7 +35,8 @@ def read_deep(data: bytes, image: Image.Image) -> Samples | None:
     import imagecodecs
 
     check_bytes(image.width * image.height * len(image.getbands()) * (2 if bits <= 16 else 4))
-    return _samples(getattr(imagecodecs, codec)(data), bits)
+    with quiet("imagecodecs"):
+        return _samples(getattr(imagecodecs, codec)(data), bits)
 
 
 def jp2_profile(data: bytes) -> bytes | None:

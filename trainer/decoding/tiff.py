@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import io
-import logging
 import math
 import struct
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from geosim.trainer.decoding.limits import check_effort
+from geosim.trainer.decoding.quiet import quiet
 from geosim.trainer.decoding.samples import Samples, check_bytes
 from geosim.trainer.decoding.tiff_directory import MAX_SEGMENTS, main_directory
 from geosim.trainer.errors import ImageError
@@ -66,7 +65,7 @@ def read_tiff(data: bytes, check: Callable[[int, int], object]) -> Tiff:
     directory = main_directory(data)
     check(directory.width, directory.height)
     with (
-        _silenced(tifffile.logger()),
+        quiet("tifffile", "imagecodecs"),
         # Without the loops over the whole file that some microscopes' formats need.
         tifffile.TiffFile(
             io.BytesIO(data), is_lsm=False, is_ndpi=False, is_scanimage=False
@@ -77,21 +76,6 @@ def read_tiff(data: bytes, check: Callable[[int, int], object]) -> Tiff:
         channels = _check(page, data)
         values = page.asarray(squeeze=False, maxworkers=1)
         return _interpret(file, page, channels, values)
-
-
-@contextmanager
-def _silenced(logger: logging.Logger) -> Iterator[None]:
-    """Keep what this thread logs from the caller, and leave all other records alone."""
-    thread = threading.get_ident()
-
-    def other(record: logging.LogRecord) -> bool:
-        return record.thread != thread
-
-    logger.addFilter(other)
-    try:
-        yield
-    finally:
-        logger.removeFilter(other)
 
 
 def _check(page: TiffPage, data: bytes) -> int:
@@ -136,6 +120,8 @@ def _check_sizes(page: TiffPage, data: bytes) -> None:
     segments = math.prod(page.chunked)
     if segments > MAX_SEGMENTS or segments != len(page.dataoffsets):
         raise ValueError(f"{len(page.dataoffsets)} segments, expected {segments}")
+    if sum(page.databytecounts) > len(data) + 2 * math.prod(page.shaped) * size:
+        raise ValueError("segments that overlap")
     for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
         if start + length > len(data):
             raise ValueError("truncated")
@@ -155,6 +141,7 @@ def _check_segment(page: TiffPage, segment: bytes) -> None:
         version = struct.unpack_from("<i", segment, 6)[0]
         height, width = struct.unpack_from("<ii", segment, 14 if version >= 3 else 10)
     else:
+        check_effort(segment)
         with Image.open(io.BytesIO(segment), formats=[_HEADED[compression]]) as image:
             width, height = image.size
     across, down = (

@@ -27,8 +27,6 @@ be missed.
 THUMBNAIL_SIDE = 32
 """Side in pixels of the thumbnails by which whole pictures are compared."""
 
-_DECODE_THREADS = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -90,7 +88,7 @@ def read_pictures(
     def decode(data: bytes) -> Picture:
         return reduce_picture(open_rgb(data))
 
-    outcomes = read_records(source, records, decode, threads=_DECODE_THREADS, progress=progress)
+    outcomes = read_records(source, records, decode, threads=None, progress=progress)
     found = list(zip(items, outcomes, strict=True))
     kept = [item for item, one in found if not isinstance(one, Rejected)]
     pictures = [one for _, one in found if not isinstance(one, Rejected)]

@@ -194,7 +194,7 @@ def test_query_equals_numpy(filled: VectorStore) -> None:
     assert own.score <= 1
 
 
-@pytest.mark.parametrize("field", ["label", "dataset", "sha256", "exclude", "all"])
+@pytest.mark.parametrize("field", ["label", "dataset", "sha256", "exclude", "copies", "all"])
 def test_query_and_count_obey_filters(filled: VectorStore, field: str) -> None:
     other = payloads(20, dataset="more", start=100)
     filled.upsert(other, vectors(20, seed=2))
@@ -205,6 +205,10 @@ def test_query_and_count_obey_filters(filled: VectorStore, field: str) -> None:
         "dataset": (Filter(dataset="more"), lambda p: p.dataset == "more"),
         "sha256": (Filter(sha256=stored[5].sha256), lambda p: p.sha256 == stored[5].sha256),
         "exclude": (Filter(exclude=first_two), lambda p: p.id not in first_two),
+        "copies": (
+            Filter(exclude_sha256=frozenset({stored[5].sha256, stored[7].sha256})),
+            lambda p: p.sha256 not in (stored[5].sha256, stored[7].sha256),
+        ),
         "all": (
             Filter(label="gneiss", dataset="rocks", exclude=first_two),
             lambda p: p.label == "gneiss" and p.dataset == "rocks" and p.id not in first_two,

@@ -331,6 +331,17 @@ def test_acknowledged_points_survive_a_killed_process(tmp_path: Path) -> None:
         assert store.count() == 1519
 
 
+def test_what_the_killed_engine_left_half_written_is_removed(tmp_path: Path) -> None:
+    make(tmp_path)
+    (segment,) = (tmp_path / "rocks" / "segments").iterdir()
+    for folder in (segment, tmp_path / "rocks"):
+        (folder / ".atomicwriteAb12").mkdir()
+        (folder / ".atomicwriteAb12" / "tmpfile.tmp").write_bytes(b"half")
+    with EdgeStore(tmp_path, "rocks") as store:
+        assert store.count() == 20
+    assert list(tmp_path.rglob(".atomicwrite*")) == []
+
+
 def test_a_killed_create_counts_as_missing_and_is_repeated(tmp_path: Path) -> None:
     killed = run_elsewhere(
         "import os, signal\n"

@@ -258,6 +258,35 @@ def test_without_room_for_a_copy_it_is_open_only_while_it_is_read(
         assert shared.count() == reader.count() == 30
 
 
+def test_without_room_for_a_copy_busy_readers_let_others_in(folder: Path, copies: Path) -> None:
+    copies.rmdir()
+    shared = SharedEdgeStore(folder, "rocks", wait=60.0)
+    done = threading.Event()
+    found: list[tuple[int, dict[str, int]]] = []
+
+    def read() -> None:
+        while not done.is_set():
+            with shared.reading():
+                found.append((shared.count(), shared.values("class")))
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for count in (30, 40):
+            with EdgeStore(folder, "rocks", wait=60.0) as writer:
+                fill(writer, count)
+                before = len(found)
+            assert shared.count() == count
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert before
+    assert all(classes == {"marble": count} for count, classes in found)
+    assert [count for count, _ in found] == sorted(count for count, _ in found)
+
+
 def test_it_refuses_to_write(shared: SharedEdgeStore) -> None:
     for write in (
         lambda: fill(shared, 30),  # type: ignore[arg-type]

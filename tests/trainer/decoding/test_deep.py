@@ -99,3 +99,14 @@ def test_a_heic_of_10_bits_is_scaled_and_said_so() -> None:
     deep.save(buffer, quality=95, chroma=444)
     assert difference(buffer.getvalue(), RGB) <= 6
     assert prepare(buffer.getvalue(), 8).decoding.scaled_from == "10 bits"
+
+
+def test_a_damaged_deep_png_is_refused_without_other_messages(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data = bytearray(png(RGB << 8))
+    data[28] = 7  # the interlace method, and the checksum of the header
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    with pytest.raises(ImageError, match="damaged"):
+        prepare(bytes(data), 8)
+    assert caplog.records == []

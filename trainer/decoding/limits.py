@@ -52,7 +52,7 @@ def _check_jpeg(data: bytes) -> None:
         scans += marker == 0xDA
         if scans > MAX_SCANS or exif > MAX_EXIF_SEGMENTS or segments > MAX_SEGMENTS:
             raise ImageError(
-                f"this JPEG has more than {MAX_SCANS} scans, {MAX_EXIF_SEGMENTS} Exif segments or "
+                f"a JPEG of more than {MAX_SCANS} scans, {MAX_EXIF_SEGMENTS} Exif segments or "
                 f"{MAX_SEGMENTS:,} segments, which takes too long; save it again"
             )
         if marker in (0, 0xFF):  # bytes between segments

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from geosim.trainer.data.images import open_rgb, prepare
-from geosim.trainer.data.limits import MAX_EXIF_SEGMENTS, MAX_SCANS, MAX_SEGMENTS
+from geosim.trainer.decoding.limits import MAX_EXIF_SEGMENTS, MAX_SCANS, MAX_SEGMENTS
 from geosim.trainer.errors import ImageError
+from tests.mutants.bombs import bombs_in_tiff
 
 END = b"\xff\xd9"
 
@@ -49,7 +50,7 @@ EXIF, COMMENT, FILL = b"\xff\xe1\0\x0aExif\0\0ab", b"\xff\xfe\0\x04ab", b"\xff"
     ids=["scans", "scans after a line", "Exif", "comments", "fill"],
 )
 def test_a_jpeg_of_too_many_pieces_is_refused(data: bytes) -> None:
-    with pytest.raises(ImageError, match=r"^this JPEG has more than .*; save it again$"):
+    with pytest.raises(ImageError, match=r"^a JPEG of more than .*; save it again$"):
         prepare(data, 8)
 
 
@@ -66,6 +67,15 @@ def test_a_jpeg_of_many_pieces_is_decoded() -> None:
     ):
         assert open_rgb(data).tobytes() == sound
     assert open_rgb(with_scans(MAX_SCANS)).size == (48, 48)
+
+
+def test_a_tiff_takes_as_much_work_as_it_has_pixels() -> None:
+    """Neither strips that share their bytes nor scans inside of a strip multiply it."""
+    known = bombs_in_tiff()
+    with pytest.raises(ImageError, match="damaged"):
+        prepare(known["overlaps.tif"], 8)
+    with pytest.raises(ImageError, match="scans"):
+        prepare(known["scans.tif"], 8)
 
 
 def run_length_encoded(width: int, height: int, *, header: bytes = b"BM" + bytes(12)) -> bytes:
