@@ -6,15 +6,12 @@ The collection and the feature cache hold all state: to resume an interrupted ru
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain, compress
-
-import numpy as np
 
 from geosim.ingest.guard import drop, note_origin, origin_after
 from geosim.ingest.known import known_origins
-from geosim.ingest.moves import Moved, find_moved, reuse_vectors, stored_vectors
+from geosim.ingest.moves import Moved, find_moved
 from geosim.ingest.plan import (
     Plan,
     delete_former_spellings,
@@ -26,27 +23,17 @@ from geosim.ingest.schema import (
     Filter,
     ModelRef,
     Origin,
-    Payload,
     point_id,
     require_same_model,
 )
 from geosim.ingest.store.base import VectorStore
+from geosim.ingest.writing import write_images
 from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_dataset
 from geosim.trainer.data.places import register_place, unregister_place
-from geosim.trainer.decoding.account import PLAIN, Decoding, count_scaled
+from geosim.trainer.decoding.account import count_scaled
 from geosim.trainer.errors import StoreError
-from geosim.trainer.features import Extracted
 from geosim.trainer.model import Model
-from geosim.trainer.progress import progress_bar
 from geosim.trainer.working import Working
-
-UPSERT_BATCH = 1024
-"""Images per upsert."""
-
-UPSERT_INTERVAL_S = 2.0
-"""Seconds after which fewer than `UPSERT_BATCH` images are upserted."""
-
-ZERO_VECTOR_REASON = "the model embeds it to a zero vector, which has no cosine with anything"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,65 +145,27 @@ def sync(
     note_origin(dataset.name, checked.origin, store)
     register_place(working.datasets, dataset.name, dataset.place)
 
-    extractor = model.extractor(working.features)
-    rejected = [*dataset.rejected, *checked.unreadable]
-    written: set[str] = set()
-    decodings: list[Decoding] = []
-    pending = {image.record.path for image in plan.pending}
-    outdated = {one.record.path: one for one in extractor.outdated(checked.hashed)}
-    with progress_bar("embedding", len(pending | outdated.keys())) as bar:
-
-        def reject(one: Rejected) -> None:
-            rejected.append(one)
-            bar.update(1)
-
-        points = [*plan.stored.values(), *chain.from_iterable(one.points for one in checked.moved)]
-        reusable = [item for item in plan.pending if item.record.path not in outdated]
-        for known in stored_vectors(reusable, points, store):
-            written.update(reuse_vectors(known, store, dataset.name, plan.image_urls))
-            bar.update(len(known))
-        images = [item for item in plan.pending if item.record.path not in written]
-        images += [one for path, one in outdated.items() if path not in pending]
-        for batch in _rebatch(extractor.extract(dataset.source, images, reject=reject)):
-            bar.update(len(batch))
-            # What the former decoder made the same pixels of is stored already.
-            new = [
-                one
-                for one in batch
-                if one.item.record.path in pending or one.features.decoding.decoder != PLAIN
-            ]
-            if not new:
-                continue
-            paths, zero = _upsert(new, model, store, dataset.name, plan.image_urls)
-            written.update(paths)
-            rejected += zero
-            decodings += [one.features.decoding for one in new]
+    written = write_images(
+        dataset, checked.hashed, plan, checked.moved, model, store, working.features
+    )
     store.delete([point_id(path) for path in plan.removed])
     if plan.respelled:
         delete_former_spellings(plan, store)
     for one in checked.moved:
         _delete_moved(one, store, working)
 
-    changed = sum(path in plan.stored for path in written)
-    redone = sum(path not in pending for path in written)
-    added = len(written) - changed
-    expected = len(plan.stored) - len(plan.removed) + added
-    names = spellings_of_name(dataset, store)
-    count = sum(store.count(Filter(dataset=name)) for name in names)
-    if count != expected:
-        raise StoreError(
-            f"collection {store.name!r} at {store.location} holds {count:,} images of "
-            f"{dataset.name}, expected {expected:,}; does another ingest run? Run this one again"
-        )
+    added = len(written.paths - plan.stored.keys())
+    _check_count(dataset, store, len(plan.stored) - len(plan.removed) + added)
+    rejected = [*dataset.rejected, *checked.unreadable, *written.rejected]
     return SyncReport(
         dataset=dataset.name,
         added=added,
-        changed=changed,
+        changed=len(written.paths) - added,
         deleted=len(plan.removed),
-        unchanged=len(checked.hashed) - len(plan.pending) - redone,
-        computed=extractor.computed,
+        unchanged=len(checked.hashed) - len(plan.pending) - written.decoded_anew,
+        computed=written.computed,
         rejected=tuple(sorted(rejected, key=lambda one: one.path)),
-        scaled=count_scaled(decodings),
+        scaled=count_scaled(written.decodings),
         points=store.count(),
         seconds=time.perf_counter() - started,
         moved={one.dataset: len(one.points) for one in checked.moved if one.points},
@@ -233,44 +182,12 @@ def _delete_moved(moved: Moved, store: VectorStore, working: Working) -> None:
         unregister_place(working.datasets, moved.dataset)
 
 
-def _rebatch(batches: Iterable[Sequence[Extracted]]) -> Iterable[list[Extracted]]:
-    """Join batches until they have `UPSERT_BATCH` images or `UPSERT_INTERVAL_S` has passed."""
-    joined: list[Extracted] = []
-    last = time.monotonic()
-    for batch in batches:
-        joined += batch
-        if len(joined) >= UPSERT_BATCH or time.monotonic() - last > UPSERT_INTERVAL_S:
-            yield joined
-            joined, last = [], time.monotonic()
-    if joined:
-        yield joined
-
-
-def _upsert(
-    batch: Sequence[Extracted],
-    model: Model,
-    store: VectorStore,
-    dataset: str,
-    image_urls: Mapping[str, str],
-) -> tuple[list[str], list[Rejected]]:
-    """Embed and upsert a batch; return the stored paths, and the images with a zero vector."""
-    vectors = model.head(np.stack([one.features.vector for one in batch]))
-    nonzero = np.any(vectors != 0, axis=1)
-    payloads = [
-        Payload(
-            path=one.item.record.path,
-            label=one.item.record.label,
-            sha256=one.item.sha256,
-            width=one.features.width,
-            height=one.features.height,
-            dataset=dataset,
-            image_url=image_urls[one.item.record.path],
+def _check_count(dataset: Dataset, store: VectorStore, expected: int) -> None:
+    """Raise `StoreError` unless the collection has as many points of a data set as expected."""
+    names = spellings_of_name(dataset, store)
+    count = sum(store.count(Filter(dataset=name)) for name in names)
+    if count != expected:
+        raise StoreError(
+            f"collection {store.name!r} at {store.location} holds {count:,} images of "
+            f"{dataset.name}, expected {expected:,}; does another ingest run? Run this one again"
         )
-        for one in compress(batch, nonzero)
-    ]
-    if payloads:
-        store.upsert(payloads, vectors[nonzero])
-    zero = [
-        Rejected(one.item.record.path, ZERO_VECTOR_REASON) for one in compress(batch, nonzero == 0)
-    ]
-    return [payload.path for payload in payloads], zero

@@ -19,7 +19,7 @@ import keras  # noqa: F401 - imported before the fork, started by no one before 
 import matplotlib.figure  # noqa: F401
 import tensorflow  # noqa: F401
 
-from geosim.ingest import sync
+from geosim.ingest import writing
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.search import pipeline  # noqa: F401
@@ -32,7 +32,7 @@ UPSERT_BATCH = 8
 
 def run(request: dict[str, Any]) -> None:
     """Run a command; note what the store has acknowledged."""
-    sync.UPSERT_BATCH = UPSERT_BATCH
+    writing.UPSERT_BATCH = UPSERT_BATCH
     upsert = VectorStore.upsert
     descriptor = os.open(request["acknowledged"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 

@@ -8,7 +8,7 @@ import qdrant_edge as edge
 
 from geosim.ingest.schema import KEYWORD_FIELDS
 from geosim.ingest.store.base import SCAN_BATCH
-from geosim.ingest.sync import UPSERT_BATCH
+from geosim.ingest.writing import UPSERT_BATCH
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.working import Working
 from tests.benches import synthetic

@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient, models
 
 from geosim.ingest.schema import Filter, ModelRef, Payload, VectorQuery
 from geosim.ingest.store.factory import open_store
-from geosim.ingest.sync import UPSERT_BATCH
+from geosim.ingest.writing import UPSERT_BATCH
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from tests.benches import common, synthetic
 

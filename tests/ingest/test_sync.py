@@ -232,7 +232,7 @@ class KilledStore(EdgeStore):
         if KilledStore.writes == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-geosim.ingest.sync.UPSERT_BATCH = 20
+geosim.ingest.writing.UPSERT_BATCH = 20
 data, working = Path(sys.argv[1]), Working(Path(sys.argv[2]))
 store = KilledStore(working.qdrant, "geosim")
 geosim.ingest.sync.sync(open_dataset(data), load_model(working.model), store, working)
