@@ -28,7 +28,8 @@ PEAK_MIB = 4096
 """Memory of a process that decodes two pictures of the largest size at a time."""
 
 TOLD = re.compile(
-    r"rejected \S+: (the file is empty|[^;]+; [^;]+)|.* passed over: .*|.* scaled to 8 bits"
+    r"rejected \S+: (the file is empty|[^;]+; [^;]+)|data set .*|.* passed over: .*"
+    r"|.* scaled to 8 bits"
 )
 """What an ingest may tell of them: a reason with a remedy, and counts."""
 

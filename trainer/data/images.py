@@ -19,7 +19,7 @@ from geosim.trainer.data.reasons import reason
 from geosim.trainer.data.repair import repairs
 from geosim.trainer.decoding.account import CONVERTED, PLAIN, Decoding
 from geosim.trainer.decoding.deep import jp2_profile, read_deep
-from geosim.trainer.decoding.limits import check_effort
+from geosim.trainer.decoding.limits import check_file
 from geosim.trainer.decoding.profiles import lab_to_srgb, to_srgb
 from geosim.trainer.decoding.samples import Samples, Scaled, to_8_bits
 from geosim.trainer.decoding.tiff import read_tiff
@@ -199,7 +199,7 @@ def _decode(data: bytes, *, hint: int | None) -> _Decoded:
 
 
 def _decode_intact(data: bytes, *, hint: int | None) -> _Decoded:
-    check_effort(data)
+    check_file(data)
     try:
         return _finish(_read_tiff(data) if data.startswith(TIFF) else _read_other(data, hint))
     except Image.DecompressionBombError as error:

@@ -1,4 +1,4 @@
-"""Limits on files that are small but take minutes to decode, checked before they are decoded."""
+"""What a decoder is kept from: small files that take minutes, and bytes that end the process."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ MAX_RUN_LENGTH_PIXELS = 2**24
 """Pixels of a run-length encoded BMP, which Pillow decodes in Python: a few seconds."""
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # ends a scan; not a stuffed byte or a restart
+_ITEM = re.compile(rb"(....)infe(.)...", re.DOTALL)
 _DIB = re.compile(rb"[(48@l|]\0\0\0")  # a BMP without the file's header: the next header's length
 
 
-def check_effort(data: bytes) -> None:
-    """Check that decoding a file takes time in proportion to its size and to its pixels.
+def check_file(data: bytes) -> None:
+    """Check that decoding a file takes time in proportion to its size, and returns.
 
     Raises:
-        ImageError: it would take much longer.
+        ImageError: it would take much longer, or a decoder would crash.
     """
     if data.startswith(b"\xff\xd8"):
         _check_jpeg(data)
+    elif data[4:8] == b"ftyp":
+        _check_heif(data)
     elif data.startswith(b"BM"):
         _check_bmp(data[14:34])
     elif _DIB.match(data):
@@ -62,6 +65,23 @@ def _check_jpeg(data: bytes) -> None:
         if marker == 0xDA:
             found = _MARKER.search(data, offset)
             offset = len(data) if found is None else found.start()
+
+
+def _check_heif(data: bytes) -> None:
+    """Check the kinds of a file's items, which pi_heif takes for UTF-8 without looking.
+
+    Source of the layout: ISO/IEC 14496-12, 8.11.6, the box ``infe``.
+    """
+    for found in _ITEM.finditer(data):
+        length, version = int.from_bytes(found[1], "big"), found[2][0]
+        start = found.end() + (6 if version == 3 else 4)
+        kind, *names = data[start : found.start() + length].split(b"\0")
+        try:
+            b"".join([kind[:4], *names[1:]]).decode()
+        except UnicodeDecodeError:
+            length = 0
+        if length < 2:  # up to the end, or of 64 bits
+            raise ImageError("this HEIC or AVIF has a damaged list of its parts; copy it again")
 
 
 def _check_bmp(header: bytes) -> None:

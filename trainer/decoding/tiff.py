@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geosim.trainer.decoding.limits import check_effort
+from geosim.trainer.decoding.limits import check_file
 from geosim.trainer.decoding.quiet import quiet
 from geosim.trainer.decoding.samples import Samples, check_bytes
 from geosim.trainer.decoding.tiff_directory import MAX_SEGMENTS, main_directory
@@ -141,7 +141,7 @@ def _check_segment(page: TiffPage, segment: bytes) -> None:
         version = struct.unpack_from("<i", segment, 6)[0]
         height, width = struct.unpack_from("<ii", segment, 14 if version >= 3 else 10)
     else:
-        check_effort(segment)
+        check_file(segment)
         with Image.open(io.BytesIO(segment), formats=[_HEADED[compression]]) as image:
             width, height = image.size
     across, down = (

@@ -14,6 +14,7 @@ from geosim.trainer.data.images import open_rgb, prepare
 from geosim.trainer.decoding.limits import MAX_EXIF_SEGMENTS, MAX_SCANS, MAX_SEGMENTS
 from geosim.trainer.errors import ImageError
 from tests.mutants.bombs import bombs_in_tiff
+from tests.mutants.seeds import sound_files
 
 END = b"\xff\xd9"
 
@@ -76,6 +77,14 @@ def test_a_tiff_takes_as_much_work_as_it_has_pixels() -> None:
         prepare(known["overlaps.tif"], 8)
     with pytest.raises(ImageError, match="scans"):
         prepare(known["scans.tif"], 8)
+
+
+def test_a_heic_whose_items_have_no_name_in_ascii_does_not_end_the_process() -> None:
+    sound = sound_files()["heif-0.heic"]
+    start = sound.index(b"Exif")
+    assert sound[start - 12 : start - 8] == b"infe"
+    with pytest.raises(ImageError, match=r"^this HEIC or AVIF has a damaged list"):
+        prepare(sound[:start] + b"\xc5" + sound[start + 1 :], 8)
 
 
 def run_length_encoded(width: int, height: int, *, header: bytes = b"BM" + bytes(12)) -> bytes:
