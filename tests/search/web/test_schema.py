@@ -35,7 +35,7 @@ def schema_of(url: str, cases: int) -> Any:
         "generation": generation,
         "phases": {"stateful": {"generation": {"max-examples": max(cases // 10, 3)}}},
     }
-    with httpx.Client(base_url=url, headers=BEARER) as client:
+    with httpx.Client(base_url=url, headers=BEARER, timeout=120) as client:
         ids = client.get("/api/map").json()["ids"]
         classes = [one["name"] for one in client.get("/api/collection").json()["classes"]]
     known = strategies.sampled_from([UUID(one) for one in ids]).map(str)
