@@ -12,7 +12,7 @@ from geosim.ingest.known import points_of
 from geosim.ingest.schema import Origin, Payload, Point
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import Dataset, HashedRecord, blocks
-from geosim.trainer.data.places import Place
+from geosim.trainer.data.places import Place, real_path
 from geosim.trainer.errors import StoreError
 from geosim.trainer.text import on_disk
 
@@ -44,7 +44,7 @@ def find_moved(
     Raises:
         StoreError: it shares files with one of those, and that is not ``allowed``.
     """
-    contents, files = {one.sha256 for one in hashed}, {one.record.source for one in hashed}
+    contents = {one.sha256 for one in hashed}
     found = []
     for name, origin in origins.items():
         if name == dataset.name or not origin.local:
@@ -55,7 +55,8 @@ def find_moved(
         points = points_of(store, name)
         same = [one for one in points if one.sha256 in contents]
         if not gone:
-            same = [one for one in same if _file(place, one.path) in files]
+            files = {_real(dataset.place, one.record.source) for one in hashed}
+            same = [one for one in same if _real(place, _file(place, one.path)) in files]
         if same and not gone and not allowed:
             raise StoreError(
                 f"{len(same):,} images of {dataset.place} are in data set {name!r} of {place} "
@@ -100,8 +101,13 @@ def _nested(one: Place, other: Place) -> bool:
     """Return whether one of two folders is in the other, or both are in one archive."""
     if one.inside is not None or other.inside is not None:
         return one.path == other.path
-    first, second = Path(one.path), Path(other.path)
+    first, second = real_path(Path(one.path)), real_path(Path(other.path))
     return first.is_relative_to(second) or second.is_relative_to(first)
+
+
+def _real(place: Place, source: str) -> str:
+    """Return what a file of a place is in any spelling of its folder."""
+    return source if place.inside is not None else str(real_path(Path(source)))
 
 
 def _file(place: Place, path: str) -> str:

@@ -336,6 +336,20 @@ def test_a_folder_within_a_data_set_is_not_stored_twice(
     assert store.count() == 12
 
 
+def test_a_folder_is_known_by_every_link_to_it(
+    tmp_path: Path, working: Working, store: VectorStore
+) -> None:
+    trip = pictures(tmp_path / "disk" / "trip", "2023/granite", "2023/gneiss", "2024/granite")
+    (tmp_path / "shortcut").symlink_to(trip)
+    (tmp_path / "mount").symlink_to(tmp_path / "disk")
+    assert counts(ingest(tmp_path / "shortcut", working, store)) == (12, 0, 0, 0)
+    for path in (trip, tmp_path / "mount" / "trip", tmp_path / "shortcut"):
+        assert counts(ingest(path, working, store)) == (0, 0, 0, 12)
+    with pytest.raises(StoreError, match=r"8 images of .* are in data set 'shortcut'"):
+        ingest(tmp_path / "mount" / "trip" / "2023", working, store)
+    assert store.values("dataset") == {"shortcut": 12}
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

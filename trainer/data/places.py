@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,12 +53,17 @@ class Place:
         return {"archive": self.path, "inside": self.inside, "level": self.level}
 
     def below(self, location: Path) -> tuple[str, ...] | None:
-        """Return the folders from a folder or archive down to the root; None if it is elsewhere."""
-        if self.inside is not None:
-            parts = tuple(part for part in self.inside.split("/") if part)
-            return parts if Path(self.path) == location else None
-        path = Path(self.path)
-        return path.relative_to(location).parts if path.is_relative_to(location) else None
+        """Return the folders from a folder or archive down to the root; None if it is elsewhere.
+
+        Links are followed where the paths as named tell nothing.
+        """
+        path, archive = Path(self.path), self.inside is not None
+        for one, other in ((path, location), (real_path(path), real_path(location))):
+            if archive and one == other:
+                return tuple(part for part in str(self.inside).split("/") if part)
+            if not archive and one.is_relative_to(other):
+                return one.relative_to(other).parts
+        return None
 
     def same_as(self, other: Place) -> bool:
         """Return whether both are the same folder or archive, perhaps by different paths."""
@@ -78,6 +84,11 @@ class Place:
         except OSError:
             return False
         return False
+
+
+def real_path(path: Path) -> Path:
+    """Return a path without links; its missing parts stay as they are."""
+    return Path(os.path.realpath(path))
 
 
 def read_places(catalog: Path) -> dict[str, Place]:
