@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from itertools import chain
 
@@ -15,6 +16,7 @@ from geosim.search.searcher import Searcher
 from geosim.search.types import Result, SearchOptions
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset
+from geosim.trainer.data.places import unregister_place
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.train import TrainReport, train
 from geosim.trainer.working import Working
@@ -61,20 +63,28 @@ def run(
     def reason_to_keep() -> str | None:
         """Look into the store, and let others use and change it until the next look."""
         info = store.info()
-        reason = None if recreate else _reason_to_keep(info, dataset, store, working)
+        reason = None if recreate else _reason_to_keep(info, dataset, store, working, moved)
         store.release()
         return reason
 
+    moved: list[str] = []  # data sets whose images are all in this one now
     if store.info() is not None and not recreate:
-        check(dataset, store, working, replace=replace, rehash=rehash)
+        checked = check(dataset, store, working, replace=replace, rehash=rehash)
+        moved = [one.dataset for one in checked.moved if not one.left]
         rehash = False
     reason_to_keep()  # an unusable store fails now, not after the training
     trained = train(dataset, pretrained, working, options, keep=reason_to_keep, rehash=rehash)
     on_trained(trained)
     info, model = store.info(), ModelRef(trained.model.fingerprint, trained.model.spec.name)
-    if info is not None and info.model != model:
-        recreate |= _reason_to_keep(info, dataset, store, working) is None
-    report = sync(dataset, trained.model, store, working, recreate=recreate, replace=replace)
+    new_model = info is not None and info.model != model and not recreate
+    anew = new_model and _reason_to_keep(info, dataset, store, working, moved) is None
+    report = sync(
+        dataset, trained.model, store, working, recreate=recreate or anew, replace=replace
+    )
+    if anew:
+        report = dataclasses.replace(report, moved=report.dropped, dropped={})
+        for name in moved:
+            unregister_place(working.datasets, name)
     on_ingested(report)
     on_exported(export(store, working.index, working.embeddings, k))
     queries = sample_queries(dataset, store)
@@ -87,12 +97,19 @@ def run(
 
 
 def _reason_to_keep(
-    info: CollectionInfo | None, dataset: Dataset, store: VectorStore, working: Working
+    info: CollectionInfo | None,
+    dataset: Dataset,
+    store: VectorStore,
+    working: Working,
+    moved: list[str],
 ) -> str | None:
-    """Return why the model must be kept; None if only this data set's points depend on it."""
+    """Return why the model must be kept; None if only this data set's points depend on it.
+
+    Those of the data sets ``moved`` count as its own.
+    """
     if info is None or info.points == 0:
         return None
-    names = spellings_of_name(dataset, store)
+    names = {*spellings_of_name(dataset, store), *moved}
     others = info.points - sum(store.count(Filter(dataset=name)) for name in names)
     if not others and store.location == str(working.qdrant):
         return None

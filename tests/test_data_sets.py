@@ -14,6 +14,7 @@ from click.testing import Result
 from PIL import Image
 
 from geosim.ingest.store.edge import EdgeStore
+from geosim.trainer.data.places import read_places
 from geosim.trainer.working import Working
 
 Run = Callable[..., Result]
@@ -104,6 +105,23 @@ def test_moves_and_drops_are_told(geosim: Run, tmp_path: Path, options: tuple[st
     assert told in moved.stderr.splitlines()
     dropped = geosim("ingest", renamed, "--recreate", *options)
     assert "--recreate dropped other data sets: photos 1" in dropped.stderr.splitlines()
+
+
+def test_a_run_on_a_renamed_folder_moves_it(geosim: Run, tmp_path: Path) -> None:
+    working = Working(tmp_path / "working")
+    options = ("--working", working.root)
+    photos = pictures(tmp_path / "photos", "granite", "gneiss")
+    assert geosim("run", photos, *OPTIONS, *options).exit_code == 0
+    renamed = photos.rename(tmp_path / "field-photos")
+    pictures(renamed, "marble", seed=300)
+    done = geosim("run", renamed, *OPTIONS, *options)
+    assert done.exit_code == 0, done.stderr
+    assert "moved 8 pictures from photos to field-photos" in done.stderr.splitlines()
+    assert "dropped" not in done.stderr
+    with EdgeStore(working.qdrant, "geosim") as store:
+        assert store.values("dataset") == {"field-photos": 12}
+        assert store.origins().keys() == {"field-photos"}
+    assert read_places(working.datasets).keys() == {"field-photos"}
 
 
 def test_status_tells_where_data_sets_come_from(
