@@ -23,7 +23,7 @@ from geosim.ingest.sync import SyncReport, sync
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.data.layout import Layout
 from geosim.trainer.data.places import Place, read_places
-from geosim.trainer.errors import StoreError
+from geosim.trainer.errors import DatasetError, StoreError
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
 
@@ -348,6 +348,22 @@ def test_a_folder_is_known_by_every_link_to_it(
     with pytest.raises(StoreError, match=r"8 images of .* are in data set 'shortcut'"):
         ingest(tmp_path / "mount" / "trip" / "2023", working, store)
     assert store.values("dataset") == {"shortcut": 12}
+
+
+def test_a_class_on_a_disk_that_is_not_mounted_is_not_deleted(
+    tmp_path: Path, working: Working, store: VectorStore
+) -> None:
+    photos = pictures(tmp_path / "photos", "granite", "gneiss", "slate")
+    disk = pictures(tmp_path / "disk", "basalt", seed=900)
+    (photos / "basalt").symlink_to(disk / "basalt")
+    (photos / "notes.txt").symlink_to(tmp_path / "nowhere.txt")
+    ingest(photos, working, store)
+    disk.rename(tmp_path / "unmounted")
+    with pytest.raises(DatasetError, match=r"photos.basalt.*--exclude. Nothing was changed"):
+        ingest(photos, working, store)
+    assert store.count() == 16
+    (photos / "basalt").unlink()
+    assert counts(ingest(photos, working, store)) == (0, 0, 4, 12)
 
 
 KILLED = """

@@ -51,7 +51,8 @@ def walk(
     Folders below it that geosim wrote are passed over; ``report`` is called with their parts.
 
     Raises:
-        DatasetError: a folder that counts cannot be listed.
+        DatasetError: a folder that counts cannot be listed, or is a link to nothing, as to a disk
+            that is not mounted; a link without an ending may be a folder's.
     """
     seen: set[tuple[int, int]] = set()
 
@@ -77,7 +78,14 @@ def walk(
             (name for name in subfolders if counts((*parts, name), exclude)),
             key=lambda name: (os.path.islink(os.path.join(folder, name)), name),  # noqa: PTH114, PTH118
         )
-        yield from ((*parts, name) for name in files if counts((*parts, name), exclude))
+        for name in files:
+            if counts((*parts, name), exclude):
+                if "." not in name:
+                    try:
+                        Path(folder, name).stat()
+                    except OSError as error:
+                        fail(error)
+                yield (*parts, name)
 
 
 def output_folders(files: Collection[tuple[str, ...]]) -> set[tuple[str, ...]]:
