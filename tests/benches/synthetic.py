@@ -84,7 +84,7 @@ class PathSource:
     def read(self, record: Record) -> bytes:
         return record.path.encode()
 
-    def stamp(self, record: Record) -> None:
+    def stamp(self, _: Record) -> None:
         return None
 
 
