@@ -152,7 +152,7 @@ def test_a_data_set_is_removed_after_a_confirmation(
     assert "4 images of photos from collection geosim would be removed" in asked.stderr
     line = refused(geosim("remove", "photo", "--yes", *options))
     assert "no data set 'photo' in collection 'geosim'; expected: others, photos" in line
-    done = geosim("remove", "photos", "--yes", *options)
+    done = geosim("remove", "photos/", "--yes", *options)
     assert done.exit_code == 0
     assert done.stderr == (
         "removed 4 images of photos from collection geosim; the pictures stay on disk\n"

@@ -31,6 +31,7 @@ def remove(name: str, yes: bool, working: Working, **store: Any) -> None:
     from geosim.ingest.remove import count_images
     from geosim.ingest.remove import remove as delete
 
+    name = name.rstrip("/")  # a shell completes the folder's name
     with open_from_options(working=working, **store) as opened:
         count = count_images(opened, name)
         what = f"{count:,} images of {name} from collection {opened.name}"
