@@ -19,6 +19,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("benches")
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     "parts",
     [SYNTHETIC, *(pytest.param([one], marks=pytest.mark.slow) for one in PARTS[:5])],
@@ -34,7 +35,7 @@ def test_a_part_has_its_figures(parts: tuple[str, ...], output: Path) -> None:
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[1],
-        timeout=1200,
+        timeout=1190,
     )
     assert done.returncode == 0, done.stderr
     for part in parts:
