@@ -11,6 +11,7 @@ from geosim.trainer.disk import explain
 from geosim.trainer.errors import DownloadError
 from geosim.trainer.files import replacing
 from geosim.trainer.progress import progress_bar
+from geosim.trainer.quiet import quiet
 
 
 def fetch(url: str, target: Path, *, digest: str | None, timeout: float) -> Path:
@@ -40,7 +41,7 @@ def fetch(url: str, target: Path, *, digest: str | None, timeout: float) -> Path
 
     try:
         if not (target.exists() and pooch.hashes.hash_matches(target, digest)):
-            with replacing(target) as temporary:
+            with replacing(target) as temporary, quiet("pooch"):
                 name, folder = temporary.name, temporary.parent
                 pooch.retrieve(url, digest, fname=name, path=folder, downloader=download)
     except requests.RequestException as error:

@@ -59,7 +59,8 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             temporary.replace(path)
     except OSError as error:
-        if error.filename is None or folder in Path(error.filename).parents:
+        unnamed = error.filename is None and error.errno is not None  # None: of a connection
+        if unnamed or folder in Path(error.filename or "").parents:
             error.filename = str(path)
         raise
 

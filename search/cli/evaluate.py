@@ -99,8 +99,8 @@ def evaluate(
 
     decide = decide_by(read_places(working.datasets))
     dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
-    report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
+    report_dataset(dataset)
     say(why, err=True)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
     study = Study(pretrained.spec.train_options(**options), splits, seeds, test_share, folder)

@@ -82,8 +82,8 @@ def run(
     with open_from_options(qdrant, collection, wait, working) as store:
         decide = decide_for(store, working.datasets)
         dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
-        report_dataset(dataset)
         pretrained, why = choose(backbone, weights)
+        report_dataset(dataset)
         say(why, err=True)
 
         def on_ingested(report: SyncReport) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from geosim.ingest.schema import Payload
 from geosim.trainer.backbones.registry import spec_of
 from geosim.trainer.data.dataset import Dataset
+from geosim.trainer.data.places import Place
 from geosim.trainer.data.sources import Record
 from geosim.trainer.feature_cache import FeatureCache, Features
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
@@ -83,12 +84,16 @@ class PathSource:
     def read(self, record: Record) -> bytes:
         return record.path.encode()
 
+    def stamp(self, _: Record) -> None:
+        return None
+
 
 def dataset(count: int) -> Dataset:
     """Return a data set of ``count`` pictures, sorted by path."""
     numbers = [number for start in range(CLASSES) for number in range(start, count, CLASSES)]
     records = tuple(Record(path(number), label(number), path(number)) for number in numbers)
-    return Dataset(NAME, Path("/", NAME), records, (), PathSource())
+    folder = Path("/", NAME)
+    return Dataset(NAME, folder, records, (), PathSource(), Place(str(folder)))
 
 
 def model(folder: Path) -> Model:

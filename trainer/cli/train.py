@@ -57,8 +57,8 @@ def train(
 
     decide = decide_by(read_places(working.datasets))
     dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
-    report_dataset(dataset)
     pretrained, why = choose(backbone, weights)
+    report_dataset(dataset)
     say(why, err=True)
     chosen = pretrained.spec.train_options(**options)
     report = fit(dataset, pretrained, working, chosen, rehash=rehash)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geosim.trainer.decoding.quiet import quiet
 from geosim.trainer.decoding.samples import Samples, check_bytes
+from geosim.trainer.quiet import quiet
 
 _CODESTREAM = b"\xff\x4f\xff\x51"  # SOC and SIZ of JPEG 2000 (ISO/IEC 15444-1, annex A)
 _PRECISION = 42  # bytes from there to the depth of the first component; the next ones 3 apart

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geosim.trainer.decoding.limits import check_file
-from geosim.trainer.decoding.quiet import quiet
 from geosim.trainer.decoding.samples import Samples, check_bytes
 from geosim.trainer.decoding.tiff_directory import MAX_SEGMENTS, main_directory
 from geosim.trainer.errors import ImageError
+from geosim.trainer.quiet import quiet
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage

@@ -185,7 +185,7 @@ def test_all_commands_work_and_every_answer_is_right(
             change("ingest", rocks)
             for path in sorted((rocks / "marble").glob("*.jpg"))[3:]:
                 path.unlink()
-            change("ingest", rocks)
+            change("ingest", rocks, "--replace")
             change("ingest", rocks, "--recreate")
             searches = [start("search", STORED, "-k", 3, *common) for _ in range(3)]
             for search in searches:

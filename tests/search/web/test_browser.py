@@ -646,7 +646,7 @@ def test_a_narrow_screen_needs_no_scrolling_sideways(visit: Open, photo: Path, p
 def test_the_documentation(visit: Open) -> None:
     page = visit("/docs")
     expect(page.locator("#routes")).to_contain_text("/api/points/{id}/similar")
-    expect(page.locator("#routes")).to_contain_text("Only hits of this class.")
+    expect(page.locator("#routes")).to_contain_text("Only hits of this class of the collection.")
 
 
 def test_the_login(browser: Browser, serve: Any) -> None:

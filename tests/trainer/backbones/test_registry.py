@@ -108,8 +108,10 @@ def test_auto_takes_resnet50_where_its_weights_are_cached(cached: Path) -> None:
     assert line == "backbone resnet50: its ImageNet weights are cached"
 
 
-def test_auto_falls_back_and_says_why(offline: Path) -> None:
+def test_auto_falls_back_and_says_why(offline: Path, capfd: pytest.CaptureFixture[str]) -> None:
     pretrained, line = choose("auto")
+    assert capfd.readouterr().err == ""
+    assert "None" not in line
     assert pretrained.spec.name == "efficientnet-lite0"
     assert pretrained.file == lite0.weights_file()
     assert pretrained.sha256 == lite0.SHA256

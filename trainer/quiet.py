@@ -1,4 +1,4 @@
-"""What the decoders log, which the reason for a refusal says better."""
+"""What libraries log, where geosim says it better."""
 
 from __future__ import annotations
 
