@@ -6,9 +6,8 @@ that share it may use different folders.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from geosim.trainer.data.places import Place, read_places
 from geosim.trainer.data.sources import Archive, Files, Record
@@ -58,9 +57,10 @@ class ImageReader:
 
 
 def _is_safe(relative: str) -> bool:
-    """Return whether an untrusted relative path stays inside its folder on every system."""
-    has_plain_parts = all(part not in ("", ".", "..") for part in relative.split("/"))
-    return has_plain_parts and not re.search(r"\\|\0|^[A-Za-z]:", relative)
+    """Return whether an untrusted relative path stays inside its folder on this system."""
+    path = PurePath(relative)
+    as_written = path.as_posix() == relative  # not so of "a//b", and of "a\\b" on Windows
+    return as_written and path.parts != () and not path.anchor and ".." not in path.parts
 
 
 def _version(path: Path) -> _Version:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from click.testing import Result
@@ -58,11 +58,15 @@ def fill(disk: Path, leave: int) -> Path:
     return ballast
 
 
-def elsewhere(*arguments: object, code: str = "") -> subprocess.CompletedProcess[str]:
+def elsewhere(
+    *arguments: object, code: str = "", stdout: IO[bytes] | int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     """Run a command in another process, as a full disk may end it by a signal."""
     code += "\nfrom geosim.search.cli.main import geosim; geosim()"
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, check=False, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120
+    )
 
 
 def error_of(stderr: str, disk: Path) -> str:
@@ -99,7 +103,7 @@ def test_an_ingest_on_a_full_disk_is_refused_and_goes_on_with_room(
 UPSERT_UNTIL_FULL = """
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 import numpy as np
 from geosim.ingest.schema import ModelRef, Payload
 from geosim.ingest.store.edge import EdgeStore
@@ -195,6 +199,17 @@ def test_no_command_spoils_its_files_on_a_full_disk(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the system has no such limit")
+def test_the_disk_of_a_redirected_output_is_named(
+    small_disk: Path, indexed_export: Working
+) -> None:
+    fill(small_disk, 0)
+    with (small_disk / "status.txt").open("wb") as output:
+        done = elsewhere("status", "--working", indexed_export.root, stdout=output)
+    assert done.returncode == 1
+    assert f"cannot use /dev/stdout: the disk {small_disk} is too full" in done.stderr
+    error_of(done.stderr, small_disk)
+
+
 def test_a_limit_on_the_size_of_files_is_told(indexed_export: Working, tmp_path: Path) -> None:
     before = contents(indexed_export.root)
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))"

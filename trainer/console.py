@@ -27,7 +27,7 @@ def say(*lines: str, err: bool = False) -> None:
     text = "".join(f"{printable(line)}\n" for line in lines)
     encoding = _encoding(sys.stderr if err else sys.stdout)
     shown = text.encode(encoding, "backslashreplace").decode(encoding)
-    click.echo(shown, err=err, nl=False)  # noqa: TID251
+    _write(shown, err=err)
 
 
 def say_json(content: bytes) -> None:
@@ -41,7 +41,7 @@ def say_json(content: bytes) -> None:
         text = re.sub(r"[^\0-\x7f]", _escape, text)
     if not (text.isascii() and text.isprintable()):
         text = "\n".join(map(_escape_hidden, text.split("\n")))
-    click.echo(text)  # noqa: TID251
+    _write(f"{text}\n")
 
 
 def to_json(value: Any, *, indent: bool = False) -> bytes:
@@ -53,6 +53,14 @@ def to_json(value: Any, *, indent: bool = False) -> bytes:
         return orjson.dumps(value, option=option)
     except orjson.JSONEncodeError:
         return orjson.dumps(_spelled(value), option=option)
+
+
+def _write(text: str, *, err: bool = False) -> None:
+    try:
+        click.echo(text, err=err, nl=False)  # noqa: TID251
+    except OSError as error:  # it names no file
+        error.filename = "/dev/stderr" if err else "/dev/stdout"
+        raise
 
 
 def _encoding(stream: Any) -> str:

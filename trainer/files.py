@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,17 +37,24 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in a folder beside ``path`` and rename it at the end of the block.
 
     A reader sees the complete old or new file. A block that raises leaves the old file. The
-    temporary path has the same name.
+    temporary path has the same name. A device or pipe, such as ``/dev/stdout``, is not replaced: it
+    is written to at the end, from a temporary path in the system's folder for them.
 
     Raises:
         OSError: with ``path`` as its file name, also where a write failed.
     """
     folder: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with private_folder(path.parent) as folder:
+        special = _is_special(path)
+        parent = Path(tempfile.gettempdir()) if special else path.parent
+        parent.mkdir(parents=True, exist_ok=True)
+        with private_folder(parent) as folder:
             temporary = folder / path.name
             yield temporary
+            if special:
+                with temporary.open("rb") as file, path.open("wb") as opened:
+                    shutil.copyfileobj(file, opened)
+                return
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -54,6 +63,14 @@ def replacing(path: Path) -> Iterator[Path]:
         if unnamed or folder in Path(error.filename or "").parents:
             error.filename = str(path)
         raise
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether a path is a device or pipe, or the system's name of an open file."""
+    if not path.exists() or path.is_dir():
+        return False
+    folder = Path(os.path.realpath(path.parent))
+    return not path.is_file() or folder == Path("/dev") or folder.is_relative_to("/proc")
 
 
 def copy_sparse(source: Path, target: Path) -> None:

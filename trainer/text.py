@@ -38,9 +38,18 @@ def stored_name(name: str) -> str:
     """
     if name.isascii():
         return name
+    name = _as_utf8(name)
     if _LONE.search(name):
         name = _LONE.sub(_percent, name.replace("%", "%25"))
     return unicodedata.normalize("NFC", name)
+
+
+def _as_utf8(name: str) -> str:
+    """Return a name read as UTF-8; in the locale C, Python may have read it as ASCII."""
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    except UnicodeError:  # half a pair of Windows
+        return name
 
 
 def stored_path(path: str) -> str:
@@ -94,7 +103,7 @@ def printable(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_shown(character) for character in text)
+    return "".join(map(_shown, _as_utf8(text)))
 
 
 def _shown(character: str) -> str:

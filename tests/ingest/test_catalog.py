@@ -7,7 +7,7 @@ import pytest
 
 from geosim.ingest.catalog import ImageReader
 from geosim.trainer.data.dataset import Dataset, open_dataset
-from geosim.trainer.data.places import read_places, register_place
+from geosim.trainer.data.places import Place, read_places, register_place
 from geosim.trainer.errors import ImageError
 
 
@@ -128,3 +128,26 @@ def test_a_moved_folder_is_missing_until_the_next_ingest(rocks: Path, tmp_path: 
         ImageReader(catalog).read("rocks/marble/marble-0000.jpg")
     register_dataset(catalog, open_dataset(rocks))
     assert ImageReader(catalog).read("rocks/marble/marble-0000.jpg")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names of Linux and macOS")
+@pytest.mark.parametrize("label", ["back\\slash", "C: core", "..x", "100%", "a\nb"])
+def test_a_picture_below_any_name_is_read(sample: Path, tmp_path: Path, label: str) -> None:
+    folder = tmp_path / "field" / label
+    shutil.copytree(sample / "marble", folder)
+    catalog = tmp_path / "datasets.json"
+    register_place(catalog, "field", Place(str(folder.parent)))
+    found = ImageReader(catalog).read(f"field/{label}/marble-0001.jpg")
+    assert found == (sample / "marble" / "marble-0001.jpg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "path", ["../x", "a/../../x", "/x", "a//x", "./x", "", ".", "..", "x/..", "/", "a\0b"]
+)
+def test_a_path_that_leads_out_is_not_read(rocks: Path, tmp_path: Path, path: str) -> None:
+    catalog = tmp_path / "datasets.json"
+    for name in ("x", "rocks/x"):
+        Path(tmp_path, name).write_bytes(b"outside")
+    register_place(catalog, "rocks", Place(str(rocks / "marble")))
+    with pytest.raises(ImageError, match="not on this machine"):
+        ImageReader(catalog).read(f"rocks/{path}")

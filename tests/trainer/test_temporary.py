@@ -172,3 +172,30 @@ def test_a_failed_write_names_the_file_and_leaves_the_old_one(tmp_path: Path) ->
         with pytest.raises(OSError, match=re.escape(str(target))):
             failing()
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    link = tmp_path / "link"
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+            with replacing(path) as temporary:
+                temporary.write_bytes(b"all of it")
+            assert reader.communicate(timeout=60)[0] == b"all of it"
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [link, pipe]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system has no such names")
+def test_an_open_file_is_written_to_by_its_name(tmp_path: Path) -> None:
+    link = tmp_path / "descriptors"  # as /dev/fd is
+    link.symlink_to("/proc/self/fd")
+    with (tmp_path / "output").open("wb") as output:
+        for folder in (Path("/proc/self/fd"), link):
+            with replacing(folder / str(output.fileno())) as temporary:
+                temporary.write_bytes(b"all of it")
+            assert (tmp_path / "output").read_bytes() == b"all of it"
+        assert os.fstat(output.fileno()).st_ino == (tmp_path / "output").stat().st_ino

@@ -33,6 +33,14 @@ def test_bytes_that_are_no_utf8_have_a_readable_spelling(name: bytes, stored: st
     stored.encode()
 
 
+def test_a_name_in_utf8_is_stored_alike_in_a_locale_that_is_not() -> None:
+    name = os.fsencode(NFD).decode("ascii", "surrogateescape")  # as Python reads it there
+    assert stored_name(name) == NFC
+    assert printable(name) == NFD
+    assert stored_name(f"{name}\udcff") == f"{NFC}%FF"
+    assert stored_name(f"{name}\ud800").isprintable()
+
+
 def test_half_a_pair_of_windows_is_stored_as_valid_text() -> None:
     stored_name("a\ud800").encode()
     assert stored_name("a\ud800") != stored_name("a\ud801")

@@ -6,8 +6,9 @@ Training, ingest and search all call `prepare`.
 from __future__ import annotations
 
 import io
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 
 import numpy as np
@@ -19,7 +20,7 @@ from geosim.trainer.data.reasons import reason
 from geosim.trainer.data.repair import repairs
 from geosim.trainer.decoding.account import CONVERTED, PLAIN, Decoding
 from geosim.trainer.decoding.deep import jp2_profile, read_deep
-from geosim.trainer.decoding.limits import check_file
+from geosim.trainer.decoding.limits import LARGE_PIXELS, ONE_LARGE, check_file
 from geosim.trainer.decoding.profiles import lab_to_srgb, to_srgb
 from geosim.trainer.decoding.samples import Samples, Scaled, to_8_bits
 from geosim.trainer.decoding.tiff import read_tiff
@@ -201,7 +202,10 @@ def _decode(data: bytes, *, hint: int | None) -> _Decoded:
 def _decode_intact(data: bytes, *, hint: int | None) -> _Decoded:
     check_file(data)
     try:
-        return _finish(_read_tiff(data) if data.startswith(TIFF) else _read_other(data, hint))
+        with ExitStack() as turn:
+            if data.startswith(TIFF):
+                return _finish(_read_tiff(data, turn))
+            return _finish(_read_other(data, hint, turn))
     except Image.DecompressionBombError as error:
         raise ImageError(_too_large("too many pixels")) from error
     except MemoryError as error:
@@ -212,19 +216,20 @@ def _decode_intact(data: bytes, *, hint: int | None) -> _Decoded:
         raise _DamagedError(reason(data, error)) from error
 
 
-def _read_tiff(data: bytes) -> _Stored:
-    tiff = read_tiff(data, _check_size)
+def _read_tiff(data: bytes, turn: ExitStack) -> _Stored:
+    tiff = read_tiff(data, partial(_check_size, turn=turn))
     scaled = to_8_bits(tiff.samples)
     size, orientation = scaled.image.size, tiff.orientation
     return _Stored(scaled.image, size, orientation, tiff.profile, scaled.scaled_from, plain=False)
 
 
-def _read_other(data: bytes, hint: int | None) -> _Stored:
+def _read_other(data: bytes, hint: int | None, turn: ExitStack) -> _Stored:
     with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
         _check_size(*image.size)
         size = image.size
         if hint is not None and image.format in ("JPEG", "MPO"):  # HEIC: another picture
             image.draft(None, (hint, hint))
+        _check_size(*image.size, turn)
         deep = read_deep(data, image)
         if deep is None:
             image.load()  # before EXIF is read: a PNG may have it last
@@ -242,10 +247,8 @@ def _stored(image: Image.Image, size: tuple[int, int], deep: Samples | None = No
     scaled = Scaled(image, f"{bits} bits" if bits > 8 else "")
     if deep is not None:
         scaled = to_8_bits(deep)
-    profile, plain = image.info.get("icc_profile"), deep is None
-    return _Stored(
-        scaled.image, size, _orientation(image), profile, scaled.scaled_from, plain=plain
-    )
+    profile, orientation, plain = image.info.get("icc_profile"), _orientation(image), deep is None
+    return _Stored(scaled.image, size, orientation, profile, scaled.scaled_from, plain=plain)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -256,9 +259,12 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _check_size(width: int, height: int) -> None:
+def _check_size(width: int, height: int, turn: ExitStack | None = None) -> None:
+    """Refuse a picture that is too large; hold the lock of large ones until the end of ``turn``."""
     if width * height > MAX_PIXELS:
         raise ImageError(_too_large(f"{width} x {height} pixels"))
+    if turn is not None and width * height > LARGE_PIXELS:
+        turn.enter_context(ONE_LARGE)
 
 
 def _too_large(received: str) -> str:

@@ -1,9 +1,10 @@
-"""What a decoder is kept from: small files that take minutes, and bytes that end the process."""
+"""What a decoder is kept from: files that take minutes or end the process, and too much memory."""
 
 from __future__ import annotations
 
 import re
 import struct
+import threading
 
 from geosim.trainer.errors import ImageError
 
@@ -20,6 +21,12 @@ MAX_EXIF_SEGMENTS = 100
 
 MAX_RUN_LENGTH_PIXELS = 2**24
 """Pixels of a run-length encoded BMP, which Pillow decodes in Python: a few seconds."""
+
+LARGE_PIXELS = 64_000_000
+"""Pixels above which one picture is decoded at a time, as each may take up to 3 GB."""
+
+ONE_LARGE = threading.Lock()
+"""Held while a picture of more than `LARGE_PIXELS` is decoded."""
 
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # ends a scan; not a stuffed byte or a restart
 _ITEM = re.compile(rb"(....)infe(.)...", re.DOTALL)

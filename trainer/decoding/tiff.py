@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
 _NONE, _LERC = 1, 34887
+_CCITT = (2, 3, 4)
 _HEADED = {  # compressions whose segments have a size of their own, and Pillow's name of each
     **dict.fromkeys((6, 7), "JPEG"),
     **dict.fromkeys((33003, 33004, 33005, 34712), "JPEG2000"),
@@ -30,7 +31,7 @@ _HEADED = {  # compressions whose segments have a size of their own, and Pillow'
     34933: "PNG",
 }
 # CCITT, LZW, Deflate, PackBits, LZMA, ZSTD: their decoders write no more than they are asked for.
-_BOUNDED = {_NONE, 2, 3, 4, 5, 8, 32946, 32773, 34925, 34926, 50000, 50013}
+_BOUNDED = {_NONE, *_CCITT, 5, 8, 32946, 32773, 34925, 34926, 50000, 50013}
 _READ = {*_BOUNDED, *_HEADED, _LERC}
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 4, 5, 6, 8
@@ -38,7 +39,7 @@ _CHANNELS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _MASK: 1, _PALETTE: 1, _CMYK:
 _RAW = {32803, 34892}  # a sensor's mosaic, and its linear values
 _JPEG = (6, 7)
 _PREMULTIPLIED, _ALPHA = 1, 2  # kinds of ExtraSamples
-_ORIENTATION, _PROFILE, _NO_DATA, _INK_SET, _SAMPLE_FORMAT = 274, 34675, 42113, 332, 339
+_PHOTOMETRIC, _ORIENTATION, _PROFILE, _NO_DATA, _INK_SET = 262, 274, 34675, 42113, 332
 _MOST, _SIGNED_LEAST, _SIGNED_MOST = 281, 340, 341  # MaxSampleValue, SMin- and SMaxSampleValue
 
 
@@ -73,9 +74,18 @@ def read_tiff(data: bytes, check: Callable[[int, int], object]) -> Tiff:
     ):
         file.filehandle.seek(directory.offset)
         page = tifffile.TiffPage(file, index=0)
+        if _PHOTOMETRIC not in page.tags:
+            page.photometric = tifffile.PHOTOMETRIC(_usual_photometric(page))
         channels = _check(page, data)
         values = page.asarray(squeeze=False, maxworkers=1)
         return _interpret(file, page, channels, values)
+
+
+def _usual_photometric(page: TiffPage) -> int:
+    """Return the colour space of a picture that states none, as libtiff takes it."""
+    if page.samplesperpixel >= 3:
+        return _RGB
+    return _WHITE_IS_ZERO if int(page.compression) in _CCITT else _BLACK_IS_ZERO
 
 
 def _check(page: TiffPage, data: bytes) -> int:
@@ -88,7 +98,9 @@ def _check(page: TiffPage, data: bytes) -> int:
         raise _refusal(f"compressed as {name}, which is not read")
     if page.imagedepth != 1:
         raise _refusal(f"a volume of {page.imagedepth} slices; save the one that counts")
-    if page.dtype is None:
+    # Some writers store 24 bits in the file's byte order, some the high bits first.
+    odd = page.dtype is not None and page.dtype.kind == "u" and 16 < page.bitspersample < 32
+    if page.dtype is None or odd:
         raise _refusal(f"of {page.bitspersample} bits per sample, which are not read")
     if page.is_subsampled and compression not in _JPEG:
         raise _refusal("in YCbCr with reduced colour and without JPEG; save it as RGB")

@@ -5,7 +5,9 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
+from geosim.trainer.data import images
 from geosim.trainer.data.images import (
     ENDINGS,
     FORMATS,
@@ -333,6 +336,31 @@ def test_the_whole_picture_is_squeezed_to_a_square() -> None:
     assert prepared.pixels.dtype == np.uint8
     assert (prepared.width, prepared.height) == (200, 40)
     assert corners(Image.fromarray(prepared.pixels)) == [RED, GREEN, BLUE, GREY]
+
+
+@pytest.mark.parametrize(("limit", "together"), [(1200, True), (1199, False)])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_large_pictures_are_decoded_one_at_a_time(
+    kind: str, limit: int, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met, finish = threading.Barrier(2), images._finish
+    found = []
+
+    def wait_for_the_other(stored: Any) -> Any:
+        try:
+            met.wait(60 if together else 0.3)
+            found.append(True)
+        except threading.BrokenBarrierError:
+            found.append(False)
+        return finish(stored)
+
+    monkeypatch.setattr(images, "_finish", wait_for_the_other)
+    monkeypatch.setattr(images, "LARGE_PIXELS", limit)
+    data = [encode(Image.new("RGB", (40, 30), colour), kind) for colour in (RED, BLUE)]
+    with ThreadPoolExecutor(2) as pool:
+        decoded = list(pool.map(open_rgb, data))
+    assert found == [together] * 2
+    assert [image.getpixel((0, 0)) for image in decoded] == [RED, BLUE]
 
 
 def test_a_small_picture_is_enlarged() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from geosim.trainer.data.images import MAX_PIXELS, open_rgb, prepare, size_of
 from geosim.trainer.errors import ImageError
@@ -65,7 +66,7 @@ def test_a_camera_s_depth_in_16_bits_does_not_darken(bits: int, picture: NDArray
     assert f"{bits} bits" in prepare(tiff(deep), 8).decoding.scaled_from
 
 
-@pytest.mark.parametrize("bits", [2, 4, 8, 10, 12, 14, 16, 24, 32])
+@pytest.mark.parametrize("bits", [2, 4, 8, 10, 12, 14, 16, 32])
 def test_packed_samples_are_scaled_by_their_depth(bits: int) -> None:
     deep = np.rint(GREY / 255 * (2**bits - 1)).astype(np.uint32)
     stored = deep.astype(np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32)
@@ -170,6 +171,16 @@ def test_one_bit_pictures_of_both_polarities() -> None:
     bits = GREY > 100
     assert difference(tiff(bits), bits * 255) == 0
     assert difference(tiff(bits, photometric="miniswhite"), ~bits * 255) == 0
+
+
+def test_a_picture_without_a_stated_colour_space_is_no_negative() -> None:
+    for picture in (GREY, RGB, GREY.astype(np.uint16) << 8):
+        expected = picture if picture.dtype == np.uint8 else GREY
+        assert difference(without_tag(tiff(picture), 262), expected) <= 1
+    fax, bits = io.BytesIO(), GREY > 100
+    Image.fromarray(bits).save(fax, "TIFF", compression="group4", tiffinfo={262: 0})
+    assert difference(fax.getvalue(), bits * 255) == 0
+    assert difference(without_tag(fax.getvalue(), 262), bits * 255) == 0
 
 
 @pytest.mark.parametrize("scale", [1, 257])
@@ -309,6 +320,7 @@ def test_a_pyramid_gives_its_full_level() -> None:
         (np.full((4, 4), 7, np.uint16), {"extratags": [(42113, "s", 0, "7", True)]}, "no data"),
         (GREY, {"photometric": "cfa"}, "a raw photograph; convert it"),
         (np.dstack([RGB] * 2), {"photometric": "minisblack"}, "6 bands.*; save one as grey or"),
+        (GREY.astype(np.uint32), {"bitspersample": 24}, "of 24 bits per sample.*; save it as"),
         (RGB, {"compression": "jpegxl"}, "compressed as JPEGXL.*; save it as"),
         (np.zeros((16, 16, 16), np.uint8), {"volumetric": True, "tile": (16,) * 3}, "a volume of"),
         (
@@ -326,6 +338,19 @@ def test_what_is_no_picture_is_refused_with_the_reason(
     if options.get("photometric") == "minisblack":
         options = {**options, "planarconfig": "contig"}
     assert re.search(why, refusal(tiff(values, **options)))
+
+
+def without_tag(data: bytes, code: int) -> bytes:
+    """Give a tag of the first directory of a little-endian TIFF a code that means nothing."""
+    changed = bytearray(data)
+    start = int(struct.unpack_from("<I", data, 4)[0])
+    (count,) = struct.unpack_from("<H", data, start)
+    codes = {
+        struct.unpack_from("<H", data, at)[0]: at
+        for at in range(start + 2, start + 2 + 12 * count, 12)
+    }
+    struct.pack_into("<H", changed, codes[code], code + 65_000)
+    return bytes(changed)
 
 
 def set_tag(data: bytes, code: int, value: int) -> bytes:
