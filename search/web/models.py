@@ -17,7 +17,7 @@ MAX_HITS = 1000
 MAX_EXAMPLES = 100
 """Positive examples of a search by several images; negative ones as well."""
 
-Id = Annotated[UUID, Field(description="Id of an indexed image.")]
+Id = Annotated[UUID, Field(strict=False, description="Id of an indexed image.")]
 
 EmbeddingText = Annotated[
     str,
@@ -76,7 +76,7 @@ class ByEmbedding(UploadedImage, SearchParameters):
     """A search by a picture that was uploaded before."""
 
 
-class Examples(SearchParameters):
+class Examples(SearchParameters, strict=True):
     """A search by several images."""
 
     positive: list[Id | UploadedImage] = Field(

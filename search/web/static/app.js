@@ -112,11 +112,18 @@ function changeOptions(event) {
   else show();
 }
 
+/** Return a parameter's value as JSON has it. @param {string} name @param {string} value */
+function typed(name, value) {
+  const isNumber = ["k", "min_score"].includes(name) && Number.isFinite(Number(value));
+  return isNumber ? Number(value) : value;
+}
+
 /** @type {(query: Query, options: Options, signal: AbortSignal) => Promise<Answer>} */
 function fetchAnswer(query, options, signal) {
   if (query.kind === "examples") {
     const [positive, negative] = [query.positive.map(parseKey), query.negative.map(parseKey)];
-    const body = { positive, negative, ...Object.fromEntries(parameters(options)) };
+    const fields = [...parameters(options)].map(([name, value]) => [name, typed(name, value)]);
+    const body = { positive, negative, ...Object.fromEntries(fields) };
     return api("/api/recommend", { ...jsonRequest(body), signal });
   }
   const path = query.kind === "embedding"
