@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, FiniteFloat
+from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, field_validator
+from pydantic_core import PydanticCustomError
 
 from geosim.ingest.plan import IMAGE_ROUTE
 from geosim.ingest.schema import ModelRef
@@ -17,7 +18,7 @@ MAX_HITS = 1000
 MAX_EXAMPLES = 100
 """Positive examples of a search by several images; negative ones as well."""
 
-Id = Annotated[UUID, Field(strict=False, description="Id of an indexed image.")]
+Id = Annotated[UUID, Field(description="Id of an indexed image.")]
 
 EmbeddingText = Annotated[
     str,
@@ -76,7 +77,7 @@ class ByEmbedding(UploadedImage, SearchParameters):
     """A search by a picture that was uploaded before."""
 
 
-class Examples(SearchParameters, strict=True):
+class Examples(SearchParameters):
     """A search by several images."""
 
     positive: list[Id | UploadedImage] = Field(
@@ -85,6 +86,14 @@ class Examples(SearchParameters, strict=True):
     negative: list[Id | UploadedImage] = Field(
         [], max_length=MAX_EXAMPLES, description="Images that hits are unlike."
     )
+
+    @field_validator("k", "min_score", mode="before")
+    @classmethod
+    def _is_number(cls, value: object) -> object:
+        """Refuse what is a number in a query, where all is text, but not in JSON."""
+        if isinstance(value, str | bool):
+            raise PydanticCustomError("number", "Input should be a number")
+        return value
 
 
 class Failure(BaseModel):
