@@ -98,6 +98,6 @@ def test_requests_are_answered_as_described(indexed: Working, cases: int, reques
                     title = f"{event.recorder.label}: {failure.title}: {failure.message}"
                     faults.setdefault(title, check.failure_info.code_sample)
         described = {one.ok().label for one in schema.get_all_operations()}
-    assert faults == {}
+    assert not faults, "\n".join(f"{title}\n{code[:1500]}" for title, code in faults.items())
     assert described < set(sent)
     assert sent.total() >= requests, sent
