@@ -22,6 +22,7 @@ class Plan:
     """The changes to a collection.
 
     Attributes:
+        names: the data set's name, and former spellings of it that are stored.
         stored: the data set's points before the changes, by stored path as it is spelled now.
         pending: images to upsert: new, or with other content or another class or image URL.
         removed: stored paths to delete.
@@ -30,6 +31,7 @@ class Plan:
         image_urls: the image URL of each image by stored path, empty for none.
     """
 
+    names: list[str]
     stored: Mapping[str, Payload]
     pending: list[HashedRecord]
     removed: list[str]
@@ -50,7 +52,8 @@ def make_plan(
     former: dict[str, Payload] = {}
     respelled: dict[str, str] = {}
     present_path = {one.former: one.path for one in dataset.records}
-    for name in spellings_of_name(dataset, store):
+    names = spellings_of_name(dataset, store)
+    for name in names:
         for batch in store.scan(Filter(dataset=name), vectors=False):
             for payload in (point.payload for point in batch):
                 path = present_path.get(payload.path) or stored_path(payload.path)
@@ -83,7 +86,7 @@ def make_plan(
         for path, point in stored.items()
         if point.sha256 not in kept and (path in contents or path not in present)
     ]
-    return Plan(stored, pending, removed, lost, image_urls, respelled)
+    return Plan(names, stored, pending, removed, lost, image_urls, respelled)
 
 
 def _differs(image: HashedRecord, point: Payload | None, image_url: str) -> bool:

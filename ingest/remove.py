@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from geosim.ingest.known import points_of
+from geosim.ingest.schema import Payload
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.places import unregister_place
 from geosim.trainer.errors import StoreError
 from geosim.trainer.text import stored_name
 
 
-def count_images(store: VectorStore, name: str) -> int:
-    """Return the number of images of a data set in a collection.
+def find_points(store: VectorStore, name: str) -> list[Payload]:
+    """Return the payloads of a data set's points in a collection.
 
     Raises:
         StoreError: there is no collection, or no such data set in it.
@@ -25,7 +26,7 @@ def count_images(store: VectorStore, name: str) -> int:
     if not found and stored_name(name) not in store.origins():
         known = ", ".join(store.values("dataset")) or "none"
         raise StoreError(f"no data set {name!r} in collection {store.name!r}; expected: {known}")
-    return len(found)
+    return found
 
 
 def remove(store: VectorStore, name: str, catalog: Path) -> None:
@@ -34,7 +35,6 @@ def remove(store: VectorStore, name: str, catalog: Path) -> None:
     Raises:
         StoreError: there is no collection, or no such data set in it.
     """
-    count_images(store, name)
-    store.delete([point.id for point in points_of(store, stored_name(name))])
+    store.delete([point.id for point in find_points(store, name)])
     store.set_origin(stored_name(name), None)
     unregister_place(catalog, stored_name(name))

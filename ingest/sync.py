@@ -17,7 +17,6 @@ from geosim.ingest.plan import (
     delete_former_spellings,
     image_url_prefix,
     make_plan,
-    spellings_of_name,
 )
 from geosim.ingest.schema import (
     Filter,
@@ -155,7 +154,7 @@ def sync(
         _delete_moved(one, store, working)
 
     added = len(written.paths - plan.stored.keys())
-    _check_count(dataset, store, len(plan.stored) - len(plan.removed) + added)
+    _check_count(dataset.name, plan, store, len(plan.stored) - len(plan.removed) + added)
     rejected = [*dataset.rejected, *checked.unreadable, *written.rejected]
     return SyncReport(
         dataset=dataset.name,
@@ -182,12 +181,11 @@ def _delete_moved(moved: Moved, store: VectorStore, working: Working) -> None:
         unregister_place(working.datasets, moved.dataset)
 
 
-def _check_count(dataset: Dataset, store: VectorStore, expected: int) -> None:
+def _check_count(name: str, plan: Plan, store: VectorStore, expected: int) -> None:
     """Raise `StoreError` unless the collection has as many points of a data set as expected."""
-    names = spellings_of_name(dataset, store)
-    count = sum(store.count(Filter(dataset=name)) for name in names)
+    count = sum(store.count(Filter(dataset=one)) for one in plan.names)
     if count != expected:
         raise StoreError(
             f"collection {store.name!r} at {store.location} holds {count:,} images of "
-            f"{dataset.name}, expected {expected:,}; does another ingest run? Run this one again"
+            f"{name}, expected {expected:,}; does another ingest run? Run this one again"
         )

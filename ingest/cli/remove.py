@@ -28,13 +28,12 @@ def remove(name: str, yes: bool, working: Working, **store: Any) -> None:
       geosim remove photos
       geosim remove photos --yes --qdrant http://localhost:6333
     """  # noqa: D301
-    from geosim.ingest.remove import count_images
+    from geosim.ingest.remove import find_points
     from geosim.ingest.remove import remove as delete
 
     name = name.rstrip("/")  # a shell completes the folder's name
     with open_from_options(working=working, **store) as opened:
-        count = count_images(opened, name)
-        what = f"{count:,} images of {name} from collection {opened.name}"
+        what = f"{len(find_points(opened, name)):,} images of {name} from collection {opened.name}"
         if not yes:
             if not sys.stdin.isatty():
                 raise click.UsageError(printable(f"{what} would be removed; confirm it with --yes"))
