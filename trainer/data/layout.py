@@ -97,7 +97,7 @@ def known_layout(
     for name, place in places.items():
         inside = place.below(location)
         if inside is not None:
-            known = Layout(name, tuple(map(stored_name, inside)), place.level)
+            known = Layout(name, stored_parts(inside), place.level)
             if all(known.covers(parts) for parts in images if fresh.label(parts) is not None):
                 found.append(known)
     return min(found, key=lambda one: len(one.inside), default=None)

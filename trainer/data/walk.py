@@ -6,7 +6,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from fnmatch import fnmatch
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from geosim.trainer.errors import DatasetError
@@ -123,5 +123,10 @@ def counts(parts: Sequence[str], exclude: Sequence[str]) -> bool:
         return True
     names = [unicodedata.normalize("NFC", part) for part in parts]
     paths = ["/".join(names[: end + 1]) for end in range(len(names))]
-    patterns = [unicodedata.normalize("NFC", pattern).rstrip("/") for pattern in exclude]
+    patterns = map(_pattern, exclude)
     return not any(fnmatch(text, one) for one in patterns for text in (*names, *paths))
+
+
+@cache
+def _pattern(text: str) -> str:
+    return unicodedata.normalize("NFC", text).rstrip("/")
