@@ -69,8 +69,6 @@ def evaluate(
     seeds: tuple[int, ...],
     report: Path | None,
     form: str,
-    backbone: str,
-    weights: Path | None,
     exclude: tuple[str, ...],
     rehash: bool,
     working: Working,
@@ -92,19 +90,19 @@ def evaluate(
     from geosim.search.evaluation.runs import read_runs
     from geosim.search.evaluation.study import SPLITS, Study
     from geosim.search.evaluation.study import evaluate as measure
-    from geosim.trainer.backbones.registry import choose
+    from geosim.trainer.auto import choose_setup
     from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.data.layout import decide_by
     from geosim.trainer.data.places import read_places
 
     decide = decide_by(read_places(working.datasets))
     dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
-    pretrained, why = choose(backbone, weights)
+    setup = choose_setup(dataset, working, **options)
     report_dataset(dataset)
-    say(why, err=True)
+    say(setup.why, err=True)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
-    study = Study(pretrained.spec.train_options(**options), splits, seeds, test_share, folder)
-    inputs = measure(dataset, pretrained, working, study, rehash=rehash)
+    study = Study(setup.options, splits, seeds, test_share, folder)
+    inputs = measure(dataset, setup.pretrained, working, study, rehash=rehash)
     report_rejected(inputs.rejected, dataset.passed_over, strict=False)
     records = [item.record for item in inputs.items]
     rows = write_report(read_runs(folder, inputs), records, dataset.source, folder)

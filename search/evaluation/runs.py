@@ -17,12 +17,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from geosim.trainer.backbones.registry import spec_of
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.errors import ModelError
 from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.inputs import Inputs
 from geosim.trainer.recipe import changed_recipe
+from geosim.trainer.recipes.registry import read_title
+from geosim.trainer.recipes.spec import Recipe
 from geosim.trainer.train import training_recipe
 
 EVALUATED_K = 10
@@ -34,6 +35,7 @@ _SETTINGS: dict[str, Callable[[Any], str]] = {
     "validation_split": "{:g} held out".format,
     "test_share": "{:g} queries".format,
     "backbone": "weights {:.8}".format,
+    "views": "{} views".format,
 }
 """Settings that tell runs of one recipe apart, and their format in its name."""
 
@@ -88,10 +90,10 @@ def read_runs(folder: Path, inputs: Inputs) -> list[Run]:
     ]
 
 
-def recipe_facts(spec: BackboneSpec) -> dict[str, str]:
+def recipe_facts(spec: BackboneSpec, recipe: Recipe) -> dict[str, str]:
     """Return digests of the constants of a training and an evaluation, where they were changed."""
     facts = {
-        "training_recipe": training_recipe(spec),
+        "training_recipe": training_recipe(spec, recipe),
         "evaluation_recipe": changed_recipe("geosim.search.evaluation.study"),
     }
     return {name: digest for name, digest in facts.items() if digest}
@@ -103,7 +105,8 @@ def _is_current(facts: dict[str, Any]) -> bool:
         made = {
             name: facts[name] for name in ("training_recipe", "evaluation_recipe") if name in facts
         }
-        return made == recipe_facts(spec_of(facts["recipe"].partition(" + ")[0]))
+        recipe, spec = read_title(facts["recipe"])
+        return made == recipe_facts(spec, recipe)
     except (ModelError, KeyError, AttributeError):
         return False
 
@@ -120,7 +123,7 @@ def group_runs(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
     """
 
     def settings(run: Run) -> list[str]:
-        return [write(run.facts[key]) for key, write in _SETTINGS.items()]
+        return [write(run.facts.get(key, 1)) for key, write in _SETTINGS.items()]
 
     of_recipe = defaultdict(list)
     for run in runs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -24,16 +25,17 @@ from geosim.search.evaluation.runs import (
 from geosim.search.graph.neighbours import nearest
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset
-from geosim.trainer.data.images import prepare
 from geosim.trainer.data.split import overlap_free_split, stratified_split
 from geosim.trainer.errors import DatasetError, ModelError, QueryError
 from geosim.trainer.evaluation import metrics
 from geosim.trainer.evaluation.overlap import Overlaps, find_overlaps, read_pictures
+from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs, read_inputs
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.recipe import changed_recipe
+from geosim.trainer.temporary import private_folder
 from geosim.trainer.train import FittedModel, fit_model
 from geosim.trainer.working import Working
 
@@ -81,7 +83,7 @@ def evaluate(
     """
     if not 0 < study.test_share < 1:
         raise QueryError(f"--test-share must be between 0 and 1, received {study.test_share}")
-    inputs = read_inputs(dataset, pretrained, working, rehash=rehash)
+    inputs = read_inputs(dataset, pretrained, working, study.options, rehash=rehash)
     pretrained, head, digest = inputs.pretrained, study.options.head, images_digest(inputs)
     spec = pretrained.spec
     kept = f"overlaps-{digest[:16]}{changed_recipe(find_overlaps.__module__)}.npz"
@@ -89,14 +91,14 @@ def evaluate(
     speed: float | None = None
     for split, seed in product(study.splits, study.seeds):
         settings = {
-            "recipe": spec.name if spec.trained else f"{spec.name} + {head}",
+            "recipe": inputs.recipe.title(spec, study.options),
             "split": split,
             "test_share": study.test_share,
             "data": digest,
             "backbone": pretrained.fingerprint,
             **asdict(study.options),
             "seed": seed,
-            **recipe_facts(spec),
+            **recipe_facts(spec, inputs.recipe),
         }
         key = hashlib.sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
         path = study.folder / "runs" / f"{spec.name}-{head}-{split}-seed{seed}-{key}.json"
@@ -198,22 +200,24 @@ def _figures(
 
 
 def _images_per_second(dataset: Dataset, inputs: Inputs, learned: FittedModel) -> float:
-    """Embed `TIMED_IMAGES` images from their bytes, nothing cached, and return the rate."""
-    backbone = learned.runtime
+    """Embed `TIMED_IMAGES` images from their files, nothing cached, and return the rate."""
+    backbone, head = learned.runtime, learned.fit.head
     if backbone is None and inputs.extractor is not None:
         backbone = inputs.extractor.backbone
     if backbone is None:
         raise ModelError("there is neither a trained backbone nor a frozen one")
-    size = inputs.pretrained.spec.input_size
+    spec = inputs.pretrained.spec
     items = inputs.items[:: -(-len(inputs.items) // TIMED_IMAGES)]
-    data = [dataset.source.read(item.record) for item in items]
+    size = spec.input_size
     backbone(np.zeros((TIMED_BATCH, size, size, 3), dtype=np.uint8))  # the first call compiles
-    started = time.perf_counter()
-    for start in range(0, len(data), TIMED_BATCH):
-        batch = data[start : start + TIMED_BATCH]
-        pixels = np.stack([prepare(one, size).pixels for one in batch])
-        learned.fit.head(backbone(pixels))
-    return len(data) / (time.perf_counter() - started)
+    with private_folder(Path(tempfile.gettempdir())) as empty:
+        extractor = FeatureExtractor(
+            spec, inputs.pretrained.fingerprint, lambda: backbone, empty, head.views
+        )
+        started = time.perf_counter()
+        for batch in extractor.extract(dataset.source, items, reject=lambda _: None):
+            head(np.stack([one.features.vector for one in batch]))
+        return len(items) / (time.perf_counter() - started)
 
 
 def _read_or_find_overlaps(dataset: Dataset, inputs: Inputs, path: Path) -> Overlaps:
