@@ -54,6 +54,7 @@ class Photograph(Recipe):
     backbones = AUTO
     options_type = PhotographOptions
     several_views = True
+    takes_unlabelled = True
 
     def refusal(self, spec: BackboneSpec) -> str:
         """Return why a backbone does not fit; empty if it is frozen."""

@@ -25,6 +25,7 @@ class Recipe(ABC):
         reads_pixels: whether the fit takes ``(n, size, size, 3) uint8`` pixels, not features.
         several_views: whether it takes ``(n, views, feature_width) float16`` features, not
             ``(n, feature_width) float32`` ones of one view.
+        takes_unlabelled: whether it learns from images without a class as well.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Recipe(ABC):
     options_type: type[TrainOptions] = TrainOptions
     reads_pixels = False
     several_views = False
+    takes_unlabelled = False
 
     @abstractmethod
     def refusal(self, spec: BackboneSpec) -> str:
