@@ -15,6 +15,7 @@ from geosim.trainer.data.dataset import Dataset
 from geosim.trainer.data.images import size_of
 from geosim.trainer.errors import GeosimError, ImageError, ModelError
 from geosim.trainer.heads.fit import TrainOptions
+from geosim.trainer.heads.head import HEADS
 from geosim.trainer.inputs import TILE_SIZES
 from geosim.trainer.model import read_card
 from geosim.trainer.recipes.registry import RECIPES, recipe_called
@@ -130,8 +131,8 @@ def _kept(
             given["views"] = int(training["views"])
         elif options.get("views") is not None:
             return None
-        elif not found.reads_pixels:
-            given["head"] = str(training["head"])
+        elif training["head"] in HEADS and not found.reads_pixels:
+            given["head"] = training["head"]
         found.options(spec, **given)
         if named is None:
             choose(spec.name)  # its weights may be gone
@@ -155,9 +156,11 @@ def _asked(named: BackboneSpec | None, options: dict[str, Any]) -> _Choice | Non
 def _by_data(dataset: Dataset, named: BackboneSpec | None) -> _Choice:
     """Return the choice for a data set, by the size and the number of its pictures."""
     side, count = _median_side(dataset), len(dataset.records)
-    labelled = len({record.label for record in dataset.records if record.label}) > 1
-    if side > TILE_SIZES[1] or not labelled:
+    if side > TILE_SIZES[1]:
         what = f"for photographs: the median shorter side is {side:,} pixels"
+        return _Choice(recipe_called("photograph"), what)
+    if len({record.label for record in dataset.records if record.label}) < 2:
+        what = f"the one for pictures without classes, here of {side:,} pixels"
         return _Choice(recipe_called("photograph"), what)
     tiles = f"{count:,} tiles of {side} pixels"
     frozen = recipe_called("owner")
