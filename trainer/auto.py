@@ -15,7 +15,6 @@ from geosim.trainer.data.dataset import Dataset
 from geosim.trainer.data.images import size_of
 from geosim.trainer.errors import GeosimError, ImageError, ModelError
 from geosim.trainer.heads.fit import TrainOptions
-from geosim.trainer.heads.head import HEADS
 from geosim.trainer.inputs import TILE_SIZES
 from geosim.trainer.model import read_card
 from geosim.trainer.recipes.registry import RECIPES, recipe_called
@@ -126,13 +125,9 @@ def _kept(
             return None
         name = training.get("recipe") or ("tile" if spec.trained else "owner")
         found = recipe_called(name)
-        given: dict[str, Any] = {}
-        if "views" in training:
-            given["views"] = int(training["views"])
-        elif options.get("views") is not None:
+        if options.get("views") is not None and "views" not in found.kept:
             return None
-        elif training["head"] in HEADS and not found.reads_pixels:
-            given["head"] = training["head"]
+        given = {key: training[key] for key in found.kept}
         found.options(spec, **given)
         if named is None:
             choose(spec.name)  # its weights may be gone

@@ -25,6 +25,7 @@ class Recipe(ABC):
         reads_pixels: whether the fit takes ``(n, size, size, 3) uint8`` pixels, not features.
         several_views: whether it takes ``(n, views, feature_width) float16`` features, not
             ``(n, feature_width) float32`` ones of one view.
+        kept: names of the options that go on from the model at hand where they are not given.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Recipe(ABC):
     options_type: type[TrainOptions] = TrainOptions
     reads_pixels = False
     several_views = False
+    kept: tuple[str, ...] = ()
 
     @abstractmethod
     def refusal(self, spec: BackboneSpec) -> str:
