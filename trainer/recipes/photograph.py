@@ -55,6 +55,7 @@ class Photograph(Recipe):
     options_type = PhotographOptions
     several_views = True
     takes_unlabelled = True
+    kept = ("views",)
 
     def refusal(self, spec: BackboneSpec) -> str:
         """Return why a backbone does not fit; empty if it is frozen."""
@@ -67,6 +68,9 @@ class Photograph(Recipe):
                 f"recipe photograph has a head of its own, received the head {given['head']!r}; "
                 "leave --head out, or take --recipe owner"
             )
+        views = given.get("views")
+        if views is not None and not (isinstance(views, int) and views >= 1):
+            raise ModelError(f"--views is a whole number from 1 on, received {views!r}")
         return PhotographOptions(**{name: one for name, one in given.items() if one is not None})
 
     def training_views(self, spec: BackboneSpec, options: TrainOptions, images: int) -> int:
