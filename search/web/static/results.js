@@ -65,7 +65,10 @@ export function showExplanation(explanation, kind) {
   const warning = unlike ? "Unlike anything here." : "";
   const scores = ` The best score is ${best.toFixed(3)}, where nearly every image here has ` +
     `another at ${usual?.toFixed(3)} or above.`;
-  const none = unlabelled ? `; ${count(unlabelled)} more have no class` : "";
+  const voters = unlabelled
+    ? `Votes of ${count(total)} of the ${count(total + unlabelled)} nearest, by score; ` +
+      "the others have no class"
+    : `Votes of the ${count(total)} nearest, by score`;
   panel.replaceChildren(
     unlike ? el("p", { class: "unlike" }, el("strong", {}, warning), scores) : "");
   if (votes.length === 0) return warning;
@@ -74,7 +77,7 @@ export function showExplanation(explanation, kind) {
       el("h2", {}, heading),
       el("p", { class: "predicted" }, swatch(predicted), el("strong", {}, predicted),
         el("span", { title: "Of predictions this sure, about this share is right" }, sure)),
-      el("p", { class: "fine" }, `Votes of the ${count(total)} nearest, by score${none}`)),
+      el("p", { class: "fine" }, voters)),
     el("ul", { class: "votes" }, ...votes.slice(0, MAX_VOTES).map((vote) => voteRow(vote, total))),
   );
   return `${warning} ${heading}: ${predicted} ${sure}`;

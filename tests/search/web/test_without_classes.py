@@ -69,7 +69,7 @@ def test_the_page_shows_what_has_no_class(page_of: Any) -> None:
         expect(page.locator("#query .class")).to_have_text("no class")
         expect(page.locator(".card .class.none").first).to_have_text("no class")
         expect(page.locator(".card .class.other")).to_have_count(0)
-        expect(page.locator("#explanation")).to_contain_text("more have no class")
+        expect(page.locator("#explanation")).to_contain_text("the others have no class")
         page.goto(f"{page_of.url}/?id={point_id('rocks/schist/schist-0003.jpg')}&k=60")
         expect(page.locator(".card .class.other").first).to_be_visible()
         expect(page.locator(".card .class.none.other")).to_have_count(0)
