@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_dataset, report_rejected
+from geosim.trainer.cli.messages import report_dataset, report_rejected, report_unlabelled
 from geosim.trainer.cli.options import (
     MAX_SEED,
     Range,
@@ -85,7 +85,8 @@ def evaluate(
 
     Trains on a part of DATA, indexes that part alone, and queries with the rest. Writes report.html
     and report.json. Runs are kept in the report folder: a killed study goes on where it stopped,
-    and the report covers all recipes and seeds that were run into it.
+    and the report covers all recipes and seeds that were run into it. Pictures without a class are
+    neither queries nor hits.
 
     \b
     Examples:
@@ -107,6 +108,7 @@ def evaluate(
     setup = choose_setup(dataset, working, **options)
     report_dataset(dataset)
     say(setup.why, err=True)
+    report_unlabelled(dataset, setup.recipe)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
     study = Study(setup.options, splits, seeds, test_share, folder, novelty)
     inputs = measure(dataset, setup.pretrained, working, study, rehash=rehash)

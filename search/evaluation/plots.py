@@ -78,7 +78,8 @@ def hit_pictures(
 ) -> None:
     """Draw the scores of a run's hits, and the queries with the fewest hits of their class."""
     classes = run.facts["classes"]
-    labels = np.array([classes.index(record.label) for record in records])
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = np.array([numbers.get(record.label, -1) for record in records])
     hits, scores = run.hits[:, :EVALUATED_K], run.scores[:, :EVALUATED_K]
     found = np.isfinite(scores)
     same = (labels[hits] == labels[run.queries][:, None]) & found

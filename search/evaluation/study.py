@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -81,13 +82,15 @@ def evaluate(
     ``rehash`` reads the files that seem unchanged as well.
 
     Raises:
-        DatasetError: a class is too small, or shares too many pixels, to be on both sides of a
-            split.
+        DatasetError: there are fewer than two classes, or a class is too small, or shares too many
+            pixels, to be on both sides of a split.
         QueryError: the share to hold out is out of range.
     """
     if not 0 < study.test_share < 1:
         raise QueryError(f"--test-share must be between 0 and 1, received {study.test_share}")
+    _check_classes(dataset, dataset.classes)
     inputs = read_inputs(dataset, pretrained, working, study.options, rehash=rehash)
+    _check_classes(dataset, inputs.classes)
     pretrained, head, digest = inputs.pretrained, study.options.head, images_digest(inputs)
     spec = pretrained.spec
     kept = f"overlaps-{digest[:16]}{changed_recipe(find_overlaps.__module__)}.npz"
@@ -114,6 +117,16 @@ def evaluate(
     return inputs
 
 
+def _check_classes(dataset: Dataset, classes: Sequence[str]) -> None:
+    """Raise `DatasetError` for fewer than two classes."""
+    if len(classes) < 2:
+        found = f"one class only ({classes[0]})" if classes else "no class folders"
+        raise DatasetError(
+            f"{dataset.location} holds {found} with images that can be read, and hits are measured "
+            "by their class; evaluate needs at least two class folders side by side"
+        )
+
+
 def _run(
     dataset: Dataset,
     inputs: Inputs,
@@ -122,22 +135,31 @@ def _run(
     settings: dict[str, Any],
     speed: float | None,
 ) -> Run:
-    """Train, index, query and measure once; the speed only if it is not known yet."""
+    """Train, index, query and measure once; the speed only if it is not known yet.
+
+    Images without a class are trained on, except those that share pixels with a query where none
+    may. They are neither queries nor indexed.
+    """
     seed, labels, share = int(settings["seed"]), inputs.labels.astype(np.int64), study.test_share
+    labelled, free = np.flatnonzero(labels >= 0), labels < 0
     if settings["split"] == "random":
-        gallery, queries = stratified_split(inputs.labels, share, seed)
+        parts = stratified_split(inputs.labels[labelled], share, seed)
     else:
-        gallery, queries = overlap_free_split(inputs.labels, overlaps.groups, share, seed)
+        groups = overlaps.groups
+        parts = overlap_free_split(inputs.labels[labelled], groups[labelled], share, seed)
+        free &= ~np.isin(groups, groups[labelled[parts[1]]])
+    gallery, queries = (labelled[part] for part in parts)
+    trained = np.union1d(gallery, np.flatnonzero(free))
     classes = len(inputs.classes)
     if min(np.bincount(labels[queries], minlength=classes)) == 0 or len(gallery) < EVALUATED_K:
         raise DatasetError(
-            f"{dataset.location} has {len(labels):,} images, too few to hold out {share:.0%} of "
+            f"{dataset.location} has {len(labelled):,} images, too few to hold out {share:.0%} of "
             f"each of {classes} classes and keep {EVALUATED_K}; add images"
         )
     options = replace(study.options, seed=seed)
     started = time.perf_counter()
     with progress_bar(f"{settings['split']} {seed}", options.epochs, unit="epoch") as bar:
-        learned = fit_model(inputs, gallery, options, progress=bar.update)
+        learned = fit_model(inputs, trained, options, progress=bar.update)
     seconds = time.perf_counter() - started
 
     embedded, trained = learned.embed(inputs.array), gallery
@@ -153,7 +175,9 @@ def _run(
         "classes": list(inputs.classes),
         "images": len(labels),
         "sharing_pixels": float(overlaps.grouped.mean()),
-        "sharing_pixels_per_class": metrics.per_class(overlaps.grouped, labels, classes).tolist(),
+        "sharing_pixels_per_class": metrics.per_class(
+            overlaps.grouped[labelled], labels[labelled], classes
+        ).tolist(),
         "training_images": len(gallery),
         "queries": len(queries),
         "zero_queries": int((~answered).sum()),
@@ -179,12 +203,13 @@ def _figures(
 ) -> dict[str, Any]:
     """Return the retrieval figures of a run by their names in its JSON.
 
-    ``labels (n,)`` are class numbers of all images, ``gallery (g,)`` and ``queries (q,)`` rows of
-    images. ``hits`` and ``scores`` are those of `Run`.
+    ``labels (n,)`` are class numbers of all images, -1 without a class, ``gallery (g,)`` and
+    ``queries (q,)`` rows of images. ``hits`` and ``scores`` are those of `Run`.
     """
     truth, k = labels[queries], EVALUATED_K
     relevant = (labels[hits] == truth[:, None]) & np.isfinite(scores)
-    in_gallery = np.bincount(labels, minlength=classes) - np.bincount(truth, minlength=classes)
+    in_gallery = np.bincount(labels[labels >= 0], minlength=classes)
+    in_gallery = in_gallery - np.bincount(truth, minlength=classes)
     answered = np.isfinite(scores[:, 0])
     voted = metrics.knn_votes(labels[hits[:, :k]], np.nan_to_num(scores[:, :k]), classes)
     figures = {f"precision_at_{n}": metrics.precision_at(relevant, n) for n in (1, 5, k)}
