@@ -24,7 +24,7 @@ from geosim.trainer.inputs import Inputs
 SHARE = 0.2
 """Share of each class that votes. The gallery of these votes is smaller than the final one."""
 
-ENOUGH_VOTES, MAX_FITS = 500, 3
+ENOUGH_VOTES, MAX_FITS = 500, 2
 """Votes to collect and fits that collect them, at most. 500 votes tell a share of 0.9 to 0.013."""
 
 MIN_LABELLED = 100

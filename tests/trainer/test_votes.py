@@ -76,7 +76,7 @@ def test_images_without_a_class_are_learned_from_and_do_not_vote(inputs: Inputs)
     half = replace(inputs, labels=np.where(np.arange(192) < 120, inputs.labels, -1).astype("i4"))
     vote = facts(half, np.arange(192), fits)["vote"]
     assert all(set(range(120, 192)) <= set(part.tolist()) for part in fits)
-    assert vote["held_out"] <= 3 * 0.25 * 120
+    assert vote["held_out"] <= MAX_FITS * 0.25 * 120
     none = replace(inputs, labels=np.full_like(inputs.labels, -1))
     assert facts(none, np.arange(192), []) == {"vote": None}
 
