@@ -60,8 +60,8 @@ def fit_views(
 
     ``views`` is the number of views that the head makes an embedding of. A picture whose label is
     -1 has no class: it is learned from by the teacher's embedding of it alone, or, where no picture
-    has a class, by its views. ``progress`` is called with 1 after each epoch; there is one where no
-    picture has a class. The losses are those of the head that is kept.
+    has a class, by its views. ``progress`` is called with the number of epochs just done; a fit
+    without classes is all of them. The losses are those of the head that is kept.
 
     Raises:
         ModelError: a feature is not finite, or no epoch has a finite loss.
@@ -70,7 +70,8 @@ def fit_views(
         raise ModelError("there are features that are no finite numbers; delete the feature cache")
     labelled = np.flatnonzero(labels >= 0)
     if not len(labelled):
-        head, left_out = fit_unlabelled(features, views=views, progress=progress)
+        head, left_out = fit_unlabelled(features, views=views)
+        progress(options.epochs)
         return Fit(head, [left_out], [], 1)
     kept, held = (
         labelled[part]

@@ -117,9 +117,10 @@ class Photograph(Recipe):
         return (
             f"8-bit sRGB, EXIF orientation applied; the first {views} views of a picture, each "
             f"resized to {size} x {size} (bilinear, antialiased): the whole picture, its mirror "
-            f"image, {crops} square crops from {view_table.CROP_SIDE:.0%} of the shorter side to "
-            f"native scale, and from view {random} random crops, turned and lit; the embedding is "
-            "that of the mean of their features; the backbone's own scaling in its graph"
+            f"image, {crops} square crops, each turned another way, from "
+            f"{view_table.CROP_SIDE:.0%} of the shorter side to native scale, and from view "
+            f"{random} random crops, turned and lit; the embedding is that of the mean of their "
+            "features; the backbone's own scaling in its graph"
         )
 
 
