@@ -242,6 +242,7 @@ def _save(
             "fingerprint": pretrained.fingerprint,
             "weights_sha256": pretrained.sha256,
             "licence": pretrained.spec.licence,
+            "feature_width": pretrained.spec.feature_width,
         },
         **_describe(dataset, inputs, fit, options, zero_embeddings),
     }
