@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.trainer.backbones.registry import AUTO
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.data import views as view_table
 from geosim.trainer.errors import ModelError
@@ -51,7 +50,7 @@ class Photograph(Recipe):
 
     name = "photograph"
     summary = "a frozen backbone sees several views of each picture, whole and in part: --views"
-    backbones = AUTO
+    backbones = ("resnet50", "efficientnet-lite-pair")
     options_type = PhotographOptions
     several_views = True
     takes_unlabelled = True
