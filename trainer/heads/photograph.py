@@ -9,7 +9,7 @@ close to many. Without classes: `trainer/heads/unlabelled.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -21,7 +21,6 @@ from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import (
     COSINE_SCALE,
     HIDDEN_WIDTH,
-    LEARNING_RATE,
     Fit,
     TrainOptions,
     cosine_head,
@@ -30,6 +29,12 @@ from geosim.trainer.heads.fit import (
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.heads.unlabelled import fit_unlabelled
 from geosim.trainer.runtime.keras import import_keras
+
+LEARNING_RATE = 2e-3
+"""Adam's learning rate at the start; it falls to zero as a cosine."""
+
+TEACHER_EPOCHS = 0.5
+"""Passes over the pictures that the teacher takes, as a share of those of the head."""
 
 DROPOUT = 0.3
 """Share of the features that a step leaves out."""
@@ -41,7 +46,7 @@ DISTILLATION = 4.0
 """Weight of the distance to the teacher's embedding, 1 minus the cosine, beside the loss of the
 classes."""
 
-BLOCK = 256
+BLOCK = 1024
 """Pictures that the teacher embeds at once; bounds the memory."""
 
 Array = NDArray[np.float16] | NDArray[np.float32]
@@ -77,14 +82,16 @@ def fit_views(
         labelled[part]
         for part in stratified_split(labels[labelled], options.validation_split, options.seed)
     )
-    half_epochs = count(1)
+    teaching = replace(options, epochs=max(1, round(TEACHER_EPOCHS * options.epochs)))
+    passes, done = teaching.epochs + options.epochs, count(1)
 
     def report(_: int) -> None:
-        if next(half_epochs) % 2 == 0:
-            progress(1)
+        after = next(done)
+        if step := after * options.epochs // passes - (after - 1) * options.epochs // passes:
+            progress(step)
 
     pictures = _Pictures(features, np.eye(classes, dtype=np.float32)[labels], labels >= 0)
-    target = _teach(pictures, kept, options, report)
+    target = _teach(pictures, kept, teaching, report)
     learned = np.setdiff1d(np.arange(len(labels)), held)
     return _distil(pictures, target, (learned, held), options, views, report)
 
@@ -132,12 +139,12 @@ def _teach(
         steps_per_epoch=_steps(rows, options),
         shuffle=False,
     )
-    head = cosine_head(network)
+    embedder = keras.Model(network.input, network.output[1])
     total = np.zeros((len(features), EMBEDDING_DIM), np.float32)
-    for start in range(0, len(features), BLOCK):
-        for view in range(features.shape[1]):
+    for view in range(features.shape[1]):
+        for start in range(0, len(features), BLOCK):
             part = features[start : start + BLOCK, view].astype(np.float32)
-            total[start : start + BLOCK] += head(part)
+            total[start : start + BLOCK] += embedder.predict_on_batch(part)
     norms = np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
     return np.asarray(total / norms)
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.data import views as view_table
 from geosim.trainer.errors import ModelError
-from geosim.trainer.heads.fit import LEARNING_RATE, Fit, TrainOptions
-from geosim.trainer.heads.photograph import fit_views
+from geosim.trainer.heads.fit import Fit, TrainOptions
+from geosim.trainer.heads.photograph import LEARNING_RATE, fit_views
 from geosim.trainer.recipes.duration import feature_seconds
 from geosim.trainer.recipes.registry import register
 from geosim.trainer.recipes.spec import Recipe
@@ -31,7 +31,7 @@ MAX_BYTES = 1_500_000_000
 """Most bytes of the features that a fit holds in memory; where `TRAINING_VIEWS` take more, fewer
 are taken, but no fewer than the embedding is made of."""
 
-EPOCHS, BATCH_SIZE = 100, 64
+EPOCHS, BATCH_SIZE = 100, 128
 """Default passes over the pictures, and pictures per step."""
 
 
@@ -105,7 +105,7 @@ class Photograph(Recipe):
 
     def optimizer(self, spec: BackboneSpec) -> str:
         """Return the optimizer, for the model card."""
-        return f"Adam, rate {LEARNING_RATE}"
+        return f"Adam, rate {LEARNING_RATE} falling to zero as a cosine"
 
     def preprocessing(self, size: int, options: TrainOptions) -> str:
         """Return what is done to a picture before the backbone, for the model card."""
