@@ -9,7 +9,7 @@ close to many. Without classes: `trainer/heads/unlabelled.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -30,11 +30,8 @@ from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.heads.unlabelled import fit_unlabelled
 from geosim.trainer.runtime.keras import import_keras
 
-LEARNING_RATE = 2e-3
+LEARNING_RATE = 1e-3
 """Adam's learning rate at the start; it falls to zero as a cosine."""
-
-TEACHER_EPOCHS = 0.5
-"""Passes over the pictures that the teacher takes, as a share of those of the head."""
 
 DROPOUT = 0.3
 """Share of the features that a step leaves out."""
@@ -82,16 +79,14 @@ def fit_views(
         labelled[part]
         for part in stratified_split(labels[labelled], options.validation_split, options.seed)
     )
-    teaching = replace(options, epochs=max(1, round(TEACHER_EPOCHS * options.epochs)))
-    passes, done = teaching.epochs + options.epochs, count(1)
+    done = count(1)
 
     def report(_: int) -> None:
-        after = next(done)
-        if step := after * options.epochs // passes - (after - 1) * options.epochs // passes:
-            progress(step)
+        if next(done) % 2 == 0:  # an epoch is one of the teacher and one of the head
+            progress(1)
 
     pictures = _Pictures(features, np.eye(classes, dtype=np.float32)[labels], labels >= 0)
-    target = _teach(pictures, kept, teaching, report)
+    target = _teach(pictures, kept, options, report)
     learned = np.setdiff1d(np.arange(len(labels)), held)
     return _distil(pictures, target, (learned, held), options, views, report)
 
