@@ -130,7 +130,10 @@ def load_model(folder: Path) -> Model:
         if spec.keras:
             for name in BACKBONE_FILES:
                 str(card["files"][name]["sha256"])
-        if not isinstance(card["classes"], list):
+        classes = card["classes"]
+        if not isinstance(classes, list) or (
+            not classes and card["training"]["images_per_class"]  # empty if trained without any
+        ):
             raise TypeError("no list of classes")
         backbone_fingerprint = str(card["backbone"]["fingerprint"])
         path = _checked(folder, card["files"]["head"])
