@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 from geosim.ingest.schema import SCORE_DIGITS, Point
 from geosim.ingest.store.base import VectorStore
 from geosim.search.types import DEFAULT_K, Hit, Result, SearchOptions
+from geosim.trainer.errors import ModelError
+from geosim.trainer.evaluation.calibration import Certainty
 from geosim.trainer.files import replacing
+from geosim.trainer.model import read_card
 from geosim.trainer.text import stored_path
 from geosim.trainer.working import Working
-
-SMOOTHING = 0.1
-"""Votes for no class, added to the total so that no confidence reaches 1. Fitted on ten hits of
-held-out queries of the geological similarity data set (``tests/benches/RESULTS.md``)."""
 
 NOVEL_SHARE = 0.01
 """Share of the indexed images that would themselves be called novel. A compromise between missed
@@ -37,7 +36,13 @@ SAMPLED_IMAGES = 2000
 """Number of indexed images that the threshold is measured on; 20 of them are below it."""
 
 MIN_IMAGES = 20
-"""Number of different images below which a collection has no threshold."""
+"""Number of different images below which a collection has no threshold, and a vote no certainty."""
+
+MIN_CLASSES = 2
+"""Number of classes below which a vote has no certainty: it could not be lost."""
+
+
+DEFAULT_CERTAINTY = Certainty()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,8 @@ class Explanation:
     Attributes:
         votes: one per class among the first `DEFAULT_K` hits, the winner first.
         predicted: the class that wins the vote, as in `knn_votes`; empty without votes.
-        confidence: estimate of how often such a prediction is right, 0 to below 1: the winner's
-            weight divided by the sum of all weights and `SMOOTHING`. Meaningless for a novel query.
+        confidence: estimate of how often such a prediction is right, 0 to below 1; 0 without votes,
+            None if nothing tells it, see `vote_certainty`. Meaningless for a novel query.
         is_novel: the best score is below the threshold and no hit is identical.
         best_score: of the hits; 0 without hits.
         threshold: see `novelty_threshold`; None if it is unknown or not needed.
@@ -66,7 +71,7 @@ class Explanation:
 
     votes: tuple[Vote, ...]
     predicted: str
-    confidence: float
+    confidence: float | None
     is_novel: bool
     best_score: float
     threshold: float | None
@@ -103,11 +108,32 @@ def novelty_threshold(store: VectorStore, working: Working) -> float | None:
     return threshold
 
 
-def explain(hits: Sequence[Hit], threshold: float | None) -> Explanation:
+def vote_certainty(store: VectorStore, working: Working) -> Certainty | None:
+    """Return how sure the votes of a collection's images are, or None if nothing tells it.
+
+    It was fitted in training and is in the model card; a model of an earlier version has the
+    default. A collection of fewer than `MIN_CLASSES` classes or `MIN_IMAGES` images has none, nor
+    has a model that was trained on too few images to fit it.
+    """
+    info = store.info()
+    if info is None or info.points < MIN_IMAGES:
+        return None
+    if sum(label != "" for label in store.values("class")) < MIN_CLASSES:
+        return None
+    try:
+        card = read_card(working.model)
+    except ModelError:  # queries by embedding need no model
+        return Certainty()
+    return Certainty.of_card(card if card.get("fingerprint") == info.model.fingerprint else {})
+
+
+def explain(
+    hits: Sequence[Hit], threshold: float | None, certainty: Certainty | None = DEFAULT_CERTAINTY
+) -> Explanation:
     """Count the votes of hits, best first, and decide whether the query is novel.
 
-    The hits are those of a search without filters; the first `DEFAULT_K` vote, the number that
-    `SMOOTHING` was fitted for. ``threshold`` is None for a query that is indexed.
+    The hits are those of a search without filters; the first `DEFAULT_K` vote, the number that a
+    `Certainty` is fitted for. ``threshold`` is None for a query that is indexed.
     """
     hits = hits[:DEFAULT_K]
     voters = [hit for hit in hits if hit.label]
@@ -123,7 +149,7 @@ def explain(hits: Sequence[Hit], threshold: float | None) -> Explanation:
     return Explanation(
         votes=tuple(Vote(c, counts[c], weights[c] / total if total else 0.0) for c in ranking),
         predicted=ranking[0] if ranking else "",
-        confidence=weights[ranking[0]] / (total + SMOOTHING) if ranking else 0.0,
+        confidence=_confidence(certainty, weights, counts, ranking),
         is_novel=threshold is not None and best_score < threshold and not known,
         best_score=best_score,
         threshold=threshold,
@@ -140,12 +166,32 @@ def explain_results(
     hits of one class or one per group, which have nothing to vote on.
     """
     threshold = cache(partial(novelty_threshold, store, working))
+    certainty = cache(partial(vote_certainty, store, working))
     votes = options.label is None and options.one_per is None
     for result in results:
         explanation = None
         if votes and result.hits:
-            explanation = explain(result.hits, threshold() if result.indexed is None else None)
+            if result.indexed is None:
+                explanation = explain(result.hits, threshold(), certainty())
+            else:
+                explanation = explain(result.hits, None)
         yield result, explanation
+
+
+def _confidence(
+    certainty: Certainty | None,
+    weights: Mapping[str, float],
+    counts: Mapping[str, int],
+    ranking: Sequence[str],
+) -> float | None:
+    """Return how sure the vote for the first class of a ranking is; 0 if there is none."""
+    if not ranking:
+        return 0.0
+    if certainty is None:
+        return None
+    winner = weights[ranking[0]]
+    votes = winner, sum(weights.values()) - winner, float(sum(counts.values()))
+    return float(certainty(*(np.array([one]) for one in votes))[0])
 
 
 def _best_scores(store: VectorStore) -> NDArray[np.float32]:

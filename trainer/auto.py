@@ -92,7 +92,7 @@ def choose_setup(
         raise ModelError(
             f"recipe {found.recipe.name} does not take backbone {named.name}: {refusal}"
         )
-    name = found.backbone if named is None else named.name
+    name = found.backbone if named is None else backbone
     pretrained, reason = choose(name, weights, found.recipe.backbones)
     if named is None and name != AUTO:
         reason = f"backbone {name}"

@@ -39,6 +39,7 @@ from geosim.trainer.recipes.spec import Recipe
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.runtime.keras import KerasBackbone
+from geosim.trainer.votes import vote_facts
 from geosim.trainer.working import Working
 
 
@@ -101,6 +102,22 @@ def fit_model(
     return FittedModel(fit, backbone, runtime)
 
 
+def fit_votes(
+    inputs: Inputs,
+    rows: NDArray[np.intp],
+    options: TrainOptions,
+    fitted: FittedModel,
+    *,
+    progress: Callable[[int], object] = lambda _: None,
+) -> dict[str, Any]:
+    """Return the card's entry on the votes of a model that was fitted on ``rows``."""
+
+    def fit(part: NDArray[np.intp]) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+        return fit_model(inputs, part, options, progress=progress).embed
+
+    return vote_facts(inputs, rows, options, fitted.embed, fit)
+
+
 def train(
     dataset: Dataset,
     pretrained: Pretrained,
@@ -139,8 +156,10 @@ def train(
                 everything = np.arange(len(inputs.items))
                 fitted = fit_model(inputs, everything, options, progress=bar.update)
             zero = _zero_embeddings(inputs, fitted)
+            with progress_bar("certainty", None, unit="epoch") as bar:
+                vote = fit_votes(inputs, everything, options, fitted, progress=bar.update)
             _check_replaceable(keep)
-            _save(working.model, dataset, inputs, fitted, options, zero, digest, previous)
+            _save(working.model, dataset, inputs, fitted, options, zero, vote, digest, previous)
             model = load_model(working.model)
     seconds = time.perf_counter() - started
     return TrainReport(
@@ -223,6 +242,7 @@ def _save(
     fitted: FittedModel,
     options: TrainOptions,
     zero_embeddings: tuple[str, ...],
+    vote: dict[str, Any],
     digest: str,
     previous: Model | None,
 ) -> None:
@@ -242,8 +262,10 @@ def _save(
             "fingerprint": pretrained.fingerprint,
             "weights_sha256": pretrained.sha256,
             "licence": pretrained.spec.licence,
+            "feature_width": pretrained.spec.feature_width,
         },
         **_describe(dataset, inputs, fit, options, zero_embeddings),
+        **vote,
     }
     same = None  # the card of a model with the same backbone
     if previous and previous.card["backbone"]["fingerprint"] == pretrained.fingerprint:

@@ -50,6 +50,12 @@ def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
     help="Share of each class to query with.",
 )
 @click.option(
+    "--novelty",
+    is_flag=True,
+    help="Measure how well pictures unlike all are told: a frozen recipe is trained once more per "
+    "class, without that class.",
+)
+@click.option(
     "--seeds", "--seed", default="0", show_default=True, callback=_seeds, help="One run each: 0,1,2"
 )
 @click.option(
@@ -66,6 +72,7 @@ def evaluate(
     data: Path,
     split: str,
     test_share: float,
+    novelty: bool,
     seeds: tuple[int, ...],
     report: Path | None,
     form: str,
@@ -103,7 +110,7 @@ def evaluate(
     say(setup.why, err=True)
     report_unlabelled(dataset, setup.recipe)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
-    study = Study(setup.options, splits, seeds, test_share, folder)
+    study = Study(setup.options, splits, seeds, test_share, folder, novelty)
     inputs = measure(dataset, setup.pretrained, working, study, rehash=rehash)
     report_rejected(inputs.rejected, dataset.passed_over, strict=False)
     records = [item.record for item in inputs.items]

@@ -13,6 +13,7 @@ import orjson
 
 from geosim.search.evaluation.plots import confusion_plot, hit_pictures, precision_plot
 from geosim.search.evaluation.runs import EVALUATED_K, Run, group_runs
+from geosim.search.evaluation.trust import trust_figures, trust_section
 from geosim.trainer.data.sources import Record, Source
 from geosim.trainer.evaluation.metrics import most_confused
 from geosim.trainer.files import replacing
@@ -60,6 +61,7 @@ def write_report(
     rows = summarise(runs)
     sentences = conclusions(runs, rows)
     confused, sections, curves = [], [], {}
+    trust: list[dict[str, Any]] = []
     for (recipe, split), members in group_runs(runs).items():
         classes, title = members[0].facts["classes"], f"{recipe}, {split}"
         name = "".join(c if c.isalnum() else "-" for c in f"{recipe}-{split}")
@@ -72,6 +74,9 @@ def write_report(
         ]
         confused.append({"recipe": recipe, "split": split, "pairs": pairs})
         sections.append(_section(title, members, pairs, name))
+        figures = trust_figures(members)
+        sections.append(trust_section(figures, title, folder, name))
+        trust.append({"recipe": recipe, "split": split, **figures})
         depth = min(len(run.facts["precision_by_k"]) for run in members)
         values = [run.facts["precision_by_k"][:depth] for run in members]
         curves[title] = np.mean(values, axis=0)
@@ -80,6 +85,7 @@ def write_report(
         "findings": sentences,
         "table": rows,
         "most_confused": confused,
+        "certainty": trust,
         "runs": [run.facts for run in runs],
     }
     with replacing(folder / "report.json") as temporary:

@@ -15,6 +15,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from geosim.search.evaluation.left_out import left_out_facts
+from geosim.search.evaluation.reliability import reliability_facts
 from geosim.search.evaluation.runs import (
     EVALUATED_K,
     Run,
@@ -37,7 +39,7 @@ from geosim.trainer.inputs import Inputs, read_inputs
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.recipe import changed_recipe
 from geosim.trainer.temporary import private_folder
-from geosim.trainer.train import FittedModel, fit_model
+from geosim.trainer.train import FittedModel, fit_model, fit_votes
 from geosim.trainer.working import Working
 
 SPLITS = ("random", "overlap-free")
@@ -55,7 +57,8 @@ class Study:
     """What to evaluate: each split with each seed, which decides the split and the training.
 
     ``splits`` are names in `SPLITS`, ``test_share`` is the share of each class to hold out as
-    queries, 0 to 1, and ``folder`` keeps the runs.
+    queries, 0 to 1, and ``folder`` keeps the runs. With ``novelty`` a frozen recipe is trained once
+    more per class, without it (`left_out_facts`).
     """
 
     options: TrainOptions
@@ -63,6 +66,7 @@ class Study:
     seeds: tuple[int, ...]
     test_share: float
     folder: Path
+    novelty: bool = False
 
 
 def evaluate(
@@ -101,6 +105,7 @@ def evaluate(
             "backbone": pretrained.fingerprint,
             **asdict(study.options),
             "seed": seed,
+            **({"novelty": True} if study.novelty and not inputs.recipe.reads_pixels else {}),
             **recipe_facts(spec, inputs.recipe),
         }
         key = hashlib.sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
@@ -157,7 +162,7 @@ def _run(
         learned = fit_model(inputs, trained, options, progress=bar.update)
     seconds = time.perf_counter() - started
 
-    embedded = learned.embed(inputs.array)
+    embedded, trained = learned.embed(inputs.array), gallery
     zero = ~np.any(embedded != 0, axis=1)  # without a direction: not indexed, finds nothing
     gallery, answered = gallery[~zero[gallery]], ~zero[queries]
     if not answered.any() or len(gallery) < EVALUATED_K:
@@ -180,6 +185,10 @@ def _run(
         "images_per_second": speed or _images_per_second(dataset, inputs, learned),
         **_figures(labels, overlaps, gallery, queries, hits, scores, classes),
     }
+    vote = fit_votes(inputs, trained, options, learned)
+    facts["calibration"] = reliability_facts(labels, classes, queries, hits, scores, vote)
+    again = options if study.novelty and not inputs.recipe.reads_pixels else None
+    facts["left_out"] = left_out_facts(inputs, gallery, queries, embedded, options=again)
     return Run(facts, queries.astype(np.int64), hits, scores)
 
 

@@ -11,6 +11,8 @@ from geosim.search.types import Hit, Result
 from geosim.trainer.console import to_json
 from geosim.trainer.text import printable, printable_class
 
+UNKNOWN_CERTAINTY = "; too few images or classes to tell how sure"
+
 HEADINGS = ("rank", "score", "class", "path")
 
 
@@ -28,12 +30,16 @@ def as_json(result: Result, explanation: Explanation | None = None) -> dict[str,
         if result.indexed is None:
             answer["explanation"] |= {
                 "predicted": explanation.predicted,
-                "confidence": round(explanation.confidence, 4),
+                "confidence": _rounded(explanation.confidence),
                 "unlike": explanation.is_novel,
                 "best": explanation.best_score,
                 "usual": explanation.threshold,
             }
     return answer if result.error is None else {**answer, "error": result.error}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
@@ -92,6 +98,8 @@ def _lines(explanation: Explanation, *, indexed: bool) -> list[str]:
             "or more"
         )
     elif explanation.predicted and not indexed:
-        percent = int(100 * explanation.confidence)
-        lines.append(f"predicted: {printable(explanation.predicted)}, {percent}% sure")
+        sure = UNKNOWN_CERTAINTY
+        if explanation.confidence is not None:
+            sure = f", {int(100 * explanation.confidence)}% sure"
+        lines.append(f"predicted: {printable(explanation.predicted)}{sure}")
     return lines

@@ -142,7 +142,10 @@ class ExplanationAnswer(BaseModel, from_attributes=True):
         description="Images among the ten that have no class to vote.",
     )
     predicted: str = Field(description="The class with the highest share; empty without votes.")
-    confidence: float = Field(description="0 to 1; about this share of predictions is right.")
+    confidence: float | None = Field(
+        description="0 to 1: about this share of such predictions is right; null where there are "
+        "too few images or classes to tell."
+    )
     unlike: bool = Field(
         validation_alias="is_novel",
         description="Whether the best score is below the usual one and no hit is identical.",

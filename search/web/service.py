@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from geosim.ingest.schema import CollectionInfo, Point
 from geosim.ingest.store.base import VectorStore
-from geosim.search.explain import explain, novelty_threshold
+from geosim.search.explain import explain, novelty_threshold, vote_certainty
 from geosim.search.resolver import ResolvedQuery
 from geosim.search.searcher import Searcher
 from geosim.search.types import DEFAULT_K, Result, SearchOptions
@@ -35,6 +35,7 @@ from geosim.search.web.models import (
 from geosim.search.web.pictures import MAX_UPLOAD_PIXELS, UPLOAD_BYTES, check_pixels
 from geosim.search.web.usual import UsualScore
 from geosim.trainer.errors import QueryError, StoreError
+from geosim.trainer.evaluation.calibration import Certainty
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.working import Working
 
@@ -66,10 +67,11 @@ class SearchService:
 
     def __init__(self, store: VectorStore, working: Working) -> None:
         """Open for searching and load the model; raises what `Searcher` does, and `ModelError`."""
-        self._store = store
+        self._store, self._working = store, working
         self._searcher = Searcher(store, working)
         self._searcher.warm_up()
         self._model = self._stored_model()
+        self._sure: tuple[CollectionInfo | None, Certainty | None] = None, None
         self._usual = UsualScore(store, lambda: novelty_threshold(store, working))
 
     def measure_usual_score(self) -> None:
@@ -111,7 +113,7 @@ class SearchService:
         search = partial(self._searcher.recommend, queries[:split], queries[split:])
         shown = [query.indexed or one for query, one in zip(queries, images, strict=True)]
         fields = {"positive": shown[:split], "negative": shown[split:]}
-        return _answer(search, examples.options(), None, fields)
+        return _answer(search, examples.options(), None, self._certainty(), fields)
 
     @_reading
     def points(self, ids: Iterable[UUID]) -> dict[UUID, Point]:
@@ -180,7 +182,16 @@ class SearchService:
             "sha256": query.sha256 or None,
             "model": self._stored_model(),
         }
-        return _answer(search, options, None if query.indexed else self._usual.get(), fields)
+        novelty = None if query.indexed else self._usual.get()
+        return _answer(search, options, novelty, self._certainty(), fields)
+
+    def _certainty(self) -> Certainty | None:
+        """Return how sure votes are, read again after every change of the collection."""
+        state, certainty = self._sure
+        if (info := self._info()) != state:
+            certainty = vote_certainty(self._store, self._working)
+            self._sure = info, certainty
+        return certainty
 
 
 def _query(image: Point | UploadedImage) -> ResolvedQuery:
@@ -214,11 +225,16 @@ def decode_embedding(text: str) -> NDArray[np.float32]:
 
 
 def _answer(
-    search: Search, options: SearchOptions, novelty: float | None, fields: Mapping[str, Any]
+    search: Search,
+    options: SearchOptions,
+    novelty: float | None,
+    certainty: Certainty | None,
+    fields: Mapping[str, Any],
 ) -> Answer:
     """Search, and explain by the ten nearest of all classes, whatever the filters are."""
     hits = search(options).hits
     enough = options == SearchOptions(options.k) and (options.k or DEFAULT_K) >= DEFAULT_K
     nearest = hits if enough else search(SearchOptions()).hits
     # Hits, explanations and payloads are read by their attributes.
-    return Answer.model_validate({"hits": hits, "explanation": explain(nearest, novelty), **fields})
+    explanation = explain(nearest, novelty, certainty)
+    return Answer.model_validate({"hits": hits, "explanation": explanation, **fields})

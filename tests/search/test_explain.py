@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from geosim.search.explain import (
     explain,
     explain_results,
     novelty_threshold,
+    vote_certainty,
 )
 from geosim.search.render.table import as_json, render, table
 from geosim.search.searcher import Searcher
 from geosim.search.types import Hit, Result, SearchOptions
+from geosim.trainer.evaluation.calibration import Certainty
 from geosim.trainer.evaluation.metrics import knn_votes
 from geosim.trainer.working import Working
 
@@ -45,14 +48,17 @@ def explained(
 
 
 def filled(
-    folder: Path, vectors: NDArray[np.float32], hashes: list[str] | None = None
+    folder: Path,
+    vectors: NDArray[np.float32],
+    hashes: list[str] | None = None,
+    labels: list[str] | None = None,
 ) -> EdgeStore:
     store = EdgeStore(folder, "geosim")
     store.create(ModelRef("a" * 64, "colour-grid"))
     names = hashes or [f"{row:064x}" for row in range(len(vectors))]
     payloads = [
-        Payload(f"rocks/c/{row:05d}.jpg", "c", name, 28, 28, "rocks")
-        for row, name in enumerate(names)
+        Payload(f"rocks/{label}/{row:05d}.jpg", label, name, 28, 28, "rocks")
+        for row, (name, label) in enumerate(zip(names, labels or ["c"] * len(names), strict=True))
     ]
     store.upsert(payloads, vectors)
     return store
@@ -256,3 +262,49 @@ def test_json_carries_the_explanation() -> None:
             "usual": 0.75,
         }
         assert "explanation" not in "".join(render([(one, None)], form))
+
+
+def test_a_fitted_certainty_is_told_and_changes_no_winner() -> None:
+    one = result(*[("gneiss", 0.9)] * 8, *[("schist", 0.5)] * 2)
+    unsure = explain(one.hits, None, Certainty(-1.0, 0.5, 0.0))
+    assert unsure.predicted == "gneiss"
+    assert unsure.votes == explain(one.hits, None).votes
+    expected = 1 / (1 + math.exp(1 - 0.5 * math.log(7.2 / 1.1)))
+    assert unsure.confidence == pytest.approx(expected)
+
+
+def test_without_ground_no_certainty_is_claimed() -> None:
+    one = result(("gneiss", 0.53))
+    why = explain(one.hits, None, None)
+    assert why.predicted == "gneiss"
+    assert why.confidence is None
+    assert lines(one, why)[1] == "predicted: gneiss; too few images or classes to tell how sure"
+    answer: Any = json.loads("".join(render([(one, why)], "jsonl")))
+    assert answer["explanation"]["confidence"] is None
+
+
+def test_one_class_or_a_handful_of_images_is_no_ground(tmp_path: Path) -> None:
+    for number, (count, classes) in enumerate([(40, 1), (MIN_IMAGES - 1, 2), (MIN_IMAGES, 2)]):
+        folder = tmp_path / str(number)
+        labels = [f"class-{row % classes}" for row in range(count)]
+        with filled(folder, directions(count), labels=labels) as store:
+            found = vote_certainty(store, Working(folder))
+        assert found == (None if number < 2 else Certainty())
+
+
+def test_the_certainty_is_that_of_the_model_that_made_the_collection(
+    store: EdgeStore, indexed: Working
+) -> None:
+    card_path = indexed.model / "model.json"
+    card = json.loads(card_path.read_bytes())
+    assert vote_certainty(store, indexed) is None, "96 images were too few to fit it"
+    del card["vote"]
+    card_path.write_text(json.dumps(card))
+    assert vote_certainty(store, indexed) == Certainty(), "a model of an earlier version"
+    fitted = {"offset": -1.0, "slope": 0.5, "closeness": 0.25, "most": 0.99}
+    card_path.write_text(json.dumps({**card, "vote": {**fitted, "held_out": 300, "right": 200}}))
+    assert vote_certainty(store, indexed) == Certainty(**fitted)
+    card_path.write_text(json.dumps({**card, "vote": None, "fingerprint": "f" * 64}))
+    assert vote_certainty(store, indexed) == Certainty(), "of another model"
+    card_path.unlink()
+    assert vote_certainty(store, indexed) == Certainty()

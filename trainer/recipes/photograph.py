@@ -1,6 +1,6 @@
-"""``photograph``: a frozen backbone, several views of each picture, and a head fitted on all views.
+"""``photograph``: a frozen backbone, several views of each picture, and a head on their mean.
 
-The embedding of a picture is the normalised mean of its views' embeddings.
+The embedding of a picture is that of the mean of its first views' features.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_BYTES = 1_500_000_000
 """Most bytes of the features that a fit holds in memory; where `TRAINING_VIEWS` take more, fewer
 are taken, but no fewer than the embedding is made of."""
 
-EPOCHS, BATCH_SIZE = 60, 64
+EPOCHS, BATCH_SIZE = 100, 64
 """Default passes over the pictures, and pictures per step."""
 
 
@@ -117,9 +117,10 @@ class Photograph(Recipe):
         return (
             f"8-bit sRGB, EXIF orientation applied; the first {views} views of a picture, each "
             f"resized to {size} x {size} (bilinear, antialiased): the whole picture, its mirror "
-            f"image, {crops} square crops from {view_table.CROP_SIDE:.0%} of the shorter side to "
-            f"native scale, and from view {random} random crops, turned and lit; the embedding is "
-            "the normalised mean over the views; the backbone's own scaling in its graph"
+            f"image, {crops} square crops, each turned another way, from "
+            f"{view_table.CROP_SIDE:.0%} of the shorter side to native scale, and from view "
+            f"{random} random crops, turned and lit; the embedding is that of the mean of their "
+            "features; the backbone's own scaling in its graph"
         )
 
 

@@ -9,7 +9,8 @@ import { $ } from "./dom.js";
 /** @typedef {StoredImage | UploadedImage} Image */
 /** @typedef {StoredImage & { rank: number, score: number, identical: boolean }} Hit */
 /** @typedef {{ class: string, votes: number, share: number }} Vote */
-/** @typedef {{ votes: Vote[], without_class: number, predicted: string, confidence: number,
+/** @typedef {{ votes: Vote[], without_class: number, predicted: string,
+ *   confidence: number | null,
  *   unlike: boolean, best: number, usual: number | null }} Explanation */
 /** @typedef {{ hits: Hit[], explanation: Explanation, query: StoredImage | null,
  *   positive: Image[], negative: Image[] }} Answer */

@@ -61,7 +61,9 @@ export function showExplanation(explanation, kind) {
   const total = votes.reduce((sum, vote) => sum + vote.votes, 0);
   const isPrediction = kind === "embedding" && !unlike;
   const heading = unlike ? "Nearest class" : CLASS_HEADINGS[kind];
-  const sure = isPrediction ? `${Math.min(99, Math.round(100 * confidence))} % sure` : "";
+  const percent = confidence === null ? "too few images or classes to tell how sure"
+    : `${Math.min(99, Math.round(100 * confidence))} % sure`;
+  const sure = isPrediction ? percent : "";
   const warning = unlike ? "Unlike anything here." : "";
   const scores = ` The best score is ${best.toFixed(3)}, where nearly every image here has ` +
     `another at ${usual?.toFixed(3)} or above.`;
