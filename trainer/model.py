@@ -134,7 +134,10 @@ def load_model(folder: Path) -> Model:
             )
         for name in BACKBONE_FILES if spec.keras else GRAPH_FILES if spec.graph_only else ():
             str(card["files"][name]["sha256"])
-        if not isinstance(card["classes"], list):
+        classes = card["classes"]
+        if not isinstance(classes, list) or (
+            not classes and card["training"]["images_per_class"]  # empty if trained without any
+        ):
             raise TypeError("no list of classes")
         backbone_fingerprint = str(card["backbone"]["fingerprint"])
         path = _checked(folder, card["files"]["head"])
