@@ -188,7 +188,9 @@ def test_read_pictures_keeps_the_order_and_gives_reasons(rocks: Path) -> None:
     dataset = open_dataset(rocks)
     hashed, _ = hash_records(dataset.source, dataset.records)
     done: list[int] = []
-    items, pictures, rejected = read_pictures(dataset.source, hashed, progress=done.append)
+    items, pictures, rejected = read_pictures(
+        dataset.source, hashed, reduce_picture, progress=done.append
+    )
     assert [item for item in hashed if item.record.source != str(broken)] == items
     assert len(pictures) == len(items) == len(hashed) - 1
     assert [one.path for one in rejected] == ["rocks/granite/broken.jpg"]
