@@ -1,4 +1,7 @@
-"""The cache of features on disk, by the content of the images and the version of the decoder."""
+"""The cache of features on disk, by the content of the images and the version of the decoder.
+
+A row holds the features of the first views of an image (`trainer/data/views.py`), one or more.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.data.dataset import blocks
+from geosim.trainer.data.views import views_digest
 from geosim.trainer.decoding.account import CONVERTED, PLAIN, Decoding
 from geosim.trainer.disk import FAULTS, explain, require_room
 from geosim.trainer.errors import ModelError
@@ -30,14 +34,35 @@ _SQL_KEYS = 512  # keys per SELECT; old SQLite versions accept 999 variables
 class Features:
     """Features of one image."""
 
-    vector: NDArray[np.float32]  # (feature_width,)
+    vector: NDArray[np.float32]  # (views * feature_width,), as `rounded` returns it
     width: int  # of the original image in pixels
     height: int
     decoding: Decoding = field(default_factory=Decoding)
 
 
+def rounded(vectors: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """Return features of views, ``(..., views * width)``, as the cache keeps them.
+
+    Those of the first view are float32. Those of the others are rounded as by `half`, whether they
+    come from the cache or not.
+    """
+    kept = vectors.copy()
+    kept[..., width:] = half(kept[..., width:])
+    return kept
+
+
+def half(vectors: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Return numbers as float16, those beyond its range as its largest number."""
+    most = np.finfo(np.float16).max
+    return np.clip(vectors, -most, most).astype(np.float16)
+
+
 class FeatureCache:
     """Features by content hash, in one SQLite file per backbone fingerprint.
+
+    A row with more views than ``views`` is read in part, one with fewer counts as missing, as does
+    one of another table of views if more than the first is asked for. A row is never replaced by a
+    shorter one that is no newer. Rows of earlier versions hold the first view.
 
     Features of another version of the decoder are not returned. Those that note none are of an
     earlier version of geosim, and as good as new for a picture that is decoded the plain way.
@@ -47,9 +72,13 @@ class FeatureCache:
     cannot be written, the cache is in memory.
     """
 
-    def __init__(self, folder: Path, spec: BackboneSpec, fingerprint: str) -> None:
+    def __init__(
+        self, folder: Path, spec: BackboneSpec, fingerprint: str, *, views: int = 1
+    ) -> None:
         self.path = folder / f"{spec.name}-{fingerprint[:16]}.sqlite"
-        self._bytes = spec.feature_width * 4
+        self._width = spec.feature_width
+        self._views = views
+        self._table = views_digest()
         with self._translate_errors():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +101,7 @@ class FeatureCache:
             )
             columns = {row[1] for row in self._database.execute("PRAGMA table_info(features)")}
             with self._database:
-                for name in ("decoder INTEGER", "scaled_from TEXT"):
+                for name in ("decoder INTEGER", "scaled_from TEXT", "views TEXT"):
                     if name.split()[0] not in columns:
                         self._database.execute(f"ALTER TABLE features ADD COLUMN {name}")
                 self._database.execute(
@@ -88,18 +117,21 @@ class FeatureCache:
         ``former`` asks for those that note no decoder instead.
         """
         where = "decoder IS NULL" if former else f"decoder IN ({PLAIN}, {CONVERTED})"
+        size = self._bytes(self._views)
         found: dict[str, Features] = {}
         with self._translate_errors():
             for keys in blocks(dict.fromkeys(digests), _SQL_KEYS):
                 marks = ",".join("?" * len(keys))
                 rows = self._database.execute(
-                    "SELECT sha256, width, height, vector, decoder, scaled_from FROM features "  # noqa: S608
-                    f"WHERE sha256 IN ({marks}) AND {where}",
-                    [bytes.fromhex(key) for key in keys],
+                    "SELECT sha256, length(vector), views, substr(vector, 1, ?), width, height, "  # noqa: S608
+                    f"decoder, scaled_from FROM features WHERE sha256 IN ({marks}) AND {where}",
+                    [size, *(bytes.fromhex(key) for key in keys)],
                 )
-                for digest, width, height, blob, *how in rows:
-                    if len(blob) == self._bytes:
-                        vector = np.frombuffer(blob, dtype="<f4")
+                for digest, length, table, blob, width, height, *how in rows:
+                    whole = (length - self._bytes(1)) % self._bytes_of_another == 0
+                    known = self._views == 1 or table == self._table
+                    if len(blob) == size and whole and known:
+                        vector = self._unpacked(blob)
                         found[digest.hex()] = Features(vector, width, height, Decoding(*how))
         return found
 
@@ -116,18 +148,42 @@ class FeatureCache:
                 bytes.fromhex(digest),
                 one.width,
                 one.height,
-                one.vector.astype("<f4").tobytes(),
+                self._packed(one.vector),
                 one.decoding.decoder,
                 one.decoding.scaled_from,
+                self._table if len(one.vector) > self._width else None,
             )
             for digest, one in features.items()
         ]
         with self._translate_errors(), self._database:
             self._database.executemany(
-                "INSERT OR REPLACE INTO features (sha256, width, height, vector, decoder, "
-                "scaled_from) VALUES (?,?,?,?,?,?)",
+                "INSERT INTO features (sha256, width, height, vector, decoder, scaled_from, views) "
+                "VALUES (?,?,?,?,?,?,?) ON CONFLICT (sha256) DO UPDATE SET width=excluded.width, "
+                "height=excluded.height, vector=excluded.vector, decoder=excluded.decoder, "
+                "scaled_from=excluded.scaled_from, views=excluded.views "
+                "WHERE length(excluded.vector) >= length(vector) "
+                "OR excluded.decoder IS NOT decoder "
+                "OR (excluded.views IS NOT NULL AND excluded.views IS NOT views)",
                 rows,
             )
+
+    @property
+    def _bytes_of_another(self) -> int:
+        return self._width * 2
+
+    def _bytes(self, views: int) -> int:
+        return self._width * 4 + (views - 1) * self._bytes_of_another
+
+    def _packed(self, vector: NDArray[np.float32]) -> bytes:
+        first, others = vector[: self._width], vector[self._width :]
+        return first.astype("<f4").tobytes() + others.astype("<f2").tobytes()
+
+    def _unpacked(self, blob: bytes) -> NDArray[np.float32]:
+        first = np.frombuffer(blob, "<f4", self._width)
+        if self._views == 1:
+            return first
+        others = np.frombuffer(blob, "<f2", offset=self._bytes(1))
+        return np.concatenate([first, others.astype(np.float32)])
 
     def close(self) -> None:
         """Close the file."""

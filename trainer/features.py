@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.data.dataset import HashedRecord, Rejected, blocks
-from geosim.trainer.data.images import Prepared, prepare
+from geosim.trainer.data.images import Prepared
 from geosim.trainer.data.sources import Source
+from geosim.trainer.data.views import prepare_views
 from geosim.trainer.decoding.account import PLAIN
 from geosim.trainer.errors import ImageError
-from geosim.trainer.feature_cache import FeatureCache, Features
+from geosim.trainer.feature_cache import FeatureCache, Features, rounded
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import gpu_present
 from geosim.trainer.runtime.machine import Pace, choose_pace, gpu_memory, usable_cores
@@ -30,7 +31,7 @@ CONCURRENT_BATCHES = 2
 """Backbone calls that run at the same time."""
 
 LOOKUP_SIZE = 2048
-"""Images looked up in the cache at once; bounds the memory of a pass."""
+"""Views looked up in the cache at once; bounds the memory of a pass."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,12 +47,16 @@ class Extracted:
 
 @dataclass(eq=False)
 class FeatureExtractor:
-    """Takes features from the cache and runs the backbone for the missing ones."""
+    """Takes features from the cache and runs the backbone for the missing ones.
+
+    The features of an image are those of its first ``views`` views, one after the other.
+    """
 
     spec: BackboneSpec
     fingerprint: str  # of the backbone
     load: Callable[[], Backbone]
     cache_folder: Path
+    views: int = 1
     computed: int = field(default=0, init=False)  # images that went through the backbone so far
 
     @cached_property
@@ -74,20 +79,20 @@ class FeatureExtractor:
     ) -> Iterator[list[Extracted]]:
         """Yield every item with its features, in batches and in no fixed order.
 
-        Of each `LOOKUP_SIZE` items the cached ones come first. The others follow in batches of
-        `Pace.batch`, each stored before it is yielded; equal content is computed once. ``reject``
-        is called with each item that cannot be decoded.
+        Of each block of items, `LOOKUP_SIZE` views, the cached ones come first. The others follow
+        in batches of about `Pace.batch` views, each stored before it is yielded; equal content is
+        computed once. ``reject`` is called with each item that cannot be decoded.
 
         Raises:
             ModelError: the cache or the backbone cannot be used.
         """
-        cache = FeatureCache(self.cache_folder, self.spec, self.fingerprint)
+        cache = self._open_cache()
         with (
             closing(cache),
             ThreadPoolExecutor(self.pace.decode_threads) as decoders,
             ThreadPoolExecutor(CONCURRENT_BATCHES) as computing,
         ):
-            for block in blocks(items, LOOKUP_SIZE):
+            for block in blocks(items, max(1, LOOKUP_SIZE // self.views)):
                 known = cache.get(item.sha256 for item in block)
                 if ready := [Extracted(i, known[i.sha256]) for i in block if i.sha256 in known]:
                     yield ready
@@ -115,18 +120,27 @@ class FeatureExtractor:
         Raises:
             ModelError: the cache cannot be used.
         """
-        with closing(FeatureCache(self.cache_folder, self.spec, self.fingerprint)) as cache:
+        with closing(self._open_cache()) as cache:
             former = cache.former()
         return [item for item in items if item.sha256 in former]
 
     def features(self, data: bytes) -> NDArray[np.float32]:
-        """Return the features of one image file, ``(feature_width,) float32``, without the cache.
+        """Return one image file's features, ``(views * feature_width,) float32``; use no cache.
 
         Raises:
             ImageError: the bytes cannot be decoded.
         """
-        pixels = prepare(data, self.spec.input_size).pixels
-        return np.asarray(self.backbone(pixels[None])[0])
+        (vector,) = self._run([prepare_views(data, self.spec.input_size, self.views)])
+        return np.asarray(vector)
+
+    def _open_cache(self) -> FeatureCache:
+        return FeatureCache(self.cache_folder, self.spec, self.fingerprint, views=self.views)
+
+    def _run(self, images: Iterable[Prepared]) -> NDArray[np.float32]:
+        """Return the features of decoded images, ``(n, views * feature_width) float32``."""
+        pixels = np.concatenate([image.pixels for image in images])
+        vectors = np.asarray(self.backbone(pixels)).reshape(len(pixels) // self.views, -1)
+        return rounded(vectors, self.spec.feature_width)
 
     def _decode(
         self,
@@ -147,7 +161,9 @@ class FeatureExtractor:
             return None, rejected
 
         batch: dict[str, Prepared] = {}
-        outcomes = _map_ahead(pool, decode, list(missing.values()), 2 * self.pace.batch)
+        size = -(-self.pace.batch // self.views)  # in images
+        ahead = max(2 * size, self.pace.decode_threads)
+        outcomes = _map_ahead(pool, decode, list(missing.values()), ahead)
         with closing(outcomes):
             for digest, (prepared, rejected) in zip(list(missing), outcomes, strict=True):
                 for one in rejected:
@@ -155,7 +171,7 @@ class FeatureExtractor:
                 missing[digest] = missing[digest][len(rejected) :]
                 if prepared is not None:
                     batch[digest] = prepared
-                if len(batch) == self.pace.batch:
+                if len(batch) == size:
                     yield batch
                     batch = {}
         if batch:
@@ -165,7 +181,7 @@ class FeatureExtractor:
         try:
             data = source.read(item.record)
             if hashlib.sha256(data).hexdigest() == item.sha256:
-                return prepare(data, self.spec.input_size)
+                return prepare_views(data, self.spec.input_size, self.views)
         except ImageError as error:
             return Rejected(item.record.path, str(error))
         return Rejected(
@@ -186,8 +202,7 @@ class FeatureExtractor:
         }
         rest = {digest: prepared for digest, prepared in batch.items() if digest not in found}
         if rest:
-            vectors = self.backbone(np.stack([prepared.pixels for prepared in rest.values()]))
-            for (digest, one), vector in zip(rest.items(), vectors, strict=True):
+            for (digest, one), vector in zip(rest.items(), self._run(rest.values()), strict=True):
                 found[digest] = Features(vector, one.width, one.height, one.decoding)
         return found, len(rest)
 

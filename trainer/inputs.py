@@ -16,8 +16,12 @@ from geosim.trainer.data.images import Prepared, prepare
 from geosim.trainer.data.sources import Source
 from geosim.trainer.decoding.account import PLAIN, Decoding, count_scaled
 from geosim.trainer.errors import DatasetError, ImageError
+from geosim.trainer.feature_cache import half
 from geosim.trainer.features import FeatureExtractor
+from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.progress import progress_bar
+from geosim.trainer.recipes.registry import recipe_of
+from geosim.trainer.recipes.spec import Recipe
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.working import Working
@@ -29,6 +33,9 @@ SIZE_SAMPLE = 256
 """Images sampled to find the size of a data set's tiles."""
 
 
+DEFAULT_OPTIONS = TrainOptions()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Inputs:
     """A data set, read for training."""
@@ -36,7 +43,8 @@ class Inputs:
     items: tuple[HashedRecord, ...]  # that can be decoded, sorted by stored path
     classes: tuple[str, ...]  # sorted
     labels: NDArray[np.int32]  # (n,), indices into `classes`
-    array: NDArray[Any]  # (n, feature_width) float32 features or (n, size, size, 3) uint8 pixels
+    array: NDArray[Any]  # pixels or features, as the recipe reads them (`Recipe`)
+    recipe: Recipe
     pretrained: Pretrained  # with its final input size
     decodings: tuple[Decoding, ...]  # (n,), how the images were decoded
     rejected: tuple[Rejected, ...]
@@ -73,9 +81,14 @@ def check_classes(dataset: Dataset) -> None:
 
 
 def read_inputs(
-    dataset: Dataset, pretrained: Pretrained, working: Working, *, rehash: bool = False
+    dataset: Dataset,
+    pretrained: Pretrained,
+    working: Working,
+    options: TrainOptions = DEFAULT_OPTIONS,
+    *,
+    rehash: bool = False,
 ) -> Inputs:
-    """Read a whole data set as pixels or, for a frozen backbone, as features.
+    """Read a whole data set as the recipe of the options and the backbone takes it.
 
     ``rehash`` reads the files that seem unchanged as well.
 
@@ -86,9 +99,9 @@ def read_inputs(
     hashed, unreadable = hash_dataset(dataset, working.hashes, rehash=rehash)
     rejected = [*dataset.rejected, *unreadable]
     extractor: FeatureExtractor | None = None
-    backbone = cache(pretrained.load)
+    recipe, backbone = recipe_of(pretrained.spec, options), cache(pretrained.load)
     array: NDArray[Any]
-    if pretrained.spec.trained:
+    if recipe.reads_pixels:
         size = tile_size(dataset.source, hashed)
         pretrained = replace(pretrained, spec=replace(pretrained.spec, input_size=size))
         array, decoded = _pixels(dataset.source, hashed, size, rejected)
@@ -98,8 +111,13 @@ def read_inputs(
         def load() -> Backbone:
             return choose_runtime(backbone(), spec.precision)
 
-        extractor = FeatureExtractor(spec, pretrained.fingerprint, load, working.features)
-        array, decoded = _features(dataset.source, hashed, extractor, rejected)
+        views = recipe.training_views(spec, options, len(hashed))
+        extractor = FeatureExtractor(spec, pretrained.fingerprint, load, working.features, views)
+        shape: tuple[int, ...] = (len(hashed), spec.feature_width)
+        if recipe.several_views:
+            shape = (len(hashed), views, spec.feature_width)
+        array = np.zeros(shape, np.float16 if recipe.several_views else np.float32)
+        decoded = _features(dataset.source, hashed, extractor, rejected, array)
     done = [one is not None for one in decoded]
     items = tuple(item for item, good in zip(hashed, done, strict=True) if good)
     decodings = tuple(one for one in decoded if one is not None)
@@ -111,9 +129,17 @@ def read_inputs(
             f"({len(rejected)} rejected, the first: {rejected[0].path}: {rejected[0].reason})"
         )
     labels = np.array([classes.index(name) for name in names], dtype=np.int32)
-    array = array[done]
     return Inputs(
-        items, classes, labels, array, pretrained, decodings, tuple(rejected), extractor, backbone
+        items=items,
+        classes=classes,
+        labels=labels,
+        array=array if all(done) else array[done],
+        recipe=recipe,
+        pretrained=pretrained,
+        decodings=decodings,
+        rejected=tuple(rejected),
+        extractor=extractor,
+        backbone=backbone,
     )
 
 
@@ -162,10 +188,10 @@ def _features(
     hashed: Sequence[HashedRecord],
     extractor: FeatureExtractor,
     rejected: list[Rejected],
-) -> tuple[NDArray[np.float32], list[Decoding | None]]:
-    """Return all images' features, and how each was decoded; None if it was not."""
+    array: NDArray[Any],
+) -> list[Decoding | None]:
+    """Write all images' features to an array; return how each was decoded, None if it was not."""
     rows = {item.record.path: row for row, item in enumerate(hashed)}
-    features = np.zeros((len(hashed), extractor.spec.feature_width), dtype=np.float32)
     decoded: list[Decoding | None] = [None] * len(hashed)
     with progress_bar("features", len(hashed)) as bar:
 
@@ -176,7 +202,8 @@ def _features(
         for batch in extractor.extract(source, hashed, reject=reject):
             for extracted in batch:
                 row = rows[extracted.item.record.path]
-                features[row] = extracted.features.vector
+                vector = extracted.features.vector.reshape(array.shape[1:])
+                array[row] = half(vector) if array.dtype == np.float16 else vector
                 decoded[row] = extracted.features.decoding
             bar.update(len(batch))
-    return features, decoded
+    return decoded

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from geosim.trainer.backbones.registry import spec_of
 from geosim.trainer.backbones.spec import BackboneSpec, Pretrained
+from geosim.trainer.data.views import views_digest
 from geosim.trainer.errors import ModelError
 from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.files import replacing, sha256_of
@@ -57,7 +58,8 @@ class Model:
     def extractor(self, features: Path) -> FeatureExtractor:
         """Return an extractor for the backbone; ``features`` is the folder of the feature cache."""
         fingerprint = str(self.card["backbone"]["fingerprint"])
-        return FeatureExtractor(self.spec, fingerprint, self._load_backbone, features)
+        views = self.head.views
+        return FeatureExtractor(self.spec, fingerprint, self._load_backbone, features, views)
 
     def check(self) -> None:
         """Compare all files with the card; `load_model` checks only the head's.
@@ -81,8 +83,9 @@ class Model:
 
 
 def fingerprint_of(backbone_fingerprint: str, head: Head) -> str:
-    """Return the fingerprint of a backbone and a head together, as hex SHA-256."""
-    return sha256_of_arrays(head.arrays().values(), prefix=backbone_fingerprint)
+    """Return the fingerprint of a backbone, views of a picture and a head, as hex SHA-256."""
+    prefix = backbone_fingerprint + (views_digest() if head.views > 1 else "")
+    return sha256_of_arrays(head.arrays().values(), prefix=prefix)
 
 
 def sha256_of_arrays(arrays: Iterable[NDArray[Any]], *, prefix: str = "") -> str:
@@ -134,6 +137,12 @@ def load_model(folder: Path) -> Model:
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the model card in {folder} is incomplete; {_REMEDY}") from error
     head = Head.load(path, feature_width=spec.feature_width)
+    table = card.get("views", {}).get("table")
+    if head.views > 1 and table != views_digest():
+        raise ModelError(
+            f"the model in {folder} was made by another version of geosim, which takes other views "
+            f"of a picture; {_REMEDY}"
+        )
     if fingerprint_of(backbone_fingerprint, head) != card["fingerprint"]:
         raise ModelError(
             f"the model card in {folder} is damaged: its fingerprint is not that of its backbone "

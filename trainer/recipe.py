@@ -16,6 +16,7 @@ DECIDING = (
     "geosim.trainer.backbones.",
     "geosim.trainer.heads.",
     "geosim.trainer.data.split",
+    "geosim.trainer.data.views",
     "geosim.trainer.evaluation.",
     "geosim.search.evaluation.study",
     "geosim.search.evaluation.runs",

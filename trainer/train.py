@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from geosim.trainer.backbones.spec import BackboneSpec, Pretrained
 from geosim.trainer.data.dataset import Dataset, Rejected
 from geosim.trainer.data.places import register_new_place
+from geosim.trainer.data.views import views_digest
 from geosim.trainer.disk import explain
 from geosim.trainer.errors import ModelError
-from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
-from geosim.trainer.inputs import Inputs, check_classes, read_inputs
+from geosim.trainer.heads.fit import Fit, TrainOptions
+from geosim.trainer.inputs import DEFAULT_OPTIONS, Inputs, check_classes, read_inputs
 from geosim.trainer.locks import ProcessLock
 from geosim.trainer.model import (
     Model,
@@ -33,6 +34,8 @@ from geosim.trainer.model import (
 )
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.recipe import changed_recipe
+from geosim.trainer.recipes.registry import recipe_of
+from geosim.trainer.recipes.spec import Recipe
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.runtime.keras import KerasBackbone
@@ -53,6 +56,10 @@ class TrainReport:
     reused: bool  # whether a model of the same images and options was already there
 
 
+EMBEDDED_AT_ONCE = 1024
+"""Images with several views whose features are float32 at once; bounds the memory."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedModel:
     """A fitted model that is not saved."""
@@ -63,7 +70,15 @@ class FittedModel:
 
     def embed(self, array: NDArray[Any]) -> NDArray[np.float32]:
         """Map rows of `Inputs.array` to embeddings ``(n, 32) float32``, L2 norm 1 or zero."""
-        return self.fit.head(array if self.runtime is None else self.runtime(array))
+        head = self.fit.head
+        if self.runtime is not None:
+            return head(self.runtime(array))
+        if array.ndim == 2:
+            return head(array)
+        starts = range(0, len(array), EMBEDDED_AT_ONCE)
+        blocks = (array[start : start + EMBEDDED_AT_ONCE, : head.views] for start in starts)
+        parts = [head(one.reshape(len(one), -1).astype(np.float32)) for one in blocks]
+        return np.concatenate(parts)
 
 
 def fit_model(
@@ -73,17 +88,17 @@ def fit_model(
     *,
     progress: Callable[[int], object] = lambda _: None,
 ) -> FittedModel:
-    """Fit a model on some rows of `Inputs.array`; call ``progress(1)`` after each epoch.
+    """Fit a model on some rows of `Inputs.array`, sorted; call ``progress(1)`` after each epoch.
 
     Raises:
         ModelError: the fit gave no finite loss.
     """
-    array, labels, classes = inputs.array[rows], inputs.labels[rows], len(inputs.classes)
-    spec = inputs.pretrained.spec
-    if spec.fit is not None:
-        backbone, fit = spec.fit(array, labels, classes, options, progress=progress)
-        return FittedModel(fit, backbone, choose_runtime(backbone, spec.precision))
-    return FittedModel(fit_head(array, labels, classes, options, progress=progress), None, None)
+    every = len(rows) == len(inputs.array)  # no copy of all features
+    array, labels = inputs.array if every else inputs.array[rows], inputs.labels[rows]
+    spec, classes = inputs.pretrained.spec, len(inputs.classes)
+    backbone, fit = inputs.recipe.fit(spec, array, labels, classes, options, progress=progress)
+    runtime = None if backbone is None else choose_runtime(backbone, spec.precision)
+    return FittedModel(fit, backbone, runtime)
 
 
 def train(
@@ -111,7 +126,7 @@ def train(
     check_classes(dataset)
     with _training_lock(working.model):
         register_new_place(working.datasets, dataset.name, dataset.place)
-        inputs = read_inputs(dataset, pretrained, working, rehash=rehash)
+        inputs = read_inputs(dataset, pretrained, working, options, rehash=rehash)
         digest = _training_digest(inputs, options)
         previous = _model_or_none(working.model)
         reused = previous is not None and previous.card.get("recipe") == digest
@@ -180,13 +195,16 @@ def _zero_embeddings(inputs: Inputs, fitted: FittedModel) -> tuple[str, ...]:
 def _training_digest(inputs: Inputs, options: TrainOptions) -> str:
     """Return a hex digest of the backbone, the options, the constants and the images."""
     settings = f"{inputs.pretrained.fingerprint}|{asdict(options)}"
-    settings += training_recipe(inputs.pretrained.spec)
+    settings += training_recipe(inputs.pretrained.spec, inputs.recipe)
     return hashlib.sha256(settings.encode() + inputs.listing).hexdigest()
 
 
-def training_recipe(spec: BackboneSpec) -> str:
-    """Return the digest of the constants of a training; see `changed_recipe`."""
-    return changed_recipe((fit_head if spec.fit is None else spec.fit).__module__)
+def training_recipe(spec: BackboneSpec, recipe: Recipe | None = None) -> str:
+    """Return the digest of the constants of a training; see `changed_recipe`.
+
+    ``recipe`` is by default the one that default options are for.
+    """
+    return changed_recipe((recipe or recipe_of(spec, DEFAULT_OPTIONS)).module(spec))
 
 
 def _model_or_none(folder: Path) -> Model | None:
@@ -240,16 +258,18 @@ def _describe(
     dataset: Dataset, inputs: Inputs, fit: Fit, options: TrainOptions, zero: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the part of the card that describes the training."""
-    size = inputs.pretrained.spec.input_size
+    size, recipe = inputs.pretrained.spec.input_size, inputs.recipe
+    seen = {}
+    if recipe.several_views:
+        views, trained = fit.head.views, inputs.array.shape[1]
+        seen["views"] = {"embedding": views, "training": trained, "table": views_digest()}
     counts = np.bincount(inputs.labels, minlength=len(inputs.classes)).tolist()
     packages = ("geosim", "tensorflow", "keras", "openvino", "numpy")
     versions = {name: metadata.version(name) for name in packages}
     return {
         "input_size": size,
-        "preprocessing": (
-            f"8-bit sRGB, EXIF orientation applied, whole picture resized to {size} x {size} "
-            "(bilinear, antialiased), the backbone's own scaling in its graph"
-        ),
+        "preprocessing": recipe.preprocessing(size, options),
+        **seen,
         "head": options.head,
         "classes": list(inputs.classes),
         "training": {
@@ -259,7 +279,8 @@ def _describe(
             "scaled_to_8_bits": inputs.scaled,
             "zero_embeddings": list(zero),
             **asdict(options),
-            "optimizer": inputs.pretrained.spec.optimizer,
+            "recipe": recipe.name,
+            "optimizer": recipe.optimizer(inputs.pretrained.spec),
             "loss": fit.loss,
             "validation_loss": fit.validation_loss,
             "best_epoch": fit.best_epoch,

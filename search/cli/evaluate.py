@@ -80,8 +80,6 @@ def evaluate(
     seeds: tuple[int, ...],
     report: Path | None,
     form: str,
-    backbone: str,
-    weights: Path | None,
     exclude: tuple[str, ...],
     rehash: bool,
     working: Working,
@@ -107,7 +105,7 @@ def evaluate(
     from geosim.search.evaluation.study import SPLITS, Study
     from geosim.search.evaluation.study import evaluate as measure
     from geosim.search.evaluation.summary import text_table
-    from geosim.trainer.backbones.registry import choose
+    from geosim.trainer.auto import choose_setup
     from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.data.layout import decide_by
     from geosim.trainer.data.places import read_places
@@ -119,12 +117,12 @@ def evaluate(
         )
     decide = decide_by(read_places(working.datasets))
     dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
-    pretrained, why = choose(backbone, weights)
+    setup = choose_setup(dataset, working, **options)
     report_dataset(dataset)
-    say(why, err=True)
+    say(setup.why, err=True)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
     study = Study(
-        options=pretrained.spec.train_options(**options),
+        options=setup.options,
         splits=splits,
         seeds=seeds,
         test_share=0.2 if test_share is None else test_share,
@@ -132,7 +130,7 @@ def evaluate(
         folds=folds or 0,
         without_labels=without_labels,
     )
-    inputs = measure(dataset, pretrained, working, study, rehash=rehash)
+    inputs = measure(dataset, setup.pretrained, working, study, rehash=rehash)
     report_rejected(inputs.rejected, dataset.passed_over, strict=False)
     records = [item.record for item in inputs.items]
     runs = read_runs(folder, inputs)

@@ -44,8 +44,6 @@ DATASET = Path("data", "geological_similarity")
 @working_option
 def run(
     data: Path | None,
-    backbone: str,
-    weights: Path | None,
     k: int,
     form: str,
     recreate: bool,
@@ -73,7 +71,7 @@ def run(
     """  # noqa: D301
     from geosim.ingest.known import decide_for
     from geosim.search import pipeline
-    from geosim.trainer.backbones.registry import choose
+    from geosim.trainer.auto import choose_setup
     from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.data.download import download_dataset
 
@@ -82,9 +80,9 @@ def run(
     with open_from_options(qdrant, collection, wait, working) as store:
         decide = decide_for(store, working.datasets)
         dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
-        pretrained, why = choose(backbone, weights)
+        setup = choose_setup(dataset, working, **training)
         report_dataset(dataset)
-        say(why, err=True)
+        say(setup.why, err=True)
 
         def on_ingested(report: SyncReport) -> None:
             report_ingest(report, store, err=True)
@@ -92,10 +90,10 @@ def run(
 
         results = pipeline.run(
             dataset,
-            pretrained,
+            setup.pretrained,
             store,
             working,
-            options=pretrained.spec.train_options(**training),
+            options=setup.options,
             k=k,
             recreate=recreate,
             replace=replace,
@@ -133,6 +131,5 @@ def demo(working: Working, **options: Any) -> None:
 
     with progress_bar("generating", PER_CLASS * len(SAMPLE_CLASSES)) as bar:
         data = write_sample(working.sample_set, progress=bar.update)
-    click.get_current_context().invoke(
-        run, data=data, backbone="efficientnet-lite0", working=working, **options
-    )
+    quick = {"recipe": "owner", "backbone": "efficientnet-lite0"}
+    click.get_current_context().invoke(run, data=data, working=working, **quick, **options)

@@ -106,7 +106,8 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem aut
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .3rem .7rem; border-bottom: 1px solid #d6d9de; text-align: left; }}
 .wide {{ overflow-x: auto; }}
-.wide th:first-child, .wide td:first-child {{ position: sticky; left: 0; background: #fff; }}
+.wide th:first-child, .wide td:first-child {{ position: sticky; left: 0; background: #fff;
+  min-width: 8rem; }}
 img {{ max-width: 100%; height: auto; }}
 .plots {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
 </style></head><body>

@@ -17,12 +17,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from geosim.trainer.backbones.registry import spec_of
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.errors import ModelError
 from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.inputs import Inputs
 from geosim.trainer.recipe import changed_recipe
+from geosim.trainer.recipes.registry import read_title
+from geosim.trainer.recipes.spec import Recipe
 from geosim.trainer.train import training_recipe
 
 EVALUATED_K = 10
@@ -35,6 +36,7 @@ _SETTINGS: dict[str, Callable[[Any], str]] = {
     "test_share": "{:g} queries".format,
     "folds": "{} folds".format,
     "backbone": "weights {:.8}".format,
+    "views": "{} views".format,
 }
 """Settings that tell runs of one recipe apart, and their format in its name."""
 
@@ -95,10 +97,10 @@ def read_runs(folder: Path, inputs: Inputs) -> list[Run]:
     ]
 
 
-def recipe_facts(spec: BackboneSpec) -> dict[str, str]:
+def recipe_facts(spec: BackboneSpec, recipe: Recipe) -> dict[str, str]:
     """Return digests of the constants of a training and an evaluation, where they were changed."""
     facts = {
-        "training_recipe": training_recipe(spec),
+        "training_recipe": training_recipe(spec, recipe),
         "evaluation_recipe": changed_recipe("geosim.search.evaluation.study"),
     }
     return {name: digest for name, digest in facts.items() if digest}
@@ -110,7 +112,8 @@ def _is_current(facts: dict[str, Any]) -> bool:
         made = {
             name: facts[name] for name in ("training_recipe", "evaluation_recipe") if name in facts
         }
-        return made == recipe_facts(spec_of(facts["recipe"].partition(" + ")[0]))
+        recipe, spec = read_title(facts["recipe"])
+        return made == recipe_facts(spec, recipe)
     except (ModelError, KeyError, AttributeError):
         return False
 

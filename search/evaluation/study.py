@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -26,13 +27,15 @@ from geosim.search.evaluation.runs import (
 )
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset
-from geosim.trainer.data.images import prepare
 from geosim.trainer.data.split import overlap_free_split, stratified_folds, stratified_split
 from geosim.trainer.errors import DatasetError, ModelError, QueryError
 from geosim.trainer.evaluation.overlap import Overlaps
+from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs, read_inputs
 from geosim.trainer.progress import progress_bar
+from geosim.trainer.recipes.registry import recipe_of
+from geosim.trainer.temporary import private_folder
 from geosim.trainer.train import FittedModel, fit_model
 from geosim.trainer.working import Working
 
@@ -88,25 +91,25 @@ def evaluate(
         raise QueryError(f"--test-share must be between 0 and 1, received {study.test_share}")
     if study.folds and study.folds < 2:
         raise QueryError(f"--folds must be 2 or more, received {study.folds}")
-    head = study.options.head
-    if study.without_labels:
+    recipe, head = recipe_of(pretrained.spec, study.options), study.options.head
+    if study.without_labels and recipe.needs_labels:
         raise ModelError(
-            f"--without-labels hides the labels from the training, and {pretrained.spec.name} is "
-            "trained on labels alone; leave it out"
+            f"--without-labels hides the labels, and recipe {recipe.name} learns from them alone; "
+            "take --recipe photograph, or leave it out"
         )
-    inputs = read_inputs(dataset, pretrained, working, rehash=rehash)
+    inputs = read_inputs(dataset, pretrained, working, study.options, rehash=rehash)
     pretrained, spec = inputs.pretrained, inputs.pretrained.spec
     overlaps = read_or_find_contents(dataset, inputs, study.folder).overlaps
     speed: float | None = None
     for part, queries in list(_parts(dataset, inputs, overlaps, study)):
         settings = {
-            "recipe": spec.name if spec.trained else f"{spec.name} + {head}",
+            "recipe": recipe.title(spec, study.options),
             "data": images_digest(inputs),
             "backbone": pretrained.fingerprint,
             **asdict(study.options),
             **part,
             **({"without_labels": True} if study.without_labels else {}),
-            **recipe_facts(spec),
+            **recipe_facts(spec, recipe),
         }
         key = hashlib.sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
         fold = f"-fold{part['fold']}of{part['folds']}" if study.folds else ""
@@ -206,19 +209,21 @@ def _training_rows(
 
 
 def _images_per_second(dataset: Dataset, inputs: Inputs, learned: FittedModel) -> float:
-    """Embed `TIMED_IMAGES` images from their bytes, nothing cached, and return the rate."""
-    backbone = learned.runtime
+    """Embed `TIMED_IMAGES` images from their files, nothing cached, and return the rate."""
+    backbone, head = learned.runtime, learned.fit.head
     if backbone is None and inputs.extractor is not None:
         backbone = inputs.extractor.backbone
     if backbone is None:
         raise ModelError("there is neither a trained backbone nor a frozen one")
-    size = inputs.pretrained.spec.input_size
+    spec = inputs.pretrained.spec
     items = inputs.items[:: -(-len(inputs.items) // TIMED_IMAGES)]
-    data = [dataset.source.read(item.record) for item in items]
+    size = spec.input_size
     backbone(np.zeros((TIMED_BATCH, size, size, 3), dtype=np.uint8))  # the first call compiles
-    started = time.perf_counter()
-    for start in range(0, len(data), TIMED_BATCH):
-        batch = data[start : start + TIMED_BATCH]
-        pixels = np.stack([prepare(one, size).pixels for one in batch])
-        learned.fit.head(backbone(pixels))
-    return len(data) / (time.perf_counter() - started)
+    with private_folder(Path(tempfile.gettempdir())) as empty:
+        extractor = FeatureExtractor(
+            spec, inputs.pretrained.fingerprint, lambda: backbone, empty, head.views
+        )
+        started = time.perf_counter()
+        for batch in extractor.extract(dataset.source, items, reject=lambda _: None):
+            head(np.stack([one.features.vector for one in batch]))
+        return len(items) / (time.perf_counter() - started)

@@ -180,15 +180,17 @@ def conclusions(runs: Sequence[Run], rows: Sequence[Row]) -> list[str]:
             figures = precision[recipe, split]
             gain = _points(figures, baseline[split])
             if gain is not None:
-                points = "" if above else " points of P@10 to a " + BASELINE
-                above.append(f"{gain:.2f}{points} ({split} split)")
+                side = "below" if gain < 0 else "above"
+                if not above:
+                    side = f"points {side} a {BASELINE}"
+                above.append(f"{abs(gain):.2f} {side} ({split} split)")
             hidden = _points(figures, precision.get((f"{recipe}, {WITHOUT_LABELS}", split), {}))
             if hidden is not None:
                 sentences.append(
                     f"{recipe}: hiding the labels costs {hidden:.2f} points of P@10 ({split})."
                 )
         if above:
-            sentences.append(f"{recipe} adds {', '.join(above)}.")
+            sentences.append(f"{recipe}: P@10 is {', '.join(above)}.")
         flattery = _points(
             precision.get((recipe, "random"), {}), precision.get((recipe, "overlap-free"), {})
         )

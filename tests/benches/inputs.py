@@ -54,7 +54,8 @@ def working_folder(settings: Settings) -> Path:
     data = pictures(settings)
     working = Working(settings.output / f"working-{data.stem}")
     if not working.samples.exists():  # the last file that `geosim run` writes
-        python(*GEOSIM, "run", data, "--working", working.root, "--backbone", BACKBONE)
+        options = ("--recipe", "owner", "--backbone", BACKBONE, "--working", working.root)
+        python(*GEOSIM, "run", data, *options)
     return working.root
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
@@ -20,9 +21,11 @@ from geosim.trainer import features as features_module
 from geosim.trainer.backbones.colour_grid import ColourGrid
 from geosim.trainer.backbones.registry import spec_of
 from geosim.trainer.backbones.spec import BackboneSpec
+from geosim.trainer.data import views as views_module
 from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_records, open_dataset
 from geosim.trainer.data.images import prepare
 from geosim.trainer.data.reasons import FORMAT_NAMES
+from geosim.trainer.data.views import prepare_views
 from geosim.trainer.errors import ModelError
 from geosim.trainer.features import CONCURRENT_BATCHES, Extracted, FeatureExtractor
 from geosim.trainer.runtime.machine import CPU_BATCH
@@ -172,6 +175,91 @@ def test_another_fingerprint_has_its_own_features(tmp_path: Path) -> None:
     again = extractor(tmp_path / "cache", FINGERPRINT)
     run(again, dataset, hashed_of(dataset))
     assert again.computed == 0
+
+
+def several(cache: Path, views: int, fingerprint: str = FINGERPRINT) -> FeatureExtractor:
+    return FeatureExtractor(SPEC, fingerprint, lambda: ColourGrid(SPEC.input_size), cache, views)
+
+
+def test_the_features_of_views_are_the_same_from_the_cache_and_computed(tmp_path: Path) -> None:
+    dataset = open_dataset(rocks(tmp_path / "rocks", 40))
+    items = hashed_of(dataset)
+    first = several(tmp_path / "cache", 5)
+    fresh, _ = run(first, dataset, items)
+    assert first.computed == 40
+    cached, _ = run(
+        FeatureExtractor(SPEC, FINGERPRINT, must_not_load, tmp_path / "cache", 5), dataset, items
+    )
+    for path, one in fresh.items():
+        vector = one.features.vector
+        assert vector.shape == (5 * 384,)
+        assert vector.dtype == np.float32
+        np.testing.assert_array_equal(cached[path].features.vector, vector)
+        data = dataset.source.read(one.item.record)
+        np.testing.assert_array_equal(first.features(data), vector)
+        expected = ColourGrid(64)(prepare_views(data, 64, 5).pixels)
+        np.testing.assert_array_equal(vector[:384], expected[0])
+        np.testing.assert_allclose(vector[384:], expected[1:].ravel(), atol=1e-3)
+
+
+def test_a_row_serves_fewer_views_and_is_not_replaced_by_a_shorter_one(tmp_path: Path) -> None:
+    dataset = open_dataset(rocks(tmp_path / "rocks", 6))
+    items, cache = hashed_of(dataset), tmp_path / "cache"
+    computed = {}
+    for views in (1, 4, 2, 1, 4, 6, 4):
+        one = several(cache, views)
+        found, _ = run(one, dataset, items)
+        computed[views, len(computed)] = one.computed
+        assert {e.features.vector.shape for e in found.values()} == {(views * 384,)}
+    assert [*computed.values()] == [6, 6, 0, 0, 0, 6, 0]
+    # Another process that finds no row in time may write a shorter one.
+    with closing(features_module.FeatureCache(cache, SPEC, FINGERPRINT)) as shorter:
+        shorter.put(shorter.get(item.sha256 for item in items))
+    again = several(cache, 6)
+    run(again, dataset, items)
+    assert again.computed == 0
+
+
+def test_views_of_another_table_are_computed_again_and_the_first_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = open_dataset(rocks(tmp_path / "rocks", 6))
+    items, cache = hashed_of(dataset), tmp_path / "cache"
+    run(several(cache, 4), dataset, items)
+    monkeypatch.setattr(views_module, "VERSION", 99)
+    for views, count in ((1, 0), (3, 6), (3, 0), (4, 6)):
+        one = several(cache, views)
+        run(one, dataset, items)
+        assert one.computed == count, views
+
+
+def test_the_cache_of_an_earlier_version_holds_the_first_view(tmp_path: Path) -> None:
+    dataset = open_dataset(rocks(tmp_path / "rocks", 6))
+    items, cache = hashed_of(dataset), tmp_path / "cache"
+    expected, _ = run(extractor(cache), dataset, items)
+    database = sqlite3.connect(the_file(cache))
+    database.execute("ALTER TABLE features DROP COLUMN views")
+    database.close()
+    found, _ = run(FeatureExtractor(SPEC, FINGERPRINT, must_not_load, cache), dataset, items)
+    for path, one in expected.items():
+        np.testing.assert_array_equal(found[path].features.vector, one.features.vector)
+    more = several(cache, 2)
+    run(more, dataset, items)
+    assert more.computed == 6
+
+
+def test_large_features_of_views_are_stored_as_the_largest_number(tmp_path: Path) -> None:
+    dataset = open_dataset(rocks(tmp_path / "rocks", 2))
+
+    def backbone(images: np.ndarray) -> np.ndarray:
+        return np.full((len(images), 384), 1e6, np.float32)
+
+    one = FeatureExtractor(SPEC, FINGERPRINT, lambda: backbone, tmp_path / "cache", 2)
+    for _ in range(2):
+        found, _ = run(one, dataset, hashed_of(dataset))
+        for extracted in found.values():
+            assert extracted.features.vector[0] == 1e6
+            assert extracted.features.vector[-1] == np.finfo(np.float16).max
 
 
 def test_features_of_another_width_are_computed_again(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from geosim.trainer import train as train_module
 from geosim.trainer.backbones.registry import choose
 from geosim.trainer.data.dataset import hash_records, open_dataset
 from geosim.trainer.errors import DatasetError, ModelError
@@ -23,6 +22,7 @@ from geosim.trainer.heads.head import EMBEDDING_DIM, Head
 from geosim.trainer.locks import ProcessLock
 from geosim.trainer.model import fingerprint_of, load_model, read_card
 from geosim.trainer.plots import save_loss_curve
+from geosim.trainer.recipes import owner
 from geosim.trainer.train import TrainReport, train
 from geosim.trainer.working import Working
 
@@ -240,7 +240,7 @@ def test_zero_vectors_are_reported(
     def fitted(*_: Any, **__: Any) -> Fit:
         return Fit(Head(kernel, bias), [1.0, 0.5], [], 2)
 
-    monkeypatch.setattr(train_module, "fit_head", fitted)
+    monkeypatch.setattr(owner, "fit_head", fitted)
     data = plain(tmp_path / "rocks", basalt=(0, 0, 0), marble=(255, 255, 255))
     report = colour_grid(data, empty)
     black = tuple(f"rocks/basalt/{name}.png" for name in (10, 8, 9))

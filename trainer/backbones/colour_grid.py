@@ -41,5 +41,6 @@ SPEC = register(
         licence="Apache-2.0",
         build=ColourGrid,
         keras=False,
+        recipe="owner",
     )
 )

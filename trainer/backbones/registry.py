@@ -36,35 +36,49 @@ def spec_of(name: str) -> BackboneSpec:
         ) from None
 
 
-def choose(name: str, weights: Path | None = None) -> tuple[Pretrained, str]:
+def choose(
+    name: str, weights: Path | None = None, auto: tuple[str, ...] = AUTO
+) -> tuple[Pretrained, str]:
     """Find a backbone and its weights; return them and a one-line reason for the choice.
 
-    ``auto`` is the first of `AUTO` whose weights are cached, installed or can be downloaded.
-    ``weights`` is a local file, for a backbone that takes one.
+    The name ``auto`` is the first of ``auto`` whose weights are cached, installed or can be
+    downloaded. ``weights`` is a local file, for a backbone that takes one.
 
     Raises:
         ModelError: the name is unknown, or TensorFlow is not installed.
-        WeightsError: the weights of a named backbone are not available.
+        WeightsError: the weights of a named backbone, or of all of ``auto``, are not available.
     """
     check_installed()
     if weights is not None:
-        takers = [spec.name for spec in BACKBONES.values() if spec.takes_weights]
-        spec = spec_of(takers[0] if name == "auto" else name)
-        if not spec.takes_weights:
-            raise WeightsError(
-                f"--weights is for {', '.join(takers)}; {name} takes none, leave it out"
-            )
+        spec = asked_for(name, weights)
         return _pretrained(spec, weights), f"backbone {spec.name}: weights of {weights}"
     if name != "auto":
         spec = spec_of(name)
         file = None if spec.find_weights is None else spec.find_weights()
         return _pretrained(spec, file), f"backbone {name}, as asked"
-    first, second = AUTO
+    first, *others = auto
+    if not others:
+        return choose(first)[0], f"backbone {first}: its weights are installed"
     try:
         return choose(first)[0], f"backbone {first}: its ImageNet weights are cached"
     except WeightsError as error:
         missing = f"those of {first} cannot be had ({str(error).split('; ')[0]})"
-    return choose(second)[0], f"backbone {second}: its weights are installed, {missing}"
+    pretrained, why = choose(name, None, tuple(others))
+    return pretrained, f"{why}, {missing}"
+
+
+def asked_for(name: str, weights: Path | None) -> BackboneSpec:
+    """Return the backbone that a name other than ``auto``, or a weights file, asks for.
+
+    Raises:
+        ModelError: the name is unknown.
+        WeightsError: the backbone takes no weights file.
+    """
+    takers = [spec.name for spec in BACKBONES.values() if spec.takes_weights]
+    spec = spec_of(takers[0] if name == "auto" else name)
+    if weights is not None and not spec.takes_weights:
+        raise WeightsError(f"--weights is for {', '.join(takers)}; {name} takes none, leave it out")
+    return spec
 
 
 def _pretrained(spec: BackboneSpec, file: Path | None) -> Pretrained:

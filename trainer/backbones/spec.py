@@ -51,6 +51,7 @@ class BackboneSpec:
     load: Callable[[Any, Path], None] | None = None  # a weights file into what `build` returned
     takes_weights: bool = False  # whether --weights FILE may replace the file of `find_weights`
     fit: FitBackbone | None = None
+    recipe: str = ""  # that ``--recipe auto`` takes for it when it is named; empty: by the data
     optimizer: str = f"Adam, rate {LEARNING_RATE}"  # for the model card
     keras: bool = True  # whether `build` returns a KerasBackbone
     precision: str = "f32"  # of the arithmetic on a CPU, f32 or bf16

@@ -20,6 +20,10 @@ MAX_SEED = 2**32 - 1
 """Largest seed that numpy and Keras accept."""
 
 
+MAX_VIEWS = 64
+"""Most views of a picture that can be asked for."""
+
+
 class Range(click.FloatRange):
     """A range of numbers that excludes NaN, which click accepts."""
 
@@ -42,6 +46,18 @@ class BackboneOption(click.Option):
 
         listed = ", ".join(f"{name} ({spec.summary})" for name, spec in sorted(BACKBONES.items()))
         self.help = f"auto (the first of {', '.join(AUTO)} with available weights), {listed}."
+        return super().get_help_record(ctx)
+
+
+class RecipeOption(click.Option):
+    """``--recipe``; builds its help, a list of the registered recipes, when it is shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option and its help."""
+        from geosim.trainer.recipes.registry import RECIPES
+
+        listed = ", ".join(f"{name} ({one.summary})" for name, one in sorted(RECIPES.items()))
+        self.help = f"How the embedding is learned: auto (by the data), {listed}."
         return super().get_help_record(ctx)
 
 
@@ -93,8 +109,24 @@ data_argument = click.argument("data", type=click.Path(path_type=Path))
 
 
 def shared_train_options(function: AnyFunction) -> AnyFunction:
-    """Add backbone, weights, head, epochs, batch size and held-out share."""
+    """Add recipe, views, backbone, weights, head, epochs, batch size and held-out share."""
     for option in (
+        click.option(
+            "--recipe",
+            cls=RecipeOption,
+            default="auto",
+            show_default=True,
+            envvar="GEOSIM_RECIPE",
+            show_envvar=True,
+        ),
+        click.option(
+            "--views",
+            type=click.IntRange(1, MAX_VIEWS),
+            envvar="GEOSIM_VIEWS",
+            show_envvar=True,
+            help="Views of a picture that recipe photograph makes an embedding of: fewer are "
+            "faster, more are better  [default: set by the recipe]",
+        ),
         click.option("--backbone", cls=BackboneOption, default="auto", show_default=True),
         click.option(
             "--weights",
@@ -104,19 +136,19 @@ def shared_train_options(function: AnyFunction) -> AnyFunction:
         click.option(
             "--head",
             type=click.Choice(["dense-relu", "cosine"]),
-            help="What is trained on a frozen backbone: Dense(32, relu), or a hidden layer and a "
-            "unit-norm embedding under a cosine softmax  [default: dense-relu; tile-resnet and "
-            "tile-fusion have their own]",
+            help="What recipe owner trains on a frozen backbone: Dense(32, relu), or a hidden "
+            "layer and a unit-norm embedding under a cosine softmax  [default: dense-relu; cosine "
+            "where --recipe auto takes owner for tiles]",
         ),
         click.option(
             "--epochs",
             type=click.IntRange(min=1),
-            help="Passes over the images  [default: set by the backbone]",
+            help="Passes over the images  [default: set by recipe and backbone]",
         ),
         click.option(
             "--batch-size",
             type=click.IntRange(min=1),
-            help="Images per training step  [default: set by the backbone]",
+            help="Images per training step  [default: set by recipe and backbone]",
         ),
         click.option(
             "--validation-split",

@@ -30,8 +30,6 @@ from geosim.trainer.working import Working
 @working_option
 def train(
     data: Path,
-    backbone: str,
-    weights: Path | None,
     strict: bool,
     exclude: tuple[str, ...],
     rehash: bool,
@@ -47,9 +45,10 @@ def train(
     Examples:
       geosim train photos
       geosim train geological_similarity.zip --backbone tile-fusion
+      geosim train photos --recipe photograph --views 2
       geosim train photos --validation-split 0.2 --epochs 40 --seed 1
     """  # noqa: D301 - \b keeps the lines in click
-    from geosim.trainer.backbones.registry import choose
+    from geosim.trainer.auto import choose_setup
     from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.data.layout import decide_by
     from geosim.trainer.data.places import read_places
@@ -57,11 +56,10 @@ def train(
 
     decide = decide_by(read_places(working.datasets))
     dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
-    pretrained, why = choose(backbone, weights)
+    setup = choose_setup(dataset, working, **options)
     report_dataset(dataset)
-    say(why, err=True)
-    chosen = pretrained.spec.train_options(**options)
-    report = fit(dataset, pretrained, working, chosen, rehash=rehash)
+    say(setup.why, err=True)
+    report = fit(dataset, setup.pretrained, working, setup.options, rehash=rehash)
     report_training(report)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
     say(str(working.model))

@@ -1,6 +1,6 @@
-"""Decoding and resizing: from an image file's bytes to the pixels that a backbone takes.
+"""Decoding and resizing: from an image file's bytes to upright RGB pixels.
 
-Training, ingest and search all call `prepare`.
+Training, ingest and search all call `prepare`, or `prepare_views` (`trainer/data/views.py`).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _PILLOW_FORMATS = tuple(name for name in FORMATS if name != "TIFF")
 class Prepared:
     """A decoded and resized image."""
 
-    pixels: NDArray[np.uint8]  # (size, size, 3), RGB
+    pixels: NDArray[np.uint8]  # (size, size, 3), RGB; or (views, size, size, 3)
     width: int  # of the original in pixels, after EXIF orientation
     height: int
     decoding: Decoding
@@ -89,7 +89,7 @@ class _Stored:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Decoded:
+class Decoded:
     """An upright RGB image in sRGB."""
 
     image: Image.Image
@@ -106,7 +106,7 @@ def prepare(data: bytes, size: int) -> Prepared:
     Raises:
         ImageError: the bytes are not an image, or it is damaged or too large.
     """
-    decoded = _decode(data, hint=2 * size)
+    decoded = decode(data, hint=2 * size)
     resized = decoded.image.resize((size, size), Image.Resampling.BILINEAR)
     pixels = np.asarray(resized, dtype=np.uint8)
     return Prepared(pixels, *decoded.size, decoded.decoding)
@@ -121,7 +121,7 @@ def open_rgb(data: bytes, *, hint: int | None = None) -> Image.Image:
     Raises:
         ImageError: the bytes are not an image, or it is damaged or too large.
     """
-    return _decode(data, hint=hint).image
+    return decode(data, hint=hint).image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -181,8 +181,8 @@ class _DamagedError(ImageError):
 _NO_MEMORY = "too little memory to decode it; make it smaller"
 
 
-def _decode(data: bytes, *, hint: int | None) -> _Decoded:
-    """Decode a file; repair it if it is damaged."""
+def decode(data: bytes, *, hint: int | None) -> Decoded:
+    """Decode a file as `open_rgb` does; repair it if it is damaged."""
     if not data:
         raise ImageError("the file is empty")
     try:
@@ -199,7 +199,7 @@ def _decode(data: bytes, *, hint: int | None) -> _Decoded:
         raise
 
 
-def _decode_intact(data: bytes, *, hint: int | None) -> _Decoded:
+def _decode_intact(data: bytes, *, hint: int | None) -> Decoded:
     check_file(data)
     try:
         with ExitStack() as turn:
@@ -271,7 +271,7 @@ def _too_large(received: str) -> str:
     return f"{received}; at most {MAX_PIXELS:,} are decoded, so make it smaller"
 
 
-def _finish(stored: _Stored) -> _Decoded:
+def _finish(stored: _Stored) -> Decoded:
     """Turn an image upright and convert it to sRGB; put transparency over `BACKGROUND`."""
     image, size = stored.image, stored.size
     if (transpose := EXIF_TRANSPOSE.get(stored.orientation)) is not None:
@@ -297,4 +297,4 @@ def _finish(stored: _Stored) -> _Decoded:
         rgb = layered.convert("RGB")
     rgb.info = {}  # no writer is to store a profile, a comment or an orientation again
     decoder = PLAIN if stored.plain and converted is None else CONVERTED
-    return _Decoded(rgb, size, Decoding(decoder, stored.scaled_from))
+    return Decoded(rgb, size, Decoding(decoder, stored.scaled_from))

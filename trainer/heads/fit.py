@@ -84,7 +84,9 @@ def fit_head(
         progress=progress,
         batch_size=options.batch_size,
     )
-    return Fit(_head(network, options.head), *history)
+    if options.head == "dense-relu":
+        return Fit(Head(*_weights(network, "embedding")), *history)
+    return Fit(cosine_head(network), *history)
 
 
 def keep_best(
@@ -140,11 +142,10 @@ def _network(keras: Any, feature_width: int, width: int, classes: int, head: str
     return keras.Model(features, layers.Rescaling(COSINE_SCALE)(directions(x)))
 
 
-def _head(network: Any, head: str) -> Head:
-    kernel, bias = _weights(network, "embedding")
-    if head == "dense-relu":
-        return Head(kernel, bias)
-    return Head(kernel, bias, relu=False, hidden=Hidden(*_weights(network, "hidden")))
+def cosine_head(network: Any, *, views: int = 1) -> Head:
+    """Return the head of a Keras model with the layers ``hidden`` and ``embedding``."""
+    hidden = Hidden(*_weights(network, "hidden"))
+    return Head(*_weights(network, "embedding"), relu=False, hidden=hidden, views=views)
 
 
 def _weights(network: Any, layer: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -34,6 +34,8 @@ class Hidden:
 class Head:
     """A dense layer that computes the embedding, optionally after a hidden layer.
 
+    That of an image with several views is the normalised mean of the views' embeddings.
+
     The head of a saved model has width 32; one that becomes part of a backbone may be narrower.
     """
 
@@ -41,6 +43,7 @@ class Head:
     bias: NDArray[np.float32]  # (32,)
     relu: bool = True  # whether the output is rectified
     hidden: Hidden | None = None
+    views: int = 1  # per image
 
     @classmethod
     def identity(cls, width: int = EMBEDDING_DIM) -> Head:
@@ -48,21 +51,26 @@ class Head:
         return cls(np.eye(width, dtype=np.float32), np.zeros(width, np.float32), relu=False)
 
     def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map ``(n, feature_width)`` features to ``(n, 32) float32``, L2 norm 1.
+        """Map ``(n, views * feature_width)`` features to ``(n, 32) float32``, L2 norm 1.
 
         A row is zero where all units are 0 or a value is not finite. It depends to the last bit on
         its own features only.
         """
+        if self.views == 1:
+            return self._embed(features)
+        embedded = self._embed(features.reshape(len(features) * self.views, -1))
+        by_view = embedded.reshape(len(features), self.views, -1)
+        total = by_view[:, 0]
+        for view in range(1, self.views):  # in this order, however many rows there are
+            total = total + by_view[:, view]
+        return _unit(total)
+
+    def _embed(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.hidden is not None:
             hidden = _row_products(features, self.hidden.kernel) + self.hidden.bias
             features = np.maximum(hidden, 0.0)
         raw = _row_products(features, self.kernel) + self.bias
-        if self.relu:
-            raw = np.maximum(raw, 0.0)
-        norms = np.linalg.norm(raw, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = np.zeros(raw.shape, dtype=np.float32)
-        np.divide(raw, norms, out=unit, where=(norms > 0) & np.isfinite(norms))
-        return unit
+        return _unit(np.maximum(raw, 0.0) if self.relu else raw)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return the arrays that define the head, by name."""
@@ -71,6 +79,8 @@ class Head:
             found |= {"hidden_kernel": self.hidden.kernel, "hidden_bias": self.hidden.bias}
         if not self.relu:
             found["linear"] = np.ones(1, np.float32)
+        if self.views > 1:
+            found["views"] = np.full(1, self.views, np.float32)
         return found
 
     def save(self, path: Path) -> None:
@@ -90,7 +100,10 @@ class Head:
             hidden = None
             if "hidden_kernel" in arrays:
                 hidden = Hidden(arrays["hidden_kernel"], arrays["hidden_bias"])
-            head = cls(arrays["kernel"], arrays["bias"], "linear" not in arrays, hidden)
+            views = int(arrays["views"].item()) if "views" in arrays else 1
+            if views < 1 or arrays.get("views", 1) != views:
+                raise ValueError(f"{views} views")
+            head = cls(arrays["kernel"], arrays["bias"], "linear" not in arrays, hidden, views)
         except Exception as error:  # numpy, zipfile and the file system raise many kinds
             raise ModelError(
                 f"the model's head {path} cannot be read; train again with `geosim train DATA`"
@@ -106,6 +119,14 @@ class Head:
                 "another size; train again with `geosim train DATA`"
             )
         return head
+
+
+def _unit(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return rows of L2 norm 1; zero where a row is zero or not finite."""
+    norms = np.linalg.norm(raw, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = np.zeros(raw.shape, dtype=np.float32)
+    np.divide(raw, norms, out=unit, where=(norms > 0) & np.isfinite(norms))
+    return unit
 
 
 def _row_products(rows: NDArray[np.float32], kernel: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -85,8 +85,8 @@ def test_every_report_has_the_baseline_for_the_same_queries(
         - row["figures"]["precision_at_10"][0]  # type: ignore[index]
     )
     sentence = (
-        f"colour-grid + dense-relu adds {gain:.2f} points of P@10 to a colour histogram "
-        "(random split)."
+        f"colour-grid + dense-relu: P@10 is {abs(gain):.2f} points "
+        f"{'below' if gain < 0 else 'above'} a colour histogram (random split)."
     )
     assert sentence in first["findings"]
 

@@ -178,3 +178,28 @@ def test_folds_that_cannot_be(
     assert result.exit_code == code
     assert message in " ".join(result.stderr.split())
     assert not (tmp_path / "working" / "report" / "runs").exists()
+
+
+def test_labels_are_hidden_from_the_training_and_measure(
+    geosim: Callable[..., Result], copies: Path, tmp_path: Path
+) -> None:
+    command = ("evaluate", copies, "--backbone", "colour-grid", "--split", "random", "--epochs", 1)
+    options = ("--working", tmp_path / "working", "--format", "json")
+    refused = geosim(*command, "--recipe", "owner", "--without-labels", *options)
+    assert refused.exit_code == 1
+    assert "recipe owner learns from them alone; take --recipe photograph" in refused.stderr
+    assert not (tmp_path / "working").exists()
+    for more in ((), ("--without-labels",)):
+        result = geosim(*command, "--recipe", "photograph", "--views", 1, *more, *options)
+        assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout)
+    name = "photograph: colour-grid"
+    rows = {row["recipe"]: row["figures"]["precision_at_10"][0] for row in report["table"]}
+    assert set(rows) == {name, f"{name}, without labels", "colour histogram"}
+    blind, seeing = sorted(report["runs"], key=lambda run: run.get("without_labels", False))[::-1]
+    assert blind["without_labels"] is True
+    assert "without_labels" not in seeing
+    assert blind["queries"] == seeing["queries"] == np.sum(blind["confusion"]) == 12
+    cost = 100 * (rows[name] - rows[f"{name}, without labels"])
+    sentence = f"{name}: hiding the labels costs {cost:.2f} points of P@10 (random)."
+    assert sentence in report["findings"]

@@ -118,3 +118,43 @@ def test_a_head_is_never_unpickled(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         Head.load(tmp_path / "head.npz", feature_width=2)
     assert not (tmp_path / "it_ran").exists()
+
+
+def test_views_are_embedded_one_by_one_and_averaged() -> None:
+    kernel = np.eye(2, EMBEDDING_DIM, dtype=np.float32)
+    made = Head(kernel, np.zeros(EMBEDDING_DIM, np.float32), relu=False, views=3)
+    features = np.array([[3, 0, 0, 5, 0, 0.1], [2, 0, -7, 0, 0, 0], [0] * 6], np.float32)
+    embedded = made(features)
+    np.testing.assert_allclose(embedded[0, :2], np.array([1, 2]) / 5**0.5, atol=1e-6)
+    assert not embedded[1:].any(), "views that cancel each other, or have no direction"
+
+
+def test_a_row_of_views_does_not_depend_on_the_rows_beside_it() -> None:
+    generator = np.random.default_rng(3)
+
+    def weights(*shape: int) -> np.ndarray:
+        return generator.normal(size=shape).astype(np.float32)
+
+    layer = Hidden(weights(40, 96), weights(96))
+    made = Head(weights(96, EMBEDDING_DIM), weights(EMBEDDING_DIM), False, layer, views=7)
+    features = weights(60, 7 * 40)
+    together = made(features)
+    for count in (1, 2, 16, 53):
+        np.testing.assert_array_equal(made(features[7 : 7 + count]), together[7 : 7 + count])
+
+
+@pytest.mark.parametrize("views", [1, 4])
+def test_the_number_of_views_is_saved(tmp_path: Path, views: int) -> None:
+    saved = Head(np.eye(2, EMBEDDING_DIM, dtype=np.float32), np.zeros(32, np.float32), views=views)
+    saved.save(tmp_path / "head.npz")
+    assert Head.load(tmp_path / "head.npz", feature_width=2).views == views
+    with np.load(tmp_path / "head.npz") as stored:
+        assert ("views" in stored) == (views > 1), "as earlier versions wrote it"
+
+
+@pytest.mark.parametrize("views", [0, -1, 2.5, np.nan])
+def test_a_number_of_views_that_is_none_is_refused(tmp_path: Path, views: float) -> None:
+    one = Head(np.eye(2, EMBEDDING_DIM, dtype=np.float32), np.zeros(32, np.float32))
+    np.savez(tmp_path / "head.npz", **one.arrays(), views=np.full(1, views, np.float32))
+    with pytest.raises(ModelError, match="cannot be read"):
+        Head.load(tmp_path / "head.npz", feature_width=2)

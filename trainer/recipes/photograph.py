@@ -1,0 +1,128 @@
+"""``photograph``: a frozen backbone, several views of each picture, and a head fitted on all views.
+
+The embedding of a picture is the normalised mean of its views' embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geosim.trainer.backbones.registry import AUTO
+from geosim.trainer.backbones.spec import BackboneSpec
+from geosim.trainer.data import views as view_table
+from geosim.trainer.errors import ModelError
+from geosim.trainer.heads.fit import LEARNING_RATE, Fit, TrainOptions
+from geosim.trainer.heads.photograph import fit_views
+from geosim.trainer.recipes.duration import feature_seconds
+from geosim.trainer.recipes.registry import register
+from geosim.trainer.recipes.spec import Recipe
+
+VIEWS = 7
+"""Views of a picture that its embedding is made of, by default: the fixed ones."""
+
+TRAINING_VIEWS = 16
+"""Views of each picture that the head is fitted on."""
+
+MAX_BYTES = 1_500_000_000
+"""Most bytes of the features that a fit holds in memory; where `TRAINING_VIEWS` take more, fewer
+are taken, but no fewer than the embedding is made of."""
+
+EPOCHS, BATCH_SIZE = 60, 64
+"""Default passes over the pictures, and pictures per step."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotographOptions(TrainOptions):
+    """Options of a training on several views."""
+
+    epochs: int = EPOCHS
+    batch_size: int = BATCH_SIZE
+    head: str = "cosine"
+    views: int = VIEWS  # that an embedding is made of
+
+
+class Photograph(Recipe):
+    """A cosine head on the features of several views."""
+
+    name = "photograph"
+    summary = "a frozen backbone sees several views of each picture, whole and in part: --views"
+    backbones = AUTO
+    options_type = PhotographOptions
+    several_views = True
+    needs_labels = False
+
+    def refusal(self, spec: BackboneSpec) -> str:
+        """Return why a backbone does not fit; empty if it is frozen."""
+        return "it is trained end to end; take --recipe tile" if spec.trained else ""
+
+    def options(self, spec: BackboneSpec, **given: Any) -> TrainOptions:
+        """Return options with the recipe's defaults; see `Recipe.options`."""
+        if given.get("head") is not None:
+            raise ModelError(
+                f"recipe photograph has a head of its own, received the head {given['head']!r}; "
+                "leave --head out, or take --recipe owner"
+            )
+        return PhotographOptions(**{name: one for name, one in given.items() if one is not None})
+
+    def training_views(self, spec: BackboneSpec, options: TrainOptions, images: int) -> int:
+        """Return the number of views per image that the fit is given."""
+        fitting = MAX_BYTES // max(1, images * spec.feature_width * np.dtype(np.float16).itemsize)
+        return max(_views(options), min(TRAINING_VIEWS, fitting))
+
+    def fit(
+        self,
+        spec: BackboneSpec,
+        array: NDArray[Any],
+        labels: NDArray[np.int32],
+        classes: int,
+        options: TrainOptions,
+        *,
+        progress: Callable[[int], object],
+    ) -> tuple[None, Fit]:
+        """Fit a head on ``(n, views, feature_width) float16`` features."""
+        views = _views(options)
+        return None, fit_views(array, labels, classes, options, views=views, progress=progress)
+
+    def module(self, spec: BackboneSpec) -> str:
+        """Return this module, which uses the fit and the table of views."""
+        return __name__
+
+    def title(self, spec: BackboneSpec, options: TrainOptions) -> str:
+        """Return the names of recipe and backbone."""
+        return f"{self.name}: {spec.name}"
+
+    def seconds(self, spec: BackboneSpec, images: int) -> float:
+        """Return about how long a training takes, most of it for features."""
+        return feature_seconds(spec, images * TRAINING_VIEWS)
+
+    def optimizer(self, spec: BackboneSpec) -> str:
+        """Return the optimizer, for the model card."""
+        return f"Adam, rate {LEARNING_RATE}"
+
+    def preprocessing(self, size: int, options: TrainOptions) -> str:
+        """Return what is done to a picture before the backbone, for the model card."""
+        views = _views(options)
+        if views == 1:
+            return super().preprocessing(size, options)
+        crops, random = len(view_table.CROPS), 2 + len(view_table.CROPS)
+        return (
+            f"8-bit sRGB, EXIF orientation applied; the first {views} views of a picture, each "
+            f"resized to {size} x {size} (bilinear, antialiased): the whole picture, its mirror "
+            f"image, {crops} square crops from {view_table.CROP_SIDE:.0%} of the shorter side to "
+            f"native scale, and from view {random} random crops, turned and lit; the embedding is "
+            "the normalised mean over the views; the backbone's own scaling in its graph"
+        )
+
+
+def _views(options: TrainOptions) -> int:
+    if not isinstance(options, PhotographOptions):
+        raise ModelError(f"recipe photograph takes PhotographOptions, received {options}")
+    return options.views
+
+
+register(Photograph())
