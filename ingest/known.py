@@ -64,7 +64,7 @@ def decide_for(store: VectorStore, catalog: Path) -> Decide:
 
 def _inner(fresh: Layout, images: Collection[Parts]) -> Layout | None:
     """Return the layout with the folder that holds the class folders as root, if it is one."""
-    above = {parts[: fresh.depth] for parts in images if fresh.label(parts) is not None}
+    above = {parts[: fresh.depth] for parts in images if fresh.label(parts)}
     if len(above) != 1 or above == {()}:
         return None
     (inside,) = above

@@ -45,7 +45,7 @@ class Payload:
     Attributes:
         path: stored path, POSIX, unique in a collection
             (``geological_similarity/marble/MGN0Z.jpg``).
-        label: class name (payload field ``class``).
+        label: class name (payload field ``class``, which is missing without one); empty for none.
         sha256: hex digest of the file's bytes.
         width: pixels, after EXIF orientation; ``height`` likewise.
         dataset: name of the data set, the first part of ``path``.
@@ -67,9 +67,10 @@ class Payload:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the payload as Qdrant stores it."""
-        stored = {"path": self.path, "class": self.label}
-        stored |= {name: getattr(self, name) for name in _PLAIN_FIELDS}
-        return stored | {"image_url": self.image_url} if self.image_url else stored
+        fields = {"path": self.path, "class": self.label}
+        fields |= {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        fields["image_url"] = self.image_url
+        return {name: value for name, value in fields.items() if value or name in _PLAIN_FIELDS}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any] | None) -> Payload:
@@ -77,7 +78,8 @@ class Payload:
         try:
             fields = stored or {}
             plain = {name: fields[name] for name in _PLAIN_FIELDS}
-            return cls(label=fields["class"], image_url=fields.get("image_url", ""), **plain)
+            optional = {"label": fields.get("class", ""), "image_url": fields.get("image_url", "")}
+            return cls(**plain, **optional)
         except KeyError as error:
             raise StoreError(
                 f"a point of the collection has no payload field {error}, so another program wrote "

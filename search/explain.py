@@ -55,12 +55,13 @@ class Explanation:
 
     Attributes:
         votes: one per class among the first `DEFAULT_K` hits, the winner first.
-        predicted: the class that wins the vote, as in `knn_votes`; empty without hits.
+        predicted: the class that wins the vote, as in `knn_votes`; empty without votes.
         confidence: estimate of how often such a prediction is right, 0 to below 1: the winner's
             weight divided by the sum of all weights and `SMOOTHING`. Meaningless for a novel query.
         is_novel: the best score is below the threshold and no hit is identical.
         best_score: of the hits; 0 without hits.
         threshold: see `novelty_threshold`; None if it is unknown or not needed.
+        unlabelled: number of those hits that have no class, and no vote.
     """
 
     votes: tuple[Vote, ...]
@@ -69,6 +70,7 @@ class Explanation:
     is_novel: bool
     best_score: float
     threshold: float | None
+    unlabelled: int = 0
 
 
 def novelty_threshold(store: VectorStore, working: Working) -> float | None:
@@ -108,9 +110,10 @@ def explain(hits: Sequence[Hit], threshold: float | None) -> Explanation:
     `SMOOTHING` was fitted for. ``threshold`` is None for a query that is indexed.
     """
     hits = hits[:DEFAULT_K]
-    counts = Counter(hit.label for hit in hits)
+    voters = [hit for hit in hits if hit.label]
+    counts = Counter(hit.label for hit in voters)
     weights = dict.fromkeys(counts, 0.0)
-    for hit in hits:
+    for hit in voters:
         weights[hit.label] += max(hit.score, 0.0)
     total = sum(weights.values())
     # The sort keeps the order of the best ranks for equal weights.
@@ -124,6 +127,7 @@ def explain(hits: Sequence[Hit], threshold: float | None) -> Explanation:
         is_novel=threshold is not None and best_score < threshold and not known,
         best_score=best_score,
         threshold=threshold,
+        unlabelled=len(hits) - len(voters),
     )
 
 

@@ -81,7 +81,8 @@ class Index(AbstractContextManager["Index"]):
             k: maximum number of hits; 10 if not given, or all if there is a ``min_score``.
             label: only hits of this class.
             min_score: only hits with this cosine or a higher one, -1 to 1.
-            one_per: ``class`` or ``dataset``: only the best hit of each.
+            one_per: ``class`` or ``dataset``: only the best hit of each; images without a class
+                are in no class.
 
         Raises:
             QueryError: the query has no embedding, or an argument is out of range.
@@ -148,7 +149,7 @@ class Index(AbstractContextManager["Index"]):
 
     @property
     def classes(self) -> dict[str, int]:
-        """The number of indexed images per class, sorted by class."""
+        """The number of indexed images per class, sorted by class; of those that have one."""
         return self._store.values("class")
 
     def __len__(self) -> int:

@@ -29,6 +29,9 @@ DATASET_QUERIES = tuple(
 MAX_QUERIES = 12
 """Sample queries at most: a row of the contact sheet and a table each."""
 
+SPREAD_QUERIES = 6
+"""Sample queries of a data set without classes."""
+
 
 def run(
     dataset: Dataset,
@@ -122,12 +125,21 @@ def _reason_to_keep(
 
 
 def sample_queries(dataset: Dataset, store: VectorStore) -> list[str]:
-    """Return `DATASET_QUERIES` if the data set has them, otherwise one image per class."""
+    """Return `DATASET_QUERIES` if the data set has them, otherwise one image per class.
+
+    Without classes, `SPREAD_QUERIES` images at even distances in the order of their paths.
+    """
     paths = [path for path in DATASET_QUERIES if path.startswith(f"{dataset.name}/")]
     if paths and len(store.fetch([point_id(path) for path in paths], vectors=False)) == len(paths):
         return paths
     first: dict[str, str] = {}
+    unlabelled = []
     for point in chain.from_iterable(store.scan(Filter(dataset=dataset.name), vectors=False)):
         label, path = point.payload.label, point.payload.path
-        first[label] = min(path, first.get(label, path))
-    return [first[label] for label in sorted(first)]
+        if label:
+            first[label] = min(path, first.get(label, path))
+        else:
+            unlabelled.append(path)
+    if first:
+        return [first[label] for label in sorted(first)]
+    return sorted(unlabelled)[:: -(-len(unlabelled) // SPREAD_QUERIES) or 1]

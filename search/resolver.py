@@ -225,7 +225,7 @@ def _read_file(text: str) -> ResolvedQuery:
     except (ImageError, OSError, ValueError) as error:
         return ResolvedQuery(text, error=str(getattr(error, "strerror", None) or error))
     parts = Path(os.path.abspath(path)).parts  # noqa: PTH100 - resolves "..", not links
-    suffixes = ["/".join(parts[start:]) for start in range(1, len(parts) - 2)]
+    suffixes = ["/".join(parts[start:]) for start in range(1, len(parts) - 1)]
     candidates = [one for suffix in suffixes for one in spellings(suffix)]
     return ResolvedQuery(text, hashlib.sha256(data).hexdigest(), candidates)
 

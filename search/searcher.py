@@ -47,7 +47,8 @@ class Searcher:
         """Return one result per query, in order, computed while they are iterated.
 
         Raises:
-            QueryError: no indexed image has the class in ``options``; raised at the call.
+            QueryError: no indexed image has the class in ``options``, or any with one hit per
+                class; raised at the call.
             ModelError: an image must be embedded and there is no model.
         """
         filters, copies = self._filters(options), Copies(self._store)
@@ -122,13 +123,16 @@ class Searcher:
             classes = self._store.values("class")
             labels = [one for one in classes if stored_name(one) == stored_name(options.label)]
             if not labels:
-                raise QueryError(
-                    f"no indexed image has the class {options.label!r}; expected one of "
-                    f"{', '.join(classes)}"
-                )
+                expected = f"expected one of {', '.join(classes)}" if classes else "none has any"
+                raise QueryError(f"no indexed image has the class {options.label!r}; {expected}")
         if options.one_per is None or (options.one_per == "class" and options.label is not None):
             return [Filter(label=label) for label in labels]
         values = self._store.values(options.one_per)
+        if not values:
+            raise QueryError(
+                "no indexed image has a class, so there is no best hit of each; search without one "
+                "per class"
+            )
         if options.one_per == "class":
             return [Filter(label=value) for value in values]
         return [Filter(label=label, dataset=value) for value in values for label in labels]

@@ -11,7 +11,7 @@ from geosim.trainer.data.places import read_places
 from geosim.trainer.errors import ModelError
 from geosim.trainer.files import allocated_bytes
 from geosim.trainer.model import read_card
-from geosim.trainer.text import printable
+from geosim.trainer.text import NO_CLASS, printable
 from geosim.trainer.working import Working
 
 
@@ -22,7 +22,8 @@ class Status:
     Attributes:
         engine: name and version; None without a collection.
         dashboard: address of the Qdrant dashboard; None for the embedded engine.
-        points: number of indexed images; ``classes`` and ``datasets`` have those of each.
+        points: number of indexed images; ``classes`` and ``datasets`` have those of each, and
+            ``without_class`` is that of images without a class.
         model: backbone and fingerprint of the model in the working folder; None without one.
         fits: whether that model made the collection; None if either is missing.
         pictures: location of the pictures of each data set on this machine.
@@ -37,6 +38,7 @@ class Status:
     points: int
     classes: dict[str, int]
     datasets: dict[str, int]
+    without_class: int
     model: str | None
     fits: bool | None
     pictures: dict[str, str]
@@ -66,6 +68,7 @@ def status(store: VectorStore, working: Working) -> Status:
         points=0 if info is None else info.points,
         classes={} if info is None else store.values("class"),
         datasets={} if info is None else store.values("dataset"),
+        without_class=0 if info is None else store.unlabelled(),
         model=model,
         fits=None if info is None or model is None else info.model.fingerprint == fingerprint,
         pictures={name: str(place) for name, place in read_places(working.datasets).items()},
@@ -97,6 +100,8 @@ def _lines(found: Status) -> Iterator[tuple[str, str]]:
     yield "images", f"{found.points:,}"
     for label, count in found.classes.items():
         yield f"  {printable(label)}", f"{count:,}"
+    if found.without_class:
+        yield f"  {NO_CLASS}", f"{found.without_class:,}"
     for name, count in found.datasets.items():
         origin, place = found.origins.get(name), found.pictures.get(name)
         text = f"{name}: {count:,} images; pictures: {place or 'not on this machine'}"

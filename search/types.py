@@ -45,7 +45,7 @@ class SearchOptions:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An indexed image that is like the query: its stored path, class and point id.
+    """An indexed image that is like the query: its stored path, class (empty for none), point id.
 
     ``rank`` counts from 1, ``score`` is the cosine to the query, -1 to 1, rounded to
     `SCORE_DIGITS`, and ``identical`` is whether both files have the same bytes.

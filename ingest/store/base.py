@@ -124,6 +124,10 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         counts = sorted(self._facet(field, limit=max(1, self.count())))
         return {value: count for value, count in counts if count}  # Qdrant Edge lists deleted ones
 
+    def unlabelled(self) -> int:
+        """Return the number of points without a class."""
+        return self.count() - sum(self.values("class").values())
+
     def fetch(self, ids: Sequence[str], *, vectors: bool = True) -> list[Point]:
         """Return the points with these ids, in the order of ``ids``; unknown ids are left out."""
         found: dict[str, Point] = {}

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_dataset, report_rejected
+from geosim.trainer.cli.messages import report_dataset, report_rejected, report_unlabelled
 from geosim.trainer.cli.options import (
     MAX_SEED,
     Range,
@@ -90,7 +90,7 @@ def evaluate(
     Trains on a part of DATA, indexes that part alone, and queries with the rest. Compares this with
     colour histograms, which learn nothing. Writes report.html and report.json. Runs are kept in the
     report folder: a killed study goes on where it stopped, and the report covers all recipes and
-    seeds that were run into it.
+    seeds that were run into it. Pictures without a class are neither queries nor hits.
 
     \b
     Examples:
@@ -120,6 +120,7 @@ def evaluate(
     setup = choose_setup(dataset, working, **options)
     report_dataset(dataset)
     say(setup.why, err=True)
+    report_unlabelled(dataset, setup.recipe)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
     study = Study(
         options=setup.options,

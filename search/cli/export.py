@@ -53,9 +53,11 @@ def report_export(report: ExportReport) -> None:
     embeddings = f"and {report.embeddings}"
     if report.embeddings is None:
         embeddings = "no embeddings, the working folder is read-only"
+    same, both = "", " where both have one" if report.without_class else ""
+    if report.same_class is not None:
+        same = f", {report.same_class:.2%} of them of the same class{both}"
     say(
-        f"wrote {report.index}: {report.images:,} images, {report.k} neighbours each, "
-        f"{report.same_class:.2%} of them of the same class; {embeddings}; "
-        f"{report.seconds:.1f} s",
+        f"wrote {report.index}: {report.images:,} images, {report.k} neighbours each"
+        f"{same}; {embeddings}; {report.seconds:.1f} s",
         err=True,
     )

@@ -12,7 +12,12 @@ from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.export import k_option, report_export
 from geosim.search.cli.search import form_option, print_results
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_dataset, report_rejected, report_training
+from geosim.trainer.cli.messages import (
+    report_dataset,
+    report_rejected,
+    report_training,
+    report_unlabelled,
+)
 from geosim.trainer.cli.options import (
     exclude_option,
     rehash_option,
@@ -59,9 +64,9 @@ def run(
 ) -> None:
     """Do the whole job on DATA: train, ingest, export, and answer sample queries.
 
-    DATA is a folder of class folders or a .zip of one. Without DATA the geological similarity data
-    set is used, and downloaded first if it is not there. Run again, it repeats nothing that is
-    done.
+    DATA is a folder of class folders or a .zip of one; pictures directly in DATA have no class.
+    Without DATA the geological similarity data set is used, and downloaded first if it is not
+    there. Run again, it repeats nothing that is done.
 
     \b
     Examples:
@@ -83,6 +88,7 @@ def run(
         setup = choose_setup(dataset, working, **training)
         report_dataset(dataset)
         say(setup.why, err=True)
+        report_unlabelled(dataset, setup.recipe)
 
         def on_ingested(report: SyncReport) -> None:
             report_ingest(report, store, err=True)

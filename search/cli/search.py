@@ -48,7 +48,7 @@ form_option = click.option(
 @click.option(
     "--one-per",
     type=click.Choice(["class", "dataset"]),
-    help="Only the best hit of each class or data set.",
+    help="Only the best hit of each class or data set; none without a class.",
 )
 @click.option("--together", is_flag=True, help="One search for what looks like all PATHs at once.")
 @click.option(
@@ -110,6 +110,9 @@ def search(
         else:
             found = _with_progress(searcher.search(examples, options), len(examples), form)
             answers = explain_results(found, options, store, working)
+        if options.one_per == "class" and (count := store.unlabelled()):
+            noun = "image" if count == 1 else "images"
+            say(f"--one-per class leaves out {count:,} {noun} without a class", err=True)
         if sheet is not None:
             answers = _collect(answers, drawn)
         if form == "jsonl":  # lines are printed as the answers come

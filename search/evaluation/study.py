@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -82,8 +82,8 @@ def evaluate(
     well.
 
     Raises:
-        DatasetError: a class is too small, or shares too many pixels, to be on both sides of a
-            split.
+        DatasetError: there are fewer than two classes, or a class is too small, or shares too many
+            pixels, to be on both sides of a split.
         QueryError: the share to hold out or the number of folds is out of range.
         ModelError: the recipe cannot be trained without labels.
     """
@@ -92,12 +92,14 @@ def evaluate(
     if study.folds and study.folds < 2:
         raise QueryError(f"--folds must be 2 or more, received {study.folds}")
     recipe, head = recipe_of(pretrained.spec, study.options), study.options.head
-    if study.without_labels and recipe.needs_labels:
+    if study.without_labels and not recipe.takes_unlabelled:
         raise ModelError(
             f"--without-labels hides the labels, and recipe {recipe.name} learns from them alone; "
             "take --recipe photograph, or leave it out"
         )
+    _check_classes(dataset, dataset.classes)
     inputs = read_inputs(dataset, pretrained, working, study.options, rehash=rehash)
+    _check_classes(dataset, inputs.classes)
     pretrained, spec = inputs.pretrained, inputs.pretrained.spec
     overlaps = read_or_find_contents(dataset, inputs, study.folder).overlaps
     speed: float | None = None
@@ -151,6 +153,16 @@ def _parts(
         yield facts | {"test_share": share}, known[held]
 
 
+def _check_classes(dataset: Dataset, classes: Sequence[str]) -> None:
+    """Raise `DatasetError` for fewer than two classes."""
+    if len(classes) < 2:
+        found = f"one class only ({classes[0]})" if classes else "no class folders"
+        raise DatasetError(
+            f"{dataset.location} holds {found} with images that can be read, and hits are measured "
+            "by their class; evaluate needs at least two class folders side by side"
+        )
+
+
 def _run(
     dataset: Dataset,
     inputs: Inputs,
@@ -184,7 +196,7 @@ def _run(
     hits, scores = hits_of(embedded, gallery, queries, KEPT_HITS)
     facts = settings | {
         **data_facts(inputs, overlaps),
-        "training_images": len(rows),
+        "training_images": len(gallery),
         "queries": len(queries),
         "zero_queries": int((~answered).sum()),
         "fit_seconds": seconds,

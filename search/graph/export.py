@@ -31,7 +31,8 @@ class ExportReport:
 
     images: int  # keys in both files
     k: int  # neighbours per image
-    same_class: float  # share of all neighbours that have the class of their image, 0 to 1
+    same_class: float | None  # share of neighbours of their image's class, where both have one
+    without_class: int  # images
     index: Path
     embeddings: Path | None  # None where its folder is read-only and ``index`` is elsewhere
     seconds: float  # wall time
@@ -65,16 +66,17 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
     k = min(k, count - 1)
     written = _write_embeddings(embeddings, collection)
     try:
-        same_class = _write_index(index, collection, k)
+        same, compared = _write_index(index, collection, k)
     except OSError as error:
         if error.errno not in READ_ONLY:
             raise
         raise QueryError(
             f"cannot write {index} ({explain(error, index)}); name a file elsewhere with --output"
         ) from error
-    share = same_class / (count * k) if k else 0.0
+    share = same / compared if compared else None
     seconds = time.perf_counter() - started
-    return ExportReport(count, k, share, index, embeddings if written else None, seconds)
+    unlabelled, kept = collection.labels.count(""), embeddings if written else None
+    return ExportReport(count, k, share, unlabelled, index, kept, seconds)
 
 
 def _write_embeddings(path: Path, collection: Collection) -> bool:
@@ -94,12 +96,12 @@ def _write_embeddings(path: Path, collection: Collection) -> bool:
     return True
 
 
-def _write_index(path: Path, collection: Collection, k: int) -> int:
-    """Write the graph; return how many neighbours have the class of their image."""
+def _write_index(path: Path, collection: Collection, k: int) -> tuple[int, int]:
+    """Write the graph; return how many neighbours have their image's class, and how many of any."""
     paths, vectors = collection.paths, collection.vectors
-    numbers = {label: number for number, label in enumerate(sorted(set(collection.labels)))}
-    labels = np.array([numbers[label] for label in collection.labels], dtype=np.int32)
-    same = 0
+    numbers = {label: number for number, label in enumerate(sorted({*collection.labels} - {""}))}
+    labels = np.array([numbers.get(label, -1) for label in collection.labels], dtype=np.int32)
+    same = compared = 0
     with (
         replacing(path) as temporary,
         temporary.open("wb") as file,
@@ -108,12 +110,14 @@ def _write_index(path: Path, collection: Collection, k: int) -> int:
         opening = b"{\n"
         for block in neighbour_graph(vectors, k, progress=bar.update):
             own = labels[block.start : block.start + len(block.rows), None]
-            same += int((labels[block.rows] == own).sum())
+            both = (labels[block.rows] >= 0) & (own >= 0)
+            same += int(((labels[block.rows] == own) & both).sum())
+            compared += int(both.sum())
             for line in _lines(block, paths):
                 file.write(opening + line)
                 opening = b",\n"
         file.write(b"\n}\n")
-    return same
+    return same, compared
 
 
 def _lines(block: GraphBlock, paths: list[str]) -> Iterator[bytes]:

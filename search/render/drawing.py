@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, features
 from geosim.search.render.fonts import drawable, runs
 from geosim.search.types import Hit
 from geosim.trainer.errors import QueryError
+from geosim.trainer.text import NO_CLASS
 
 Point = tuple[float, float]
 PAPER, WHITE, LINE, BACKDROP = "#f0f1f3", "#ffffff", "#d6d9de", "#e2e5e9"
@@ -38,7 +39,7 @@ SUPERSAMPLING = 4
 
 @dataclass(frozen=True, slots=True)
 class SheetRow:
-    """A query with its class, if known, and its hits, best first.
+    """A query with its class, None if unknown and empty without one, and its hits, best first.
 
     Pictures are upright, of any size and mode; None if they are not on this machine.
     """
@@ -74,14 +75,16 @@ def _draw_row(sheet: Image.Image, row: SheetRow, top: int, height: int) -> None:
 
     left, y = OUTER_MARGIN + PADDING, top + PADDING
     _draw_text(sheet, (left, y - 4), "QUERY", 13, SLATE_TEXT)
-    if row.label is not None and row.hits:
-        share = f"{sum(hit.label == row.label for hit, _ in row.hits)} of {len(row.hits)}"
+    labels = [hit.label for hit, _ in row.hits if hit.label]
+    if row.label and labels:
+        share = f"{labels.count(row.label)} of {len(labels)}"
         at = (left + QUERY_PICTURE, y - 4)
         _draw_text(sheet, at, f"{share} same class", 13, SLATE_TEXT, "ra")
     _draw_picture(sheet, row.picture, (left, y + 20), QUERY_PICTURE, SLATE_TEXT)
     y += 20 + QUERY_PICTURE + 12
     if row.label is not None:
-        _draw_name(sheet, (left, y), row.label, 18, QUERY_PICTURE, WHITE)
+        colour = WHITE if row.label else SLATE_TEXT
+        _draw_name(sheet, (left, y), row.label or NO_CLASS, 18, QUERY_PICTURE, colour)
         y += 26
     _draw_name(sheet, (left, y), row.query, 13, QUERY_PICTURE, SLATE_TEXT)
 
@@ -92,7 +95,7 @@ def _draw_row(sheet: Image.Image, row: SheetRow, top: int, height: int) -> None:
         line, column = divmod(i, COLUMNS)
         at = (left + column * (PICTURE + GAP), y + line * (PICTURE + CAPTION + GAP))
         frame = UNKNOWN_CLASS
-        if row.label is not None:
+        if row.label and hit.label:
             frame = SAME_CLASS if hit.label == row.label else OTHER_CLASS
         _draw_picture(sheet, picture, at, PICTURE, frame)
         _draw_caption(sheet, hit, (at[0], at[1] + PICTURE + 7), frame)
@@ -110,7 +113,7 @@ def _draw_caption(sheet: Image.Image, hit: Hit, at: tuple[int, int], frame: str)
         badge = x + int(_font(17).getlength(str(hit.rank))) + 8
         sheet.paste(INK, (badge, y + 1), _rounded_mask(62, 18, 9))
         _draw_text(sheet, (badge + 31, y + 10), "identical", 12, WHITE, "mm")
-    _draw_name(sheet, (x, y + 23), hit.label, 15, PICTURE, label_colour)
+    _draw_name(sheet, (x, y + 23), hit.label or NO_CLASS, 15, PICTURE, label_colour)
     _draw_name(sheet, (x, y + 43), hit.path, 12, PICTURE, MUTED)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from geosim.search.explain import NOVEL_SHARE, Explanation
 from geosim.search.types import Hit, Result
 from geosim.trainer.console import to_json
-from geosim.trainer.text import printable
+from geosim.trainer.text import printable, printable_class
 
 HEADINGS = ("rank", "score", "class", "path")
 
@@ -22,7 +22,8 @@ def as_json(result: Result, explanation: Explanation | None = None) -> dict[str,
             "votes": [
                 {"class": vote.label, "votes": vote.votes, "share": round(vote.share, 4)}
                 for vote in explanation.votes
-            ]
+            ],
+            "without_class": explanation.unlabelled,
         }
         if result.indexed is None:
             answer["explanation"] |= {
@@ -36,8 +37,9 @@ def as_json(result: Result, explanation: Explanation | None = None) -> dict[str,
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
-    """Return the fields of a hit; its label is ``class``."""
-    return {"class" if k == "label" else k: value for k, value in asdict(hit).items()}
+    """Return the fields of a hit; its label is ``class``, null for none."""
+    fields = asdict(hit) | {"label": hit.label or None}
+    return {"class" if k == "label" else k: value for k, value in fields.items()}
 
 
 def render(
@@ -60,11 +62,11 @@ def table(result: Result, explanation: Explanation | None = None) -> str:
     """Return one result as an aligned table below its query, followed by its explanation."""
     title = printable(result.query)
     if result.indexed is not None:
-        title += f"  (indexed, {printable(result.indexed.label)})"
+        title += f"  (indexed, {printable_class(result.indexed.label)})"
     rows = [HEADINGS]
     for hit in result.hits:
         path = printable(hit.path) + ("  (identical)" if hit.identical else "")
-        rows.append((str(hit.rank), f"{hit.score:.4f}", printable(hit.label), path))
+        rows.append((str(hit.rank), f"{hit.score:.4f}", printable_class(hit.label), path))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         f"{rank:>{widths[0]}}  {score:>{widths[1]}}  {label:<{widths[2]}}  {path}"
@@ -78,14 +80,18 @@ def table(result: Result, explanation: Explanation | None = None) -> str:
 def _lines(explanation: Explanation, *, indexed: bool) -> list[str]:
     """Return the votes and, for a query that is not indexed, the prediction or that it is novel."""
     votes = ", ".join(f"{printable(vote.label)} {vote.votes}" for vote in explanation.votes)
-    lines = [f"votes: {votes}"]
+    lines = [f"votes: {votes or 'none'}"]
+    if explanation.unlabelled:
+        hits = explanation.unlabelled + sum(vote.votes for vote in explanation.votes)
+        verb = "has" if explanation.unlabelled == 1 else "have"
+        lines[0] += f"; {explanation.unlabelled} of {hits} hits {verb} no class"
     if explanation.is_novel:
         lines.append(
             f"unlike anything here: best score {explanation.best_score:.4f}; "
             f"{1 - NOVEL_SHARE:.0%} of the indexed images have one of {explanation.threshold:.4f} "
             "or more"
         )
-    elif not indexed:
+    elif explanation.predicted and not indexed:
         percent = int(100 * explanation.confidence)
         lines.append(f"predicted: {printable(explanation.predicted)}, {percent}% sure")
     return lines

@@ -45,8 +45,10 @@ class MapCache:
 
     def _compute(self) -> bytes:
         result = layout(self._store, self._working)
-        index = {name: number for number, name in enumerate(sorted(set(result.labels)))}
+        names = sorted(set(result.labels), key=lambda name: (not name, name))
+        index = {name: number for number, name in enumerate(names)}
         x, y = np.round(result.positions.astype(np.float64), 5).T.tolist()
         labels, ids, paths = [index[one] for one in result.labels], result.ids, result.paths
-        answer = MapAnswer(classes=list(index), labels=labels, ids=ids, paths=paths, x=x, y=y)
+        classes = [name or None for name in names]
+        answer = MapAnswer(classes=classes, labels=labels, ids=ids, paths=paths, x=x, y=y)
         return answer.model_dump_json().encode()

@@ -48,7 +48,9 @@ class SearchParameters(BaseModel, extra="forbid"):
         None, ge=-1, le=1, description="Only hits with this score or a higher one."
     )
     one_per: Literal["class", "dataset"] | None = Field(
-        None, description="Only the best hit of each class or data set."
+        None,
+        description="Only the best hit of each class or data set; images without a class are in "
+        "no class.",
     )
 
     def options(self) -> SearchOptions:
@@ -107,7 +109,9 @@ class StoredImage(BaseModel, from_attributes=True):
 
     id: UUID
     path: str
-    label: str = Field(serialization_alias="class")
+    label: Annotated[str | None, AfterValidator(lambda label: label or None)] = Field(
+        serialization_alias="class", description="null without a class."
+    )
     picture: Annotated[str, AfterValidator(lambda id_: f"{IMAGE_ROUTE}{id_}")] = Field(
         validation_alias="id", description="Path of its picture; add ?side= for another size."
     )
@@ -133,7 +137,11 @@ class ExplanationAnswer(BaseModel, from_attributes=True):
     """What the ten nearest images of all classes say about the query, whatever the filters are."""
 
     votes: list[VoteAnswer]
-    predicted: str = Field(description="The class with the highest share; empty without hits.")
+    without_class: int = Field(
+        validation_alias="unlabelled",
+        description="Images among the ten that have no class to vote.",
+    )
+    predicted: str = Field(description="The class with the highest share; empty without votes.")
     confidence: float = Field(description="0 to 1; about this share of predictions is right.")
     unlike: bool = Field(
         validation_alias="is_novel",
@@ -180,6 +188,7 @@ class CollectionAnswer(BaseModel):
     name: str
     points: int = Field(description="Number of indexed images.")
     classes: list[Count]
+    without_class: int = Field(description="Number of indexed images without a class.")
     datasets: list[Count]
     model: ModelRef
     engine: str
@@ -192,7 +201,7 @@ class CollectionAnswer(BaseModel):
 class MapAnswer(BaseModel):
     """All indexed images as points; every list except classes has one item per image."""
 
-    classes: list[str]
+    classes: list[str | None] = Field(description="Null, the last one, for images without a class.")
     labels: list[int] = Field(description="Index into classes.")
     ids: list[str]
     paths: list[str]

@@ -136,6 +136,7 @@ class SearchService:
             name=self._store.name,
             points=info.points,
             classes=self._counts("class"),
+            without_class=self._store.unlabelled(),
             datasets=self._counts("dataset"),
             model=info.model,
             engine=info.engine,

@@ -95,6 +95,15 @@ def test_it_predicts_what_the_evaluation_does() -> None:
             assert explain(hits(*pairs), None).predicted == "abcd"[expected[row]]
 
 
+def test_hits_without_a_class_do_not_vote() -> None:
+    found = explain(hits(("", 0.95), ("a", 0.9), ("b", 0.5), ("", 0.4), ("b", 0.3)), 0.99)
+    voters = explain(hits(("a", 0.9), ("b", 0.5), ("b", 0.3)), 0.99)
+    assert (found.votes, found.predicted) == (voters.votes, "a")
+    assert (found.unlabelled, found.best_score, found.is_novel) == (2, 0.95, True)
+    none = explain(hits(("", 0.95)), 0.5)
+    assert (none.votes, none.predicted, none.confidence, none.unlabelled) == ((), "", 0.0, 1)
+
+
 def test_without_hits_nothing_is_said() -> None:
     assert explain([], 0.9) == Explanation((), "", 0.0, False, 0.0, 0.9)
 
@@ -225,7 +234,7 @@ def test_an_indexed_query_has_votes_and_no_prediction(searcher: Searcher) -> Non
     why = explain(one.hits, None)
     (shown,) = lines(one, why)
     assert shown.startswith("votes: ")
-    assert list(as_json(one, why)["explanation"]) == ["votes"]
+    assert list(as_json(one, why)["explanation"]) == ["votes", "without_class"]
 
 
 def test_json_carries_the_explanation() -> None:
@@ -239,6 +248,7 @@ def test_json_carries_the_explanation() -> None:
                 {"class": "a", "votes": 1, "share": 0.6667},
                 {"class": "b", "votes": 1, "share": 0.3333},
             ],
+            "without_class": 0,
             "predicted": "a",
             "confidence": 0.5882,
             "unlike": True,

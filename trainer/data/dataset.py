@@ -1,4 +1,4 @@
-"""Data sets: a folder of class folders, or a .zip of one, as sorted records.
+"""Data sets: a folder of class folders or pictures, or a .zip of one, as sorted records.
 
 Owns which files belong to a data set.
 """
@@ -67,8 +67,13 @@ class Dataset:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names, sorted."""
-        return tuple(sorted({record.label for record in self.records}))
+        """Class names, sorted; none of pictures without a class."""
+        return tuple(sorted({record.label for record in self.records} - {""}))
+
+    @property
+    def unlabelled(self) -> int:
+        """Number of pictures without a class: those directly in the root."""
+        return sum(not record.label for record in self.records)
 
 
 def open_dataset(
@@ -87,7 +92,7 @@ def open_dataset(
     the folder ``hashes`` tell, is not looked into.
 
     Raises:
-        DatasetError: the data set is missing, unreadable, unsafe or has no image in a class folder.
+        DatasetError: the data set is missing, unreadable, unsafe or has no image.
     """
     location = on_disk(Path(os.path.abspath(location)))  # noqa: PTH100 - keeps links as named
     if location.is_dir():
@@ -110,8 +115,8 @@ def open_dataset(
         own = sorted(output)
         return _assemble(location, entries, archive, own, decide, hashes, archive.notes)
     raise DatasetError(
-        f"{location} does not exist; expected a folder of class folders or a .zip of one. "
-        "Without data at hand, try `geosim demo`"
+        f"{location} does not exist; expected a folder of class folders or of pictures, or a .zip "
+        "of one. Without data at hand, try `geosim demo`"
     )
 
 
@@ -160,8 +165,8 @@ def _assemble(
         why = f" ({'; '.join(reasons)})" if reasons else ""
         expected = "/".join((name, *["<folder>"] * layout.level, "<class>", "<image>"))
         raise DatasetError(
-            f"{location} holds no images in class folders{why}; "
-            f"expected {expected}, where an image is a {FORMAT_NAMES} file"
+            f"{location} holds no images{why}; expected {expected}, or {name}/<image> without a "
+            f"class, where an image is a {FORMAT_NAMES} file"
         )
     records.sort(key=lambda record: record.path)
     rejected.sort(key=lambda reject: reject.path)

@@ -1,7 +1,8 @@
 """How the paths below DATA become stored paths and classes.
 
 The stored paths of a data set begin with its name, which is that of DATA, and one level of folders
-names the classes. A new data set's level is found as follows, from the top:
+names the classes. Pictures directly in the data set's root, beside its folders, have no class. The
+level of a new data set is found as follows, from the top:
 
 - A level of several folders is that of the classes.
 - A level of one folder is, if most pictures below it lie in it directly; otherwise the next one is
@@ -9,9 +10,11 @@ names the classes. A new data set's level is found as follows, from the top:
 - A level whose folders are all named like parts of a data set (train, test, ...), years or dates is
   none where there is another one, below or else above it.
 
-Folders below a class belong to it. Pictures above the classes do not count. An archive of a folder
-is that folder: a single folder at the top, unless it is named like a part, is the root and names
-the data set. So is one in a folder of the same name, as unpacked archives are.
+Folders below a class belong to it. Pictures above the classes do not count, and those between the
+root and the classes are left out. An archive of a folder is that folder: a single folder at the
+top, unless it is named like a part, is the root and names the data set. So is one in a folder of
+the same name, as unpacked archives are. One that holds the pictures themselves is the root only if
+it has the name of the archive or folder, and a class otherwise.
 """
 
 from __future__ import annotations
@@ -65,8 +68,13 @@ class Layout:
         return "/".join((self.name, *parts[len(self.inside) if self.covers(parts) else 0 :]))
 
     def label(self, parts: Parts) -> str | None:
-        """Return the class of a path below DATA; None if it is in no class folder."""
-        return parts[self.depth] if self.covers(parts) and len(parts) > self.depth + 1 else None
+        """Return the class of a path below DATA.
+
+        It is empty directly in the root, and None elsewhere outside of the class folders.
+        """
+        if self.covers(parts) and len(parts) > self.depth + 1:
+            return parts[self.depth]
+        return "" if self.covers(parts) and len(parts) == len(self.inside) + 1 else None
 
 
 def is_partition(name: str) -> bool:
@@ -77,11 +85,14 @@ def is_partition(name: str) -> bool:
 def new_layout(name: str, images: Collection[Parts], *, packed: bool = False) -> Layout:
     """Return the layout of a new data set with the paths ``images``; ``packed`` in an archive."""
     level = _class_level(images)
-    top = {parts[0] for parts in images if len(parts) > 1}
-    if level and len(top) == 1:
+    below = [parts for parts in images if len(parts) > 1]
+    top = {parts[0] for parts in below}
+    if len(top) == 1:
         (folder,) = top
-        if folder == name or (packed and not is_partition(folder)):
+        if level and (folder == name or (packed and not is_partition(folder))):
             return Layout(folder, (folder,), level - 1)
+        if folder == name and len(below) == len(images):
+            return Layout(folder, (folder,), _class_level([parts[1:] for parts in below]))
     return Layout(name, (), level)
 
 
@@ -91,14 +102,15 @@ def known_layout(
     """Return the layout of a data set that is known to be at or below ``location``.
 
     ``places`` are those of the known data sets, by name. One below ``location`` must hold all
-    ``images`` that are in a class folder by the layout ``fresh``.
+    ``images`` that are in a class folder by the layout ``fresh``, or all without such folders.
     """
     found = []
+    held = [parts for parts in images if fresh.label(parts)] or images
     for name, place in places.items():
         inside = place.below(location)
         if inside is not None:
             known = Layout(name, stored_parts(inside), place.level)
-            if all(known.covers(parts) for parts in images if fresh.label(parts) is not None):
+            if all(map(known.covers, held)):
                 found.append(known)
     return min(found, key=lambda one: len(one.inside), default=None)
 

@@ -25,7 +25,7 @@ class Record:
     """One image of a data set."""
 
     path: str  # stored path, POSIX: geological_similarity/marble/MGN0Z.jpg
-    label: str  # class name, the folder directly below the root
+    label: str  # class name, that of a folder; empty without a class
     source: str  # path in the file system, or POSIX path in the archive
     former: str = ""  # stored path that earlier versions gave it
 

@@ -92,7 +92,7 @@ def fit_head(
 def keep_best(
     network: Any,
     *data: Any,
-    validation: tuple[Any, Any] | None,
+    validation: tuple[Any, ...] | None,
     epochs: int,
     progress: Callable[[int], object],
     **options: Any,

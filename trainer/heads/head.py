@@ -34,7 +34,7 @@ class Hidden:
 class Head:
     """A dense layer that computes the embedding, optionally after a hidden layer.
 
-    That of an image with several views is the normalised mean of the views' embeddings.
+    Of an image with several views it embeds the mean of the views' features.
 
     The head of a saved model has width 32; one that becomes part of a backbone may be narrower.
     """
@@ -56,16 +56,11 @@ class Head:
         A row is zero where all units are 0 or a value is not finite. It depends to the last bit on
         its own features only.
         """
-        if self.views == 1:
-            return self._embed(features)
-        embedded = self._embed(features.reshape(len(features) * self.views, -1))
-        by_view = embedded.reshape(len(features), self.views, -1)
+        by_view = features.reshape(len(features), self.views, features.shape[1] // self.views)
         total = by_view[:, 0]
         for view in range(1, self.views):  # in this order, however many rows there are
             total = total + by_view[:, view]
-        return _unit(total)
-
-    def _embed(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        features = total if self.views == 1 else total / np.float32(self.views)
         if self.hidden is not None:
             hidden = _row_products(features, self.hidden.kernel) + self.hidden.bias
             features = np.maximum(hidden, 0.0)

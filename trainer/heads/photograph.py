@@ -1,12 +1,16 @@
 """Fit of a head on the features of several views of each picture.
 
-With classes: a hidden layer and an embedding of unit norm under a cosine softmax, as the ``cosine``
-head, each view a sample of its own. Without: the principal components of the views' mean.
+With classes in two steps. The teacher, a cosine head, learns from every view by itself. The head
+that is kept takes the mean of a picture's first views; it learns the classes and, as in
+distillation (Hinton et al. 2015), the teacher's embedding of all views, so that few views come
+close to many. Without classes: `trainer/heads/unlabelled.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -23,7 +27,8 @@ from geosim.trainer.heads.fit import (
     cosine_head,
     keep_best,
 )
-from geosim.trainer.heads.head import EMBEDDING_DIM, Head
+from geosim.trainer.heads.head import EMBEDDING_DIM
+from geosim.trainer.heads.unlabelled import fit_unlabelled
 from geosim.trainer.runtime.keras import import_keras
 
 DROPOUT = 0.3
@@ -31,6 +36,13 @@ DROPOUT = 0.3
 
 LABEL_SMOOTHING = 0.1
 """Share of a label that is spread over all classes (Szegedy et al. 2016)."""
+
+DISTILLATION = 4.0
+"""Weight of the distance to the teacher's embedding, 1 minus the cosine, beside the loss of the
+classes."""
+
+BLOCK = 256
+"""Pictures that the teacher embeds at once; bounds the memory."""
 
 Array = NDArray[np.float16] | NDArray[np.float32]
 
@@ -46,88 +58,156 @@ def fit_views(
 ) -> Fit:
     """Fit a head on ``(n, T, feature_width)`` features of T views of each picture.
 
-    A step takes one random view of each picture of its batch. Pictures whose label is -1 have no
-    class; they are left out, unless none has a class. ``views`` is the number of views that the
-    head makes an embedding of. ``progress`` is called with 1 after each epoch.
+    ``views`` is the number of views that the head makes an embedding of. A picture whose label is
+    -1 has no class: it is learned from by the teacher's embedding of it alone, or, where no picture
+    has a class, by its views. ``progress`` is called with 1 after each epoch; there is one where no
+    picture has a class. The losses are those of the head that is kept.
 
     Raises:
         ModelError: a feature is not finite, or no epoch has a finite loss.
     """
     if not all(np.isfinite(picture).all() for picture in features):
         raise ModelError("there are features that are no finite numbers; delete the feature cache")
-    rows = np.flatnonzero(labels >= 0)
-    if not len(rows):
-        return _principal(features, views)
+    labelled = np.flatnonzero(labels >= 0)
+    if not len(labelled):
+        head, left_out = fit_unlabelled(features, views=views, progress=progress)
+        return Fit(head, [left_out], [], 1)
+    kept, held = (
+        labelled[part]
+        for part in stratified_split(labels[labelled], options.validation_split, options.seed)
+    )
+    half_epochs = count(1)
+
+    def report(_: int) -> None:
+        if next(half_epochs) % 2 == 0:
+            progress(1)
+
+    pictures = _Pictures(features, np.eye(classes, dtype=np.float32)[labels], labels >= 0)
+    target = _teach(pictures, kept, options, report)
+    learned = np.setdiff1d(np.arange(len(labels)), held)
+    return _distil(pictures, target, (learned, held), options, views, report)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pictures:
+    """What is known of the pictures of a fit."""
+
+    features: Array  # (n, T, feature_width)
+    truth: NDArray[np.float32]  # (n, classes), one-hot
+    labelled: NDArray[np.bool_]  # (n,), whether a row of `truth` means anything
+
+    def mean(self, rows: NDArray[np.intp] | slice, views: int) -> NDArray[np.float32]:
+        """Return the mean features of the first views, ``(rows, feature_width)``."""
+        part = self.features[rows, :views]
+        return np.asarray(part.mean(axis=1, dtype=np.float32))
+
+
+def _teach(
+    pictures: _Pictures,
+    rows: NDArray[np.intp],
+    options: TrainOptions,
+    progress: Callable[[int], object],
+) -> NDArray[np.float32]:
+    """Fit the teacher and return its embedding of all pictures, ``(n, 32)``, L2 norm 1."""
+    features, truth = pictures.features, pictures.truth
     keras = import_keras()
     keras.utils.set_random_seed(options.seed)
-    network = _network(keras, features.shape[2], classes)
-    network.compile(
-        optimizer=keras.optimizers.Adam(LEARNING_RATE),
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=LABEL_SMOOTHING
-        ),
-    )
-    kept, held = (
-        rows[part]
-        for part in stratified_split(labels[rows], options.validation_split, options.seed)
-    )
-    truth = np.eye(classes, dtype=np.float32)[labels]
-    validation = None
-    if len(held):
-        samples = features[held, :views].astype(np.float32)
-        validation = (
-            samples.reshape(-1, samples.shape[2]),
-            np.repeat(truth[held], samples.shape[1], axis=0),
-        )
-    history = keep_best(
-        network,
-        _batches(features, truth, kept, options),
-        validation=validation,
+    network = _network(keras, features.shape[2], truth.shape[1])
+    classifier = keras.Model(network.input, network.output[0])
+    classifier.compile(_optimizer(keras, options, len(rows)), loss=_class_loss(keras))
+
+    def batches() -> Iterator[tuple[Any, Any]]:
+        generator = np.random.default_rng(options.seed)
+        for batch in _shuffled(rows, options.batch_size, generator):
+            seen = generator.integers(0, features.shape[1], len(batch))
+            yield features[batch, seen].astype(np.float32), truth[batch]
+
+    keep_best(
+        classifier,
+        batches(),
+        validation=None,
         epochs=options.epochs,
         progress=progress,
-        steps_per_epoch=-(-len(kept) // options.batch_size),
+        steps_per_epoch=_steps(rows, options),
+        shuffle=False,
+    )
+    head = cosine_head(network)
+    total = np.zeros((len(features), EMBEDDING_DIM), np.float32)
+    for start in range(0, len(features), BLOCK):
+        for view in range(features.shape[1]):
+            part = features[start : start + BLOCK, view].astype(np.float32)
+            total[start : start + BLOCK] += head(part)
+    norms = np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
+    return np.asarray(total / norms)
+
+
+def _distil(
+    pictures: _Pictures,
+    target: NDArray[np.float32],
+    rows: tuple[NDArray[np.intp], NDArray[np.intp]],
+    options: TrainOptions,
+    views: int,
+    progress: Callable[[int], object],
+) -> Fit:
+    """Fit the head on the mean features of the first views; ``rows`` are learned and held out."""
+    learned, held = rows
+    keras = import_keras()
+    keras.utils.set_random_seed(options.seed)
+    network = _network(keras, pictures.features.shape[2], pictures.truth.shape[1])
+    network.compile(
+        _optimizer(keras, options, len(learned)),
+        loss=[_class_loss(keras), keras.losses.CosineSimilarity()],
+        loss_weights=[1.0, DISTILLATION],
+    )
+
+    def samples(batch: NDArray[np.intp]) -> tuple[Any, Any, Any]:
+        weights = pictures.labelled[batch].astype(np.float32)
+        wanted = (pictures.truth[batch], target[batch])
+        return pictures.mean(batch, views), wanted, (weights, np.ones_like(weights))
+
+    order = _shuffled(learned, options.batch_size, np.random.default_rng(options.seed))
+    history = keep_best(
+        network,
+        (samples(batch) for batch in order),
+        validation=samples(held) if len(held) else None,
+        epochs=options.epochs,
+        progress=progress,
+        steps_per_epoch=_steps(learned, options),
         shuffle=False,
     )
     return Fit(cosine_head(network, views=views), *history)
 
 
 def _network(keras: Any, feature_width: int, classes: int) -> Any:
+    """Return the Keras model from features to the logits of the classes and the embedding."""
     layers = keras.layers
     features = keras.Input((feature_width,))
     x = layers.Dropout(DROPOUT)(features)
     x = layers.Dense(HIDDEN_WIDTH, activation="relu", name="hidden")(x)
     x = layers.UnitNormalization()(layers.Dense(EMBEDDING_DIM, name="embedding")(x))
     directions = layers.Dense(classes, use_bias=False, kernel_constraint="unit_norm")
-    return keras.Model(features, layers.Rescaling(COSINE_SCALE)(directions(x)))
+    return keras.Model(features, [layers.Rescaling(COSINE_SCALE)(directions(x)), x])
 
 
-def _batches(
-    features: Array, truth: NDArray[np.float32], rows: NDArray[np.intp], options: TrainOptions
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Yield endless shuffled batches of pictures, a random view of each."""
-    generator = np.random.default_rng(options.seed)
+def _class_loss(keras: Any) -> Any:
+    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=LABEL_SMOOTHING)
+
+
+def _optimizer(keras: Any, options: TrainOptions, pictures: int) -> Any:
+    """Return Adam with a rate that falls to zero as a cosine."""
+    steps = options.epochs * -(-pictures // options.batch_size)
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps))
+
+
+def _steps(rows: NDArray[np.intp], options: TrainOptions) -> int:
+    return -(-len(rows) // options.batch_size)
+
+
+def _shuffled(
+    rows: NDArray[np.intp], size: int, generator: np.random.Generator
+) -> Iterator[NDArray[np.intp]]:
+    """Yield endless batches of rows, shuffled anew after each pass."""
     while True:
         order = generator.permutation(rows)
-        for start in range(0, len(order), options.batch_size):
-            batch = order[start : start + options.batch_size]
-            seen = generator.integers(0, features.shape[1], len(batch))
-            yield features[batch, seen].astype(np.float32), truth[batch]
-
-
-def _principal(features: Array, views: int) -> Fit:
-    """Return the projection to the principal components of the mean over a picture's views.
-
-    The loss is the share of the variance that it leaves out.
-    """
-    means = np.stack([picture.mean(axis=0, dtype=np.float64) for picture in features])
-    centre = means.mean(axis=0)
-    variances, directions = np.linalg.eigh(np.cov(means - centre, rowvar=False, bias=True))
-    chosen = directions[:, ::-1][:, :EMBEDDING_DIM]
-    largest = np.abs(chosen).argmax(axis=0)
-    chosen = chosen * np.sign(chosen[largest, np.arange(chosen.shape[1])])
-    kernel = np.zeros((len(centre), EMBEDDING_DIM), np.float32)
-    kernel[:, : chosen.shape[1]] = chosen
-    head = Head(kernel, (-centre @ kernel).astype(np.float32), relu=False, views=views)
-    total = max(float(variances.sum()), np.finfo(np.float64).tiny)
-    left_out = 1 - float(variances[::-1][:EMBEDDING_DIM].sum()) / total
-    return Fit(head, [left_out], [], 1)
+        for start in range(0, len(order), size):
+            yield order[start : start + size]

@@ -12,6 +12,7 @@ from geosim.trainer.backbones.registry import AUTO
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
+from geosim.trainer.heads.head import HEADS
 from geosim.trainer.recipes.duration import feature_seconds
 from geosim.trainer.recipes.registry import register
 from geosim.trainer.recipes.spec import Recipe
@@ -23,6 +24,7 @@ class Owner(Recipe):
     name = "owner"
     summary = "a frozen backbone sees each picture once, under a head: --head"
     backbones = AUTO
+    kept = ("head",)
 
     def refusal(self, spec: BackboneSpec) -> str:
         """Return why a backbone does not fit; empty if it is frozen."""
@@ -37,6 +39,8 @@ class Owner(Recipe):
                 f"recipe owner takes one view of a picture, received --views {views}; leave it "
                 "out, or take --recipe photograph"
             )
+        if (head := given.get("head")) not in (None, *HEADS):
+            raise ModelError(f"unknown head {head!r}; expected one of {', '.join(HEADS)}")
         return spec.train_options(**given)
 
     def fit(

@@ -1,6 +1,6 @@
-"""``photograph``: a frozen backbone, several views of each picture, and a head fitted on all views.
+"""``photograph``: a frozen backbone, several views of each picture, and a head on their mean.
 
-The embedding of a picture is the normalised mean of its views' embeddings.
+The embedding of a picture is that of the mean of its first views' features.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_BYTES = 1_500_000_000
 """Most bytes of the features that a fit holds in memory; where `TRAINING_VIEWS` take more, fewer
 are taken, but no fewer than the embedding is made of."""
 
-EPOCHS, BATCH_SIZE = 60, 64
+EPOCHS, BATCH_SIZE = 100, 64
 """Default passes over the pictures, and pictures per step."""
 
 
@@ -54,7 +54,8 @@ class Photograph(Recipe):
     backbones = AUTO
     options_type = PhotographOptions
     several_views = True
-    needs_labels = False
+    takes_unlabelled = True
+    kept = ("views",)
 
     def refusal(self, spec: BackboneSpec) -> str:
         """Return why a backbone does not fit; empty if it is frozen."""
@@ -67,6 +68,9 @@ class Photograph(Recipe):
                 f"recipe photograph has a head of its own, received the head {given['head']!r}; "
                 "leave --head out, or take --recipe owner"
             )
+        views = given.get("views")
+        if views is not None and not (isinstance(views, int) and views >= 1):
+            raise ModelError(f"--views is a whole number from 1 on, received {views!r}")
         return PhotographOptions(**{name: one for name, one in given.items() if one is not None})
 
     def training_views(self, spec: BackboneSpec, options: TrainOptions, images: int) -> int:
@@ -115,7 +119,7 @@ class Photograph(Recipe):
             f"resized to {size} x {size} (bilinear, antialiased): the whole picture, its mirror "
             f"image, {crops} square crops from {view_table.CROP_SIDE:.0%} of the shorter side to "
             f"native scale, and from view {random} random crops, turned and lit; the embedding is "
-            "the normalised mean over the views; the backbone's own scaling in its graph"
+            "that of the mean of their features; the backbone's own scaling in its graph"
         )
 
 

@@ -25,7 +25,8 @@ class Recipe(ABC):
         reads_pixels: whether the fit takes ``(n, size, size, 3) uint8`` pixels, not features.
         several_views: whether it takes ``(n, views, feature_width) float16`` features, not
             ``(n, feature_width) float32`` ones of one view.
-        needs_labels: whether it learns from labels alone.
+        takes_unlabelled: whether it learns from images without a class as well.
+        kept: names of the options that go on from the model at hand where they are not given.
     """
 
     name: str
@@ -34,7 +35,8 @@ class Recipe(ABC):
     options_type: type[TrainOptions] = TrainOptions
     reads_pixels = False
     several_views = False
-    needs_labels = True
+    takes_unlabelled = False
+    kept: tuple[str, ...] = ()
 
     @abstractmethod
     def refusal(self, spec: BackboneSpec) -> str:

@@ -3,18 +3,19 @@
 import { $ } from "./dom.js";
 
 // What the API answers; /docs describes each field.
-/** @typedef {{ id: string, path: string, class: string, picture: string }} StoredImage */
+/** @typedef {string | null} Class null for none */
+/** @typedef {{ id: string, path: string, class: Class, picture: string }} StoredImage */
 /** @typedef {{ embedding: string, sha256: string, model?: string }} UploadedImage */
 /** @typedef {StoredImage | UploadedImage} Image */
 /** @typedef {StoredImage & { rank: number, score: number, identical: boolean }} Hit */
 /** @typedef {{ class: string, votes: number, share: number }} Vote */
-/** @typedef {{ votes: Vote[], predicted: string, confidence: number,
+/** @typedef {{ votes: Vote[], without_class: number, predicted: string, confidence: number,
  *   unlike: boolean, best: number, usual: number | null }} Explanation */
 /** @typedef {{ hits: Hit[], explanation: Explanation, query: StoredImage | null,
  *   positive: Image[], negative: Image[] }} Answer */
-/** @typedef {{ points: number, classes: { name: string, count: number }[],
+/** @typedef {{ points: number, classes: { name: string, count: number }[], without_class: number,
  *   upload_bytes: number, examples: number }} Collection */
-/** @typedef {{ classes: string[], labels: number[], ids: string[], paths: string[],
+/** @typedef {{ classes: Class[], labels: number[], ids: string[], paths: string[],
  *   x: number[], y: number[] }} MapAnswer */
 
 let pendingLogin = /** @type {Promise<void> | null} */ (null);

@@ -72,13 +72,14 @@ async function show({ focus = false } = {}) {
 async function loadCollection() {
   if (collection) return collection;
   collection = /** @type {Collection} */ (await api("/api/collection"));
-  const { points, classes } = collection;
+  const { points, classes, without_class: unlabelled } = collection;
   registerClasses(classes.map(({ name }) => name));
   const entries = classes.map((one) => new Option(`${one.name} (${count(one.count)})`, one.name));
   classSelect.replaceChildren(classSelect.options[0], ...entries);
   chooseClass(readAddress(location).options.class ?? "");
-  const classCount = quantity(classes.length, "class", "classes");
-  $("summary").textContent = `${quantity(points, "image")}, ${classCount}`;
+  const classCount = classes.length ? quantity(classes.length, "class", "classes") : "no classes";
+  const without = classes.length && unlabelled ? `, ${count(unlabelled)} without one` : "";
+  $("summary").textContent = `${quantity(points, "image")}, ${classCount}${without}`;
   return collection;
 }
 
@@ -148,18 +149,28 @@ function showAnswer(answer, query, options) {
   document.title = `${answer.query?.path ?? QUERY_TITLES[query.kind]} – geosim`;
   $("results-title").textContent = hits.length ? "Most similar images" : "No hits";
   const none = "No image fits: lower the score, or allow another class.";
-  setStatus(hits.length ? quantity(hits.length, "hit") : none, { summary });
+  const found = quantity(hits.length, "hit") + (options.one_per === "class" ? leftOut() : "");
+  setStatus(hits.length ? found : none, { summary });
+}
+
+/** Return what one hit per class leaves out. */
+function leftOut() {
+  const unlabelled = collection?.without_class ?? 0;
+  return unlabelled ? `; ${quantity(unlabelled, "image")} without a class left out` : "";
 }
 
 /** @param {Options} options @param {AbortSignal} signal */
 async function showStart(options, signal) {
   clearQuery();
-  const path = `/api/search?embedding=${randomEmbedding()}&one_per=class&k=60`;
+  const hasClasses = collection?.classes.length !== 0;
+  const which = hasClasses ? "one_per=class&k=60" : "k=12";
+  const path = `/api/search?embedding=${randomEmbedding()}&${which}`;
   const { hits } = /** @type {Answer} */ (await api(path, { signal }));
-  hits.sort((a, b) => (a.class < b.class ? -1 : 1));
+  hits.sort((a, b) => ((a.class ?? "") < (b.class ?? "") ? -1 : 1));
   results.showSuggestions(hits, options);
   $("results-title").textContent = "Or start from an image of the collection";
-  setStatus("One of each class, other ones each time.");
+  const what = hasClasses ? "One of each class" : "Some of the images";
+  setStatus(`${what}, other ones each time${hasClasses ? leftOut() : ""}.`);
 }
 
 function clearQuery() {

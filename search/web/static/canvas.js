@@ -3,6 +3,7 @@
 import { classSprite, classStyle } from "./colours.js";
 import { distance, View } from "./view.js";
 
+/** @import { Class } from "./api.js" */
 /** @import { Points } from "./points.js" */
 /** @import { Position } from "./view.js" */
 /** @typedef {{ point: number, input: "mouse" | "touch" | "keyboard" } & Position} Selection */
@@ -24,7 +25,7 @@ export class Canvas {
   frame = /** @type {number | null} the next one, requested */ (null);
   pointers = /** @type {Map<number, Position>} by pointer id */ (new Map());
 
-  /** @param {HTMLCanvasElement} canvas @param {Points} points @param {string[]} classes */
+  /** @param {HTMLCanvasElement} canvas @param {Points} points @param {Class[]} classes */
   constructor(canvas, points, classes) {
     this.canvas = canvas;
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));

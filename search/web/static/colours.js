@@ -2,6 +2,9 @@
 
 import { el, span } from "./dom.js";
 
+/** @import { Class } from "./api.js" */
+export const NO_CLASS = "no class"; // shown in place of none
+const NO_CLASS_STYLE = /** @type {const} */ ({ colour: "#8f8f8f", shape: "cross" });
 // The palette of Okabe and Ito, with grey for black, then colours of Paul Tol's muted palette.
 const PALETTE = [
   "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0e442", "#8c8c8c",
@@ -12,6 +15,7 @@ const SHAPES = /** @type {const} */ (["round", "square", "triangle", "diamond"])
 const SHAPE_PATHS = {
   round: "M6 1a5 5 0 0 1 0 10a5 5 0 0 1 0-10z", square: "M1.5 1.5h9v9h-9z",
   triangle: "M6 .8l5.4 9.8h-10.8z", diamond: "M6 .5l5.5 5.5-5.5 5.5-5.5-5.5z",
+  cross: "M4.5 1h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z",
 }; // in a square of side 12
 
 const indices = /** @type {Map<string, number>} */ (new Map());
@@ -21,15 +25,16 @@ export function registerClasses(classes) {
   for (const name of classes) if (!indices.has(name)) indices.set(name, indices.size);
 }
 
-/** @param {string} name */
+/** @param {Class} name */
 export function classStyle(name) {
+  if (name === null) return NO_CLASS_STYLE;
   registerClasses([name]);
   const index = indices.get(name) ?? 0;
   const colour = PALETTE[index] ?? `hsl(${Math.round(index * GOLDEN_ANGLE) % 360} 55% 50%)`;
   return { colour, shape: SHAPES[index % SHAPES.length] };
 }
 
-/** Create the mark of a class. @param {string} name */
+/** Create the mark of a class. @param {Class} name */
 export function swatch(name) {
   const { colour, shape } = classStyle(name);
   const mark = el("span", { class: `swatch ${shape}`, "aria-hidden": "true" });
@@ -37,8 +42,9 @@ export function swatch(name) {
   return mark;
 }
 
-/** @param {string} name */
-export const classLabel = (name) => span("class", swatch(name), name);
+/** @param {Class} name */
+export const classLabel = (name) =>
+  span(name === null ? "class none" : "class", swatch(name), name ?? NO_CLASS);
 
 /** Draw the mark of a class for a canvas; size and margin of 1 are in CSS pixels.
  * @param {ReturnType<typeof classStyle>} style @param {number} size @param {number} pixelRatio */

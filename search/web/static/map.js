@@ -2,13 +2,13 @@
 
 import { api } from "./api.js";
 import { Canvas } from "./canvas.js";
-import { classLabel, swatch } from "./colours.js";
+import { classLabel, NO_CLASS, swatch } from "./colours.js";
 import { $, count, el, path, span } from "./dom.js";
 import { thumbnail } from "./image.js";
 import { Points } from "./points.js";
 import { address } from "./state.js";
 
-/** @import { MapAnswer, StoredImage } from "./api.js" */
+/** @import { Class, MapAnswer, StoredImage } from "./api.js" */
 /** @import { Selection } from "./canvas.js" */
 let canvas = /** @type {Canvas | null} */ (null);
 
@@ -49,10 +49,10 @@ function createMap(answer, navigate) {
   return map;
 }
 
-/** @type {(name: string, label: number, points: Points, map: Canvas) => HTMLElement} */
+/** @type {(name: Class, label: number, points: Points, map: Canvas) => HTMLElement} */
 function legendEntry(name, label, points, map) {
   const button = el("button", { type: "button", "aria-pressed": "true" },
-    swatch(name), span("name", name), span("number", count(points.classSize(label))));
+    swatch(name), span("name", name ?? NO_CLASS), span("number", count(points.classSize(label))));
   button.onclick = () => {
     points.visible[label] = !points.visible[label];
     button.setAttribute("aria-pressed", `${points.visible[label]}`);

@@ -1,19 +1,19 @@
 // Shows an answer: the query, the hits, and the classes of the nearest images.
 
-import { classLabel, swatch } from "./colours.js";
+import { classLabel, NO_CLASS, swatch } from "./colours.js";
 import { $, count, el, path, span } from "./dom.js";
 import { imageName, thumbnail } from "./image.js";
 import { address, readAddress } from "./state.js";
 import { exampleButtons } from "./tray.js";
 
-/** @import { Explanation, Hit, Image, Vote } from "./api.js" */
+/** @import { Class, Explanation, Hit, Image, Vote } from "./api.js" */
 /** @import { Options, Query } from "./state.js" */
 const CLASS_HEADINGS = {
   embedding: "Predicted class", point: "Class by its neighbours", examples: "Nearest class",
 };
 const MAX_VOTES = 6; // classes that are shown
 
-/** @param {Hit[]} hits @param {Options} options @param {string | null} queryClass */
+/** @param {Hit[]} hits @param {Options} options @param {Class} queryClass */
 export function showHits(hits, options, queryClass) {
   $("hits").replaceChildren(...hits.map((hit) => {
     const score = el("span", { class: "score", title: "cosine similarity" }, hit.score.toFixed(4));
@@ -36,11 +36,11 @@ export function updateLinks(options) {
   for (const link of links) link.href = address(readAddress(link).query, options);
 }
 
-/** @type {(hit: Hit, options: Options, queryClass: string | null, ...facts: Node[]) => Node} */
+/** @type {(hit: Hit, options: Options, queryClass: Class, ...facts: Node[]) => Node} */
 function hitLink(hit, options, queryClass, ...facts) {
   const href = address({ kind: "point", id: hit.id }, options);
   const label = classLabel(hit.class);
-  if (queryClass !== null && hit.class !== queryClass) {
+  if (queryClass !== null && hit.class !== null && hit.class !== queryClass) {
     label.classList.add("other");
     label.append(
       el("span", { title: "another class" }, " ≠", span("visually-hidden", " another class")));
@@ -52,9 +52,11 @@ function hitLink(hit, options, queryClass, ...facts) {
 
 /** Show the classes of the nearest images. Return a summary for screen readers.
  * @param {Explanation} explanation @param {Query["kind"]} kind */
-export function showExplanation({ votes, predicted, confidence, unlike, best, usual }, kind) {
+export function showExplanation(explanation, kind) {
+  const { votes, without_class: unlabelled, predicted, confidence } = explanation;
+  const { unlike, best, usual } = explanation;
   const panel = $("explanation");
-  panel.hidden = votes.length === 0;
+  panel.hidden = votes.length === 0 && !unlike;
   if (panel.hidden) return "";
   const total = votes.reduce((sum, vote) => sum + vote.votes, 0);
   const isPrediction = kind === "embedding" && !unlike;
@@ -63,13 +65,19 @@ export function showExplanation({ votes, predicted, confidence, unlike, best, us
   const warning = unlike ? "Unlike anything here." : "";
   const scores = ` The best score is ${best.toFixed(3)}, where nearly every image here has ` +
     `another at ${usual?.toFixed(3)} or above.`;
+  const voters = unlabelled
+    ? `Votes of ${count(total)} of the ${count(total + unlabelled)} nearest, by score; ` +
+      "the others have no class"
+    : `Votes of the ${count(total)} nearest, by score`;
   panel.replaceChildren(
-    unlike ? el("p", { class: "unlike" }, el("strong", {}, warning), scores) : "",
+    unlike ? el("p", { class: "unlike" }, el("strong", {}, warning), scores) : "");
+  if (votes.length === 0) return warning;
+  panel.append(
     el("div", { class: "verdict" },
       el("h2", {}, heading),
       el("p", { class: "predicted" }, swatch(predicted), el("strong", {}, predicted),
         el("span", { title: "Of predictions this sure, about this share is right" }, sure)),
-      el("p", { class: "fine" }, `Votes of the ${count(total)} nearest, by score`)),
+      el("p", { class: "fine" }, voters)),
     el("ul", { class: "votes" }, ...votes.slice(0, MAX_VOTES).map((vote) => voteRow(vote, total))),
   );
   return `${warning} ${heading}: ${predicted} ${sure}`;
@@ -109,7 +117,7 @@ function exampleList(title, images) {
   if (images.length === 0) return [];
   const items = images.map((image) => {
     const name = imageName(image);
-    const alt = "class" in image ? `${image.class}: ${name}` : name;
+    const alt = "class" in image ? `${image.class ?? NO_CLASS}: ${name}` : name;
     return el("li", { title: name }, thumbnail(image, alt, 128));
   });
   return [el("h2", {}, title), el("ul", { class: "set" }, ...items)];

@@ -129,6 +129,22 @@ def test_an_upsert_replaces_points_of_the_same_path(filled: VectorStore) -> None
     np.testing.assert_allclose(point.vector, expected / np.linalg.norm(expected), atol=1e-6)
 
 
+def test_a_point_without_a_class(filled: VectorStore) -> None:
+    bare = replace(payloads(1)[0], path="rocks/a.jpg", label="")
+    filled.upsert([bare], vectors(1))
+    (point,) = filled.fetch([bare.id])
+    assert point.payload == bare
+    assert "class" not in point.payload.to_dict()
+    assert filled.unlabelled() == 1
+    assert filled.values("class") == dict.fromkeys(LABELS, 20)
+    assert [filled.count(Filter(label=label)) for label in (*LABELS, "")] == [20, 20, 20, 0]
+    labelled = replace(bare, label="gneiss")
+    filled.upsert([labelled], vectors(1))
+    assert (filled.unlabelled(), filled.count(Filter(label="gneiss"))) == (0, 21)
+    filled.upsert([bare], vectors(1))
+    assert (filled.unlabelled(), filled.count(Filter(label="gneiss"))) == (1, 20)
+
+
 def test_an_upsert_larger_than_one_request_is_complete(store: VectorStore) -> None:
     store.create(MODEL)
     store.upsert(payloads(2500), vectors(2500))

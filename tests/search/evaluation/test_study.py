@@ -26,6 +26,7 @@ from geosim.trainer.data.sources import Files, Record
 from geosim.trainer.errors import DatasetError, ImageError
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs
+from geosim.trainer.recipes.photograph import PhotographOptions
 from geosim.trainer.sample.textures import draw
 from geosim.trainer.train import FittedModel
 from geosim.trainer.working import Working
@@ -58,6 +59,32 @@ def done(tiles: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, I
     dataset, (pretrained, _) = open_dataset(tiles), choose("colour-grid")
     inputs = evaluate(dataset, pretrained, Working(folder), study(folder, (0, 1)))
     return folder, inputs
+
+
+def test_pictures_without_a_class_are_trained_on_and_not_measured(
+    tiles: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(tiles, tmp_path / "tiles"))
+    loose = sorted((data / "marble").glob("[0-3]-*.png"))
+    for path in loose:
+        path.rename(data / path.name)
+    options = PhotographOptions(epochs=2, views=1)
+    wanted = replace(study(tmp_path / "report"), options=options)
+    inputs = evaluate(
+        open_dataset(data), choose("colour-grid")[0], Working(tmp_path / "working"), wanted
+    )
+    unlabelled = np.flatnonzero(inputs.labels < 0)
+    assert len(unlabelled) == len(loose)
+    runs = read_runs(wanted.folder, inputs)
+    assert len(runs) == 2
+    for run in runs:
+        assert not np.isin(unlabelled, run.queries).any()
+        assert not np.isin(unlabelled, run.hits).any()
+        assert run.facts["queries"] + run.facts["training_images"] == len(inputs.labels) - len(
+            loose
+        )
+    records = [item.record for item in inputs.items]
+    assert write_report(runs, records, Files(), wanted.folder)
 
 
 def test_no_query_of_an_overlap_free_split_shares_a_picture_with_the_gallery(

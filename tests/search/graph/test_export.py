@@ -100,7 +100,7 @@ def test_one_image_has_no_neighbours(tmp_path: Path) -> None:
         store.upsert([Payload("r/c/1.jpg", "c", "0", 1, 1, "r")], np.ones((1, 32), np.float32))
         report = export(store, tmp_path / "index.json", tmp_path / "embeddings.json")
     assert json.loads((tmp_path / "index.json").read_text()) == {"r/c/1.jpg": []}
-    assert report.same_class == 0.0
+    assert report.same_class is None
 
 
 def test_nothing_to_export_is_said(tmp_path: Path) -> None:

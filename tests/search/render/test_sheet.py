@@ -77,6 +77,20 @@ def test_several_queries_stand_under_each_other_with_their_own_hits():
         bottom = max(box[3] for box in boxes)
 
 
+ORANGE, GREEN = (0xC8, 0x50, 0x00), (0x00, 0x80, 0x5E)
+
+
+@pytest.mark.parametrize(
+    ("query", "labels", "marked"),
+    [("", ["marble", ""], False), ("marble", ["", ""], False), ("marble", ["", "gneiss"], True)],
+)
+def test_a_class_and_none_are_not_called_another_class(query, labels, marked):
+    hits = [hit(flat((0, 0, 200)), rank=i, label=label) for i, label in enumerate(labels)]
+    legend = len(where(contact_sheet([row([])]), ORANGE)[0])
+    sheet = contact_sheet([row(hits, label=query)])
+    assert (len(where(sheet, ORANGE)[0]) > legend) == marked
+
+
 def test_all_sheets_are_equally_wide():
     assert len({contact_sheet([row([hit(None)] * k)]).width for k in (0, 1, 5, 23)}) == 1
 

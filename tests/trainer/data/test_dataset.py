@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from geosim.trainer.data.dataset import hash_records, open_dataset
+from geosim.trainer.data.layout import decide_by
+from geosim.trainer.data.places import Place
 from geosim.trainer.data.sources import Files, Record
 from geosim.trainer.errors import DatasetError, ImageError
 
@@ -28,6 +30,7 @@ def write(root: Path, *names: str, content: bytes = ONE) -> Path:
 
 
 def pack(path: Path, names: Iterable[str], content: bytes = ONE) -> Path:
+    path.parent.mkdir(exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
             archive.writestr(name, content)
@@ -86,7 +89,8 @@ def test_an_archive_gives_the_stored_paths_of_its_unpacked_folder(tmp_path: Path
     unpacked = tmp_path / "unpacked" / "rocks"
     shutil.unpack_archive(archive, unpacked)
     expected = open_dataset(folder)
-    assert len(expected.records) == 4
+    assert [one.label for one in expected.records].count("") == 1
+    assert len(expected.records) == 5
     for location in (archive, unpacked, unpacked / "rocks"):
         dataset = open_dataset(location)
         assert dataset.name == "rocks"
@@ -190,14 +194,30 @@ def test_patterns_leave_out_names_and_paths(
         assert found == [f"rocks/{name}" for name in expected]
 
 
-def test_loose_images_are_rejected_with_a_reason(tmp_path: Path) -> None:
-    root = write(tmp_path / "rocks", "marble/a.jpg", "gneiss/a.jpg", "z.jpg", "a.jpg")
-    dataset = open_dataset(root)
-    assert len(dataset.records) == 2
-    assert [(one.path, one.reason) for one in dataset.rejected] == [
-        ("rocks/a.jpg", "not inside a class folder"),
-        ("rocks/z.jpg", "not inside a class folder"),
-    ]
+@pytest.mark.parametrize("classes", [["marble/a.jpg", "gneiss/a.jpg"], []])
+@pytest.mark.parametrize("many", [2, 9])
+def test_pictures_outside_of_the_class_folders_have_no_class(
+    tmp_path: Path, classes: list[str], many: int
+) -> None:
+    loose = [f"{number}.jpg" for number in range(many)]
+    root = write(tmp_path / "rocks", *classes, *loose)
+    flat = pack(tmp_path / "flat" / "rocks.zip", [*classes, *loose])
+    folded = pack(tmp_path / "rocks.zip", [f"rocks/{name}" for name in (*classes, *loose)])
+    unpacked = write(tmp_path / "unpacked" / "rocks" / "rocks", *classes, *loose).parent
+    for location in (root, flat, folded, unpacked):
+        dataset = open_dataset(location)
+        assert {one.path: one.label for one in dataset.records} == {
+            **{f"rocks/{name}": name.partition("/")[0] for name in classes},
+            **{f"rocks/{name}": "" for name in loose},
+        }
+        assert dataset.classes == (("gneiss", "marble") if classes else ())
+        assert (dataset.unlabelled, dataset.rejected) == (many, ())
+        assert {dataset.source.read(record) for record in dataset.records} == {ONE}
+
+
+def test_a_class_folder_that_is_packed_alone_stays_a_class(tmp_path: Path) -> None:
+    dataset = open_dataset(pack(tmp_path / "new.zip", ["granite/a.jpg", "granite/b.jpg"]))
+    assert [one.label for one in dataset.records] == ["granite", "granite"]
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -239,14 +259,17 @@ def test_a_data_set_without_images_is_refused(tmp_path: Path, names: list[str]) 
     root.mkdir()
     archive = pack(tmp_path / "rocks.zip", names)
     for location in (write(root, *names), archive):
-        with pytest.raises(DatasetError, match=r"no images in class folders; .*<class>/<image>"):
+        with pytest.raises(
+            DatasetError, match=r"holds no images; .*rocks/<class>/<image>, or rock"
+        ):
             open_dataset(location)
 
 
-def test_loose_images_only_are_refused_with_the_reason(tmp_path: Path) -> None:
-    root = write(tmp_path / "rocks", "a.jpg")
+def test_pictures_that_are_all_left_out_are_refused_with_the_reason(tmp_path: Path) -> None:
+    root = write(tmp_path / "rocks", "north/a.jpg")
+    decide = decide_by({"rocks": Place(str(root), None, 1)})
     with pytest.raises(DatasetError, match="1 rejected: not inside a class folder"):
-        open_dataset(root)
+        open_dataset(root, decide=decide)
 
 
 def test_a_missing_data_set_is_refused(tmp_path: Path) -> None:

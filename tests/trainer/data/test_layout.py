@@ -78,9 +78,7 @@ def test_a_known_data_set_keeps_its_level(tmp_path: Path) -> None:
     again = open_dataset(root, decide=decide)
     assert again.classes == first.classes == ("gneiss", "granite")
     assert {one.path for one in first.records} < {one.path for one in again.records}
-    assert [(one.path, one.reason) for one in again.rejected] == [
-        ("trip/stray.jpg", "not inside a class folder")
-    ]
+    assert [one.path for one in again.records if not one.label] == ["trip/stray.jpg"]
     moved = root.rename(tmp_path / "away")
     (tmp_path / "new").mkdir()
     moved.rename(tmp_path / "new" / "trip")
@@ -97,3 +95,41 @@ def test_a_data_set_below_a_folder_is_known_while_it_has_all_pictures(tmp_path: 
     assert dataset.place == Place(str(root / "2023"))
     write(root, *folder("2024/granite"))
     assert open_dataset(root, decide=decide).name == "trip"
+
+
+def test_a_data_set_below_a_folder_is_not_that_of_pictures_beside_it(tmp_path: Path) -> None:
+    root = write(tmp_path / "trip", "a.jpg", "b.jpg")
+    decide = decide_by({"2023": Place(str(root / "2023"))})  # gone
+    dataset = open_dataset(root, decide=decide)
+    assert (dataset.name, dataset.unlabelled) == ("trip", 2)
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        ("a.jpg granite/b.jpg gneiss/c.jpg", "granite gneiss"),
+        ("a.jpg granite/thin/b.jpg granite/c.jpg", "granite"),
+        ("a.jpg north/granite/b.jpg north/gneiss/c.jpg", "granite gneiss"),
+        ("a.jpg train/granite/b.jpg test/granite/c.jpg", "granite"),
+    ],
+)
+def test_pictures_directly_in_the_root_have_no_class(
+    tmp_path: Path, names: str, labels: str
+) -> None:
+    dataset = open_dataset(write(tmp_path / "trip", *names.split(), "z.png"))
+    found = {one.path: one.label for one in dataset.records}
+    assert found.pop("trip/a.jpg") == found.pop("trip/z.png") == ""
+    assert set(found.values()) == set(labels.split())
+    assert dataset.classes == tuple(sorted(labels.split()))
+    assert (dataset.unlabelled, dataset.rejected) == (2, ())
+
+
+def test_pictures_between_the_root_and_the_classes_are_left_out(tmp_path: Path) -> None:
+    names = ["a.jpg", "north/b.jpg", "north/granite/c.jpg", "north/gneiss/c.jpg"]
+    names += ["south/granite/d.jpg"]
+    root = write(tmp_path / "trip", *names)
+    dataset = open_dataset(root, decide=decide_by({"trip": Place(str(root), None, 1)}))
+    assert [(one.path, one.reason) for one in dataset.rejected] == [
+        ("trip/north/b.jpg", "not inside a class folder")
+    ]
+    assert [one.label for one in dataset.records] == ["", "gneiss", "granite", "granite"]

@@ -51,29 +51,25 @@ def test_classes_are_learned_and_more_views_find_them_better() -> None:
     assert 0.5 < few < many > 0.9
 
 
-def test_pictures_without_a_class_are_left_out() -> None:
-    features, labels = pictures()
-    some = labels.copy()
-    some[60:] = -1
-    learned = fit_views(features, some, 3, OPTIONS, views=2)
-    alone = fit_views(features[:60], labels[:60], 3, OPTIONS, views=2)
-    np.testing.assert_array_equal(learned.head.kernel, alone.head.kernel)
-    assert learned.loss == alone.loss
+def test_pictures_without_a_class_are_learned_from_as_well() -> None:
+    features, labels = pictures(240)
+    few = labels.copy()
+    few[9:] = -1
+    beside = fit_views(features, few, 3, OPTIONS, views=1)
+    alone = fit_views(features[:9], labels[:9], 3, OPTIONS, views=1)
+    found = [precision(embed(fit, features, 1)[9:], labels[9:]) for fit in (beside, alone)]
+    assert found[0] > found[1]
 
 
-def test_without_classes_the_components_of_the_mean_are_taken() -> None:
+def test_without_classes_the_views_are_learned_from() -> None:
     features, labels = pictures()
     fit = fit_views(features, np.full_like(labels, -1), 0, OPTIONS, views=6)
     assert (len(fit.loss), fit.best_epoch) == (1, 1)
     assert 0 < fit.loss[0] < 0.2
-    projected = features.mean(axis=1, dtype=np.float64) @ fit.head.kernel + fit.head.bias
-    np.testing.assert_allclose(projected.mean(axis=0), 0, atol=1e-2)
-    spread = projected.std(axis=0)
-    assert (np.diff(spread) < 1e-6).all(), "most variance first"
     assert precision(embed(fit, features, 6), labels) > 0.6
 
 
-@pytest.mark.parametrize("shape", [(3, 2, 40), (1, 1, 8), (50, 2, 8)])
+@pytest.mark.parametrize("shape", [(3, 2, 40), (1, 2, 8), (50, 2, 8)])
 def test_few_pictures_or_features_have_components_too(shape: tuple[int, ...]) -> None:
     features = np.random.default_rng(0).normal(size=shape).astype(np.float16)
     fit = fit_views(features, np.full(shape[0], -1, np.int32), 0, OPTIONS, views=shape[1])

@@ -201,6 +201,29 @@ def test_a_damaged_model_decides_nothing(working: Working, sample: Path, damage:
     assert "as the model in" not in setup(sample, working.root).why
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("head", "x"), ("head", 3), ("recipe", "x"), ("recipe", ["x"]), ("dataset", None)],
+)
+def test_a_wrong_entry_of_a_model_decides_nothing(
+    working: Working, sample: Path, key: str, value: object
+) -> None:
+    card = json.loads((working.model / "model.json").read_bytes())
+    card["training"][key] = value
+    (working.model / "model.json").write_text(json.dumps(card))
+    assert "as the model in" not in setup(sample, working.root).why
+
+
+@pytest.mark.parametrize("views", [0, -1, 1.5, "x", None])
+def test_a_wrong_number_of_views_of_a_model_decides_nothing(
+    working: Working, sample: Path, views: object
+) -> None:
+    card = json.loads((working.model / "model.json").read_bytes())
+    card["training"] |= {"recipe": "photograph", "views": views}
+    (working.model / "model.json").write_text(json.dumps(card))
+    assert ("as the model in" in setup(sample, working.root).why) is (views is None)
+
+
 def test_a_kept_head_stays(working: Working, sample: Path, geosim: Run) -> None:
     options = ("--epochs", 2, "--working", working.root)
     assert geosim("train", sample, "--head", "cosine", *options).exit_code == 0
