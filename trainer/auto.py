@@ -92,11 +92,13 @@ def choose_setup(
         raise ModelError(
             f"recipe {found.recipe.name} does not take backbone {named.name}: {refusal}"
         )
-    name = found.backbone if named is None else named.name
+    name = found.backbone if named is None else backbone
+    chosen = dict(found.given) | {key: one for key, one in options.items() if one is not None}
+    # Refuse options before weights are looked for, perhaps by a download.
+    found.recipe.options(named or spec_of(found.recipe.backbones[0]), **chosen)
     pretrained, reason = choose(name, weights, found.recipe.backbones)
     if named is None and name != AUTO:
         reason = f"backbone {name}"
-    chosen = dict(found.given) | {key: one for key, one in options.items() if one is not None}
     made = found.recipe.options(pretrained.spec, **chosen)
     told = [f"recipe {found.recipe.name} ({found.reason}), {reason}"]
     seconds = found.recipe.seconds(pretrained.spec, len(dataset.records))

@@ -25,13 +25,16 @@ from geosim.trainer.heads.head import Head
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime, gpu_present
 from geosim.trainer.runtime.keras import KerasBackbone
-from geosim.trainer.runtime.openvino import Exported, OpenVinoBackbone
+from geosim.trainer.runtime.openvino import Exported, ExportedBackbone, OpenVinoBackbone
 from geosim.trainer.temporary import delete_abandoned
 
 CARD = "model.json"
 BACKBONE_FILES = {"backbone": ".weights.h5", "graph": ".xml", "graph_weights": ".bin"}
 """File suffixes of a Keras backbone by entry of the card: Keras weights for a GPU, the exported
 graph for a CPU."""
+
+GRAPH_FILES = ("graph", "graph_weights")
+"""Those entries of a network of the user's own."""
 
 _REMEDY = "train one with `geosim train DATA`, or try `geosim demo`"
 
@@ -71,7 +74,7 @@ class Model:
             _checked(self.folder, entry)
 
     def _load_backbone(self) -> Backbone:
-        if self.spec.keras and not gpu_present():
+        if self.spec.graph_only or (self.spec.keras and not gpu_present()):
             files = self.card["files"]
             _checked(self.folder, files["graph_weights"])
             exported = Exported.read(_checked(self.folder, files["graph"]))
@@ -119,18 +122,22 @@ def load_model(folder: Path) -> Model:
     card = read_card(folder)
     try:
         spec = spec_of(card["backbone"]["name"])
-        if spec.trained:
+        if spec.trained or spec.graph_only:
             spec = replace(spec, input_size=int(card["input_size"]))
+        if spec.graph_only:
+            spec = replace(spec, feature_width=int(card["backbone"]["feature_width"]))
         weights = str(card["backbone"]["weights_sha256"])
-        if Pretrained(spec, None, weights).fingerprint != card["backbone"]["fingerprint"]:
+        if Pretrained(spec, (), weights).fingerprint != card["backbone"]["fingerprint"]:
             raise ModelError(
                 f"the model in {folder} was made by another version of geosim, whose backbone "
                 f"computes differently; {_REMEDY}"
             )
-        if spec.keras:
-            for name in BACKBONE_FILES:
-                str(card["files"][name]["sha256"])
-        if not isinstance(card["classes"], list):
+        for name in BACKBONE_FILES if spec.keras else GRAPH_FILES if spec.graph_only else ():
+            str(card["files"][name]["sha256"])
+        classes = card["classes"]
+        if not isinstance(classes, list) or (
+            not classes and card["training"]["images_per_class"]  # empty if trained without any
+        ):
             raise TypeError("no list of classes")
         backbone_fingerprint = str(card["backbone"]["fingerprint"])
         path = _checked(folder, card["files"]["head"])
@@ -166,15 +173,16 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     fingerprint = str(card["fingerprint"])
     files = {"head": _write(folder / f"head-{fingerprint[:12]}.npz", head.save)}
-    if isinstance(backbone, KerasBackbone):
+    if isinstance(backbone, KerasBackbone | ExportedBackbone):
         stem = f"backbone-{str(card['backbone']['fingerprint'])[:12]}"
         exported = backbone.exported
-        saves: tuple[Callable[[Path], object], ...] = (
-            backbone.save,
-            lambda path: path.write_bytes(exported.graph),
-            lambda path: path.write_bytes(exported.weights),
-        )
-        for name, save in zip(BACKBONE_FILES, saves, strict=True):
+        saves: dict[str, Callable[[Path], object]] = {
+            "graph": lambda path: path.write_bytes(exported.graph),
+            "graph_weights": lambda path: path.write_bytes(exported.weights),
+        }
+        if isinstance(backbone, KerasBackbone):
+            saves["backbone"] = backbone.save
+        for name, save in saves.items():
             files[name] = _write(folder / (stem + BACKBONE_FILES[name]), save)
     elif previous is not None:
         old = previous["files"]

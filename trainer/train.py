@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import BackboneSpec, Pretrained
+from geosim.trainer.card import describe
 from geosim.trainer.data.dataset import Dataset, Rejected
 from geosim.trainer.data.places import register_new_place
-from geosim.trainer.data.views import views_digest
 from geosim.trainer.disk import explain
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions
@@ -262,8 +260,9 @@ def _save(
             "fingerprint": pretrained.fingerprint,
             "weights_sha256": pretrained.sha256,
             "licence": pretrained.spec.licence,
+            "feature_width": pretrained.spec.feature_width,
         },
-        **_describe(dataset, inputs, fit, options, zero_embeddings),
+        **describe(dataset, inputs, fit, options, zero_embeddings),
         **vote,
     }
     same = None  # the card of a model with the same backbone
@@ -273,39 +272,3 @@ def _save(
         backbone = inputs.backbone()
     save_loss_curve(fit.loss, fit.validation_loss, fit.best_epoch, folder / "loss.png")
     save_model(folder, fit.head, backbone, card, same)
-
-
-def _describe(
-    dataset: Dataset, inputs: Inputs, fit: Fit, options: TrainOptions, zero: tuple[str, ...]
-) -> dict[str, Any]:
-    """Return the part of the card that describes the training."""
-    size, recipe = inputs.pretrained.spec.input_size, inputs.recipe
-    seen = {}
-    if recipe.several_views:
-        views, trained = fit.head.views, inputs.array.shape[1]
-        seen["views"] = {"embedding": views, "training": trained, "table": views_digest()}
-    labels = inputs.labels[inputs.labels >= 0]
-    counts = np.bincount(labels, minlength=len(inputs.classes)).tolist()
-    packages = ("geosim", "tensorflow", "keras", "openvino", "numpy")
-    versions = {name: metadata.version(name) for name in packages}
-    return {
-        "input_size": size,
-        "preprocessing": recipe.preprocessing(size, options),
-        **seen,
-        "head": options.head,
-        "classes": list(inputs.classes),
-        "training": {
-            "dataset": dataset.name,
-            "images": len(inputs.items),
-            "images_per_class": dict(zip(inputs.classes, counts, strict=True)),
-            "scaled_to_8_bits": inputs.scaled,
-            "zero_embeddings": list(zero),
-            **asdict(options),
-            "recipe": recipe.name,
-            "optimizer": recipe.optimizer(inputs.pretrained.spec),
-            "loss": fit.loss,
-            "validation_loss": fit.validation_loss,
-            "best_epoch": fit.best_epoch,
-        },
-        "versions": {"python": platform.python_version(), **versions},
-    }

@@ -45,9 +45,18 @@ def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
 @click.option(
     "--test-share",
     type=Range(0, 1, min_open=True, max_open=True),
-    default=0.2,
-    show_default=True,
-    help="Share of each class to query with.",
+    help="Share of each class to query with.  [default: 0.2]",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    help="Deal each class to so many parts and query with each in turn, instead of one share: for "
+    "small sets, as every image is a query once. One training each.",
+)
+@click.option(
+    "--without-labels",
+    is_flag=True,
+    help="Hide the labels from the training and measure with them.",
 )
 @click.option(
     "--novelty",
@@ -71,7 +80,9 @@ def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
 def evaluate(
     data: Path,
     split: str,
-    test_share: float,
+    test_share: float | None,
+    folds: int | None,
+    without_labels: bool,
     novelty: bool,
     seeds: tuple[int, ...],
     report: Path | None,
@@ -83,26 +94,34 @@ def evaluate(
 ) -> None:
     """Measure how well similar images are found in DATA, honestly.
 
-    Trains on a part of DATA, indexes that part alone, and queries with the rest. Writes report.html
-    and report.json. Runs are kept in the report folder: a killed study goes on where it stopped,
-    and the report covers all recipes and seeds that were run into it. Pictures without a class are
-    neither queries nor hits.
+    Trains on a part of DATA, indexes that part alone, and queries with the rest. Compares this with
+    colour histograms, which learn nothing. Writes report.html and report.json. Runs are kept in the
+    report folder: a killed study goes on where it stopped, and the report covers all recipes and
+    seeds that were run into it. Pictures without a class are neither queries nor hits.
 
     \b
     Examples:
       geosim evaluate photos
       geosim evaluate photos --backbone tile-resnet --seeds 0,1,2
       geosim evaluate photos --backbone efficientnet-lite0 --head cosine --split overlap-free
+      geosim evaluate few-photos --folds 5
     """  # noqa: D301 - click's mark for text that keeps its lines
-    from geosim.search.evaluation.report import text_table, write_report
+    from geosim.search.evaluation.baseline import baseline_runs
+    from geosim.search.evaluation.report import write_report
     from geosim.search.evaluation.runs import read_runs
     from geosim.search.evaluation.study import SPLITS, Study
     from geosim.search.evaluation.study import evaluate as measure
+    from geosim.search.evaluation.summary import text_table
     from geosim.trainer.auto import choose_setup
     from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.data.layout import decide_by
     from geosim.trainer.data.places import read_places
 
+    if folds and test_share is not None:
+        raise click.UsageError(
+            f"received --folds {folds} and --test-share {test_share:g}; give one of them, as folds "
+            f"hold out 1/{folds} each"
+        )
     decide = decide_by(read_places(working.datasets))
     dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
     setup = choose_setup(dataset, working, **options)
@@ -110,11 +129,22 @@ def evaluate(
     say(setup.why, err=True)
     report_unlabelled(dataset, setup.recipe)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
-    study = Study(setup.options, splits, seeds, test_share, folder, novelty)
+    study = Study(
+        options=setup.options,
+        splits=splits,
+        seeds=seeds,
+        test_share=0.2 if test_share is None else test_share,
+        folder=folder,
+        folds=folds or 0,
+        without_labels=without_labels,
+        novelty=novelty,
+    )
     inputs = measure(dataset, setup.pretrained, working, study, rehash=rehash)
     report_rejected(inputs.rejected, dataset.passed_over, strict=False)
     records = [item.record for item in inputs.items]
-    rows = write_report(read_runs(folder, inputs), records, dataset.source, folder)
+    runs = read_runs(folder, inputs)
+    runs += baseline_runs(runs, dataset, inputs, folder)
+    rows = write_report(runs, records, dataset.source, folder)
     if form == "json":
         say_json((folder / "report.json").read_bytes())
     else:

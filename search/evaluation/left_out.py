@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from geosim.search.graph.knn import knn
 from geosim.trainer.evaluation.novelty import auroc
-from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs
-from geosim.trainer.train import fit_model
+from geosim.trainer.train import FittedModel
 
 MIN_CLASSES = 3
 """Classes of which one can be left out, as a training needs two."""
@@ -25,14 +24,14 @@ def left_out_facts(
     queries: NDArray[np.intp],
     embedded: NDArray[np.float32],
     *,
-    options: TrainOptions | None = None,
-    progress: Callable[[int], object] = lambda _: None,
+    fit: Callable[[Inputs, NDArray[np.intp]], FittedModel] | None = None,
 ) -> dict[str, Any] | None:
     """Return the AUROC of the best score with each class left out; None with too few classes.
 
     All images of the class are the foreign ones, the queries of the others the own ones. With
-    ``options`` the class is left out of the training too, one training per class; else only of the
-    gallery, which flatters: the embedding ``(n, 32)``, of all images, has learned the class.
+    ``fit``, which trains on rows of inputs, the class is left out of the training too, one training
+    per class; else only of the gallery, which flatters: the embedding ``(n, 32)``, of all images,
+    has learned the class.
     """
     labels, names = inputs.labels, inputs.classes
     if len(names) < MIN_CLASSES:
@@ -40,18 +39,18 @@ def left_out_facts(
     per_class = []
     for label in range(len(names)):
         rows = gallery[labels[gallery] != label]
-        if options is not None:
+        if fit is not None:
             others = replace(
                 inputs,
                 labels=(labels - (labels > label)).astype(np.int32),
                 classes=names[:label] + names[label + 1 :],
             )
-            embedded = fit_model(others, rows, options, progress=progress).embed(inputs.array)
+            embedded = fit(others, rows).embed(inputs.array)
         foreign = np.flatnonzero(labels == label)
         own = queries[labels[queries] != label]
         per_class.append(auroc(*(_best(embedded, rows, part) for part in (foreign, own))))
     return {
-        "left_out_of": "the gallery" if options is None else "training and gallery",
+        "left_out_of": "the gallery" if fit is None else "training and gallery",
         "auroc": float(np.nanmean(per_class)),
         "per_class": per_class,
     }

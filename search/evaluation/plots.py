@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from geosim.search.evaluation.baseline import BASELINE
 from geosim.search.evaluation.runs import EVALUATED_K, Run
 from geosim.search.render.drawing import SheetRow
 from geosim.search.render.fonts import drawable, families
@@ -51,7 +52,8 @@ def precision_plot(curves: Mapping[str, NDArray[np.float64]], path: Path) -> Non
     axes = figure.add_subplot(xlabel="k", ylabel="precision at k", title="Precision against k")
     for name, values in curves.items():
         style = "--" if name.endswith("overlap-free") else "-"
-        axes.plot(range(1, len(values) + 1), values, style, label=name)
+        colour = "grey" if name.startswith(BASELINE) else None
+        axes.plot(range(1, len(values) + 1), values, style, label=name, color=colour)
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize=8)
     _save(figure, path)
@@ -77,8 +79,7 @@ def hit_pictures(
     run: Run, records: Sequence[Record], source: Source, folder: Path, name: str
 ) -> None:
     """Draw the scores of a run's hits, and the queries with the fewest hits of their class."""
-    classes = run.facts["classes"]
-    numbers = {name: number for number, name in enumerate(classes)}
+    numbers = {label: number for number, label in enumerate(run.facts["classes"])}
     labels = np.array([numbers.get(record.label, -1) for record in records])
     hits, scores = run.hits[:, :EVALUATED_K], run.scores[:, :EVALUATED_K]
     found = np.isfinite(scores)

@@ -1,9 +1,8 @@
-"""The report of a study: table, conclusions and page, as ``report.json`` and ``report.html``."""
+"""The report of a study: conclusions, table and sections, as ``report.json`` and ``.html``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,44 +10,27 @@ from typing import Any
 import numpy as np
 import orjson
 
+from geosim.search.evaluation.baseline import BASELINE
+from geosim.search.evaluation.histogram import BINS
 from geosim.search.evaluation.plots import confusion_plot, hit_pictures, precision_plot
-from geosim.search.evaluation.runs import EVALUATED_K, Run, group_runs
+from geosim.search.evaluation.runs import EVALUATED_K, Run, first_seed, group_runs
+from geosim.search.evaluation.summary import (
+    COLUMNS,
+    MACRO,
+    OVERLAP_RECALL,
+    Row,
+    conclusions,
+    made_of,
+    summarise,
+)
 from geosim.search.evaluation.trust import trust_figures, trust_section
 from geosim.trainer.data.sources import Record, Source
 from geosim.trainer.evaluation.metrics import most_confused
 from geosim.trainer.files import replacing
 from geosim.trainer.text import printable
 
-COLUMNS = {
-    "precision_at_1": "P@1",
-    "precision_at_5": "P@5",
-    "precision_at_10": "P@10",
-    "map_at_10": "mAP@10",
-    "knn_accuracy": "k-NN",
-}
-"""Figures of the table and their headings."""
-
-OVERLAP_RECALL = f"overlap_recall_at_{EVALUATED_K}"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: a recipe on a split, over its seeds.
-
-    Attributes:
-        recipe: backbone and head, with the settings that differ.
-        figures: mean and sample standard deviation over the seeds of each figure in `COLUMNS` and
-            of `OVERLAP_RECALL`; the latter is None without overlaps.
-        fit_minutes: mean time of the fit, without features that come from the cache.
-        images_per_second: mean rate of embedding, from bytes to vector.
-    """
-
-    recipe: str
-    split: str
-    seeds: tuple[int, ...]
-    figures: dict[str, tuple[float, float] | None]
-    fit_minutes: float
-    images_per_second: float
+MACRO_COLUMNS = ("precision_at_1", "precision_at_10", "knn_accuracy")
+"""Figures of the page's table that are given as means over the classes too."""
 
 
 def write_report(
@@ -56,18 +38,25 @@ def write_report(
 ) -> list[Row]:
     """Write the report to a folder and return the rows of its table.
 
-    ``records`` are the images that rows in the runs refer to; ``source`` reads their bytes.
+    The baseline has a row and a curve, and no section. ``records`` are the images that rows in the
+    runs refer to; ``source`` reads their bytes.
     """
     rows = summarise(runs)
     sentences = conclusions(runs, rows)
     confused, sections, curves = [], [], {}
     trust: list[dict[str, Any]] = []
     for (recipe, split), members in group_runs(runs).items():
-        classes, title = members[0].facts["classes"], f"{recipe}, {split}"
+        title = f"{recipe}, {split}"
+        depth = min(len(run.facts["precision_by_k"]) for run in members)
+        values = [run.facts["precision_by_k"][:depth] for run in members]
+        curves[title] = np.mean(values, axis=0)
+        if members[0].facts["recipe"] == BASELINE:
+            continue
+        classes = members[0].facts["classes"]
         name = "".join(c if c.isalnum() else "-" for c in f"{recipe}-{split}")
         matrix = np.sum([run.facts["confusion"] for run in members], axis=0)
         confusion_plot(matrix, classes, folder / f"{name}-confusion.png")
-        hit_pictures(members[0], records, source, folder, name)
+        hit_pictures(first_seed(members), records, source, folder, name)
         pairs = [
             {"class": classes[row], "taken_for": classes[column], "queries": count}
             for row, column, count in most_confused(matrix)
@@ -77,16 +66,14 @@ def write_report(
         figures = trust_figures(members)
         sections.append(trust_section(figures, title, folder, name))
         trust.append({"recipe": recipe, "split": split, **figures})
-        depth = min(len(run.facts["precision_by_k"]) for run in members)
-        values = [run.facts["precision_by_k"][:depth] for run in members]
-        curves[title] = np.mean(values, axis=0)
     precision_plot(curves, folder / "precision.png")
     content = {
         "findings": sentences,
         "table": rows,
         "most_confused": confused,
         "certainty": trust,
-        "runs": [run.facts for run in runs],
+        "runs": [run.facts for run in runs if run.facts["recipe"] != BASELINE],
+        "baseline": [run.facts for run in runs if run.facts["recipe"] == BASELINE],
     }
     with replacing(folder / "report.json") as temporary:
         temporary.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
@@ -95,77 +82,22 @@ def write_report(
     return rows
 
 
-def summarise(runs: Sequence[Run]) -> list[Row]:
-    """Return the table's rows, best precision at 10 first within each split."""
-    rows = []
-    for (recipe, split), members in group_runs(runs).items():
-        facts = [run.facts for run in members]
-        rows.append(
-            Row(
-                recipe=recipe,
-                split=split,
-                seeds=tuple(int(one["seed"]) for one in facts),
-                figures={
-                    **{name: _spread([one["metrics"][name] for one in facts]) for name in COLUMNS},
-                    OVERLAP_RECALL: _spread([one[OVERLAP_RECALL] for one in facts]),
-                },
-                fit_minutes=float(np.mean([one["fit_seconds"] for one in facts])) / 60,
-                images_per_second=float(np.mean([one["images_per_second"] for one in facts])),
-            )
-        )
-    return sorted(rows, key=lambda row: (row.split, -(row.figures["precision_at_10"] or (0,))[0]))
-
-
-def _spread(values: Sequence[float | None]) -> tuple[float, float] | None:
-    """Return mean and sample standard deviation, 0 for a single value; None without values."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    return float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
-
-
 def _cells(rows: Sequence[Row]) -> list[list[str]]:
-    """Return the table as text, headings first; several seeds have a deviation."""
-    table = [["recipe", "split", "seeds", *COLUMNS.values(), "overlap R@10", "fit min", "images/s"]]
+    """Return the table as text, headings first; several runs have a deviation."""
+    headings = {**COLUMNS, **{MACRO + name: f"macro {COLUMNS[name]}" for name in MACRO_COLUMNS}}
+    headings[OVERLAP_RECALL] = f"overlap R@{EVALUATED_K}"
+    table = [["recipe", "split", "runs", *headings.values(), "fit min", "images/s"]]
     for row in rows:
-        cells = [row.recipe, row.split, ",".join(map(str, row.seeds))]
-        for name in (*COLUMNS, OVERLAP_RECALL):
+        cells = [row.recipe, row.split, made_of(row)]
+        for name in headings:
             figure = row.figures[name]
             cells.append("-" if figure is None else f"{figure[0]:.4f}")
-            if figure is not None and len(row.seeds) > 1:
+            if figure is not None and row.spread:
                 cells[-1] += f" ±{figure[1]:.4f}"
-        table.append([*cells, f"{row.fit_minutes:.1f}", f"{row.images_per_second:,.0f}"])
+        cells.append("-" if row.fit_minutes is None else f"{row.fit_minutes:.1f}")
+        cells.append("-" if row.images_per_second is None else f"{row.images_per_second:,.0f}")
+        table.append(cells)
     return table
-
-
-def text_table(rows: Sequence[Row]) -> str:
-    """Return the table as aligned text."""
-    table = _cells(rows)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table)
-
-
-def conclusions(runs: Sequence[Run], rows: Sequence[Row]) -> list[str]:
-    """Return sentences on how common shared pixels are and how much they raise the precision."""
-    share = float(runs[0].facts["sharing_pixels"])
-    sentences = [f"{share:.0%} of these images share pixels with another."]
-    precision = {
-        (recipe, split, run.facts["seed"]): run.facts["metrics"]["precision_at_10"]
-        for (recipe, split), members in group_runs(runs).items()
-        for run in members
-    }
-    for recipe in dict.fromkeys(row.recipe for row in rows):
-        gains = [
-            figure - precision[recipe, "overlap-free", seed]
-            for (name, split, seed), figure in precision.items()
-            if (name, split) == (recipe, "random") and (recipe, "overlap-free", seed) in precision
-        ]
-        if gains:
-            points = 100 * float(np.mean(gains))
-            sentences.append(
-                f"{recipe}: a random split flatters you by {points:.2f} points of P@10."
-            )
-    return sentences
 
 
 def _page(rows: Sequence[Row], sentences: Sequence[str], sections: Sequence[str]) -> str:
@@ -180,6 +112,8 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem aut
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .3rem .7rem; border-bottom: 1px solid #d6d9de; text-align: left; }}
 .wide {{ overflow-x: auto; }}
+.wide th:first-child, .wide td:first-child {{ position: sticky; left: 0; background: #fff;
+  min-width: 8rem; }}
 img {{ max-width: 100%; height: auto; }}
 .plots {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
 </style></head><body>
@@ -188,12 +122,19 @@ img {{ max-width: 100%; height: auto; }}
 {_table(_cells(rows))}
 <p>Each recipe is trained on the training part alone; queries are held out of the gallery. P@k:
 share of the first k hits of the query's class. mAP@10: mean average precision of the first 10.
-k-NN: accuracy of the class the first 10 vote for, votes weighted by score. Overlap R@10: share
-of queries with a partner that shares their pixels in the gallery that find one among their
-first 10 hits. Mean and standard deviation over the seeds. Fit: minutes of training, without the
-features of frozen backbones, which are made once. Images/s: from a file's bytes to its embedding.
-Ties in score are ordered by path. Score distributions and worst queries are those of a recipe's
-first seed.</p>
+k-NN: accuracy of the class the first 10 vote for, votes weighted by score. Macro: the mean over the
+classes, whatever their sizes, instead of the queries. Overlap R@10: share of queries with a partner
+that shares their pixels in the gallery that find one among their first 10 hits. Fit: minutes of
+training, without the features of frozen backbones, which are made once. Images/s: from a file's
+bytes to its embedding. Ties in score are ordered by path. Score distributions and worst queries are
+those of a recipe's first seed.</p>
+<p>±: sample standard deviation over the runs of a row. These are its seeds or its folds: the images
+are dealt to folds, and each fold is queried once against the others. Folds share most of their
+training images, so their deviation tells how far the figure depends on the images; it is no
+standard error of the mean.</p>
+<p>Colour histogram: the same queries against the same gallery, by joint RGB histograms of
+{BINS} x {BINS} x {BINS} bins and the Bhattacharyya coefficient (Comaniciu, Ramesh, Meer, 2000).
+Nothing is learned; what a recipe has above it is what its network adds.</p>
 <img src="precision.png" alt="Precision against k">
 {"".join(sections)}
 </body></html>

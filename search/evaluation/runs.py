@@ -34,10 +34,17 @@ _SETTINGS: dict[str, Callable[[Any], str]] = {
     "batch_size": "batches of {}".format,
     "validation_split": "{:g} held out".format,
     "test_share": "{:g} queries".format,
+    "folds": "{} folds".format,
     "backbone": "weights {:.8}".format,
     "views": "{} views".format,
 }
 """Settings that tell runs of one recipe apart, and their format in its name."""
+
+PART = ("split", "test_share", "folds", "seed", "fold")
+"""Facts that say which images are queries; a run has a share or folds."""
+
+WITHOUT_LABELS = "without labels"
+"""End of the name of a recipe that was trained without the labels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,22 +123,49 @@ def images_digest(inputs: Inputs) -> str:
     return hashlib.sha256(inputs.listing).hexdigest()
 
 
-def group_runs(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
-    """Group runs that differ in their seed only, by recipe and split; sorted by seed.
+def part_of(facts: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the values of `PART`: equal for runs whose queries are the same."""
+    return tuple(facts.get(name) for name in PART)
 
-    A recipe that was run with several settings is named with the settings that differ.
+
+def group_runs(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
+    """Group runs that differ in their seed or fold only, by recipe and split; sorted by these.
+
+    A recipe that was run with several settings is named with the settings that differ, one that was
+    trained without labels says so.
     """
 
     def settings(run: Run) -> list[str]:
-        return [write(run.facts.get(key, 1)) for key, write in _SETTINGS.items()]
+        facts = run.facts
+        return [write(facts[key]) if key in facts else "" for key, write in _SETTINGS.items()]
+
+    def order(run: Run) -> tuple[int, int, bool]:
+        return int(run.facts["seed"]), int(run.facts.get("fold", 0)), "novelty" in run.facts
 
     of_recipe = defaultdict(list)
     for run in runs:
         of_recipe[run.facts["recipe"]].append(settings(run))
-    groups = defaultdict(list)
-    for run in sorted(runs, key=lambda run: int(run.facts["seed"])):
+    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=order):
         recipe = run.facts["recipe"]
         differs = [len(set(values)) > 1 for values in zip(*of_recipe[recipe], strict=True)]
-        name = ", ".join([recipe, *compress(settings(run), differs)])
-        groups[name, run.facts["split"]].append(run)
+        blind = [WITHOUT_LABELS] if run.facts.get("without_labels") else []
+        parts = [recipe, *compress(settings(run), differs), *blind]
+        group = groups[", ".join(filter(None, parts)), run.facts["split"]]
+        if group and "novelty" in run.facts and part_of(group[-1].facts) == part_of(run.facts):
+            group.pop()  # the same run, with fewer figures
+        group.append(run)
     return groups
+
+
+def first_seed(runs: Sequence[Run]) -> Run:
+    """Return the first of the runs of a group, or all folds of its seed as one run."""
+    first = runs[0]
+    folds = [run for run in runs if run.facts["seed"] == first.facts["seed"]]
+    depth = min(run.hits.shape[1] for run in folds)
+    return Run(
+        first.facts,
+        np.concatenate([run.queries for run in folds]),
+        np.concatenate([run.hits[:, :depth] for run in folds]),
+        np.concatenate([run.scores[:, :depth] for run in folds]),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -15,7 +15,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from geosim.search.evaluation.figures import data_facts, figures_of, gallery_of, hits_of
 from geosim.search.evaluation.left_out import left_out_facts
+from geosim.search.evaluation.pictures import read_or_find_contents
 from geosim.search.evaluation.reliability import reliability_facts
 from geosim.search.evaluation.runs import (
     EVALUATED_K,
@@ -25,21 +27,19 @@ from geosim.search.evaluation.runs import (
     recipe_facts,
     write_run,
 )
-from geosim.search.graph.neighbours import nearest
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset
-from geosim.trainer.data.split import overlap_free_split, stratified_split
+from geosim.trainer.data.split import overlap_free_split, stratified_folds, stratified_split
 from geosim.trainer.errors import DatasetError, ModelError, QueryError
-from geosim.trainer.evaluation import metrics
-from geosim.trainer.evaluation.overlap import Overlaps, find_overlaps, read_pictures
+from geosim.trainer.evaluation.overlap import Overlaps
 from geosim.trainer.features import FeatureExtractor
-from geosim.trainer.files import DAMAGED_NPZ, replacing
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs, read_inputs
 from geosim.trainer.progress import progress_bar
-from geosim.trainer.recipe import changed_recipe
+from geosim.trainer.recipes.registry import recipe_of
 from geosim.trainer.temporary import private_folder
-from geosim.trainer.train import FittedModel, fit_model, fit_votes
+from geosim.trainer.train import FittedModel, fit_model
+from geosim.trainer.votes import vote_facts
 from geosim.trainer.working import Working
 
 SPLITS = ("random", "overlap-free")
@@ -57,8 +57,10 @@ class Study:
     """What to evaluate: each split with each seed, which decides the split and the training.
 
     ``splits`` are names in `SPLITS`, ``test_share`` is the share of each class to hold out as
-    queries, 0 to 1, and ``folder`` keeps the runs. With ``novelty`` a frozen recipe is trained once
-    more per class, without it (`left_out_facts`).
+    queries, 0 to 1, and ``folder`` keeps the runs. With ``folds``, 2 or more, the images are dealt
+    to so many parts, each of which is held out once, and ``test_share`` is not used. With
+    ``without_labels`` the training sees no label; the labels measure alone. With ``novelty`` a
+    frozen recipe is trained once more per class, without it (`left_out_facts`).
     """
 
     options: TrainOptions
@@ -66,6 +68,8 @@ class Study:
     seeds: tuple[int, ...]
     test_share: float
     folder: Path
+    folds: int = 0
+    without_labels: bool = False
     novelty: bool = False
 
 
@@ -79,42 +83,80 @@ def evaluate(
 ) -> Inputs:
     """Do the runs of a study that are not finished yet, and return the images they are made on.
 
-    ``rehash`` reads the files that seem unchanged as well.
+    All splits are made before the first training. ``rehash`` reads the files that seem unchanged as
+    well.
 
     Raises:
         DatasetError: there are fewer than two classes, or a class is too small, or shares too many
             pixels, to be on both sides of a split.
-        QueryError: the share to hold out is out of range.
+        QueryError: the share to hold out or the number of folds is out of range.
+        ModelError: the recipe cannot be trained without labels.
     """
-    if not 0 < study.test_share < 1:
+    if not study.folds and not 0 < study.test_share < 1:
         raise QueryError(f"--test-share must be between 0 and 1, received {study.test_share}")
+    if study.folds and study.folds < 2:
+        raise QueryError(f"--folds must be 2 or more, received {study.folds}")
+    recipe, head = recipe_of(pretrained.spec, study.options), study.options.head
+    if study.without_labels and not recipe.takes_unlabelled:
+        raise ModelError(
+            f"--without-labels hides the labels, and recipe {recipe.name} learns from them alone; "
+            "take --recipe photograph, or leave it out"
+        )
     _check_classes(dataset, dataset.classes)
     inputs = read_inputs(dataset, pretrained, working, study.options, rehash=rehash)
     _check_classes(dataset, inputs.classes)
-    pretrained, head, digest = inputs.pretrained, study.options.head, images_digest(inputs)
-    spec = pretrained.spec
-    kept = f"overlaps-{digest[:16]}{changed_recipe(find_overlaps.__module__)}.npz"
-    overlaps = _read_or_find_overlaps(dataset, inputs, study.folder / kept)
+    pretrained, spec = inputs.pretrained, inputs.pretrained.spec
+    overlaps = read_or_find_contents(dataset, inputs, study.folder).overlaps
     speed: float | None = None
-    for split, seed in product(study.splits, study.seeds):
+    for part, queries in list(_parts(dataset, inputs, overlaps, study)):
         settings = {
-            "recipe": inputs.recipe.title(spec, study.options),
-            "split": split,
-            "test_share": study.test_share,
-            "data": digest,
+            "recipe": recipe.title(spec, study.options),
+            "data": images_digest(inputs),
             "backbone": pretrained.fingerprint,
             **asdict(study.options),
-            "seed": seed,
-            **({"novelty": True} if study.novelty and not inputs.recipe.reads_pixels else {}),
-            **recipe_facts(spec, inputs.recipe),
+            **part,
+            **({"without_labels": True} if study.without_labels else {}),
+            **({"novelty": True} if study.novelty and not recipe.reads_pixels else {}),
+            **recipe_facts(spec, recipe),
         }
         key = hashlib.sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
-        path = study.folder / "runs" / f"{spec.name}-{head}-{split}-seed{seed}-{key}.json"
+        fold = f"-fold{part['fold']}of{part['folds']}" if study.folds else ""
+        name = f"{spec.name}-{head}-{part['split']}-seed{part['seed']}{fold}-{key}.json"
+        path = study.folder / "runs" / name
         if read_run(path) is None:
-            run = _run(dataset, inputs, overlaps, study, settings, speed)
+            run = _run(dataset, inputs, overlaps, study, settings, queries, speed)
             write_run(run, path)
             speed = run.facts["images_per_second"]
     return inputs
+
+
+def _parts(
+    dataset: Dataset, inputs: Inputs, overlaps: Overlaps, study: Study
+) -> Iterator[tuple[dict[str, Any], NDArray[np.intp]]]:
+    """Yield the facts that tell a part to hold out from others, and the rows of its images."""
+    known = np.flatnonzero(inputs.labels >= 0)
+    labels, groups, names = inputs.labels[known], overlaps.groups[known], inputs.classes
+    for split, seed in product(study.splits, study.seeds):
+        facts = {"split": split, "seed": seed}
+        if study.folds:
+            alone = np.arange(len(known)) if split == "random" else groups
+            fold = stratified_folds(labels, alone, study.folds, seed, names)
+            for number in range(study.folds):
+                part = {"folds": study.folds, "fold": number + 1}
+                yield facts | part, known[fold == number]
+            continue
+        share = study.test_share
+        if split == "random":
+            _, held = stratified_split(labels, share, seed)
+        else:
+            _, held = overlap_free_split(labels, groups, share, seed, names)
+        absent = min(np.bincount(labels[held], minlength=len(names))) == 0
+        if absent or len(known) - len(held) < EVALUATED_K:
+            raise DatasetError(
+                f"{dataset.location} has {len(known):,} images, too few to hold out {share:.0%} of "
+                f"each of {len(names)} classes and keep {EVALUATED_K}; add images"
+            )
+        yield facts | {"test_share": share}, known[held]
 
 
 def _check_classes(dataset: Dataset, classes: Sequence[str]) -> None:
@@ -133,33 +175,26 @@ def _run(
     overlaps: Overlaps,
     study: Study,
     settings: dict[str, Any],
+    queries: NDArray[np.intp],
     speed: float | None,
 ) -> Run:
-    """Train, index, query and measure once; the speed only if it is not known yet.
+    """Train, index, query and measure once; the speed only if it is not known yet."""
+    labels, classes = inputs.labels.astype(np.int64), len(inputs.classes)
+    gallery = gallery_of(labels, queries)
+    rows = _training_rows(labels, overlaps, queries, settings["split"])
+    options = replace(study.options, seed=settings["seed"])
+    title = f"{settings['split']} {options.seed}"
+    if study.folds:
+        title += f" {settings['fold']}/{study.folds}"
 
-    Images without a class are trained on, except those that share pixels with a query where none
-    may. They are neither queries nor indexed.
-    """
-    seed, labels, share = int(settings["seed"]), inputs.labels.astype(np.int64), study.test_share
-    labelled, free = np.flatnonzero(labels >= 0), labels < 0
-    if settings["split"] == "random":
-        parts = stratified_split(inputs.labels[labelled], share, seed)
-    else:
-        groups = overlaps.groups
-        parts = overlap_free_split(inputs.labels[labelled], groups[labelled], share, seed)
-        free &= ~np.isin(groups, groups[labelled[parts[1]]])
-    gallery, queries = (labelled[part] for part in parts)
-    trained = np.union1d(gallery, np.flatnonzero(free))
-    classes = len(inputs.classes)
-    if min(np.bincount(labels[queries], minlength=classes)) == 0 or len(gallery) < EVALUATED_K:
-        raise DatasetError(
-            f"{dataset.location} has {len(labelled):,} images, too few to hold out {share:.0%} of "
-            f"each of {classes} classes and keep {EVALUATED_K}; add images"
-        )
-    options = replace(study.options, seed=seed)
+    def fit(shown: Inputs, rows: NDArray[np.intp], **progress: Any) -> FittedModel:
+        if study.without_labels:
+            shown = replace(shown, labels=np.full_like(shown.labels, -1), classes=())
+        return fit_model(shown, rows, options, **progress)
+
     started = time.perf_counter()
-    with progress_bar(f"{settings['split']} {seed}", options.epochs, unit="epoch") as bar:
-        learned = fit_model(inputs, trained, options, progress=bar.update)
+    with progress_bar(title, options.epochs, unit="epoch") as bar:
+        learned = fit(inputs, rows, progress=bar.update)
     seconds = time.perf_counter() - started
 
     embedded, trained = learned.embed(inputs.array), gallery
@@ -167,70 +202,35 @@ def _run(
     gallery, answered = gallery[~zero[gallery]], ~zero[queries]
     if not answered.any() or len(gallery) < EVALUATED_K:
         raise DatasetError(f"{dataset.location}: nearly all embeddings are zero; try other --seeds")
-    hits = np.full((len(queries), min(KEPT_HITS, len(gallery))), -1, dtype=np.int64)
-    scores = np.full(hits.shape, np.nan)
-    rows, cosines = nearest(embedded[gallery], embedded[queries[answered]], hits.shape[1])
-    hits[answered], scores[answered] = gallery[rows], cosines
+    hits, scores = hits_of(embedded, gallery, queries, KEPT_HITS)
     facts = settings | {
-        "classes": list(inputs.classes),
-        "images": len(labels),
-        "sharing_pixels": float(overlaps.grouped.mean()),
-        "sharing_pixels_per_class": metrics.per_class(
-            overlaps.grouped[labelled], labels[labelled], classes
-        ).tolist(),
+        **data_facts(inputs, overlaps),
         "training_images": len(gallery),
         "queries": len(queries),
         "zero_queries": int((~answered).sum()),
         "fit_seconds": seconds,
         "images_per_second": speed or _images_per_second(dataset, inputs, learned),
-        **_figures(labels, overlaps, gallery, queries, hits, scores, classes),
+        **figures_of(labels, classes, overlaps, gallery, queries, hits, scores),
     }
-    vote = fit_votes(inputs, trained, options, learned)
+    vote = vote_facts(inputs, trained, options, learned.embed, lambda part: fit(inputs, part).embed)
     facts["calibration"] = reliability_facts(labels, classes, queries, hits, scores, vote)
-    again = options if study.novelty and not inputs.recipe.reads_pixels else None
-    facts["left_out"] = left_out_facts(inputs, gallery, queries, embedded, options=again)
+    again = fit if settings.get("novelty") else None
+    facts["left_out"] = left_out_facts(inputs, gallery, queries, embedded, fit=again)
     return Run(facts, queries.astype(np.int64), hits, scores)
 
 
-def _figures(
-    labels: NDArray[np.int64],
-    overlaps: Overlaps,
-    gallery: NDArray[np.intp],
-    queries: NDArray[np.intp],
-    hits: NDArray[np.int64],
-    scores: NDArray[np.float64],
-    classes: int,
-) -> dict[str, Any]:
-    """Return the retrieval figures of a run by their names in its JSON.
+def _training_rows(
+    labels: NDArray[np.int64], overlaps: Overlaps, queries: NDArray[np.intp], split: str
+) -> NDArray[np.intp]:
+    """Return the rows to train on: the gallery, and the images without a class.
 
-    ``labels (n,)`` are class numbers of all images, -1 without a class, ``gallery (g,)`` and
-    ``queries (q,)`` rows of images. ``hits`` and ``scores`` are those of `Run`.
+    Those of them that share pixels with a query are left out of an overlap-free split.
     """
-    truth, k = labels[queries], EVALUATED_K
-    relevant = (labels[hits] == truth[:, None]) & np.isfinite(scores)
-    in_gallery = np.bincount(labels[labels >= 0], minlength=classes)
-    in_gallery = in_gallery - np.bincount(truth, minlength=classes)
-    answered = np.isfinite(scores[:, 0])
-    voted = metrics.knn_votes(labels[hits[:, :k]], np.nan_to_num(scores[:, :k]), classes)
-    figures = {f"precision_at_{n}": metrics.precision_at(relevant, n) for n in (1, 5, k)}
-    figures[f"map_at_{k}"] = metrics.average_precision_at(relevant, k, in_gallery[truth])
-    figures["knn_accuracy"] = ((voted == truth) & answered).astype(np.float64)
-    # The overlap recall is that of the queries with an overlapping partner in the gallery.
-    number = np.full(len(labels), -1, dtype=np.int64)
-    number[queries] = np.arange(len(queries))
-    query, partner = np.concatenate([overlaps.pairs, overlaps.pairs[:, ::-1]]).T
-    used = (number[query] >= 0) & np.isin(partner, gallery)
-    found = metrics.recall_of_partners(hits, number[query[used]], partner[used], k)
-    by_class = {name: metrics.per_class(values, truth, classes) for name, values in figures.items()}
-    curve = [metrics.precision_at(relevant, n).mean() for n in range(1, hits.shape[1] + 1)]
-    return {
-        "metrics": {name: float(values.mean()) for name, values in figures.items()},
-        "per_class": {name: values.tolist() for name, values in by_class.items()},
-        "precision_by_k": list(map(float, curve)),
-        "confusion": metrics.confusion_matrix(truth[answered], voted[answered], classes).tolist(),
-        f"overlap_recall_at_{k}": float(found.mean()) if len(found) else None,
-        "queries_with_partner": len(found),
-    }
+    used = np.ones(len(labels), dtype=bool)
+    if split == "overlap-free":
+        used = ~np.isin(overlaps.groups, overlaps.groups[queries])
+    used[queries] = False
+    return np.flatnonzero(used)
 
 
 def _images_per_second(dataset: Dataset, inputs: Inputs, learned: FittedModel) -> float:
@@ -252,27 +252,3 @@ def _images_per_second(dataset: Dataset, inputs: Inputs, learned: FittedModel) -
         for batch in extractor.extract(dataset.source, items, reject=lambda _: None):
             head(np.stack([one.features.vector for one in batch]))
         return len(items) / (time.perf_counter() - started)
-
-
-def _read_or_find_overlaps(dataset: Dataset, inputs: Inputs, path: Path) -> Overlaps:
-    """Return the overlaps kept at ``path``, or find and keep them."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            shifts = tuple((int(down), int(right)) for down, right in stored["shifts"])
-            return Overlaps(stored["groups"], stored["pairs"], shifts)
-    except DAMAGED_NPZ:
-        pass  # missing or damaged
-    items = inputs.items
-    with progress_bar("decoding", len(items)) as bar:
-        _, pictures, gone = read_pictures(dataset.source, items, progress=bar.update)
-    if gone:
-        raise DatasetError(
-            f"{gone[0].path} changed while it was read; run again, with --rehash if that repeats"
-        )
-    labels, hashes = [item.record.label for item in items], [item.sha256 for item in items]
-    with progress_bar("overlaps", len(pictures)) as bar:
-        found = find_overlaps(pictures, labels, hashes, progress=bar.update)
-    moves = np.array(found.shifts, dtype=np.int64).reshape(-1, 2)
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, groups=found.groups, pairs=found.pairs, shifts=moves)
-    return found

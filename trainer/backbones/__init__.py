@@ -3,9 +3,17 @@
 from geosim.trainer.backbones import (
     colour_grid,
     efficientnet_lite,
+    lite_pair,
     resnet50,
     tile_fusion,
     tile_resnet,
 )
 
-__all__ = ["colour_grid", "efficientnet_lite", "resnet50", "tile_fusion", "tile_resnet"]
+__all__ = [
+    "colour_grid",
+    "efficientnet_lite",
+    "lite_pair",
+    "resnet50",
+    "tile_fusion",
+    "tile_resnet",
+]

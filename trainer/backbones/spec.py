@@ -47,13 +47,14 @@ class BackboneSpec:
     version: int  # raised with each change of the graph, the preprocessing or the precision
     licence: str  # of the weights
     build: Callable[[int], Backbone]  # from the input size, without weights
-    find_weights: Callable[[], Path] | None = None  # may raise WeightsError
-    load: Callable[[Any, Path], None] | None = None  # a weights file into what `build` returned
-    takes_weights: bool = False  # whether --weights FILE may replace the file of `find_weights`
+    find_weights: Callable[[], tuple[Path, ...]] | None = None  # may raise WeightsError
+    load: Callable[..., None] | None = None  # weights files into what `build` returned, the first
+    takes_weights: bool = False  # whether --weights FILE may replace those of `find_weights`
     fit: FitBackbone | None = None
     recipe: str = ""  # that ``--recipe auto`` takes for it when it is named; empty: by the data
     optimizer: str = f"Adam, rate {LEARNING_RATE}"  # for the model card
     keras: bool = True  # whether `build` returns a KerasBackbone
+    graph_only: bool = False  # whether it returns an ExportedBackbone: a network of the user's own
     precision: str = "f32"  # of the arithmetic on a CPU, f32 or bf16
     epochs: int = 20  # default for training
     batch_size: int = 64  # default for training
@@ -83,30 +84,31 @@ class BackboneSpec:
 
 @dataclass(frozen=True, slots=True)
 class Pretrained:
-    """A backbone with its weights file."""
+    """A backbone with its weights files."""
 
     spec: BackboneSpec
-    file: Path | None  # the weights as published; None without weights
+    files: tuple[Path, ...]  # the weights as published; empty without weights
     sha256: str  # of the weights, hex; empty without weights
 
     @property
     def fingerprint(self) -> str:
         """Hex digest that changes with the features that the backbone computes."""
         spec = self.spec
-        facts = f"{spec.name}|{spec.version}|{spec.input_size}|{self.sha256}"
+        name = "" if spec.graph_only else spec.name  # a file may be renamed
+        facts = f"{name}|{spec.version}|{spec.input_size}|{self.sha256}"
         return hashlib.sha256(facts.encode()).hexdigest()
 
     def load(self) -> Backbone:
         """Build the backbone and load its pretrained weights.
 
         Raises:
-            WeightsError: the backbone takes no weights, or the file does not fit.
+            WeightsError: the backbone takes no weights, or a file does not fit.
         """
         if self.spec.trained:
             raise WeightsError(f"backbone {self.spec.name} has no weights before it is trained")
         backbone = self.spec.build(self.spec.input_size)
-        if self.file is not None:
+        if self.files:
             if self.spec.load is None:
                 raise WeightsError(f"backbone {self.spec.name} takes no weights")
-            self.spec.load(backbone, self.file)
+            self.spec.load(backbone, *self.files)
         return backbone

@@ -42,10 +42,16 @@ class BackboneOption(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the option and its help."""
+        from geosim.trainer.backbones.own_sidecar import EXAMPLE, OPTIONAL
         from geosim.trainer.backbones.registry import AUTO, BACKBONES
 
         listed = ", ".join(f"{name} ({spec.summary})" for name, spec in sorted(BACKBONES.items()))
-        self.help = f"auto (the first of {', '.join(AUTO)} with available weights), {listed}."
+        self.help = (
+            f"auto (the first of {', '.join(AUTO)} with available weights), {listed}, or a FILE of "
+            "a network of your own: ONNX (.onnx), OpenVINO (.xml with its .bin) or Keras (.keras), "
+            f"with a .json file beside it such as {EXAMPLE}; further keys: "
+            f"{', '.join(OPTIONAL)}."
+        )
         return super().get_help_record(ctx)
 
 

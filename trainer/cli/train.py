@@ -52,6 +52,7 @@ def train(
     Examples:
       geosim train photos
       geosim train geological_similarity.zip --backbone tile-fusion
+      geosim train photos --backbone dinov2.onnx   (dinov2.json beside it)
       geosim train photos --recipe photograph --views 2
       geosim train photos --validation-split 0.2 --epochs 40 --seed 1
     """  # noqa: D301 - \b keeps the lines in click

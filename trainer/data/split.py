@@ -1,6 +1,8 @@
-"""Splits of a labelled set into two parts: at random, or by groups."""
+"""Splits of a labelled set: into two parts at random or by groups, or into folds."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +31,18 @@ def stratified_split(
 
 
 def overlap_free_split(
-    labels: NDArray[np.int32], groups: NDArray[np.int64], share: float, seed: int
+    labels: NDArray[np.int32],
+    groups: NDArray[np.int64],
+    share: float,
+    seed: int,
+    names: Sequence[str] = (),
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Split at random, as `stratified_split`, by whole groups (`trainer/evaluation/overlap.py`).
 
     Groups are held out in random order as long as no class exceeds its share, then those that bring
     the classes closest to it. A class with large groups may miss its share. Every class is in the
     kept part, and in the other where its share is half an image or more. A group may span classes.
+    ``names`` are those of the classes, for errors.
 
     Raises:
         ValueError: ``share`` is out of range.
@@ -44,15 +51,13 @@ def overlap_free_split(
     if not 0 <= share < 1:
         raise ValueError(f"share to hold out must be from 0 to below 1, received {share}")
     classes, numbers = np.unique(labels, return_inverse=True)
-    names, members = np.unique(groups, return_inverse=True)
-    sizes = np.zeros((len(names), len(classes)), dtype=np.int64)
-    np.add.at(sizes, (members.reshape(-1), numbers.reshape(-1)), 1)
+    members, sizes = _sizes(groups, numbers, len(classes))
     totals = sizes.sum(axis=0)
     target = np.minimum(np.rint(share * totals).astype(np.int64), totals - 1)
 
-    taken = np.zeros(len(names), dtype=bool)
+    taken = np.zeros(len(sizes), dtype=bool)
     reached = np.zeros(len(classes), dtype=np.int64)
-    order = np.random.default_rng(seed).permutation(len(names))
+    order = np.random.default_rng(seed).permutation(len(sizes))
     for group in order:
         if (reached + sizes[group] <= target).all():
             taken[group] = True
@@ -69,10 +74,91 @@ def overlap_free_split(
         reached += sizes[best]
     absent = classes[(reached == 0) & (target > 0)]
     if len(absent):
+        images = totals[classes == absent[0]][0]
         raise DatasetError(
-            f"class {absent[0]}: its {totals[classes == absent[0]][0]:,} images share pixels in "
-            "groups too large to part, so no overlap-free split has it on both sides; add images "
-            "cut from other pictures, or split at random"
+            f"class {_name(absent[0], names)}: its {images:,} images share pixels in groups too "
+            "large to part, so no overlap-free split has it on both sides; add images cut from "
+            "other pictures, or split at random"
         )
-    held = taken[members.reshape(-1)]
+    held = taken[members]
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def stratified_folds(
+    labels: NDArray[np.int32],
+    groups: NDArray[np.int64],
+    folds: int,
+    seed: int,
+    names: Sequence[str] = (),
+) -> NDArray[np.intp]:
+    """Deal a set to folds by whole groups; return each image's fold, ``(n,)``, from 0.
+
+    Every class is in every fold. Without groups of several images, the counts of a class differ by
+    one at most; else they are as even as the groups allow: groups are dealt in random order, large
+    ones first, each to a fold that lacks its class, then to the one with the least of it. A group
+    may span classes. ``names`` are those of the classes, for errors.
+
+    Raises:
+        ValueError: there are fewer than two folds.
+        DatasetError: a class has too few images or groups to be in every fold.
+    """
+    if folds < 2:
+        raise ValueError(f"expected two folds or more, received {folds}")
+    classes, numbers = np.unique(labels, return_inverse=True)
+    members, sizes = _sizes(groups, numbers, len(classes))
+    _check_folds(classes, sizes, (sizes > 0).sum(axis=0), folds, names)
+    totals = sizes.sum(axis=0)
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(sizes))
+    order = order[np.argsort(-sizes[order].sum(axis=1), kind="stable")]
+    dealt = np.zeros((folds, len(classes)), dtype=np.int64)
+    fold = np.zeros(len(sizes), dtype=np.intp)
+    for group in order:
+        own = np.flatnonzero(sizes[group])
+        there = dealt[:, own]
+        # The growth of the sum of squared shares of a class in a fold, without its constant part.
+        uneven = there @ (sizes[group, own] / totals[own] ** 2)
+        best = np.lexsort((dealt.sum(axis=1), uneven, (there > 0).sum(axis=1)))[0]
+        fold[group] = best
+        dealt[best] += sizes[group]
+    _check_folds(classes, sizes, (dealt > 0).sum(axis=0), folds, names)
+    return fold[members]
+
+
+def _sizes(
+    groups: NDArray[np.int64], numbers: NDArray[np.intp], classes: int
+) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Return the row of each image's group, ``(n,)``, and the groups' images per class."""
+    names, members = np.unique(groups, return_inverse=True)
+    members = members.reshape(-1)
+    sizes = np.zeros((len(names), classes), dtype=np.int64)
+    np.add.at(sizes, (members, numbers.reshape(-1)), 1)
+    return members, sizes
+
+
+def _check_folds(
+    classes: NDArray[np.int32],
+    sizes: NDArray[np.int64],
+    parts: NDArray[np.intp],
+    folds: int,
+    names: Sequence[str],
+) -> None:
+    """Raise an error if a class has fewer parts, of those that folds may hold, than folds."""
+    few = int(parts.argmin())
+    if parts[few] >= folds:
+        return
+    images, groups = int(sizes[:, few].sum()), int((sizes[:, few] > 0).sum())
+    what = f"{images:,} image" if images == 1 else f"{images:,} images"
+    if groups < images:
+        what += f" in {groups:,} group{'s' if groups > 1 else ''} that share pixels"
+    remedy = f"use {parts[few]} folds, or add images" if parts[few] > 1 else "add images"
+    if groups < images:
+        remedy += " cut from other pictures, or split at random"
+    raise DatasetError(
+        f"class {_name(classes[few], names)} has {what}, too few for {folds:,} folds that hold "
+        f"it each; {remedy}"
+    )
+
+
+def _name(label: int, names: Sequence[str]) -> str:
+    return names[label] if names else str(label)

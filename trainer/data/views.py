@@ -1,9 +1,9 @@
 """Views of a picture: a fixed, numbered sequence of crops, turns and changes of its light.
 
 View 0 is the whole picture as `prepare` squeezes it, and view 1 its mirror image. `CROPS` are next:
-turned squares from a large part of the picture down to native scale, one pixel of the network's
-input per pixel of the picture. All others are crops of random size, place and turn under other
-light; what is random depends on the file's bytes and the number of the view alone.
+squares from a large part of the picture down to native scale, one pixel of the network's input per
+pixel of the picture. All others are crops of random size, place and turn under other light; what
+is random depends on the file's bytes and the number of the view alone.
 """
 
 from __future__ import annotations
@@ -29,17 +29,10 @@ MIRRORED = 1
 CROP_SIDE = 0.6
 """Side of the largest crop of `CROPS`, as a share of the picture's shorter side."""
 
-CROPS = (
-    (0.5, 0.5, 0.0, 2),
-    (0.0, 0.0, 1.0, 3),
-    (1.0, 1.0, 0.5, 4),
-    (1.0, 0.0, 0.5, 6),
-    (0.0, 1.0, 1.0, 7),
-)
-"""Square crops, from view 2: place from left to right and from top to bottom, each 0 to 1, scale,
-from 0, `CROP_SIDE`, to 1, native scale, and the number of a turn in `TURNS`. Of a picture whose
-`CROP_SIDE` has no more pixels than the input of the network, all have that side. Each is turned
-another way, for an embedding that depends less on how a picture was held."""
+CROPS = ((0.5, 0.5, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 0.5), (1.0, 0.0, 0.5), (0.0, 1.0, 1.0))
+"""Square crops, from view 2: place from left to right and from top to bottom, each 0 to 1, and
+scale, from 0, `CROP_SIDE`, to 1, native scale. Of a picture whose `CROP_SIDE` has no more pixels
+than the input of the network, all have that side."""
 
 SMALLEST = 0.45
 """Shorter side of the smallest random crop of a small picture, as a share of the picture's. A crop
@@ -102,10 +95,8 @@ def prepare_views(data: bytes, size: int, count: int) -> Prepared:
         view = source.image.resize(
             (size, size), Image.Resampling.BILINEAR, box=_scaled(box, source)
         )
-        if number < MIRRORED + 1 + len(CROPS):
-            view = _turned(view, CROPS[number - MIRRORED - 1][3])
-        else:
-            view = _lit(_turned(view, int(random.random() * len(TURNS))), random)
+        if number >= MIRRORED + 1 + len(CROPS):
+            view = _lit(_turned(view, random), random)
         pixels[number] = np.asarray(view)
     return Prepared(pixels, *coarse.size, coarse.decoding)
 
@@ -116,7 +107,7 @@ def _box(number: int, picture: tuple[int, int], size: int, random: Random) -> Bo
     shorter = min(picture)
     fixed = number - MIRRORED - 1
     if fixed < len(CROPS):
-        x, y, scale, _ = CROPS[fixed]
+        x, y, scale = CROPS[fixed]
         largest = CROP_SIDE * shorter
         side = largest * (min(size, largest) / largest) ** scale
         left = (width - largest) * x + (largest - side) / 2
@@ -144,8 +135,8 @@ def _scaled(box: Box, decoded: Decoded) -> Box:
     return left * across, top * down, min(right * across, width), min(bottom * down, height)
 
 
-def _turned(view: Image.Image, number: int) -> Image.Image:
-    turn = TURNS[number]
+def _turned(view: Image.Image, random: Random) -> Image.Image:
+    turn = TURNS[int(random.random() * len(TURNS))]
     return view if turn is None else view.transpose(turn)
 
 

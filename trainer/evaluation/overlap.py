@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ be missed.
 
 THUMBNAIL_SIDE = 32
 """Side in pixels of the thumbnails by which whole pictures are compared."""
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +79,19 @@ def reduce_picture(image: Image.Image) -> Picture:
 def read_pictures(
     source: Source,
     items: Sequence[HashedRecord],
+    reduce: Callable[[Image.Image], R],
     *,
     progress: Callable[[int], object] = lambda _: None,
-) -> tuple[list[HashedRecord], list[Picture], list[Rejected]]:
-    """Reduce the images that can be decoded; return them, their pictures and the rejects.
+) -> tuple[list[HashedRecord], list[R], list[Rejected]]:
+    """Reduce the images that can be decoded; return them, what is left of each, and the rejects.
 
-    ``progress`` is called with the number of items just done.
+    ``reduce``, such as `reduce_picture`, is called in threads, ``progress`` with the number of
+    items just done.
     """
     records = [item.record for item in items]
 
-    def decode(data: bytes) -> Picture:
-        return reduce_picture(open_rgb(data))
+    def decode(data: bytes) -> R:
+        return reduce(open_rgb(data))
 
     outcomes = read_records(source, records, decode, threads=None, progress=progress)
     found = list(zip(items, outcomes, strict=True))

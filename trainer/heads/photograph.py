@@ -21,7 +21,6 @@ from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import (
     COSINE_SCALE,
     HIDDEN_WIDTH,
-    LEARNING_RATE,
     Fit,
     TrainOptions,
     cosine_head,
@@ -30,6 +29,9 @@ from geosim.trainer.heads.fit import (
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.heads.unlabelled import fit_unlabelled
 from geosim.trainer.runtime.keras import import_keras
+
+LEARNING_RATE = 1e-3
+"""Adam's learning rate at the start; it falls to zero as a cosine."""
 
 DROPOUT = 0.3
 """Share of the features that a step leaves out."""
@@ -41,7 +43,7 @@ DISTILLATION = 4.0
 """Weight of the distance to the teacher's embedding, 1 minus the cosine, beside the loss of the
 classes."""
 
-BLOCK = 256
+BLOCK = 1024
 """Pictures that the teacher embeds at once; bounds the memory."""
 
 Array = NDArray[np.float16] | NDArray[np.float32]
@@ -60,8 +62,8 @@ def fit_views(
 
     ``views`` is the number of views that the head makes an embedding of. A picture whose label is
     -1 has no class: it is learned from by the teacher's embedding of it alone, or, where no picture
-    has a class, by its views. ``progress`` is called with 1 after each epoch; there is one where no
-    picture has a class. The losses are those of the head that is kept.
+    has a class, by its views. ``progress`` is called with the number of epochs just done; a fit
+    without classes is all of them. The losses are those of the head that is kept.
 
     Raises:
         ModelError: a feature is not finite, or no epoch has a finite loss.
@@ -70,16 +72,17 @@ def fit_views(
         raise ModelError("there are features that are no finite numbers; delete the feature cache")
     labelled = np.flatnonzero(labels >= 0)
     if not len(labelled):
-        head, left_out = fit_unlabelled(features, views=views, progress=progress)
+        head, left_out = fit_unlabelled(features, views=views)
+        progress(options.epochs)
         return Fit(head, [left_out], [], 1)
     kept, held = (
         labelled[part]
         for part in stratified_split(labels[labelled], options.validation_split, options.seed)
     )
-    half_epochs = count(1)
+    done = count(1)
 
     def report(_: int) -> None:
-        if next(half_epochs) % 2 == 0:
+        if next(done) % 2 == 0:  # an epoch is one of the teacher and one of the head
             progress(1)
 
     pictures = _Pictures(features, np.eye(classes, dtype=np.float32)[labels], labels >= 0)
@@ -131,12 +134,12 @@ def _teach(
         steps_per_epoch=_steps(rows, options),
         shuffle=False,
     )
-    head = cosine_head(network)
+    embedder = keras.Model(network.input, network.output[1])
     total = np.zeros((len(features), EMBEDDING_DIM), np.float32)
-    for start in range(0, len(features), BLOCK):
-        for view in range(features.shape[1]):
+    for view in range(features.shape[1]):
+        for start in range(0, len(features), BLOCK):
             part = features[start : start + BLOCK, view].astype(np.float32)
-            total[start : start + BLOCK] += head(part)
+            total[start : start + BLOCK] += embedder.predict_on_batch(part)
     norms = np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
     return np.asarray(total / norms)
 

@@ -7,7 +7,6 @@ with each picture as a class of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,16 +64,14 @@ class Scatter:
         return cls(origin + mean, between, within / (count * max(1, views - 1)))
 
 
-def fit_unlabelled(
-    features: Array, *, views: int, progress: Callable[[int], object] = lambda _: None
-) -> tuple[Head, float]:
+def fit_unlabelled(features: Array, *, views: int) -> tuple[Head, float]:
     """Fit a linear head on ``(n, T, feature_width)`` features of T views of each of n pictures.
 
     Return the head and the share of the signal, in units of the noise, that its 32 components leave
     out, 0 to 1. ``views`` is the number of views that the head makes an embedding of. With one
     view of each picture the components are the principal ones. Fewer than 33 pictures do not span
     32 components; the others are what varies least between views, too small to decide a
-    similarity. ``progress`` is called with 1 at the end. The fit has no random part.
+    similarity. The fit has no random part.
 
     Raises:
         ModelError: there is no picture, a feature is not finite, or all features are the same.
@@ -85,9 +82,7 @@ def fit_unlabelled(
         scatter = Scatter.of(features)
     if not (np.isfinite(scatter.between).all() and np.isfinite(scatter.within).all()):
         raise ModelError("there are features that are no finite numbers; delete the feature cache")
-    head, left_out = _discriminant(scatter, views)
-    progress(1)
-    return head, left_out
+    return _discriminant(scatter, views)
 
 
 def _discriminant(scatter: Scatter, views: int) -> tuple[Head, float]:

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.trainer.backbones.registry import AUTO
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.data import views as view_table
 from geosim.trainer.errors import ModelError
-from geosim.trainer.heads.fit import LEARNING_RATE, Fit, TrainOptions
-from geosim.trainer.heads.photograph import fit_views
+from geosim.trainer.heads.fit import Fit, TrainOptions
+from geosim.trainer.heads.photograph import LEARNING_RATE, fit_views
 from geosim.trainer.recipes.duration import feature_seconds
 from geosim.trainer.recipes.registry import register
 from geosim.trainer.recipes.spec import Recipe
@@ -51,7 +50,7 @@ class Photograph(Recipe):
 
     name = "photograph"
     summary = "a frozen backbone sees several views of each picture, whole and in part: --views"
-    backbones = AUTO
+    backbones = ("resnet50", "efficientnet-lite-pair")
     options_type = PhotographOptions
     several_views = True
     takes_unlabelled = True
@@ -106,7 +105,7 @@ class Photograph(Recipe):
 
     def optimizer(self, spec: BackboneSpec) -> str:
         """Return the optimizer, for the model card."""
-        return f"Adam, rate {LEARNING_RATE}"
+        return f"Adam, rate {LEARNING_RATE} falling to zero as a cosine"
 
     def preprocessing(self, size: int, options: TrainOptions) -> str:
         """Return what is done to a picture before the backbone, for the model card."""
@@ -117,10 +116,9 @@ class Photograph(Recipe):
         return (
             f"8-bit sRGB, EXIF orientation applied; the first {views} views of a picture, each "
             f"resized to {size} x {size} (bilinear, antialiased): the whole picture, its mirror "
-            f"image, {crops} square crops, each turned another way, from "
-            f"{view_table.CROP_SIDE:.0%} of the shorter side to native scale, and from view "
-            f"{random} random crops, turned and lit; the embedding is that of the mean of their "
-            "features; the backbone's own scaling in its graph"
+            f"image, {crops} square crops from {view_table.CROP_SIDE:.0%} of the shorter side to "
+            f"native scale, and from view {random} random crops, turned and lit; the embedding is "
+            "that of the mean of their features; the backbone's own scaling in its graph"
         )
 
 

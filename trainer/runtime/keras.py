@@ -91,6 +91,26 @@ def _stderr_captured() -> Iterator[None]:
             os.close(terminal)
 
 
+def export(model: Any) -> Exported:
+    """Return the graph of a Keras model in OpenVINO's format.
+
+    Raises:
+        ModelError: it cannot be written.
+    """
+    import_openvino()
+    with private_folder(Path(tempfile.gettempdir())) as folder:
+        path = folder / "graph.xml"
+        try:
+            model.export(str(path), format="openvino", verbose=False)
+            return Exported.read(path)
+        except (OSError, RuntimeError) as error:
+            raise ModelError(
+                f"the network cannot be exported to a file in {folder.parent} "
+                f"({' '.join(str(error).split())}); make room there, or name another folder "
+                "in TMPDIR"
+            ) from error
+
+
 GRAPH_BATCH = 64
 """Images per call of the graph; bounds the memory of a GPU."""
 
@@ -119,18 +139,7 @@ class KerasBackbone:
     @cached_property
     def exported(self) -> Exported:
         """The graph in OpenVINO's format; the export takes some seconds."""
-        import_openvino()
-        with private_folder(Path(tempfile.gettempdir())) as folder:
-            path = folder / "graph.xml"
-            try:
-                self.model.export(str(path), format="openvino", verbose=False)
-                return Exported.read(path)
-            except (OSError, RuntimeError) as error:
-                raise ModelError(
-                    f"the network cannot be exported to a file in {folder.parent} "
-                    f"({' '.join(str(error).split())}); make room there, or name another folder "
-                    "in TMPDIR"
-                ) from error
+        return export(self.model)
 
     def save(self, path: Path) -> None:
         """Write the weights as Keras' ``.weights.h5``."""

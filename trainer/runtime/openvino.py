@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -125,3 +126,23 @@ class OpenVinoBackbone:
         except Empty:
             started[0].wait()
             return started.popleft()
+
+
+class ExportedBackbone:
+    """A graph that only OpenVINO runs; it is compiled on the first call."""
+
+    def __init__(self, exported: Exported, precision: str) -> None:
+        self.exported = exported
+        self._precision = precision
+
+    @cached_property
+    def _compiled(self) -> OpenVinoBackbone:
+        return OpenVinoBackbone(self.exported, self._precision)
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Map ``(n, size, size, 3) uint8`` RGB to ``(n, width) float32``.
+
+        Raises:
+            ModelError: OpenVINO cannot run the graph.
+        """
+        return self._compiled(images)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from click.testing import Result
 from PIL import Image
 
 from geosim.search.evaluation.plots import confusion_plot, precision_plot, score_plot
-from geosim.search.evaluation.report import conclusions, summarise, text_table, write_report
+from geosim.search.evaluation.report import write_report
 from geosim.search.evaluation.runs import read_runs
 from geosim.search.evaluation.study import Study, evaluate
+from geosim.search.evaluation.summary import conclusions, summarise, text_table
 from geosim.trainer.backbones.registry import choose
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.data.sources import Files, Record
@@ -150,6 +153,17 @@ def test_a_finished_run_is_not_repeated_and_a_damaged_one_is(
         assert again["metrics"] == pytest.approx(first["metrics"]), "the same seed and figures"
 
 
+def test_runs_of_earlier_versions_are_kept(done: tuple[Path, Inputs]) -> None:
+    for path in (done[0] / "runs").glob("*.json"):
+        facts = json.loads(path.read_bytes())
+        made_of = ("recipe", "split", "test_share", "data", "backbone", *asdict(OPTIONS))
+        settings = {name: facts[name] for name in made_of}
+        key = hashlib.sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        name = f"colour-grid-dense-relu-{facts['split']}-seed{facts['seed']}-{key[:8]}.json"
+        assert path.name == name
+        assert not {"folds", "fold", "without_labels"} & set(facts)
+
+
 def test_seeds_are_summarised_as_mean_and_spread(done: tuple[Path, Inputs]) -> None:
     folder, inputs = done
     runs = read_runs(folder, inputs)
@@ -169,8 +183,13 @@ def test_seeds_are_summarised_as_mean_and_spread(done: tuple[Path, Inputs]) -> N
             (np.mean(values), np.std(values, ddof=1))
         )
     lines = text_table(rows).splitlines()
-    assert len(lines) == 3
-    assert "±" in lines[1]
+    heads = [line for line in lines if not line.startswith(" ")]
+    assert [head[:22].rstrip() for head in heads[::2]] == ["overlap-free split", "random split"]
+    for head in heads[1::2]:
+        assert head.startswith("colour-grid + dense-relu (seeds 0,1, fit ")
+    assert sum("± over seeds" in line for line in lines) == 2
+    assert sum("mean over classes" in line for line in lines) == 2
+    assert max(map(len, lines)) <= 80
 
 
 def test_the_command_reports_and_extends(

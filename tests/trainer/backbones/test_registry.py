@@ -57,6 +57,7 @@ def test_the_table_is_complete() -> None:
     assert set(BACKBONES) == {
         "resnet50",
         "efficientnet-lite0",
+        "efficientnet-lite-pair",
         "efficientnet-lite1",
         "efficientnet-lite2",
         "tile-resnet",
@@ -80,7 +81,9 @@ def test_the_table_is_complete() -> None:
 
 @pytest.mark.parametrize("weights", [None, Path("weights.h5")])
 def test_an_unknown_name_lists_the_valid_ones(weights: Path | None) -> None:
-    with pytest.raises(ModelError, match=f"expected auto, {', '.join(sorted(BACKBONES))}$"):
+    with pytest.raises(
+        ModelError, match=f"expected auto, {', '.join(sorted(BACKBONES))}, or a file"
+    ):
         choose("resnet34", weights)
 
 
@@ -98,7 +101,7 @@ def test_given_weights_mean_resnet50_and_need_no_network(
     weights.write_bytes(b"whatever")
     pretrained, line = choose(name, weights)
     assert pretrained.spec.name == "resnet50"
-    assert pretrained.file == weights
+    assert pretrained.files == (weights,)
     assert pretrained.sha256 == hashlib.sha256(b"whatever").hexdigest()
     assert line == f"backbone resnet50: weights of {weights}"
 
@@ -114,7 +117,7 @@ def test_given_weights_that_cannot_be_read_never_fall_back(
 
 def test_auto_takes_resnet50_where_its_weights_are_cached(cached: Path) -> None:
     pretrained, line = choose("auto")
-    assert (pretrained.spec.name, pretrained.file) == ("resnet50", cached)
+    assert (pretrained.spec.name, pretrained.files) == ("resnet50", (cached,))
     assert line == "backbone resnet50: its ImageNet weights are cached"
 
 
@@ -123,7 +126,7 @@ def test_auto_falls_back_and_says_why(offline: Path, capfd: pytest.CaptureFixtur
     assert capfd.readouterr().err == ""
     assert "None" not in line
     assert pretrained.spec.name == "efficientnet-lite0"
-    assert pretrained.file == lite0.weights_file()
+    assert pretrained.files == (lite0.weights_file(),)
     assert pretrained.sha256 == lite0.LITE0.sha256
     assert "\n" not in line
     assert line.startswith(
@@ -147,28 +150,28 @@ def test_resnet50_by_name_never_falls_back(offline: Path) -> None:
 def test_backbones_without_downloads_need_no_network(offline: Path) -> None:
     assert choose("efficientnet-lite0")[0].sha256 == lite0.LITE0.sha256
     pretrained, line = choose("colour-grid")
-    assert (pretrained.file, pretrained.sha256) == (None, "")
+    assert (pretrained.files, pretrained.sha256) == ((), "")
     assert line == "backbone colour-grid, as asked"
 
 
 def test_the_fingerprint_follows_whatever_changes_features() -> None:
     spec = spec_of("colour-grid")
-    base = Pretrained(spec, None, "")
+    base = Pretrained(spec, (), "")
     others = [
-        Pretrained(replace(spec, name="other"), None, ""),
-        Pretrained(replace(spec, version=2), None, ""),
-        Pretrained(replace(spec, input_size=128), None, ""),
-        Pretrained(spec, None, "00"),
+        Pretrained(replace(spec, name="other"), (), ""),
+        Pretrained(replace(spec, version=2), (), ""),
+        Pretrained(replace(spec, input_size=128), (), ""),
+        Pretrained(spec, (), "00"),
     ]
     assert len({one.fingerprint for one in [base, *others]}) == 5
     # Where a file lies and what its licence is called changes no feature.
-    same = Pretrained(replace(spec, licence="MIT", summary="elsewhere"), Path("x"), "")
+    same = Pretrained(replace(spec, licence="MIT", summary="elsewhere"), (Path("x"),), "")
     assert same.fingerprint == base.fingerprint
 
 
 def test_colour_grid_takes_no_weights(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="takes no weights"):
-        Pretrained(spec_of("colour-grid"), tmp_path / "x.h5", "00").load()
+        Pretrained(spec_of("colour-grid"), (tmp_path / "x.h5",), "00").load()
 
 
 def pattern(size: int) -> np.ndarray:
@@ -226,7 +229,7 @@ def test_the_larger_variants_are_golden_and_know_a_cat_and_an_espresso(name: str
         Image.fromarray(one).resize((size, size), Image.Resampling.BILINEAR)
         for one in (data.cat(), data.coffee())
     ]
-    state = read_state_dict(pretrained.file, sha256=pretrained.sha256)
+    state = read_state_dict(pretrained.files[0], sha256=pretrained.sha256)
     logits = backbone(np.stack(squeezed)) @ state["_fc.weight"].T + state["_fc.bias"]
     assert logits.argmax(axis=1).tolist() == [285, 967]  # ImageNet's Egyptian cat, espresso
 

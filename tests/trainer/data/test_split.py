@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from geosim.trainer.data.split import overlap_free_split, stratified_split
+from geosim.trainer.data.split import overlap_free_split, stratified_folds, stratified_split
 from geosim.trainer.errors import DatasetError
 
 
@@ -96,3 +96,75 @@ def test_no_share_holds_nothing_out() -> None:
     kept, held = overlap_free_split(labels, groups, 0.0, seed=0)
     assert len(kept) == 3000
     assert len(held) == 0
+
+
+def test_folds_hold_equal_counts_of_each_class() -> None:
+    labels = np.random.default_rng(0).permutation(
+        np.repeat(np.arange(3, dtype=np.int32), [5, 21, 40])
+    )
+    fold = stratified_folds(labels, np.arange(66), 5, seed=0)
+    for label in range(3):
+        counts = np.bincount(fold[labels == label], minlength=5)
+        assert counts.max() - counts.min() <= 1
+    assert np.ptp(np.bincount(fold)) <= 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_group_is_torn_by_folds_that_stay_even(seed: int) -> None:
+    labels, groups = crowded()
+    fold = stratified_folds(labels, groups, 5, seed)
+    for group in np.unique(groups):
+        assert len(set(fold[groups == group])) == 1
+    for label in range(6):
+        assert np.bincount(fold[labels == label]) == pytest.approx(np.full(5, 100), abs=12)
+
+
+def test_folds_depend_on_the_seed_alone() -> None:
+    labels, groups = crowded()
+    folds = [stratified_folds(labels, groups, 5, seed).tolist() for seed in (1, 1, 2)]
+    assert folds[0] == folds[1] != folds[2]
+
+
+def test_a_class_of_uneven_groups_is_in_every_fold() -> None:
+    labels = np.repeat(np.arange(2, dtype=np.int32), [10, 300])
+    groups = np.array([0] * 8 + [1, 2] + list(range(3, 303)))
+    fold = stratified_folds(labels, groups, 3, seed=0)
+    assert sorted(np.bincount(fold[:10])) == [1, 1, 8]
+    assert sorted(np.bincount(fold[10:])) == [100, 100, 100]
+
+
+def test_groups_across_classes_stay_whole_in_folds() -> None:
+    labels = np.tile(np.arange(2, dtype=np.int32), 20)
+    fold = stratified_folds(labels, np.arange(40) // 4, 5, seed=0)
+    for label in range(2):
+        assert np.bincount(fold[labels == label]).tolist() == [4] * 5
+    assert (fold.reshape(-1, 4) == fold[::4, None]).all()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "groups", "message"),
+    [
+        ([3, 9], range(12), "class tuff has 3 images, too few for 5 folds .*; use 3 folds, or add"),
+        ([1, 9], range(10), "class tuff has 1 image, too few for 5 folds that hold it each; add"),
+        (
+            [9, 9],
+            [0, 0, 0, 0, 1, 1, 1, 2, 3, *range(4, 13)],
+            "class tuff has 9 images in 4 groups that share pixels, .* or split at random",
+        ),
+        ([9, 9], [0] * 9 + list(range(1, 10)), "9 images in 1 group that share pixels, .* folds"),
+    ],
+)
+def test_too_few_images_for_the_folds(sizes: list[int], groups: list[int], message: str) -> None:
+    labels = np.repeat(np.arange(2, dtype=np.int32), sizes)
+    with pytest.raises(DatasetError, match=message):
+        stratified_folds(labels, np.array(groups), 5, seed=0, names=("tuff", "slate"))
+
+
+def test_more_folds_than_memory_holds_are_refused() -> None:
+    with pytest.raises(DatasetError, match="too few for 1,000,000,000,000 folds"):
+        stratified_folds(np.zeros(9, np.int32), np.arange(9), 10**12, seed=0)
+
+
+def test_one_fold_is_none() -> None:
+    with pytest.raises(ValueError, match="received 1"):
+        stratified_folds(np.zeros(9, np.int32), np.arange(9), 1, seed=0)

@@ -188,7 +188,9 @@ def test_read_pictures_keeps_the_order_and_gives_reasons(rocks: Path) -> None:
     dataset = open_dataset(rocks)
     hashed, _ = hash_records(dataset.source, dataset.records)
     done: list[int] = []
-    items, pictures, rejected = read_pictures(dataset.source, hashed, progress=done.append)
+    items, pictures, rejected = read_pictures(
+        dataset.source, hashed, reduce_picture, progress=done.append
+    )
     assert [item for item in hashed if item.record.source != str(broken)] == items
     assert len(pictures) == len(items) == len(hashed) - 1
     assert [one.path for one in rejected] == ["rocks/granite/broken.jpg"]
@@ -222,7 +224,7 @@ def test_tiles_too_small_are_not_compared_at_shifts() -> None:
 def test_the_rock_tiles_were_cut_on_a_grid_of_six_pixels(real_data: Path) -> None:
     dataset = open_dataset(real_data)
     hashed, _ = hash_records(dataset.source, dataset.records)
-    items, pictures, rejected = read_pictures(dataset.source, hashed)
+    items, pictures, rejected = read_pictures(dataset.source, hashed, reduce_picture)
     assert not rejected
     labels = np.array([item.record.label for item in items])
     overlaps = find_overlaps(pictures, labels.tolist(), [item.sha256 for item in items])

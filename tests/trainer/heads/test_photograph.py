@@ -89,10 +89,14 @@ def test_a_seed_repeats_the_fit_and_another_gives_another() -> None:
     assert np.abs(other.head.kernel - first.head.kernel).max() > 1e-3
 
 
-def test_progress_is_one_per_epoch() -> None:
+def test_progress_counts_the_epochs() -> None:
     done: list[int] = []
     fit_views(*pictures(20), 3, TrainOptions(epochs=3), views=1, progress=done.append)
     assert done == [1, 1, 1]
+    features, labels = pictures(20)
+    without = np.full_like(labels, -1)
+    fit_views(features, without, 0, TrainOptions(epochs=3), views=1, progress=done.append)
+    assert sum(done) == 6
 
 
 def test_features_that_are_no_numbers_are_refused() -> None:

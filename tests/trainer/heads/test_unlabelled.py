@@ -105,9 +105,3 @@ def test_many_pictures_are_never_float32_at_once() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < features.nbytes / 4
-
-
-def test_progress_is_one() -> None:
-    done: list[int] = []
-    fit_unlabelled(pictures(40, 3), views=3, progress=done.append)
-    assert done == [1]

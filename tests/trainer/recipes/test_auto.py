@@ -54,15 +54,15 @@ def setup(data: Path, working: Path, **options: object) -> Setup:
 @pytest.mark.parametrize(
     ("side", "asked", "recipe", "backbone", "head"),
     [
-        (65, {}, "photograph", "efficientnet-lite0", "cosine"),
+        (65, {}, "photograph", "efficientnet-lite-pair", "cosine"),
         (64, {}, "owner", "efficientnet-lite0", "cosine"),
         (28, {}, "owner", "efficientnet-lite0", "cosine"),
         (28, {"backbone": "efficientnet-lite0"}, "owner", "efficientnet-lite0", "cosine"),
         (28, {"backbone": "tile-resnet"}, "tile", "tile-resnet", "cosine"),
         (28, {"backbone": "colour-grid"}, "owner", "colour-grid", "dense-relu"),
-        (28, {"recipe": "photograph"}, "photograph", "efficientnet-lite0", "cosine"),
+        (28, {"recipe": "photograph"}, "photograph", "efficientnet-lite-pair", "cosine"),
         (28, {"recipe": "tile"}, "tile", "tile-fusion", "cosine"),
-        (28, {"views": 2}, "photograph", "efficientnet-lite0", "cosine"),
+        (28, {"views": 2}, "photograph", "efficientnet-lite-pair", "cosine"),
         (300, {"head": "dense-relu"}, "owner", "efficientnet-lite0", "dense-relu"),
         (300, {"head": "cosine"}, "owner", "efficientnet-lite0", "cosine"),
         (300, {"recipe": "owner"}, "owner", "efficientnet-lite0", "dense-relu"),
@@ -103,7 +103,7 @@ def test_a_long_training_of_photographs_is_announced(
 ) -> None:
     data = pictures(tmp_path / "rocks", 200)
     assert "takes about" not in setup(data, tmp_path / "w").why
-    monkeypatch.setattr(duration, "OTHER_VIEW_SECONDS", 10.0)
+    monkeypatch.setitem(duration.VIEW_SECONDS, "efficientnet-lite-pair", 10.0)
     assert "a first training takes about" in setup(data, tmp_path / "w").why
 
 
