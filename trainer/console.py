@@ -9,8 +9,10 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -57,10 +59,24 @@ def to_json(value: Any, *, indent: bool = False) -> bytes:
 
 def _write(text: str, *, err: bool = False) -> None:
     try:
-        click.echo(text, err=err, nl=False)  # noqa: TID251
+        with _whole():
+            click.echo(text, err=err, nl=False)  # noqa: TID251
     except OSError as error:  # it names no file
         error.filename = "/dev/stderr" if err else "/dev/stdout"
         raise
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Put Ctrl-C off, so that no line is cut where a pipe is full."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _encoding(stream: Any) -> str:

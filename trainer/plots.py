@@ -27,6 +27,6 @@ def save_loss_curve(
     axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: epoch {best_epoch}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=True, alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper right")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120, metadata=PNG_METADATA)

@@ -55,7 +55,7 @@ def precision_plot(curves: Mapping[str, NDArray[np.float64]], path: Path) -> Non
         colour = "grey" if name.startswith(BASELINE) else None
         axes.plot(range(1, len(values) + 1), values, style, label=name, color=colour)
     axes.grid(visible=True, alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="lower left")
     _save(figure, path)
 
 
@@ -71,7 +71,7 @@ def score_plot(same: NDArray[np.float64], other: NDArray[np.float64], path: Path
             weights = np.full(len(values), 1 / len(values))
             name = f"{label} ({len(values):,})"
             axes.hist(values, edges.tolist(), weights=weights, alpha=0.6, label=name, color=colour)
-    axes.legend()
+    axes.legend(loc="upper left")
     _save(figure, path)
 
 

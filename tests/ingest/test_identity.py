@@ -87,14 +87,15 @@ def test_a_second_year_and_a_stray_picture_change_no_class(
     assert counts(ingest(trip, working, store)) == (8, 0, 0, 0)
     pictures(trip, "2024/granite", "2024/gneiss", seed=500)
     picture(trip / "stray.png", 1)
-    assert counts(ingest(trip, working, store)) == (8, 0, 0, 8)
+    assert counts(ingest(trip, working, store)) == (9, 0, 0, 8)
     assert store.values("class") == {"gneiss": 8, "granite": 8}
     shutil.rmtree(trip / "2024")
     shutil.rmtree(trip / "2023" / "gneiss")
-    with pytest.raises(StoreError, match="12 of its 16 images"):
+    with pytest.raises(StoreError, match="12 of its 17 images"):
         ingest(trip, working, store)
-    assert counts(ingest(trip, working, store, replace=True)) == (0, 0, 12, 4)
+    assert counts(ingest(trip, working, store, replace=True)) == (0, 0, 12, 5)
     assert store.values("class") == {"granite": 4}
+    assert store.unlabelled() == 1
 
 
 def test_the_level_of_the_classes_is_kept_in_the_collection(

@@ -135,6 +135,7 @@ def test_a_training_leaves_a_complete_card_and_a_picture(sample: Path, empty: Wo
         "fingerprint": pretrained.fingerprint,
         "weights_sha256": "",
         "licence": "Apache-2.0",
+        "feature_width": 384,
     }
     assert card["input_size"] == 64
     assert "bilinear" in card["preprocessing"]

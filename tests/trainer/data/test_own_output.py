@@ -53,7 +53,7 @@ def test_drawn_pictures_are_passed_over_under_any_name(
     assert geosim("evaluate", rocks, *OPTIONS, *study).exit_code == 0
     drawn = [working / "samples.png", working / "model" / "loss.png"]
     drawn += sorted((tmp_path / "study").glob("*.png"))
-    assert len(drawn) == 6
+    assert len(drawn) == 7
     for number, path in enumerate(drawn):
         shutil.copy(path, rocks / "schist" / f"{number}.png")
     check(
@@ -62,7 +62,7 @@ def test_drawn_pictures_are_passed_over_under_any_name(
         [
             "1 .jpeg in marble passed over: geosim drew them",
             "1 .jpeg in rocks passed over: geosim drew them",
-            "6 .png in schist passed over: geosim drew them",
+            "7 .png in schist passed over: geosim drew them",
             "1 .jpg in sheets passed over: geosim drew them",
             "1 .png in sheets passed over: geosim drew them",
         ],
@@ -70,8 +70,8 @@ def test_drawn_pictures_are_passed_over_under_any_name(
     strict = geosim("ingest", rocks, "--strict", "--working", working)
     assert strict.exit_code == 0, strict.stderr
     assert "unchanged 96" in strict.stdout
-    assert "6 .png in schist passed over: geosim drew them" in strict.stderr
+    assert "7 .png in schist passed over: geosim drew them" in strict.stderr
     found = geosim("search", rocks, "-k", 1, "--format", "jsonl", "--working", working)
     assert found.exit_code == 0
     assert len(found.stdout.splitlines()) == 96
-    assert "6 .png in schist passed over: geosim drew them" in found.stderr
+    assert "7 .png in schist passed over: geosim drew them" in found.stderr
