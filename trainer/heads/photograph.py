@@ -159,7 +159,7 @@ def _distil(
     network = _network(keras, pictures.features.shape[2], pictures.truth.shape[1])
     network.compile(
         _optimizer(keras, options, len(learned)),
-        loss=[_class_loss(keras), keras.losses.CosineSimilarity()],
+        loss=[_class_loss(keras), _distance],
         loss_weights=[1.0, DISTILLATION],
     )
 
@@ -190,6 +190,11 @@ def _network(keras: Any, feature_width: int, classes: int) -> Any:
     x = layers.UnitNormalization()(layers.Dense(EMBEDDING_DIM, name="embedding")(x))
     directions = layers.Dense(classes, use_bias=False, kernel_constraint="unit_norm")
     return keras.Model(features, [layers.Rescaling(COSINE_SCALE)(directions(x)), x])
+
+
+def _distance(target: Any, embedding: Any) -> Any:
+    """Return 1 minus the cosine of vectors of L2 norm 1."""
+    return 1.0 - import_keras().ops.sum(target * embedding, axis=-1)
 
 
 def _class_loss(keras: Any) -> Any:

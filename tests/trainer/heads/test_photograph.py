@@ -84,6 +84,7 @@ def test_a_seed_repeats_the_fit_and_another_gives_another() -> None:
     first, again = (fit_views(features, labels, 3, short, views=3) for _ in range(2))
     np.testing.assert_array_equal(first.head.kernel, again.head.kernel)
     assert first.loss == again.loss
+    assert min(first.loss) > 0
     assert len(first.validation_loss) == 2
     other = fit_views(features, labels, 3, replace(short, seed=2), views=3)
     assert np.abs(other.head.kernel - first.head.kernel).max() > 1e-3
