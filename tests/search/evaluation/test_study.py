@@ -36,11 +36,14 @@ OPTIONS = TrainOptions(epochs=10)
 
 @pytest.fixture(scope="module")
 def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiles cut from larger textures so that neighbours overlap: 3 classes of 8 x 9 tiles."""
+    """Tiles cut from larger textures so that neighbours overlap: 3 classes of 4 x 9 tiles.
+
+    They are too few for the votes to be calibrated, which takes more fits.
+    """
     root = tmp_path_factory.mktemp("tiles") / "tiles"
     for label in ("granite", "schist", "marble"):
         (root / label).mkdir(parents=True)
-        for number in range(8):
+        for number in range(4):
             large = Image.fromarray(draw(label, number, size=64))
             for place in range(9):
                 top, left = 12 * (place // 3), 12 * (place % 3)
@@ -102,7 +105,7 @@ def test_no_query_of_an_overlap_free_split_shares_a_picture_with_the_gallery(
             assert not queries & gallery
         else:
             assert queries & gallery
-        assert run.facts["queries"] == 54
+        assert run.facts["queries"] == 27
         assert run.facts["sharing_pixels"] == 1.0
 
 
@@ -130,7 +133,7 @@ def test_overlapping_partners_are_a_truth_without_labels(done: tuple[Path, Input
             assert run.facts["queries_with_partner"] == 0
             assert run.facts["overlap_recall_at_10"] is None
         else:
-            assert run.facts["queries_with_partner"] > 40
+            assert run.facts["queries_with_partner"] > 20
             assert 0 < run.facts["overlap_recall_at_10"] <= 1
 
 
@@ -317,7 +320,7 @@ def test_queries_without_an_embedding_find_nothing(
         zero = run.queries % 4 == 0
         assert run.facts["zero_queries"] == zero.sum() > 0
         assert (run.hits[zero] == -1).all()
-        assert not set(run.hits[~zero].ravel()) & set(range(0, 216, 4)), "nor are they indexed"
+        assert not set(run.hits[~zero].ravel()) & set(range(0, 108, 4)), "nor are they indexed"
         assert run.facts["metrics"]["precision_at_1"] <= 1 - zero.mean()
         assert np.sum(run.facts["confusion"]) == (~zero).sum()
     write_report(
