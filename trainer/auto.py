@@ -159,19 +159,16 @@ def _by_data(dataset: Dataset, named: BackboneSpec | None) -> _Choice:
     if len({record.label for record in dataset.records if record.label}) < 2:
         what = f"the one for pictures without classes, here of {side:,} pixels"
         return _Choice(recipe_called("photograph"), what)
-    tiles = f"{count:,} tiles of {side} pixels"
-    frozen = recipe_called("owner")
+    tiles, tile = f"{count:,} tiles of {side} pixels", recipe_called("tile")
     if named is not None:
-        return _Choice(frozen, f"{tiles}, {named.name} is frozen", given=(("head", "cosine"),))
-    tile = recipe_called("tile")
-    if count < FEW_TILES:
-        reason = f"{tiles}, fewer than {FEW_TILES:,}"
-        return _Choice(frozen, reason, given=(("head", "cosine"),))
-    seconds = tile.seconds(spec_of(tile.backbones[0]), count)
-    if seconds > LONG_SECONDS:
-        reason = f"{tiles}, recipe tile takes about {_duration(seconds)} here"
-        return _Choice(frozen, reason, given=(("head", "cosine"),))
-    return _Choice(tile, tiles)
+        reason = f"{named.name} is frozen"
+    elif count < FEW_TILES:
+        reason = f"fewer than {FEW_TILES:,}"
+    elif (seconds := tile.seconds(spec_of(tile.backbones[0]), count)) > LONG_SECONDS:
+        reason = f"recipe tile takes about {_duration(seconds)} here"
+    else:
+        return _Choice(tile, tiles)
+    return _Choice(recipe_called("owner"), f"{tiles}, {reason}", given=(("head", "cosine"),))
 
 
 def _median_side(dataset: Dataset) -> int:

@@ -11,13 +11,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from geosim.trainer.temporary import private_folder
 
-DAMAGED_NPZ = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
-"""Errors that numpy raises for an .npz file that is missing, damaged or lacks an array."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
+_DAMAGED_NPZ = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
+# Raised by numpy for an .npz file that is missing, damaged or lacks an array.
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Codes of an `OSError` where files cannot be written."""
@@ -30,6 +33,20 @@ def sha256_of(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_arrays(path: Path, *names: str) -> list[NDArray[Any]] | None:
+    """Return arrays of an .npz file by name; None where it is missing, damaged or lacks one.
+
+    Never unpickles.
+    """
+    import numpy as np
+
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return [stored[name] for name in names]
+    except _DAMAGED_NPZ:
+        return None
 
 
 @contextmanager

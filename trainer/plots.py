@@ -1,12 +1,16 @@
-"""The plot of a training's losses."""
+"""The plot of a training's losses, and the writer of all plots."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geosim.trainer.drawn import PNG_METADATA
 from geosim.trainer.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def save_loss_curve(
@@ -28,5 +32,10 @@ def save_loss_curve(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=True, alpha=0.3)
     axes.legend(loc="upper right")
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG that is known as drawn by geosim."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120, metadata=PNG_METADATA)

@@ -21,7 +21,7 @@ from geosim.trainer.evaluation.overlap import (
     read_pictures,
     reduce_picture,
 )
-from geosim.trainer.files import DAMAGED_NPZ, replacing
+from geosim.trainer.files import read_arrays, replacing
 from geosim.trainer.inputs import Inputs
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.recipe import changed_recipe
@@ -46,7 +46,8 @@ def read_or_find_contents(dataset: Dataset, inputs: Inputs, folder: Path) -> Con
     digest = images_digest(inputs)[:16]
     of_overlaps = folder / f"overlaps-{digest}{changed_recipe(find_overlaps.__module__)}.npz"
     of_colours = folder / f"colours-{digest}{changed_recipe(histogram.__name__)}.npz"
-    overlaps, histograms = _read_overlaps(of_overlaps), _read_histograms(of_colours)
+    overlaps, kept = _read_overlaps(of_overlaps), read_arrays(of_colours, "histograms")
+    histograms: NDArray[np.uint32] | None = None if kept is None else kept[0]
     if overlaps is not None and histograms is not None:
         return Contents(overlaps, histograms)
 
@@ -84,19 +85,8 @@ def _find_overlaps(inputs: Inputs, pictures: list[Picture]) -> Overlaps:
 
 def _read_overlaps(path: Path) -> Overlaps | None:
     """Return the overlaps kept at ``path``; None where they are missing or damaged."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            shifts = tuple((int(down), int(right)) for down, right in stored["shifts"])
-            return Overlaps(stored["groups"], stored["pairs"], shifts)
-    except DAMAGED_NPZ:
+    stored = read_arrays(path, "groups", "pairs", "shifts")
+    if stored is None or stored[2].shape[1:] != (2,):
         return None
-
-
-def _read_histograms(path: Path) -> NDArray[np.uint32] | None:
-    """Return the histograms kept at ``path``; None where they are missing or damaged."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            found: NDArray[np.uint32] = stored["histograms"]
-            return found
-    except DAMAGED_NPZ:
-        return None
+    groups, pairs, shifts = stored
+    return Overlaps(groups, pairs, tuple((int(down), int(right)) for down, right in shifts))

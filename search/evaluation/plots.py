@@ -18,8 +18,7 @@ from geosim.search.render.fonts import drawable, families
 from geosim.search.render.sheet import open_picture, save_sheet
 from geosim.search.types import Hit
 from geosim.trainer.data.sources import Record, Source
-from geosim.trainer.drawn import PNG_METADATA
-from geosim.trainer.files import replacing
+from geosim.trainer.plots import save_figure
 
 WORST_QUERIES = 6
 """Number of queries on the contact sheet of the worst."""
@@ -43,7 +42,7 @@ def confusion_plot(matrix: NDArray[np.int64], classes: Sequence[str], path: Path
         colour = "white" if shares[row, column] > 0.3 else "black"
         text = f"{matrix[row, column]:,}"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def precision_plot(curves: Mapping[str, NDArray[np.float64]], path: Path) -> None:
@@ -56,7 +55,7 @@ def precision_plot(curves: Mapping[str, NDArray[np.float64]], path: Path) -> Non
         axes.plot(range(1, len(values) + 1), values, style, label=name, color=colour)
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize=8, loc="lower left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def score_plot(same: NDArray[np.float64], other: NDArray[np.float64], path: Path) -> None:
@@ -72,7 +71,7 @@ def score_plot(same: NDArray[np.float64], other: NDArray[np.float64], path: Path
             name = f"{label} ({len(values):,})"
             axes.hist(values, edges.tolist(), weights=weights, alpha=0.6, label=name, color=colour)
     axes.legend(loc="upper left")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def hit_pictures(
@@ -94,8 +93,3 @@ def hit_pictures(
             drawn.append((hit, open_picture(source.read, record)))
         rows.append(SheetRow(asked.path, asked.label, open_picture(source.read, asked), drawn))
     save_sheet(rows, folder / f"{name}-worst.png")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120, metadata=PNG_METADATA)

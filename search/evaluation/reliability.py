@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from geosim.search.evaluation.runs import Run
-from geosim.trainer.drawn import PNG_METADATA
 from geosim.trainer.evaluation.calibration import (
     BINS,
     VOTERS,
@@ -21,7 +20,7 @@ from geosim.trainer.evaluation.calibration import (
     reliability,
     unavoidable_error,
 )
-from geosim.trainer.files import replacing
+from geosim.trainer.plots import save_figure
 
 
 def reliability_facts(
@@ -85,8 +84,7 @@ def reliability_plot(figures: dict[str, Any], path: Path) -> None:
     axes.scatter(certainty[used] / count[used], right[used] / count[used], size, alpha=0.7)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120, metadata=PNG_METADATA)
+    save_figure(figure, path)
 
 
 def reliability_text(figures: dict[str, Any]) -> str:

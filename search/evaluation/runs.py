@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.errors import ModelError
-from geosim.trainer.files import DAMAGED_NPZ, replacing
+from geosim.trainer.files import read_arrays, replacing
 from geosim.trainer.inputs import Inputs
 from geosim.trainer.recipe import changed_recipe
 from geosim.trainer.recipes.registry import read_title
@@ -76,14 +76,15 @@ def write_run(run: Run, path: Path) -> None:
 
 def read_run(path: Path) -> Run | None:
     """Return the run at ``path``, or None if it is missing or damaged."""
+    arrays = read_arrays(path.with_suffix(".npz"), "queries", "hits", "scores")
     try:
         facts = orjson.loads(path.read_bytes())
-        arrays = path.with_suffix(".npz")
-        with arrays.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            queries, hits = (stored[name].astype(np.int64) for name in ("queries", "hits"))
-            return Run(facts, queries, hits, stored["scores"].astype(np.float64))
-    except DAMAGED_NPZ:
+    except (OSError, ValueError):
         return None
+    if arrays is None:
+        return None
+    queries, hits, scores = arrays
+    return Run(facts, queries.astype(np.int64), hits.astype(np.int64), scores.astype(np.float64))
 
 
 def read_runs(folder: Path, inputs: Inputs) -> list[Run]:

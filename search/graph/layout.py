@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from geosim.ingest.store.base import VectorStore
 from geosim.search.graph.collection import Collection, read_collection
 from geosim.trainer.errors import StoreError
-from geosim.trainer.files import DAMAGED_NPZ, replacing
+from geosim.trainer.files import read_arrays, replacing
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.working import Working
 
@@ -205,11 +205,5 @@ def _key(collection: Collection, fingerprint: str, method: str) -> str:
 
 def _read(path: Path, key: str) -> NDArray[np.float32] | None:
     """Return the positions stored under ``key``; None if absent, stale or damaged."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            if str(stored["key"]) != key:
-                return None
-            positions: NDArray[np.float32] = stored["positions"]
-            return positions
-    except DAMAGED_NPZ:
-        return None
+    stored = read_arrays(path, "key", "positions")
+    return stored[1] if stored is not None and str(stored[0]) == key else None

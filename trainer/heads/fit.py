@@ -136,10 +136,16 @@ def _network(keras: Any, feature_width: int, width: int, classes: int, head: str
     if head == "dense-relu":
         x = layers.Dense(width, activation="relu", name="embedding")(features)
         return keras.Model(features, layers.Dense(classes, activation="softmax")(x))
+    return keras.Model(features, cosine_layers(features, width, classes)[0])
+
+
+def cosine_layers(features: Any, width: int, classes: int) -> tuple[Any, Any]:
+    """Return the logits and the embedding of the ``cosine`` head, layers on a tensor of Keras."""
+    layers = import_keras().layers
     x = layers.Dense(HIDDEN_WIDTH, activation="relu", name="hidden")(features)
-    x = layers.UnitNormalization()(layers.Dense(width, name="embedding")(x))
+    embedding = layers.UnitNormalization()(layers.Dense(width, name="embedding")(x))
     directions = layers.Dense(classes, use_bias=False, kernel_constraint="unit_norm")
-    return keras.Model(features, layers.Rescaling(COSINE_SCALE)(directions(x)))
+    return layers.Rescaling(COSINE_SCALE)(directions(embedding)), embedding
 
 
 def cosine_head(network: Any, *, views: int = 1) -> Head:

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from geosim.trainer.data.split import stratified_split
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import (
-    COSINE_SCALE,
-    HIDDEN_WIDTH,
     Fit,
     TrainOptions,
     cosine_head,
+    cosine_layers,
     keep_best,
 )
 from geosim.trainer.heads.head import EMBEDDING_DIM
@@ -99,11 +98,6 @@ class _Pictures:
     truth: NDArray[np.float32]  # (n, classes), one-hot
     labelled: NDArray[np.bool_]  # (n,), whether a row of `truth` means anything
 
-    def mean(self, rows: NDArray[np.intp] | slice, views: int) -> NDArray[np.float32]:
-        """Return the mean features of the first views, ``(rows, feature_width)``."""
-        part = self.features[rows, :views]
-        return np.asarray(part.mean(axis=1, dtype=np.float32))
-
 
 def _teach(
     pictures: _Pictures,
@@ -117,7 +111,7 @@ def _teach(
     keras.utils.set_random_seed(options.seed)
     network = _network(keras, features.shape[2], truth.shape[1])
     classifier = keras.Model(network.input, network.output[0])
-    classifier.compile(_optimizer(keras, options, len(rows)), loss=_class_loss(keras))
+    classifier.compile(_optimizer(keras, options, _steps(rows, options)), loss=_class_loss(keras))
 
     def batches() -> Iterator[tuple[Any, Any]]:
         generator = np.random.default_rng(options.seed)
@@ -158,15 +152,17 @@ def _distil(
     keras.utils.set_random_seed(options.seed)
     network = _network(keras, pictures.features.shape[2], pictures.truth.shape[1])
     network.compile(
-        _optimizer(keras, options, len(learned)),
+        _optimizer(keras, options, _steps(learned, options)),
         loss=[_class_loss(keras), _distance],
         loss_weights=[1.0, DISTILLATION],
     )
 
+    means = pictures.features[:, :views].mean(axis=1, dtype=np.float32)
+
     def samples(batch: NDArray[np.intp]) -> tuple[Any, Any, Any]:
         weights = pictures.labelled[batch].astype(np.float32)
         wanted = (pictures.truth[batch], target[batch])
-        return pictures.mean(batch, views), wanted, (weights, np.ones_like(weights))
+        return means[batch], wanted, (weights, np.ones_like(weights))
 
     order = _shuffled(learned, options.batch_size, np.random.default_rng(options.seed))
     history = keep_best(
@@ -183,13 +179,9 @@ def _distil(
 
 def _network(keras: Any, feature_width: int, classes: int) -> Any:
     """Return the Keras model from features to the logits of the classes and the embedding."""
-    layers = keras.layers
     features = keras.Input((feature_width,))
-    x = layers.Dropout(DROPOUT)(features)
-    x = layers.Dense(HIDDEN_WIDTH, activation="relu", name="hidden")(x)
-    x = layers.UnitNormalization()(layers.Dense(EMBEDDING_DIM, name="embedding")(x))
-    directions = layers.Dense(classes, use_bias=False, kernel_constraint="unit_norm")
-    return keras.Model(features, [layers.Rescaling(COSINE_SCALE)(directions(x)), x])
+    seen = keras.layers.Dropout(DROPOUT)(features)
+    return keras.Model(features, cosine_layers(seen, EMBEDDING_DIM, classes))
 
 
 def _distance(target: Any, embedding: Any) -> Any:
@@ -201,10 +193,10 @@ def _class_loss(keras: Any) -> Any:
     return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=LABEL_SMOOTHING)
 
 
-def _optimizer(keras: Any, options: TrainOptions, pictures: int) -> Any:
-    """Return Adam with a rate that falls to zero as a cosine."""
-    steps = options.epochs * -(-pictures // options.batch_size)
-    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps))
+def _optimizer(keras: Any, options: TrainOptions, steps: int) -> Any:
+    """Return Adam with a rate that falls to zero as a cosine; ``steps`` are those of an epoch."""
+    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, options.epochs * steps)
+    return keras.optimizers.Adam(rate)
 
 
 def _steps(rows: NDArray[np.intp], options: TrainOptions) -> int:

@@ -26,10 +26,6 @@ class Owner(Recipe):
     backbones = AUTO
     kept = ("head",)
 
-    def refusal(self, spec: BackboneSpec) -> str:
-        """Return why a backbone does not fit; empty if it is frozen."""
-        return "it is trained end to end; take --recipe tile" if spec.trained else ""
-
     def options(
         self, spec: BackboneSpec, *, views: int | None = None, **given: Any
     ) -> TrainOptions:

@@ -56,10 +56,6 @@ class Photograph(Recipe):
     takes_unlabelled = True
     kept = ("views",)
 
-    def refusal(self, spec: BackboneSpec) -> str:
-        """Return why a backbone does not fit; empty if it is frozen."""
-        return "it is trained end to end; take --recipe tile" if spec.trained else ""
-
     def options(self, spec: BackboneSpec, **given: Any) -> TrainOptions:
         """Return options with the recipe's defaults; see `Recipe.options`."""
         if given.get("head") is not None:

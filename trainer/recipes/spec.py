@@ -38,9 +38,16 @@ class Recipe(ABC):
     takes_unlabelled = False
     kept: tuple[str, ...] = ()
 
-    @abstractmethod
     def refusal(self, spec: BackboneSpec) -> str:
-        """Return why a backbone does not fit, and what to do; empty if it fits."""
+        """Return why a backbone does not fit, and what to do; empty if it fits.
+
+        One that is trained end to end learns from pixels, a frozen one gives features.
+        """
+        if spec.trained == self.reads_pixels:
+            return ""
+        if spec.trained:
+            return "it is trained end to end; take --recipe tile"
+        return "it is frozen; take tile-fusion or tile-resnet"
 
     def options(
         self, spec: BackboneSpec, *, views: int | None = None, **given: Any

@@ -25,10 +25,6 @@ class Tile(Recipe):
     backbones = ("tile-fusion",)
     reads_pixels = True
 
-    def refusal(self, spec: BackboneSpec) -> str:
-        """Return why a backbone does not fit; empty if it is trained end to end."""
-        return "" if spec.trained else "it is frozen; take tile-fusion or tile-resnet"
-
     def options(
         self, spec: BackboneSpec, *, views: int | None = None, **given: Any
     ) -> TrainOptions:
