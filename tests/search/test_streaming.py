@@ -14,7 +14,11 @@ import pytest
 
 from geosim.trainer.working import Working
 
-GEOSIM = "from geosim.search.cli.main import geosim; geosim()"
+GEOSIM = (
+    # Children of a shell's background ignore SIGINT.
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from geosim.search.cli.main import geosim; geosim()"
+)
 
 Search = tuple["subprocess.Popen[bytes]", list[str]]
 
