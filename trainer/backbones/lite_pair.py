@@ -1,40 +1,98 @@
-"""``efficientnet-lite-pair``: EfficientNet-Lite0 and -Lite2 side by side, frozen."""
+"""``efficientnet-lite-pair``: EfficientNet-Lite0 and -Lite2 side by side, frozen, with texture.
+
+A network trained to name objects drops in its last layer much of what tells one rock from another.
+So its pooled features stand beside statistics of two maps further inside: the mean and the spatial
+standard deviation of the last projection, and the deviation of the last map at a sixteenth of the
+input's side. What each adds is in tests/benches/RESULTS.md.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geosim.trainer.backbones import efficientnet_lite
-from geosim.trainer.backbones.efficientnet_lite import LITE0, LITE2
+from geosim.trainer.backbones.efficientnet_lite import LITE0, LITE2, Variant
 from geosim.trainer.backbones.registry import register
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.backbones.weights import read_state_dict
 from geosim.trainer.runtime.keras import KerasBackbone, import_keras
 
 PART_NORM = 20.0
-"""L2 norm of each network's features; about that of Lite0's own."""
+"""L2 norm of each network's pooled features; about that of Lite0's own."""
+
+TEXTURE_WEIGHT = 0.5
+"""L2 norm of each of the statistics, in units of `PART_NORM`."""
+
+VARIANTS = (LITE0, LITE2)
 
 
 def build() -> Any:
-    """Build the graph from ``(n, 260, 260, 3)`` pixels 0..255 to ``(n, 2560)``.
+    """Build the graph from ``(n, 260, 260, 3)`` pixels 0..255 to ``(n, 5296)``.
 
-    The graph resizes pictures to Lite0's size, bilinear. Each half of the output has the L2 norm
-    `PART_NORM`.
+    The graph resizes pictures to Lite0's size, bilinear. For each network: 1,280 pooled features,
+    then 320 or 352 means and as many deviations of the projection, and 672 or 720 deviations of the
+    expansion, each in units of what the batch normalisation of its channel expects.
     """
     keras = import_keras()
     layers = keras.layers
     size = LITE2.input_size
     image = keras.Input((size, size, 3), name="image")
-    small = keras.ops.image.resize(image, (LITE0.input_size,) * 2)
-    parts = [
-        layers.Rescaling(PART_NORM)(layers.UnitNormalization()(part))
-        for part in (
-            efficientnet_lite.build(LITE0)(small),
-            efficientnet_lite.build(LITE2)(image),
-        )
-    ]
+    parts: list[Any] = []
+    for variant in VARIANTS:
+        side = variant.input_size
+        seen = image if side == size else keras.ops.image.resize(image, (side, side))
+        pooled, projected, expanded = _network(variant)(seen)
+
+        def texture(statistic: Any, name: str) -> Any:
+            expected = layers.BatchNormalization(center=False, scale=False, name=name)
+            return expected(statistic)
+
+        def deviation(maps: Any, name: str) -> Any:
+            found = texture(keras.ops.std(maps, axis=(1, 2)), name)
+            return found - keras.ops.mean(found, axis=-1, keepdims=True)
+
+        mean_name, project_name, expand_name = _statistics(variant)
+        parts.append(layers.Rescaling(PART_NORM)(layers.UnitNormalization()(pooled)))
+        parts += [
+            layers.Rescaling(PART_NORM * TEXTURE_WEIGHT)(layers.UnitNormalization()(one))
+            for one in (
+                texture(keras.ops.mean(projected, axis=(1, 2)), mean_name),
+                deviation(projected, project_name),
+                deviation(expanded, expand_name),
+            )
+        ]
     return keras.Model(image, layers.Concatenate()(parts), name="efficientnet_lite_pair")
+
+
+def _network(variant: Variant) -> Any:
+    """Return the network with its pooled features, its last projection, and its last expansion at a
+    sixteenth of the input's side."""
+    keras = import_keras()
+    whole = efficientnet_lite.build(variant)
+    projection, expansion = _blocks(variant)
+    inside = (
+        whole.get_layer(f"{projection}_project_conv"),
+        whole.get_layer(f"{expansion}_expand_relu6"),
+    )
+    outputs = [whole.output, *(layer.output for layer in inside)]
+    return keras.Model(whole.input, outputs, name=variant.model_name)
+
+
+def _blocks(variant: Variant) -> tuple[str, str]:
+    """Return the names of the last block and of that which goes to a 32nd of the input's side."""
+    repeats = [stage[-1] for stage in efficientnet_lite.stages(variant)]
+    return f"block{sum(repeats) - 1}", f"block{sum(repeats[:-2])}"
+
+
+def _statistics(variant: Variant) -> tuple[str, str, str]:
+    """Return the names of the layers that scale the statistics."""
+    kinds = ("project_mean", "project_deviation", "expand_deviation")
+    return tuple(f"{variant.model_name}_{kind}" for kind in kinds)  # type: ignore[return-value]
 
 
 def weights_files() -> tuple[Path, Path]:
@@ -46,25 +104,45 @@ def weights_files() -> tuple[Path, Path]:
     return efficientnet_lite.weights_file(LITE0), efficientnet_lite.weights_file(LITE2)
 
 
-def load(backbone: KerasBackbone, lite0: Path, lite2: Path) -> None:
-    """Load both weights files of the installed packages.
+def load(backbone: KerasBackbone, *files: Path) -> None:
+    """Load the weights files of the installed packages, in the order of `VARIANTS`.
 
     Raises:
         WeightsError: a file is missing or has another SHA-256.
     """
-    for variant, file in ((LITE0, lite0), (LITE2, lite2)):
+    for variant, file in zip(VARIANTS, files, strict=True):
         state = read_state_dict(file, sha256=variant.sha256)
         network = backbone.model.get_layer(variant.model_name)
         efficientnet_lite.load_pretrained(network, state, variant)
+        for name, expected in zip(_statistics(variant), _expected(state, variant), strict=True):
+            backbone.model.get_layer(name).set_weights(expected)
+
+
+def _expected(
+    state: Mapping[str, NDArray[Any]], variant: Variant
+) -> list[list[NDArray[np.float32]]]:
+    """Return the expected mean and variance of each channel of the statistics, in their order."""
+    projection, expansion = (int(name.removeprefix("block")) for name in _blocks(variant))
+    mean, variance = (
+        state[f"_blocks.{projection}._bn2.{value}"] for value in ("running_mean", "running_var")
+    )
+    shift, gain = (state[f"_blocks.{expansion}._bn0.{value}"] for value in ("bias", "weight"))
+    # A channel behind its batch normalisation is taken as normal; ReLU6 cuts it.
+    points, weights = np.polynomial.hermite_e.hermegauss(64)
+    values = np.clip(shift[:, None] + gain[:, None] * points, 0, 6)
+    weights = weights / weights.sum()
+    cut = (values**2 @ weights) - (values @ weights) ** 2
+    found = [[mean, variance], [np.zeros_like(mean), variance], [np.zeros_like(shift), cut]]
+    return [[value.astype(np.float32) for value in pair] for pair in found]
 
 
 SPEC = register(
     BackboneSpec(
         name="efficientnet-lite-pair",
-        summary="efficientnet-lite0 and -lite2 side by side, the best for photographs without a "
-        "download",
+        summary="efficientnet-lite0 and -lite2 with statistics of inner maps, the best for photographs "
+        "without a download",
         input_size=LITE2.input_size,
-        feature_width=2 * efficientnet_lite.FEATURES,
+        feature_width=5296,
         version=1,
         licence="Apache-2.0",
         build=lambda _size: KerasBackbone(build()),

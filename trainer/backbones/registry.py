@@ -78,8 +78,8 @@ def choose(
         return choose(first)[0], f"backbone {first}: its weights are installed"
     try:
         return choose(first)[0], f"backbone {first}: its ImageNet weights are cached"
-    except WeightsError as error:
-        missing = f"those of {first} cannot be had ({str(error).split('; ')[0]})"
+    except WeightsError:
+        missing = f"those of {first} cannot be had (--backbone {first} says why)"
     pretrained, why = choose(name, None, tuple(others))
     return pretrained, f"{why}, {missing}"
 

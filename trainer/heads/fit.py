@@ -43,6 +43,7 @@ class Fit:
     loss: list[float]  # of each epoch
     validation_loss: list[float]  # of each epoch; empty without held-out images
     best_epoch: int  # from 1
+    loss_name: str = "cross-entropy"
 
 
 def fit_head(

@@ -1,15 +1,14 @@
 """Fit of a head on the features of several views of each picture.
 
-With classes in two steps. The teacher, a cosine head, learns from every view by itself. The head
-that is kept takes the mean of a picture's first views; it learns the classes and, as in
-distillation (Hinton et al. 2015), the teacher's embedding of all views, so that few views come
-close to many. Without classes: `trainer/heads/unlabelled.py`.
+With classes, a cosine head learns from the mean of a picture's views. A head that is to see fewer
+of the views, or pictures without a class, is fitted after it: as in distillation (Hinton et al.
+2015) it learns the classes and the first head's embedding, so that few views come close to all.
+Without classes: `trainer/heads/unlabelled.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -42,9 +41,6 @@ DISTILLATION = 4.0
 """Weight of the distance to the teacher's embedding, 1 minus the cosine, beside the loss of the
 classes."""
 
-BLOCK = 1024
-"""Pictures that the teacher embeds at once; bounds the memory."""
-
 Array = NDArray[np.float16] | NDArray[np.float32]
 
 
@@ -60,7 +56,7 @@ def fit_views(
     """Fit a head on ``(n, T, feature_width)`` features of T views of each picture.
 
     ``views`` is the number of views that the head makes an embedding of. A picture whose label is
-    -1 has no class: it is learned from by the teacher's embedding of it alone, or, where no picture
+    -1 has no class: it is learned from by the embedding of its T views alone, or, where no picture
     has a class, by its views. ``progress`` is called with the number of epochs just done; a fit
     without classes is all of them. The losses are those of the head that is kept.
 
@@ -73,141 +69,86 @@ def fit_views(
     if not len(labelled):
         head, left_out = fit_unlabelled(features, views=views)
         progress(options.epochs)
-        return Fit(head, [left_out], [], 1)
+        return Fit(head, [left_out], [], 1, "share of the signal left out")
     kept, held = (
         labelled[part]
         for part in stratified_split(labels[labelled], options.validation_split, options.seed)
     )
+    twice = views < features.shape[1] or len(labelled) < len(labels)
     done = count(1)
 
     def report(_: int) -> None:
-        if next(done) % 2 == 0:  # an epoch is one of the teacher and one of the head
+        if not twice or next(done) % 2 == 0:
             progress(1)
 
-    pictures = _Pictures(features, np.eye(classes, dtype=np.float32)[labels], labels >= 0)
-    target = _teach(pictures, kept, options, report)
-    learned = np.setdiff1d(np.arange(len(labels)), held)
-    return _distil(pictures, target, (learned, held), options, views, report)
+    truth = np.eye(classes, dtype=np.float32)[labels]
+    whole = _means(features, features.shape[1])
+    network, history = _fit(whole, [truth], (kept, held), options, report)
+    if twice:
+        target = cosine_head(network)(whole)
+        seen = whole if views == features.shape[1] else _means(features, views)
+        learned = np.setdiff1d(np.arange(len(labels)), held)
+        network, history = _fit(
+            seen, [truth, target], (learned, held), options, report, labelled=labels >= 0
+        )
+    name = "cross-entropy and distance to the embedding of all views" if twice else "cross-entropy"
+    return Fit(cosine_head(network, views=views), *history, name)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pictures:
-    """What is known of the pictures of a fit."""
-
-    features: Array  # (n, T, feature_width)
-    truth: NDArray[np.float32]  # (n, classes), one-hot
-    labelled: NDArray[np.bool_]  # (n,), whether a row of `truth` means anything
-
-
-def _teach(
-    pictures: _Pictures,
-    rows: NDArray[np.intp],
-    options: TrainOptions,
-    progress: Callable[[int], object],
-) -> NDArray[np.float32]:
-    """Fit the teacher and return its embedding of all pictures, ``(n, 32)``, L2 norm 1."""
-    features, truth = pictures.features, pictures.truth
-    keras = import_keras()
-    keras.utils.set_random_seed(options.seed)
-    network = _network(keras, features.shape[2], truth.shape[1])
-    classifier = keras.Model(network.input, network.output[0])
-    classifier.compile(_optimizer(keras, options, _steps(rows, options)), loss=_class_loss(keras))
-
-    def batches() -> Iterator[tuple[Any, Any]]:
-        generator = np.random.default_rng(options.seed)
-        for batch in _shuffled(rows, options.batch_size, generator):
-            seen = generator.integers(0, features.shape[1], len(batch))
-            yield features[batch, seen].astype(np.float32), truth[batch]
-
-    keep_best(
-        classifier,
-        batches(),
-        validation=None,
-        epochs=options.epochs,
-        progress=progress,
-        steps_per_epoch=_steps(rows, options),
-        shuffle=False,
-    )
-    embedder = keras.Model(network.input, network.output[1])
-    total = np.zeros((len(features), EMBEDDING_DIM), np.float32)
-    for view in range(features.shape[1]):
-        for start in range(0, len(features), BLOCK):
-            part = features[start : start + BLOCK, view].astype(np.float32)
-            total[start : start + BLOCK] += embedder.predict_on_batch(part)
-    norms = np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
-    return np.asarray(total / norms)
-
-
-def _distil(
-    pictures: _Pictures,
-    target: NDArray[np.float32],
+def _fit(
+    seen: NDArray[np.float32],
+    wanted: list[NDArray[np.float32]],
     rows: tuple[NDArray[np.intp], NDArray[np.intp]],
     options: TrainOptions,
-    views: int,
     progress: Callable[[int], object],
-) -> Fit:
-    """Fit the head on the mean features of the first views; ``rows`` are learned and held out."""
-    learned, held = rows
+    *,
+    labelled: NDArray[np.bool_] | None = None,
+) -> tuple[Any, tuple[list[float], list[float], int]]:
+    """Fit a cosine head on one mean of each picture; return the Keras model and the history.
+
+    ``wanted`` is the one-hot classes, which mean nothing where ``labelled`` is false, and with a
+    second array the embedding to come close to. ``rows`` are learned and held out.
+    """
     keras = import_keras()
     keras.utils.set_random_seed(options.seed)
-    network = _network(keras, pictures.features.shape[2], pictures.truth.shape[1])
+    features = keras.Input((seen.shape[1],))
+    dropped = keras.layers.Dropout(DROPOUT)(features)
+    outputs = cosine_layers(dropped, EMBEDDING_DIM, wanted[0].shape[1])[: len(wanted)]
+    network = keras.Model(features, list(outputs))
+    learned, held = rows
+    steps = options.epochs * -(-len(learned) // options.batch_size)
+    class_loss = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=LABEL_SMOOTHING
+    )
     network.compile(
-        _optimizer(keras, options, _steps(learned, options)),
-        loss=[_class_loss(keras), _distance],
-        loss_weights=[1.0, DISTILLATION],
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)),
+        loss=[class_loss, _distance][: len(wanted)],
+        loss_weights=[1.0, DISTILLATION][: len(wanted)],
     )
 
-    means = pictures.features[:, :views].mean(axis=1, dtype=np.float32)
+    def samples(part: NDArray[np.intp]) -> tuple[Any, ...]:
+        told = None if labelled is None else [labelled[part].astype(np.float32), np.ones(len(part))]
+        return seen[part], [one[part] for one in wanted], told
 
-    def samples(batch: NDArray[np.intp]) -> tuple[Any, Any, Any]:
-        weights = pictures.labelled[batch].astype(np.float32)
-        wanted = (pictures.truth[batch], target[batch])
-        return means[batch], wanted, (weights, np.ones_like(weights))
-
-    order = _shuffled(learned, options.batch_size, np.random.default_rng(options.seed))
+    x, y, weights = samples(learned)
     history = keep_best(
         network,
-        (samples(batch) for batch in order),
+        x,
+        y,
+        sample_weight=weights,
         validation=samples(held) if len(held) else None,
         epochs=options.epochs,
         progress=progress,
-        steps_per_epoch=_steps(learned, options),
-        shuffle=False,
+        batch_size=options.batch_size,
     )
-    return Fit(cosine_head(network, views=views), *history)
+    return network, history
 
 
-def _network(keras: Any, feature_width: int, classes: int) -> Any:
-    """Return the Keras model from features to the logits of the classes and the embedding."""
-    features = keras.Input((feature_width,))
-    seen = keras.layers.Dropout(DROPOUT)(features)
-    return keras.Model(features, cosine_layers(seen, EMBEDDING_DIM, classes))
+def _means(features: Array, views: int) -> NDArray[np.float32]:
+    """Return the mean of the first views' features of each picture, ``(n, feature_width)``."""
+    return features[:, :views].mean(axis=1, dtype=np.float32)
 
 
 def _distance(target: Any, embedding: Any) -> Any:
     """Return 1 minus the cosine of vectors of L2 norm 1."""
     return 1.0 - import_keras().ops.sum(target * embedding, axis=-1)
-
-
-def _class_loss(keras: Any) -> Any:
-    return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=LABEL_SMOOTHING)
-
-
-def _optimizer(keras: Any, options: TrainOptions, steps: int) -> Any:
-    """Return Adam with a rate that falls to zero as a cosine; ``steps`` are those of an epoch."""
-    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, options.epochs * steps)
-    return keras.optimizers.Adam(rate)
-
-
-def _steps(rows: NDArray[np.intp], options: TrainOptions) -> int:
-    return -(-len(rows) // options.batch_size)
-
-
-def _shuffled(
-    rows: NDArray[np.intp], size: int, generator: np.random.Generator
-) -> Iterator[NDArray[np.intp]]:
-    """Yield endless batches of rows, shuffled anew after each pass."""
-    while True:
-        order = generator.permutation(rows)
-        for start in range(0, len(order), size):
-            yield order[start : start + size]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
@@ -86,9 +87,9 @@ def fit_unlabelled(features: Array, *, views: int) -> tuple[Head, float]:
 
 
 def _discriminant(scatter: Scatter, views: int) -> tuple[Head, float]:
-    noise, axes = np.linalg.eigh(scatter.within)
-    mean_noise = float(np.trace(scatter.within)) / len(noise)
-    scale = mean_noise + float(np.trace(scatter.between)) / len(noise)
+    width = len(scatter.mean)
+    mean_noise = float(np.trace(scatter.within)) / width
+    scale = mean_noise + float(np.trace(scatter.between)) / width
     if scale <= np.finfo(np.float32).eps ** 2 * max(1.0, float(np.square(scatter.mean).max())):
         raise ModelError(
             "all pictures have the same features, so there is nothing to learn; expected pictures "
@@ -96,17 +97,18 @@ def _discriminant(scatter: Scatter, views: int) -> tuple[Head, float]:
         )
     # Without noise, directions count by their signal alone.
     floor = SHRINKAGE * mean_noise if mean_noise > 1e-9 * scale else scale
-    whitening = axes / np.sqrt(np.maximum(noise, 0) + floor)
+    noise = scatter.within + floor * np.eye(width)
     signal = scatter.between + FILL * scatter.within
-    ratios, directions = np.linalg.eigh(whitening.T @ signal @ whitening)
-    ratios = np.maximum(ratios, 0)
-    chosen, kept = directions[:, ::-1][:, :EMBEDDING_DIM], ratios[::-1][:EMBEDDING_DIM]
-    found = (whitening @ chosen) * kept**EMPHASIS
+    largest_ones = (max(0, width - EMBEDDING_DIM), width - 1)
+    ratios, directions = linalg.eigh(signal, noise, subset_by_index=largest_ones)
+    kept = np.maximum(ratios[::-1], 0)
+    found = directions[:, ::-1] * kept**EMPHASIS
     largest = np.abs(found).argmax(axis=0)
     found = found * np.where(found[largest, np.arange(found.shape[1])] < 0, -1, 1)
     found /= np.sqrt(np.trace(found.T @ (scatter.between + scatter.within) @ found))
-    kernel = np.zeros((len(noise), EMBEDDING_DIM))
+    kernel = np.zeros((width, EMBEDDING_DIM))
     kernel[:, : found.shape[1]] = found
     bias = (-scatter.mean @ kernel).astype(np.float32)
     head = Head(kernel.astype(np.float32), bias, relu=False, views=views)
-    return head, max(0.0, 1 - float(kept.sum()) / float(ratios.sum()))
+    all_ratios = float(np.trace(linalg.solve(noise, signal, assume_a="pos")))
+    return head, max(0.0, 1 - float(kept.sum()) / all_ratios)

@@ -22,14 +22,8 @@ from geosim.trainer.recipes.registry import register
 from geosim.trainer.recipes.spec import Recipe
 
 VIEWS = 7
-"""Views of a picture that its embedding is made of, by default: the fixed ones."""
-
-TRAINING_VIEWS = 16
-"""Views of each picture that the head is fitted on."""
-
-MAX_BYTES = 1_500_000_000
-"""Most bytes of the features that a fit holds in memory; where `TRAINING_VIEWS` take more, fewer
-are taken, but no fewer than the embedding is made of."""
+"""Views of a picture that its embedding is made of, by default: the fixed ones. With fewer the head
+is taught by the embedding of this many."""
 
 EPOCHS, BATCH_SIZE = 100, 64
 """Default passes over the pictures, and pictures per step."""
@@ -70,8 +64,7 @@ class Photograph(Recipe):
 
     def training_views(self, spec: BackboneSpec, options: TrainOptions, images: int) -> int:
         """Return the number of views per image that the fit is given."""
-        fitting = MAX_BYTES // max(1, images * spec.feature_width * np.dtype(np.float16).itemsize)
-        return max(_views(options), min(TRAINING_VIEWS, fitting))
+        return max(_views(options), VIEWS)
 
     def fit(
         self,
@@ -97,7 +90,7 @@ class Photograph(Recipe):
 
     def seconds(self, spec: BackboneSpec, images: int) -> float:
         """Return about how long a training takes, most of it for features."""
-        return feature_seconds(spec, images * TRAINING_VIEWS)
+        return feature_seconds(spec, images * VIEWS)
 
     def optimizer(self, spec: BackboneSpec) -> str:
         """Return the optimizer, for the model card."""
