@@ -36,42 +36,35 @@ def build() -> Any:
 
     The graph resizes pictures to Lite0's size, bilinear. For each network: 1,280 pooled features,
     then 320 or 352 means and as many deviations of the projection, and 672 or 720 deviations of the
-    expansion, each in units of what the batch normalisation of its channel expects.
+    expansion. Each statistic is in units of what the batch normalisation of its channel expects;
+    deviations are about their mean, so that the contrast of the picture counts little.
     """
     keras = import_keras()
-    layers = keras.layers
+    layers, ops = keras.layers, keras.ops
     size = LITE2.input_size
     image = keras.Input((size, size, 3), name="image")
-    parts: list[Any] = []
+    parts = []
     for variant in VARIANTS:
         side = variant.input_size
-        seen = image if side == size else keras.ops.image.resize(image, (side, side))
-        pooled, projected, expanded = _network(variant)(seen)
-
-        def texture(statistic: Any, name: str) -> Any:
-            expected = layers.BatchNormalization(center=False, scale=False, name=name)
-            return expected(statistic)
-
-        def deviation(maps: Any, name: str) -> Any:
-            found = texture(keras.ops.std(maps, axis=(1, 2)), name)
-            return found - keras.ops.mean(found, axis=-1, keepdims=True)
-
-        mean_name, project_name, expand_name = _statistics(variant)
-        parts.append(layers.Rescaling(PART_NORM)(layers.UnitNormalization()(pooled)))
+        seen = image if side == size else ops.image.resize(image, (side, side))
+        pooled, projection, expansion = _network(variant)(seen)
+        means = ops.mean(projection, axis=(1, 2))
+        deviations = ops.std(projection, axis=(1, 2)), ops.std(expansion, axis=(1, 2))
+        mean, *spread = (
+            layers.BatchNormalization(center=False, scale=False, name=name)(statistic)
+            for name, statistic in zip(_names(variant), (means, *deviations), strict=True)
+        )
+        spread = [one - ops.mean(one, axis=-1, keepdims=True) for one in spread]
+        norms = PART_NORM, *[TEXTURE_WEIGHT * PART_NORM] * 3
         parts += [
-            layers.Rescaling(PART_NORM * TEXTURE_WEIGHT)(layers.UnitNormalization()(one))
-            for one in (
-                texture(keras.ops.mean(projected, axis=(1, 2)), mean_name),
-                deviation(projected, project_name),
-                deviation(expanded, expand_name),
-            )
+            layers.Rescaling(norm)(layers.UnitNormalization()(part))
+            for norm, part in zip(norms, (pooled, mean, *spread), strict=True)
         ]
     return keras.Model(image, layers.Concatenate()(parts), name="efficientnet_lite_pair")
 
 
 def _network(variant: Variant) -> Any:
-    """Return the network with its pooled features, its last projection, and its last expansion at a
-    sixteenth of the input's side."""
+    """Return the network with three outputs: pooled features, projection and expansion."""
     keras = import_keras()
     whole = efficientnet_lite.build(variant)
     projection, expansion = _blocks(variant)
@@ -89,10 +82,10 @@ def _blocks(variant: Variant) -> tuple[str, str]:
     return f"block{sum(repeats) - 1}", f"block{sum(repeats[:-2])}"
 
 
-def _statistics(variant: Variant) -> tuple[str, str, str]:
-    """Return the names of the layers that scale the statistics."""
+def _names(variant: Variant) -> list[str]:
+    """Return the names of the layers that put the statistics in units of their channels."""
     kinds = ("project_mean", "project_deviation", "expand_deviation")
-    return tuple(f"{variant.model_name}_{kind}" for kind in kinds)  # type: ignore[return-value]
+    return [f"{variant.model_name}_{kind}" for kind in kinds]
 
 
 def weights_files() -> tuple[Path, Path]:
@@ -114,7 +107,7 @@ def load(backbone: KerasBackbone, *files: Path) -> None:
         state = read_state_dict(file, sha256=variant.sha256)
         network = backbone.model.get_layer(variant.model_name)
         efficientnet_lite.load_pretrained(network, state, variant)
-        for name, expected in zip(_statistics(variant), _expected(state, variant), strict=True):
+        for name, expected in zip(_names(variant), _expected(state, variant), strict=True):
             backbone.model.get_layer(name).set_weights(expected)
 
 
@@ -139,8 +132,8 @@ def _expected(
 SPEC = register(
     BackboneSpec(
         name="efficientnet-lite-pair",
-        summary="efficientnet-lite0 and -lite2 with statistics of inner maps, the best for photographs "
-        "without a download",
+        summary="efficientnet-lite0 and -lite2 with statistics of inner maps, the best for "
+        "photographs without a download",
         input_size=LITE2.input_size,
         feature_width=5296,
         version=1,

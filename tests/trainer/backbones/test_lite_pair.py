@@ -1,4 +1,4 @@
-"""Two frozen networks as one: that each half is what its network gives alone."""
+"""Two frozen networks as one: that each part is what its network gives alone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from geosim.trainer.backbones import efficientnet_lite
 from geosim.trainer.backbones.efficientnet_lite import LITE0, LITE2, weights_file
 from geosim.trainer.backbones.lite_pair import PART_NORM
 from geosim.trainer.backbones.registry import choose, spec_of
 from geosim.trainer.backbones.spec import Pretrained
+from geosim.trainer.backbones.weights import read_state_dict
 from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.sample.textures import draw
 
@@ -43,19 +45,46 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def test_each_half_of_the_exported_graph_is_its_network_scaled_to_one_norm(
+def test_each_pooled_part_of_the_exported_graph_is_its_network_scaled_to_one_norm(
     pair: Any, pictures: Any
 ) -> None:
     exported = choose_runtime(pair, spec_of("efficientnet-lite-pair").precision)
     features = exported(squeezed(pictures, SIZE))
-    assert features.shape == (3, 2560)
-    for variant, half in ((LITE0, features[:, :1280]), (LITE2, features[:, 1280:])):
-        np.testing.assert_allclose(np.linalg.norm(half, axis=1), PART_NORM, rtol=0.01)
-        alone = pair.model.get_layer(variant.model_name)
+    assert features.shape == (3, 5296)
+    for variant, start in ((LITE0, 0), (LITE2, 2592)):
+        part = features[:, start : start + 1280]
+        np.testing.assert_allclose(np.linalg.norm(part, axis=1), PART_NORM, rtol=0.01)
+        alone = efficientnet_lite.build(variant)
+        state = read_state_dict(weights_file(variant), sha256=variant.sha256)
+        efficientnet_lite.load_pretrained(alone, state, variant)
         direct = alone.predict_on_batch(squeezed(pictures, variant.input_size).astype(np.float32))
         # Lite0 sees pictures that were resized twice, the second time without a filter.
         least = 0.97 if variant is LITE0 else 0.995
-        assert (unit(half) * unit(direct)).sum(axis=1).min() >= least
+        assert (unit(part) * unit(direct)).sum(axis=1).min() >= least
+
+
+def test_the_statistics_are_those_of_the_maps_in_units_of_their_batch_normalisation(
+    pair: Any, pictures: Any
+) -> None:
+    seen = squeezed(pictures, SIZE).astype(np.float32)
+    features = pair(seen.astype(np.uint8))
+    _, projection, expansion = pair.model.get_layer(LITE2.model_name).predict_on_batch(seen)
+    assert (projection.shape, expansion.shape) == ((3, 9, 9, 352), (3, 17, 17, 720))
+    state = read_state_dict(weights_file(LITE2), sha256=LITE2.sha256)
+    mean, variance = (state[f"_blocks.20._bn2.{one}"] for one in ("running_mean", "running_var"))
+    spread = projection.std(axis=(1, 2)) / np.sqrt(variance + 1e-3)
+    drawn = np.random.default_rng(0).normal(size=(20_000, 1))
+    shift, gain = (state[f"_blocks.15._bn0.{one}"] for one in ("bias", "weight"))
+    cut = np.clip(shift + gain * drawn, 0, 6).var(axis=0)
+    texture = expansion.std(axis=(1, 2)) / np.sqrt(cut + 1e-3)
+    for start, expected, least in (
+        (3872, (projection.mean(axis=(1, 2)) - mean) / np.sqrt(variance + 1e-3), 0.9999),
+        (4224, spread - spread.mean(axis=1, keepdims=True), 0.9999),
+        (4576, texture - texture.mean(axis=1, keepdims=True), 0.999),  # a sample of ReLU6
+    ):
+        part = features[:, start : start + expected.shape[1]]
+        np.testing.assert_allclose(np.linalg.norm(part, axis=1), PART_NORM / 2, rtol=1e-4)
+        assert (unit(part) * unit(expected)).sum(axis=1).min() >= least
 
 
 def test_both_weights_files_count(pretrained: Pretrained) -> None:
