@@ -405,6 +405,7 @@ def ask_for_ever(connection: socket.socket) -> None:
         connection.sendall(ASKED * 100)
 
 
+@pytest.mark.slow  # a socket takes many megabytes before it is full
 def test_a_client_that_takes_no_answers_is_cut_off(serve: Any) -> None:
     with serve(protocol=Pushing) as served, connected(served) as connection:
         with pytest.raises(ConnectionError):

@@ -76,7 +76,7 @@ def finite(embedding: str) -> str:
 @pytest.mark.parametrize(
     ("cases", "requests"),
     [
-        pytest.param(10, 400, id="few"),
+        pytest.param(4, 150, id="few"),
         pytest.param(650, 5000, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
 )

@@ -96,7 +96,9 @@ def test_a_seed_repeats_the_fit_and_callers_arrays_stay(tiles) -> None:
     np.testing.assert_array_equal(pixels, before)
 
 
-@pytest.mark.parametrize("name", ["tile-resnet", "tile-fusion"])
+@pytest.mark.parametrize(
+    "name", ["tile-resnet", pytest.param("tile-fusion", marks=pytest.mark.slow)]
+)
 def test_it_is_trained_saved_ingested_and_trained_no_second_time(
     name: str, sample: Path, tmp_path: Path
 ) -> None:
