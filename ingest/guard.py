@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import replace as replace_fields
 from pathlib import Path
 
 from geosim.ingest.known import known_origins
@@ -45,7 +46,11 @@ def origin_after(
         allowed = stored // 2 if origin is None else 0
     if lost <= allowed:
         keep = same or not (moved or replace or not stored)
-        return origin if origin is not None and keep else here
+        if origin is None or not keep:
+            return here
+        return replace_fields(
+            origin, place=replace_fields(origin.place, class_from=here.place.class_from)
+        )
     whose = "" if origin is None else f" of {origin}"
     remedy = (
         f"check {here}, and add --replace if that is wanted"

@@ -9,7 +9,7 @@ from pathlib import Path
 from geosim.ingest.schema import Filter, Origin, Payload
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.layout import Decide, Layout, Parts, decide_anew, decide_by, known_layout
-from geosim.trainer.data.places import read_places
+from geosim.trainer.data.places import Place, read_places
 from geosim.trainer.text import stored_name, stored_path
 
 
@@ -44,19 +44,24 @@ def decide_for(store: VectorStore, catalog: Path) -> Decide:
     stored = {stored_name(name) for name in store.values("dataset")}
     local = {name: one.place for name, one in origins.items() if one.local}
 
-    def level(name: str) -> int:
-        return origins[name].place.level if name in origins else 0  # 0 in earlier versions
+    def keep(layout: Layout) -> Layout:
+        """Return a layout with the level and the rule of a stored data set's classes."""
+        name = layout.name
+        place = origins[name].place if name in origins else Place("")  # as in earlier versions
+        # A training may have been told another rule since.
+        rule = places.get(name, place) if name in local or name not in origins else place
+        return replace(layout, level=place.level, class_from=rule.class_from)
 
     def decide(location: Path, images: Collection[Parts]) -> Layout:
         fresh = decide_anew(location, images)
         known = known_layout(location, images, fresh, places | local)
         if known is not None:
-            return replace(known, level=level(known.name)) if known.name in stored else known
+            return keep(known) if known.name in stored else known
         if fresh.name in stored:
-            return replace(fresh, level=level(fresh.name))
+            return keep(fresh)
         inner = _inner(fresh, images)
         if inner is not None and inner.name in stored and _holds(store, inner, images):
-            return replace(inner, level=level(inner.name))
+            return keep(inner)
         return decide_by(places)(location, images)
 
     return decide

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geosim.ingest.changes import facts_of
 from geosim.ingest.known import points_of
 from geosim.ingest.schema import Origin, Payload, Point
 from geosim.ingest.store.base import VectorStore
@@ -82,15 +83,20 @@ def stored_vectors(
 def reuse_vectors(
     known: Sequence[tuple[HashedRecord, Point]],
     store: VectorStore,
-    dataset: str,
+    dataset: Dataset,
     image_urls: Mapping[str, str],
 ) -> list[str]:
-    """Upsert images with the vectors of stored ones; return their stored paths."""
+    """Upsert images with the vectors of stored ones; return their stored paths.
+
+    Where the data set has no facts, a new one has those of the image of the same content.
+    """
     payloads, vectors = [], []
+    facts = facts_of([item.record.path for item, _ in known], dataset, store)
     for item, point in known:
         path, label, url = item.record.path, item.record.label, image_urls[item.record.path]
         payload = replace(point.payload, path=path, label=label, image_url=url)
-        payloads.append(replace(payload, dataset=dataset))
+        own = facts.get(path, point.payload.facts)
+        payloads.append(replace(payload, dataset=dataset.name, facts=own))
         vectors.append(point.vector)
     if payloads:
         store.upsert(payloads, np.array(vectors, dtype=np.float32))

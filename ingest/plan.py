@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from geosim.ingest.changes import Changes
 from geosim.ingest.schema import Filter, Payload, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.dataset import Dataset, HashedRecord
@@ -23,8 +24,10 @@ class Plan:
 
     Attributes:
         names: the data set's name, and former spellings of it that are stored.
-        stored: the data set's points before the changes, by stored path as it is spelled now.
-        pending: images to upsert: new, or with other content or another class or image URL.
+        stored: the data set's points before the changes, by stored path as it is spelled now,
+            without their facts.
+        pending: images to upsert: new, or with other content or another image URL.
+        changes: of the classes and facts of the others.
         removed: stored paths to delete.
         lost: stored paths to delete or replace whose content is in no image of the data set.
         respelled: stored paths by the former spelling, to delete once the present one is stored.
@@ -34,6 +37,7 @@ class Plan:
     names: list[str]
     stored: Mapping[str, Payload]
     pending: list[HashedRecord]
+    changes: Changes
     removed: list[str]
     lost: list[str]
     image_urls: dict[str, str]
@@ -52,15 +56,20 @@ def make_plan(
     former: dict[str, Payload] = {}
     respelled: dict[str, str] = {}
     present_path = {one.former: one.path for one in dataset.records}
+    changes, labels = Changes(), {one.record.path: one.record.label for one in hashed}
     names = spellings_of_name(dataset, store)
     for name in names:
         for batch in store.scan(Filter(dataset=name), vectors=False):
             for payload in (point.payload for point in batch):
                 path = present_path.get(payload.path) or stored_path(payload.path)
-                if path == payload.path:
-                    current[path] = payload
-                else:
-                    former[path], respelled[payload.path] = payload, path
+                bare = replace(payload, facts={})  # all facts would not fit the memory
+                if path != payload.path:
+                    former[path], respelled[payload.path] = bare, path
+                    continue
+                current[path] = bare
+                if path in labels:
+                    facts = None if dataset.facts is None else dataset.facts.of(path)
+                    changes.note(payload, labels[path], facts)
     stored = former | current
     contents = {image.record.path: image.sha256 for image in hashed}
     image_urls = {
@@ -78,6 +87,8 @@ def make_plan(
         for image in hashed
         if _differs(image, stored.get(image.record.path), image_urls[image.record.path])
     ]
+    for image in pending:
+        changes.discard(image.record.path)
     present = {one.path for one in dataset.records} | {one.path for one in dataset.rejected}
     removed = [path for path in stored if path not in present]
     kept = set(contents.values())
@@ -86,14 +97,14 @@ def make_plan(
         for path, point in stored.items()
         if point.sha256 not in kept and (path in contents or path not in present)
     ]
-    return Plan(names, stored, pending, removed, lost, image_urls, respelled)
+    return Plan(names, stored, pending, changes, removed, lost, image_urls, respelled)
 
 
 def _differs(image: HashedRecord, point: Payload | None, image_url: str) -> bool:
     if point is None:
         return True
-    wanted = (image.record.path, image.sha256, image.record.label, image_url)
-    return wanted != (point.path, point.sha256, point.label, point.image_url)
+    wanted = (image.record.path, image.sha256, image_url)
+    return wanted != (point.path, point.sha256, point.image_url)
 
 
 def spellings_of_name(dataset: Dataset, store: VectorStore) -> list[str]:

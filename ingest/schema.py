@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.ingest.machine import machine_id
+from geosim.trainer.data.facts import DATE, GEO, NUMBER, TEXT, YES_NO
 from geosim.trainer.data.places import Place
 from geosim.trainer.errors import ModelMismatchError, StoreError
 
@@ -21,6 +22,18 @@ SCORE_DIGITS = 6
 
 KEYWORD_FIELDS = ("class", "path", "dataset", "sha256")
 """Payload fields with a keyword index."""
+
+FACTS = "facts"
+"""Payload field with the facts of an image, a field each."""
+
+INDEX_KINDS = {
+    TEXT: "keyword",
+    NUMBER: "float",
+    DATE: "datetime",
+    YES_NO: "keyword",
+    GEO: "geo",
+}
+"""Kind of payload index for each type of fact. The embedded engine has none for true and false."""
 
 ID_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "geosim:stored-path")
 """Namespace of the point ids; every existing collection depends on it."""
@@ -38,6 +51,17 @@ def point_id(path: str) -> str:
     return str(uuid.uuid5(ID_NAMESPACE, path))
 
 
+def fact_field(name: str) -> str:
+    """Return the path of a fact in the payload, as Qdrant's indexes and filters take it."""
+    return f"{FACTS}.{name}" if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'{FACTS}."{name}"'
+
+
+def fact_name(path: str) -> str | None:
+    """Return the fact that a path in the payload is of; None for another field."""
+    start, dot, name = path.partition(".")
+    return name.strip('"') if dot and start == FACTS else None
+
+
 @dataclass(frozen=True, slots=True)
 class Payload:
     """The payload of a point: one indexed image.
@@ -50,6 +74,7 @@ class Payload:
         width: pixels, after EXIF orientation; ``height`` likewise.
         dataset: name of the data set, the first part of ``path``.
         image_url: URL of the image, which the Qdrant dashboard shows; empty for none.
+        facts: values by name (`trainer/data/facts.py`); the payload field is missing without any.
     """
 
     path: str
@@ -59,6 +84,7 @@ class Payload:
     height: int
     dataset: str
     image_url: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def id(self) -> str:
@@ -67,9 +93,9 @@ class Payload:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the payload as Qdrant stores it."""
-        fields = {"path": self.path, "class": self.label}
+        fields: dict[str, Any] = {"path": self.path, "class": self.label}
         fields |= {name: getattr(self, name) for name in _PLAIN_FIELDS}
-        fields["image_url"] = self.image_url
+        fields |= {"image_url": self.image_url, FACTS: dict(self.facts)}
         return {name: value for name, value in fields.items() if value or name in _PLAIN_FIELDS}
 
     @classmethod
@@ -79,12 +105,29 @@ class Payload:
             fields = stored or {}
             plain = {name: fields[name] for name in _PLAIN_FIELDS}
             optional = {"label": fields.get("class", ""), "image_url": fields.get("image_url", "")}
-            return cls(**plain, **optional)
+            return cls(**plain, **optional, facts=fields.get(FACTS) or {})
         except KeyError as error:
             raise StoreError(
                 f"a point of the collection has no payload field {error}, so another program wrote "
                 f"it; {REBUILD}, or {NAME_ANOTHER}"
             ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of the payloads of some points, the same for all.
+
+    Attributes:
+        ids: of the points.
+        fields: payload fields to set.
+        facts: facts to set; others stay.
+        gone: paths in the payload to delete.
+    """
+
+    ids: tuple[str, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    gone: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

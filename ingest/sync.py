@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from geosim.ingest.changes import check_indexes
 from geosim.ingest.guard import drop, note_origin, origin_after
 from geosim.ingest.known import known_origins
 from geosim.ingest.moves import Moved, find_moved
@@ -19,6 +20,7 @@ from geosim.ingest.plan import (
     make_plan,
 )
 from geosim.ingest.schema import (
+    INDEX_KINDS,
     Filter,
     ModelRef,
     Origin,
@@ -41,6 +43,8 @@ class SyncReport:
 
     Attributes:
         changed: stored again: other content, another image URL, or decoded otherwise since.
+        updated: of the unchanged content, those with another class or other facts; nothing of them
+            was embedded. ``relabelled`` are those of them with another class.
         deleted: removed, because their files are gone.
         computed: embedded by the backbone, not read from the feature cache.
         rejected: left out, with reasons; points stored earlier under these paths stay.
@@ -54,6 +58,8 @@ class SyncReport:
     dataset: str
     added: int
     changed: int
+    updated: int
+    relabelled: int
     deleted: int
     unchanged: int
     computed: int
@@ -68,7 +74,7 @@ class SyncReport:
     @property
     def images_per_second(self) -> float:
         """Images of the data set per second of wall time."""
-        images = self.added + self.changed + self.unchanged + len(self.rejected)
+        images = self.added + self.changed + self.updated + self.unchanged + len(self.rejected)
         return images / self.seconds if self.seconds else 0.0
 
 
@@ -100,6 +106,7 @@ def check(
     """
     hashed, unreadable = hash_dataset(dataset, working.hashes, rehash=rehash)
     plan = make_plan(dataset, hashed, store, url_prefix)
+    check_indexes(dataset, plan.names, store)
     origins = known_origins(store, working.datasets)
     origin = origin_after(dataset, plan, origins.get(dataset.name), store, replace=replace)
     moved = find_moved(dataset, hashed, origins, store, allowed=replace)
@@ -144,9 +151,15 @@ def sync(
     note_origin(dataset.name, checked.origin, store)
     register_place(working.datasets, dataset.name, dataset.place)
 
+    if dataset.facts is not None:
+        kinds = {name: INDEX_KINDS[kind] for name, kind in dataset.facts.types.items()}
+        store.index_facts(kinds)
     written = write_images(
         dataset, checked.hashed, plan, checked.moved, model, store, working.features
     )
+    for path in written.paths:
+        plan.changes.discard(path)
+    plan.changes.write(store)
     store.delete([point_id(path) for path in plan.removed])
     if plan.respelled:
         delete_former_spellings(plan, store)
@@ -160,8 +173,13 @@ def sync(
         dataset=dataset.name,
         added=added,
         changed=len(written.paths) - added,
+        updated=len(plan.changes),
+        relabelled=len(plan.changes.relabelled),
         deleted=len(plan.removed),
-        unchanged=len(checked.hashed) - len(plan.pending) - written.decoded_anew,
+        unchanged=len(checked.hashed)
+        - len(plan.pending)
+        - written.decoded_anew
+        - len(plan.changes),
         computed=written.computed,
         rejected=tuple(sorted(rejected, key=lambda one: one.path)),
         scaled=count_scaled(written.decodings),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geosim.ingest.changes import facts_of
 from geosim.ingest.moves import Moved, reuse_vectors, stored_vectors
 from geosim.ingest.plan import Plan
 from geosim.ingest.schema import Payload
@@ -77,7 +78,7 @@ def write_images(
         points = [*plan.stored.values(), *chain.from_iterable(one.points for one in moved)]
         reusable = [item for item in plan.pending if item.record.path not in outdated]
         for known in stored_vectors(reusable, points, store):
-            paths.update(reuse_vectors(known, store, dataset.name, plan.image_urls))
+            paths.update(reuse_vectors(known, store, dataset, plan.image_urls))
             bar.update(len(known))
         images = [item for item in plan.pending if item.record.path not in paths]
         images += [one for path, one in outdated.items() if path not in pending]
@@ -90,7 +91,7 @@ def write_images(
                 if one.item.record.path in pending or one.features.decoding.decoder != PLAIN
             ]
             if new:
-                stored, zero = _upsert(new, model, store, dataset.name, plan.image_urls)
+                stored, zero = _upsert(new, model, store, dataset, plan.image_urls)
                 paths.update(stored)
                 rejected += zero
                 decodings += [one.features.decoding for one in new]
@@ -114,12 +115,13 @@ def _upsert(
     batch: Sequence[Extracted],
     model: Model,
     store: VectorStore,
-    dataset: str,
+    dataset: Dataset,
     image_urls: Mapping[str, str],
 ) -> tuple[list[str], list[Rejected]]:
     """Embed and upsert a batch; return the stored paths, and the images with a zero vector."""
     vectors = model.head(np.stack([one.features.vector for one in batch]))
     nonzero = np.any(vectors != 0, axis=1)
+    facts = facts_of([one.item.record.path for one in batch], dataset, store)
     payloads = [
         Payload(
             path=one.item.record.path,
@@ -127,8 +129,9 @@ def _upsert(
             sha256=one.item.sha256,
             width=one.features.width,
             height=one.features.height,
-            dataset=dataset,
+            dataset=dataset.name,
             image_url=image_urls[one.item.record.path],
+            facts=facts.get(one.item.record.path, {}),
         )
         for one in compress(batch, nonzero)
     ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from geosim.ingest.schema import SCORE_DIGITS, Payload, ScoredPoint
 from geosim.trainer.errors import QueryError
@@ -48,7 +49,8 @@ class Hit:
     """An indexed image that is like the query: its stored path, class (empty for none), point id.
 
     ``rank`` counts from 1, ``score`` is the cosine to the query, -1 to 1, rounded to
-    `SCORE_DIGITS`, and ``identical`` is whether both files have the same bytes.
+    `SCORE_DIGITS`, and ``identical`` is whether both files have the same bytes. ``facts`` are the
+    image's by name (`trainer/data/facts.py`).
     """
 
     rank: int
@@ -57,6 +59,7 @@ class Hit:
     label: str
     id: str
     identical: bool
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,6 @@ def ranked_hits(matches: Iterable[ScoredPoint], sha256: str, k: int | None) -> t
         for match in matches
     )
     return tuple(
-        Hit(rank, -negated, path, payload.label, payload.id, identical=not differs)
+        Hit(rank, -negated, path, payload.label, payload.id, not differs, payload.facts)
         for rank, (differs, negated, path, payload) in enumerate(rows[:k], start=1)
     )

@@ -426,7 +426,9 @@ def test_ctrl_c_answers_and_says_how_to_go_on(sample: Path, tmp_path: Path) -> N
     )
     with process:
         assert process.stderr is not None
-        assert "data set rocks: classes basalt 12" in process.stderr.readline()
+        assert (
+            "data set rocks: 96 pictures, classes by folder: basalt 12" in process.stderr.readline()
+        )
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130, rest

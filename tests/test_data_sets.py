@@ -47,7 +47,7 @@ def options(working: Working, tmp_path: Path) -> tuple[str, ...]:
 def test_every_command_tells_name_and_classes_before_any_work(geosim: Run, tmp_path: Path) -> None:
     trip = pictures(tmp_path / "trip", "2023/granite", "2023/gneiss")
     working = ("--working", tmp_path / "working")
-    first = "data set trip: classes gneiss 4, granite 4"
+    first = "data set trip: 8 pictures, classes by folder: gneiss 4, granite 4"
     for command in (
         ("train", trip, *OPTIONS, *working),
         ("ingest", trip, *working),
@@ -60,8 +60,8 @@ def test_every_command_tells_name_and_classes_before_any_work(geosim: Run, tmp_p
 def test_many_classes_are_not_all_listed(geosim: Run, tmp_path: Path, options: object) -> None:
     data = pictures(tmp_path / "boxes", *(f"box-{n:02}" for n in range(20)), count=1)
     line = geosim("ingest", data, *options).stderr.splitlines()[0]
-    assert line.startswith("data set boxes: classes box-00 1, box-01 1, ")
-    assert line.endswith("box-11 1 and 8 more, 20 pictures in all")
+    assert line.startswith("data set boxes: 20 pictures, classes by folder: box-00 1, box-01 1, ")
+    assert line.endswith("box-11 1 and 8 more")
 
 
 def test_a_training_decides_the_classes_of_later_commands(geosim: Run, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_training_decides_the_classes_of_later_commands(geosim: Run, tmp_path:
     working = ("--working", tmp_path / "working")
     assert geosim("train", trip, *OPTIONS, *working).exit_code == 0
     pictures(trip, "south/granite", "south/gneiss", seed=500)
-    told = "data set trip: classes gneiss 8, granite 8"
+    told = "data set trip: 16 pictures, classes by folder: gneiss 8, granite 8"
     for command in (("ingest", trip), ("train", trip, *OPTIONS), ("ingest", trip)):
         assert geosim(*command, *working).stderr.splitlines()[0] == told
     assert geosim("evaluate", trip, *OPTIONS, *working).stderr.splitlines()[0] == told

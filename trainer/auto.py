@@ -127,6 +127,8 @@ def _kept(
             return None
         name = training.get("recipe") or ("tile" if spec.trained else "owner")
         found = recipe_called(name)
+        if len(dataset.classes) < 2 and not found.takes_unlabelled:
+            return None  # they had classes then
         if options.get("views") is not None and "views" not in found.kept:
             return None
         given = {key: training[key] for key in found.kept}

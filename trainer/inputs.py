@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_dataset, read_records
 from geosim.trainer.data.images import Prepared, prepare
+from geosim.trainer.data.layout import FOLDER
 from geosim.trainer.data.sources import Source
 from geosim.trainer.decoding.account import PLAIN, Decoding, count_scaled
 from geosim.trainer.errors import DatasetError, ImageError
@@ -50,14 +51,19 @@ class Inputs:
     rejected: tuple[Rejected, ...]
     extractor: FeatureExtractor | None  # computed the features; None for pixels
     backbone: Callable[[], Backbone]  # loads the frozen backbone on the first call
+    class_from: str = FOLDER  # the rule for classes (`trainer/data/layout.py`)
 
     @property
     def listing(self) -> bytes:
-        """Stored path, content hash and decoder of every image, one line each."""
+        """Stored path, content hash and decoder of every image, one line each.
+
+        Also the class, where it is not that of the path.
+        """
         lines = []
         for item, decoding in zip(self.items, self.decodings, strict=True):
             decoder = "" if decoding.decoder == PLAIN else f"\0{decoding.decoder}"
-            lines.append(f"{item.record.path}\0{item.sha256}{decoder}\n")
+            label = "" if self.class_from == FOLDER else f"\0class {item.record.label}"
+            lines.append(f"{item.record.path}\0{item.sha256}{decoder}{label}\n")
         return "".join(lines).encode()
 
     @property
@@ -146,6 +152,7 @@ def read_inputs(
         rejected=tuple(rejected),
         extractor=extractor,
         backbone=backbone,
+        class_from=dataset.place.class_from,
     )
 
 

@@ -9,6 +9,7 @@ import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
+from geosim.trainer.cli.fact_options import fact_options
 from geosim.trainer.cli.messages import report_dataset, report_rejected, report_scaled
 from geosim.trainer.cli.options import (
     data_argument,
@@ -23,6 +24,7 @@ from geosim.trainer.working import Working
 if TYPE_CHECKING:
     from geosim.ingest.store.base import VectorStore
     from geosim.ingest.sync import SyncReport
+    from geosim.trainer.facts.collect import FactOptions
 
 
 recreate_option = click.option(
@@ -49,6 +51,7 @@ replace_option = click.option(
     help="Address of `geosim serve`. Each point stores the URL of its picture there, which the "
     "Qdrant dashboard shows.",
 )
+@fact_options
 @exclude_option
 @rehash_option
 @strict_option
@@ -61,6 +64,7 @@ def ingest(
     image_url: str | None,
     strict: bool,
     exclude: tuple[str, ...],
+    described: FactOptions,
     rehash: bool,
     working: Working,
     **store: Any,
@@ -86,13 +90,13 @@ def ingest(
     """  # noqa: D301 - click's mark for lines that are not wrapped
     from geosim.ingest.known import decide_for
     from geosim.ingest.sync import sync
-    from geosim.trainer.data.dataset import open_dataset
+    from geosim.trainer.facts.collect import open_described
     from geosim.trainer.model import load_model
 
     model = load_model(working.model)
     with open_from_options(working=working, **store) as opened:
         decide = decide_for(opened, working.datasets)
-        dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
+        dataset = open_described(data, exclude, decide, described, hashes=working.hashes)
         report_dataset(dataset)
         report = sync(
             dataset,
@@ -120,6 +124,12 @@ def report_ingest(report: SyncReport, store: VectorStore, *, err: bool) -> None:
         more = f"; {left:,} others of it stay, see `geosim remove`" if left else ""
         say(f"moved {count:,} pictures from {one} to {name}{more}", err=True)
     say(f"collection {store.name} at {store.location}: {report.points:,} points", err=err)
+    if report.updated:
+        say(
+            f"updated {report.updated:,} without embedding: {report.relabelled:,} with another "
+            "class, the others with other facts",
+            err=err,
+        )
     say(
         f"added {report.added:,}, changed {report.changed:,}, deleted {report.deleted:,}, "
         f"unchanged {report.unchanged:,}, rejected {len(report.rejected):,}; "

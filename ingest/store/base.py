@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geosim.ingest.schema import (
     SCORE_DIGITS,
+    Change,
     CollectionInfo,
     Filter,
     ModelRef,
@@ -21,6 +22,8 @@ from geosim.ingest.schema import (
     Point,
     ScoredPoint,
     VectorQuery,
+    fact_field,
+    fact_name,
 )
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
@@ -119,6 +122,25 @@ class VectorStore(AbstractContextManager["VectorStore"]):
             self._delete(batch)
         self._flush()
 
+    def update(self, changes: Sequence[Change]) -> None:
+        """Change payloads of stored points; their vectors stay. Can be run again."""
+        for start in range(0, len(changes), self.upsert_batch):
+            self._update(changes[start : start + self.upsert_batch])
+        self._flush()
+
+    def index_facts(self, kinds: Mapping[str, str]) -> None:
+        """Make a payload index of each fact, of a kind of `INDEX_KINDS`; replace other kinds."""
+        indexed = self.fact_indexes()
+        for name, kind in kinds.items():
+            if indexed.get(name) != kind:
+                self._index(fact_field(name), kind, replace=name in indexed)
+        self._flush()
+
+    def fact_indexes(self) -> dict[str, str]:
+        """Return the kind of the payload index of each fact that has one."""
+        kinds = {fact_name(path): kind for path, kind in self._indexes().items()}
+        return {name: kind for name, kind in kinds.items() if name is not None}
+
     def values(self, field: str) -> dict[str, int]:
         """Return the number of points per value of a keyword field, sorted by value."""
         counts = sorted(self._facet(field, limit=max(1, self.count())))
@@ -182,6 +204,18 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     @abstractmethod
     def _delete(self, ids: list[str]) -> None:
         """Delete one batch of points."""
+
+    @abstractmethod
+    def _update(self, changes: Sequence[Change]) -> None:
+        """Make one batch of changes."""
+
+    @abstractmethod
+    def _index(self, field: str, kind: str, *, replace: bool) -> None:
+        """Make a payload index; ``replace`` one of another kind."""
+
+    @abstractmethod
+    def _indexes(self) -> dict[str, str]:
+        """Return the kind of each payload index by the path of its field."""
 
     def _flush(self) -> None:
         """Make all writes durable, for an engine that acknowledges them earlier."""

@@ -19,7 +19,9 @@ import qdrant_edge as edge
 from numpy.typing import NDArray
 
 from geosim.ingest.schema import (
+    FACTS,
     KEYWORD_FIELDS,
+    Change,
     CollectionInfo,
     Filter,
     ModelRef,
@@ -36,6 +38,13 @@ from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 T = TypeVar("T")
+
+_KINDS = {
+    "keyword": edge.PayloadSchemaType.Keyword,
+    "float": edge.PayloadSchemaType.Float,
+    "datetime": edge.PayloadSchemaType.Datetime,
+    "geo": edge.PayloadSchemaType.Geo,
+}
 
 _redirecting = threading.Lock()
 
@@ -141,6 +150,31 @@ class EdgeStore(VectorStore):
         with self._open() as shard:
             self._files.begin_writing(len(ids))
             shard.update(edge.UpdateOperation.delete_points([*ids]))
+
+    def _update(self, changes: Sequence[Change]) -> None:
+        operation = edge.UpdateOperation
+        with self._open() as shard:
+            self._files.begin_writing(sum(len(one.ids) for one in changes))
+            for one in changes:
+                ids: list[Any] = [*one.ids]
+                if one.fields:
+                    shard.update(operation.set_payload(ids, dict(one.fields)))
+                if one.facts:
+                    shard.update(operation.set_payload(ids, dict(one.facts), FACTS))
+                if one.gone:
+                    shard.update(operation.delete_payload(ids, [*one.gone]))
+
+    def _index(self, field: str, kind: str, *, replace: bool) -> None:
+        with self._open() as shard:
+            self._files.begin_writing()
+            if replace:
+                shard.update(edge.UpdateOperation.delete_field_index(field))
+            shard.update(edge.UpdateOperation.create_field_index(field, _KINDS[kind]))
+
+    def _indexes(self) -> dict[str, str]:
+        with self._open() as shard:
+            stored = shard.info().payload_schema
+        return {path: str(one.data_type).rpartition(".")[2].lower() for path, one in stored.items()}
 
     def _flush(self) -> None:
         """Write all updates to disk: an update alone survives a killed process, not a power cut."""

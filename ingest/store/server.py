@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
 from geosim.ingest.schema import (
+    FACTS,
     KEYWORD_FIELDS,
     NAME_ANOTHER,
     REBUILD,
+    Change,
     CollectionInfo,
     Filter,
     ModelRef,
@@ -158,6 +160,29 @@ class ServerStore(VectorStore):
     def _delete(self, ids: list[str]) -> None:
         selector = models.PointIdsList(points=[*ids])
         self._send(self._client.delete, self.name, selector, wait=True)
+
+    def _update(self, changes: Sequence[Change]) -> None:
+        operations: list[Any] = []
+        for one in changes:
+            ids: list[Any] = [*one.ids]
+            for values, key in ((one.fields, None), (one.facts, FACTS)):
+                if values:
+                    payload = models.SetPayload(payload=dict(values), points=ids, key=key)
+                    operations.append(models.SetPayloadOperation(set_payload=payload))
+            if one.gone:
+                gone = models.DeletePayload(keys=[*one.gone], points=ids)
+                operations.append(models.DeletePayloadOperation(delete_payload=gone))
+        self._send(self._client.batch_update_points, self.name, operations, wait=True)
+
+    def _index(self, field: str, kind: str, *, replace: bool) -> None:
+        if replace:
+            self._send(self._client.delete_payload_index, self.name, field, wait=True)
+        schema = models.PayloadSchemaType(kind)
+        self._send(self._client.create_payload_index, self.name, field, schema, wait=True)
+
+    def _indexes(self) -> dict[str, str]:
+        stored = self._send(self._client.get_collection, self.name).payload_schema
+        return {path: one.data_type.value for path, one in stored.items()}
 
     def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
         facet = self._send(self._client.facet, self.name, field, limit=limit, exact=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from geosim.trainer.cli.command import Command
+from geosim.trainer.cli.fact_options import fact_options
 from geosim.trainer.cli.messages import report_dataset, report_rejected, report_unlabelled
 from geosim.trainer.cli.options import (
     MAX_SEED,
@@ -21,6 +22,9 @@ from geosim.trainer.cli.options import (
 )
 from geosim.trainer.console import say, say_json
 from geosim.trainer.working import Working
+
+if TYPE_CHECKING:
+    from geosim.trainer.facts.collect import FactOptions
 
 
 def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -74,6 +78,7 @@ def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
 )
 @table_or_json_option
 @shared_train_options
+@fact_options
 @exclude_option
 @rehash_option
 @working_option
@@ -88,6 +93,7 @@ def evaluate(
     report: Path | None,
     form: str,
     exclude: tuple[str, ...],
+    described: FactOptions,
     rehash: bool,
     working: Working,
     **options: Any,
@@ -113,9 +119,9 @@ def evaluate(
     from geosim.search.evaluation.study import evaluate as measure
     from geosim.search.evaluation.summary import text_table
     from geosim.trainer.auto import choose_setup
-    from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.data.layout import decide_by
     from geosim.trainer.data.places import read_places
+    from geosim.trainer.facts.collect import open_described
 
     if folds and test_share is not None:
         raise click.UsageError(
@@ -123,7 +129,7 @@ def evaluate(
             f"hold out 1/{folds} each"
         )
     decide = decide_by(read_places(working.datasets))
-    dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
+    dataset = open_described(data, exclude, decide, described, hashes=working.hashes)
     setup = choose_setup(dataset, working, **options)
     report_dataset(dataset)
     say(setup.why, err=True)

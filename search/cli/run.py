@@ -12,6 +12,7 @@ from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.export import k_option, report_export
 from geosim.search.cli.search import form_option, print_results
 from geosim.trainer.cli.command import Command
+from geosim.trainer.cli.fact_options import fact_options
 from geosim.trainer.cli.messages import (
     report_dataset,
     report_rejected,
@@ -30,6 +31,7 @@ from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
     from geosim.ingest.sync import SyncReport
+    from geosim.trainer.facts.collect import FactOptions
 
 DATASET = Path("data", "geological_similarity")
 """Where ``geosim run`` without DATA looks for the data set, and downloads it to."""
@@ -42,6 +44,7 @@ DATASET = Path("data", "geological_similarity")
 @form_option
 @recreate_option
 @replace_option
+@fact_options
 @exclude_option
 @rehash_option
 @strict_option
@@ -55,6 +58,7 @@ def run(
     replace: bool,
     strict: bool,
     exclude: tuple[str, ...],
+    described: FactOptions,
     rehash: bool,
     qdrant: str | None,
     collection: str,
@@ -77,14 +81,14 @@ def run(
     from geosim.ingest.known import decide_for
     from geosim.search import pipeline
     from geosim.trainer.auto import choose_setup
-    from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.data.download import download_dataset
+    from geosim.trainer.facts.collect import open_described
 
     if data is None:
         data = DATASET if DATASET.is_dir() else download_dataset(DATASET.parent)
     with open_from_options(qdrant, collection, wait, working) as store:
         decide = decide_for(store, working.datasets)
-        dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
+        dataset = open_described(data, exclude, decide, described, hashes=working.hashes)
         setup = choose_setup(dataset, working, **training)
         report_dataset(dataset)
         say(setup.why, err=True)

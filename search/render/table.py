@@ -43,8 +43,10 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
-    """Return the fields of a hit; its label is ``class``, null for none."""
+    """Return the fields of a hit: its label as ``class``, null for none; facts if it has any."""
     fields = asdict(hit) | {"label": hit.label or None}
+    if not hit.facts:
+        del fields["facts"]
     return {"class" if k == "label" else k: value for k, value in fields.items()}
 
 

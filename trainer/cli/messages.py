@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from geosim.trainer.console import say
+from geosim.trainer.data.layout import FOLDER, NONE
 from geosim.trainer.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -20,23 +21,29 @@ SHOWN_CLASSES = 12
 
 
 def report_dataset(dataset: Dataset) -> None:
-    """Print a data set's name, its classes with their pictures, and what its names need telling."""
+    """Print a data set's pictures, its classes and the rule for them, and its notes."""
     counts = Counter(record.label for record in dataset.records)
     unlabelled = counts.pop("", 0)
-    listed = [f"{label} {count:,}" for label, count in sorted(counts.items())]
-    more = ""
-    if len(listed) > SHOWN_CLASSES:
-        more = (
-            f" and {len(listed) - SHOWN_CLASSES:,} more, {len(dataset.records):,} pictures in all"
-        )
-    what = "class" if len(listed) == 1 else "classes"
-    text = f"{what} {', '.join(listed[:SHOWN_CLASSES])}{more}" if listed else "no classes"
-    say(f"data set {dataset.name}: {text}", err=True)
-    if unlabelled:
-        noun = "picture" if unlabelled == 1 else "pictures"
-        say(f"{unlabelled:,} {noun} without a class, directly in {dataset.name}", err=True)
+    noun = "picture" if len(dataset.records) == 1 else "pictures"
+    told = f"data set {dataset.name}: {len(dataset.records):,} {noun}, {_classes(dataset, counts)}"
+    if counts and unlabelled:
+        told += f"; {unlabelled:,} without a class"
+    say(told, err=True)
     for note in dataset.notes:
         say(note, err=True)
+
+
+def _classes(dataset: Dataset, counts: Mapping[str, int]) -> str:
+    """Return the classes with their pictures, and where they come from."""
+    rule = dataset.place.class_from
+    if not counts:
+        why = {FOLDER: "there are no class folders", NONE: f"--class-from {NONE}"}
+        return f"no classes ({why.get(rule, f'no picture has fact {rule}')})"
+    listed = [f"{label} {count:,}" for label, count in sorted(counts.items())]
+    more = f" and {len(listed) - SHOWN_CLASSES:,} more" if len(listed) > SHOWN_CLASSES else ""
+    what = "class" if len(listed) == 1 else "classes"
+    source = "folder" if rule == FOLDER else f"fact {rule}"
+    return f"{what} by {source}: {', '.join(listed[:SHOWN_CLASSES])}{more}"
 
 
 def report_unlabelled(dataset: Dataset, recipe: Recipe) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from geosim.trainer.cli.command import Command
+from geosim.trainer.cli.fact_options import fact_options
 from geosim.trainer.cli.messages import (
     report_dataset,
     report_rejected,
@@ -25,10 +26,14 @@ from geosim.trainer.cli.options import (
 from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
+if TYPE_CHECKING:
+    from geosim.trainer.facts.collect import FactOptions
+
 
 @click.command(cls=Command)
 @data_argument
 @train_options
+@fact_options
 @exclude_option
 @rehash_option
 @strict_option
@@ -37,6 +42,7 @@ def train(
     data: Path,
     strict: bool,
     exclude: tuple[str, ...],
+    described: FactOptions,
     rehash: bool,
     working: Working,
     **options: Any,
@@ -57,13 +63,13 @@ def train(
       geosim train photos --validation-split 0.2 --epochs 40 --seed 1
     """  # noqa: D301 - \b keeps the lines in click
     from geosim.trainer.auto import choose_setup
-    from geosim.trainer.data.dataset import open_dataset
     from geosim.trainer.data.layout import decide_by
     from geosim.trainer.data.places import read_places
+    from geosim.trainer.facts.collect import open_described
     from geosim.trainer.train import train as fit
 
     decide = decide_by(read_places(working.datasets))
-    dataset = open_dataset(data, exclude, decide, hashes=working.hashes)
+    dataset = open_described(data, exclude, decide, described, hashes=working.hashes)
     setup = choose_setup(dataset, working, **options)
     report_dataset(dataset)
     say(setup.why, err=True)

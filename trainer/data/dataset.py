@@ -16,8 +16,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from geosim.trainer.data.drawings import drawn_images
+from geosim.trainer.data.facts import Facts
 from geosim.trainer.data.hashes import HashCache
-from geosim.trainer.data.layout import Decide, Layout, Parts, decide_anew, file_name, stored_parts
+from geosim.trainer.data.layout import (
+    FOLDER,
+    Decide,
+    Layout,
+    Parts,
+    decide_anew,
+    file_name,
+    stored_parts,
+)
 from geosim.trainer.data.names import SAME_NAME, Found, merged_classes, unify
 from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image, own_folder
 from geosim.trainer.data.places import Place
@@ -63,7 +72,8 @@ class Dataset:
     source: Source  # reads the records' bytes
     place: Place  # of its root, and the level of its class folders
     passed_over: tuple[PassedOver, ...] = ()  # other files, by class and ending
-    notes: tuple[str, ...] = ()  # what to tell about names, a line each
+    notes: tuple[str, ...] = ()  # what to tell about names and facts, a line each
+    facts: Facts | None = None  # None if none were asked for
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -72,7 +82,7 @@ class Dataset:
 
     @property
     def unlabelled(self) -> int:
-        """Number of pictures without a class: those directly in the root."""
+        """Number of pictures without a class."""
         return sum(not record.label for record in self.records)
 
 
@@ -127,7 +137,7 @@ def _assemble(
     own: Iterable[Parts],
     decide: Decide,
     hashes: Path | None,
-    notes: Sequence[str] = (),
+    notes: tuple[str, ...] = (),
 ) -> Dataset:
     """Find the layout from all paths and sort the images into records and rejects."""
     files, same = unify(found)
@@ -144,29 +154,27 @@ def _assemble(
         *count_passed_over(drawn_parts, depth, name, own=True),
         *count_passed_over(others, depth, name),
     )
-    notes = (*notes, *merged_classes(images, depth))
+    if layout.class_from == FOLDER:
+        notes = (*notes, *merged_classes(images, depth))
     rejected = [Rejected(layout.path(one.parts), SAME_NAME) for one in same if is_image(one.parts)]
     records = []
     for one in images:
-        path, label = layout.path(one.parts), layout.label(one.parts)
+        path = layout.path(one.parts)
         if not layout.covers(one.parts):
             root = "/".join(layout.inside)
             rejected.append(Rejected(path, f"outside of {root}, the folder of data set {name}"))
-        elif label is None:
-            rejected.append(Rejected(path, "not inside a class folder"))
         elif isinstance(source, Files) and not _regular(one.where):
             rejected.append(Rejected(path, "not a regular file"))
         else:
             former = (file_name(location), *one.former)[len(layout.inside) :]
-            records.append(Record(path, label, one.where, "/".join(former)))
+            records.append(Record(path, layout.label(one.parts), one.where, "/".join(former)))
     if not records:
         reasons = [f"{len(rejected)} rejected: {rejected[0].reason}"] if rejected else []
         reasons += [str(one) for one in passed_over if one.picture or one.own][:1]
         why = f" ({'; '.join(reasons)})" if reasons else ""
-        expected = "/".join((name, *["<folder>"] * layout.level, "<class>", "<image>"))
         raise DatasetError(
-            f"{location} holds no images{why}; expected {expected}, or {name}/<image> without a "
-            f"class, where an image is a {FORMAT_NAMES} file"
+            f"{location} holds no images{why}; expected {name}/<class>/<image>, or "
+            f"{name}/<image> without a class, where an image is a {FORMAT_NAMES} file"
         )
     records.sort(key=lambda record: record.path)
     rejected.sort(key=lambda reject: reject.path)
@@ -179,8 +187,9 @@ def _assemble(
 def _place(location: Path, layout: Layout, source: Files | Archive) -> Place:
     if isinstance(source, Files):
         root = on_disk(location.joinpath(*layout.inside))
-        return Place(os.fspath(root), None, layout.level)
-    return Place(os.fspath(location), "".join(f"{one}/" for one in layout.inside), layout.level)
+        return Place(os.fspath(root), None, layout.level, layout.class_from)
+    inside = "".join(f"{one}/" for one in layout.inside)
+    return Place(os.fspath(location), inside, layout.level, layout.class_from)
 
 
 def _regular(path: str) -> bool:

@@ -1,8 +1,8 @@
 """How the paths below DATA become stored paths and classes.
 
 The stored paths of a data set begin with its name, which is that of DATA, and one level of folders
-names the classes. Pictures directly in the data set's root, beside its folders, have no class. The
-level of a new data set is found as follows, from the top:
+names the classes. Pictures above that level have no class, such as those directly in the data set's
+root. The level of a new data set is found as follows, from the top:
 
 - A level of several folders is that of the classes.
 - A level of one folder is, if most pictures below it lie in it directly; otherwise the next one is
@@ -10,11 +10,13 @@ level of a new data set is found as follows, from the top:
 - A level whose folders are all named like parts of a data set (train, test, ...), years or dates is
   none where there is another one, below or else above it.
 
-Folders below a class belong to it. Pictures above the classes do not count, and those between the
-root and the classes are left out. An archive of a folder is that folder: a single folder at the
-top, unless it is named like a part, is the root and names the data set. So is one in a folder of
-the same name, as unpacked archives are. One that holds the pictures themselves is the root only if
-it has the name of the archive or folder, and a class otherwise.
+Folders below a class belong to it. Pictures above the classes do not count. Another rule than
+folders may be kept for a data set: no classes, or those of a fact (`trainer/facts/collect.py`).
+
+An archive of a folder is that folder: a single folder at the top, unless it is named like a part,
+is the root and names the data set. So is one in a folder of the same name, as unpacked archives
+are. One that holds the pictures themselves is the root only if it has the name of the archive or
+folder, and a class otherwise.
 """
 
 from __future__ import annotations
@@ -40,6 +42,10 @@ _PARTITION = re.compile(
 )
 
 
+FOLDER, NONE = "folder", "none"
+"""Rules for classes: folders name them, or there are none. Other rules are names of facts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How the paths below DATA are read.
@@ -48,11 +54,13 @@ class Layout:
         name: of the data set, the first part of every stored path.
         inside: folders between DATA and the data set's root, left out of stored paths.
         level: number of folders between the root and the class folders.
+        class_from: the rule for classes: `FOLDER`, `NONE` or the name of a fact.
     """
 
     name: str
     inside: Parts = ()
     level: int = 0
+    class_from: str = FOLDER
 
     @property
     def depth(self) -> int:
@@ -67,14 +75,10 @@ class Layout:
         """Return the stored path of a path below DATA."""
         return "/".join((self.name, *parts[len(self.inside) if self.covers(parts) else 0 :]))
 
-    def label(self, parts: Parts) -> str | None:
-        """Return the class of a path below DATA.
-
-        It is empty directly in the root, and None elsewhere outside of the class folders.
-        """
-        if self.covers(parts) and len(parts) > self.depth + 1:
-            return parts[self.depth]
-        return "" if self.covers(parts) and len(parts) == len(self.inside) + 1 else None
+    def label(self, parts: Parts) -> str:
+        """Return the class that a folder gives to a path below DATA; empty for none."""
+        by_folder = self.class_from == FOLDER and self.covers(parts)
+        return parts[self.depth] if by_folder and len(parts) > self.depth + 1 else ""
 
 
 def is_partition(name: str) -> bool:
@@ -109,7 +113,7 @@ def known_layout(
     for name, place in places.items():
         inside = place.below(location)
         if inside is not None:
-            known = Layout(name, stored_parts(inside), place.level)
+            known = Layout(name, stored_parts(inside), place.level, place.class_from)
             if all(map(known.covers, held)):
                 found.append(known)
     return min(found, key=lambda one: len(one.inside), default=None)
@@ -128,14 +132,15 @@ def decide_anew(location: Path, images: Collection[Parts]) -> Layout:
 def decide_by(places: Mapping[str, Place]) -> Decide:
     """Return a function that keeps the layout of a data set in ``places``, by name.
 
-    A data set that was moved keeps the level of its classes.
+    A data set that was moved keeps the level of its classes and the rule for them.
     """
 
     def decide(location: Path, images: Collection[Parts]) -> Layout:
         fresh = decide_anew(location, images)
         known = known_layout(location, images, fresh, places)
         if known is None and fresh.name in places and places[fresh.name].gone:
-            return replace(fresh, level=places[fresh.name].level)
+            place = places[fresh.name]
+            return replace(fresh, level=place.level, class_from=place.class_from)
         return known or fresh
 
     return decide

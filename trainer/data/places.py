@@ -25,32 +25,37 @@ class Place:
         inside: start of the paths in the archive, up to the root: ``rocks/`` or empty; None for a
             folder.
         level: number of folders between the root and the class folders.
+        class_from: the rule for the classes (`trainer/data/layout.py`).
     """
 
     path: str
     inside: str | None = None
     level: int = 0
+    class_from: str = "folder"
 
     def __str__(self) -> str:
         return self.path
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Place:
-        """Return a stored place; earlier versions stored no level, and had 0 only.
+        """Return a stored place; earlier versions stored no level and no rule for classes.
 
         Raises:
             KeyError: it is none.
         """
-        level = int(stored.get("level", 0))
+        rest = int(stored.get("level", 0)), str(stored.get("class_from", "folder"))
         if "folder" in stored:
-            return cls(str(stored["folder"]), None, level)
-        return cls(str(stored["archive"]), str(stored["inside"]), level)
+            return cls(str(stored["folder"]), None, *rest)
+        return cls(str(stored["archive"]), str(stored["inside"]), *rest)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the place as it is stored."""
+        rest: dict[str, Any] = {"level": self.level}
+        if self.class_from != "folder":
+            rest["class_from"] = self.class_from
         if self.inside is None:
-            return {"folder": self.path, "level": self.level}
-        return {"archive": self.path, "inside": self.inside, "level": self.level}
+            return {"folder": self.path, **rest}
+        return {"archive": self.path, "inside": self.inside, **rest}
 
     def below(self, location: Path) -> tuple[str, ...] | None:
         """Return the folders from a folder or archive down to the root; None if it is elsewhere.
@@ -107,10 +112,15 @@ def register_place(catalog: Path, name: str, place: Place) -> None:
 
 
 def register_new_place(catalog: Path, name: str, place: Place) -> None:
-    """Write a data set's place to a catalog that has none of this name."""
-    if name not in read_places(catalog):
+    """Write a data set's place to a catalog that has none of this name, or its rule for classes."""
+
+    def is_new(known: Place | None) -> bool:
+        return known is None or (known.same_as(place) and known.class_from != place.class_from)
+
+    if is_new(read_places(catalog).get(name)):
         with _changed(catalog) as places:
-            places.setdefault(name, place)
+            if is_new(places.get(name)):
+                places[name] = place
 
 
 def unregister_place(catalog: Path, name: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geosim.ingest.schema import Filter, ModelRef, Origin, Payload, VectorQuery, point_id
+from geosim.ingest.schema import Change, Filter, ModelRef, Origin, Payload, VectorQuery, point_id
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.trainer.data.places import Place
@@ -108,6 +108,8 @@ def test_every_call_on_a_missing_collection_is_refused(store: VectorStore) -> No
     for call in (
         lambda: store.upsert(payload, vectors(1)),
         lambda: store.delete([payload[0].id]),
+        lambda: store.update([Change((payload[0].id,), {"class": "a"})]),
+        lambda: store.index_facts({"depth": "float"}),
         store.count,
         lambda: store.values("class"),
         lambda: store.fetch([payload[0].id]),
@@ -376,3 +378,85 @@ def test_ties_are_decided_on_rounded_scores(store: VectorStore) -> None:
         shown = [(round(match.score, 6), match.payload.path) for match in found]
         assert shown == sorted(shown, key=lambda row: (-row[0], row[1]))
         assert found[0].payload.path == min(one.path for one in payloads(2))
+
+
+FACTS = {
+    "depth": 2900.5,
+    "hole": "A-7",
+    "depth (m)": 12,
+    "Tiefe \u00fc [a.b]": "x",
+    "taken": "2024-05-31T10:00:00",
+    "oriented": "yes",
+    "location": {"lat": 51.5, "lon": -0.1},
+}
+KINDS = {
+    "depth": "float",
+    "hole": "keyword",
+    "depth (m)": "float",
+    "Tiefe \u00fc [a.b]": "keyword",
+    "taken": "datetime",
+    "oriented": "keyword",
+    "location": "geo",
+}
+
+
+def test_a_point_keeps_its_facts(filled: VectorStore) -> None:
+    one = replace(payloads(1)[0], facts=FACTS)
+    filled.upsert([one], vectors(1))
+    (point,) = filled.fetch([one.id])
+    assert point.payload == one
+    found = filled.query([VectorQuery(vectors(1)[0])], 1)[0][0]
+    assert found.payload.facts == FACTS
+    (bare,) = filled.fetch([payloads(2)[1].id])
+    assert bare.payload.facts == {}
+    assert "facts" not in bare.payload.to_dict()
+
+
+def test_an_update_changes_payloads_and_leaves_vectors(filled: VectorStore) -> None:
+    first, second, third = payloads(3)
+    before = filled.fetch([first.id, second.id])
+    filled.update([])
+    everything = Change((first.id, second.id), {"class": "schist"}, FACTS)
+    for _ in range(2):  # it can be run again
+        filled.update([everything])
+        points = filled.fetch([first.id, second.id, third.id])
+        told = [(one.payload.label, one.payload.facts) for one in points]
+        assert told == [("schist", FACTS), ("schist", FACTS), (third.label, {})]
+    for point, old in zip(points, before, strict=False):
+        np.testing.assert_array_equal(point.vector, old.vector)
+    assert filled.count(Filter(label="schist")) == 2
+    gone = ("class", "facts.depth", 'facts."Tiefe \u00fc [a.b]"')
+    filled.update(
+        [Change((first.id,), {}, {"hole": "B-1"}, gone), Change((second.id,), gone=["facts"])]
+    )
+    one, other = filled.fetch([first.id, second.id])
+    left = {
+        name: value for name, value in FACTS.items() if name not in ("depth", "Tiefe \u00fc [a.b]")
+    }
+    assert (one.payload.label, one.payload.facts) == ("", left | {"hole": "B-1"})
+    assert other.payload == replace(second, label="schist")
+
+
+def test_an_update_larger_than_one_request_is_complete(store: VectorStore) -> None:
+    store.create(MODEL)
+    every = payloads(2500)
+    store.upsert(every, vectors(2500))
+    store.update([Change((one.id,), {}, {"number": row}) for row, one in enumerate(every)])
+    found = {p.payload.path: p.payload.facts for batch in store.scan(vectors=False) for p in batch}
+    assert found == {one.path: {"number": row} for row, one in enumerate(every)}
+
+
+def test_facts_have_an_index_of_their_kind(
+    filled: VectorStore, request: pytest.FixtureRequest
+) -> None:
+    filled.index_facts(KINDS)
+    one = replace(payloads(1)[0], facts=FACTS)
+    filled.upsert([one], vectors(1))
+    if "memory" in request.node.callspec.id:
+        assert filled.fact_indexes() == {}, "it has no indexes"
+        return
+    assert filled.fact_indexes() == KINDS
+    filled.index_facts({"depth": "keyword"})
+    assert filled.fact_indexes() == KINDS | {"depth": "keyword"}
+    assert filled.values('facts."Tiefe \u00fc [a.b]"') == {"x": 1}
+    assert filled.values("facts.oriented") == {"yes": 1}

@@ -124,12 +124,30 @@ def test_pictures_directly_in_the_root_have_no_class(
     assert (dataset.unlabelled, dataset.rejected) == (2, ())
 
 
-def test_pictures_between_the_root_and_the_classes_are_left_out(tmp_path: Path) -> None:
+def test_pictures_between_the_root_and_the_classes_have_no_class(tmp_path: Path) -> None:
     names = ["a.jpg", "north/b.jpg", "north/granite/c.jpg", "north/gneiss/c.jpg"]
     names += ["south/granite/d.jpg"]
     root = write(tmp_path / "trip", *names)
     dataset = open_dataset(root, decide=decide_by({"trip": Place(str(root), None, 1)}))
-    assert [(one.path, one.reason) for one in dataset.rejected] == [
-        ("trip/north/b.jpg", "not inside a class folder")
-    ]
-    assert [one.label for one in dataset.records] == ["", "gneiss", "granite", "granite"]
+    assert dataset.rejected == ()
+    assert {one.path: one.label for one in dataset.records} == {
+        "trip/a.jpg": "",
+        "trip/north/b.jpg": "",
+        "trip/north/gneiss/c.jpg": "gneiss",
+        "trip/north/granite/c.jpg": "granite",
+        "trip/south/granite/d.jpg": "granite",
+    }
+
+
+@pytest.mark.parametrize("rule", ["none", "lithology"])
+def test_a_data_set_keeps_its_rule_for_classes(tmp_path: Path, rule: str) -> None:
+    root = write(tmp_path / "trip", *folder("north/granite south/gneiss"))
+    known = Place(str(root), None, 0, rule)
+    assert Place.from_dict(known.to_dict()) == known
+    dataset = open_dataset(root, decide=decide_by({"trip": known}))
+    assert (dataset.classes, dataset.unlabelled, dataset.place) == ((), 6, known)
+    moved = root.rename(tmp_path / "away")
+    (tmp_path / "new").mkdir()
+    moved.rename(tmp_path / "new" / "trip")
+    again = open_dataset(tmp_path / "new" / "trip", decide=decide_by({"trip": known}))
+    assert again.place.class_from == rule

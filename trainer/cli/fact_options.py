@@ -1,0 +1,90 @@
+"""Options of all commands that read DATA: where its classes and facts come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+_TYPES = ("text", "number", "date", "yes/no", "latitude", "longitude")
+
+
+def _types(
+    _ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    types = {}
+    for value in values:
+        name, equals, kind = value.rpartition("=")
+        if not equals or not name.strip() or kind not in _TYPES:
+            raise click.BadParameter(
+                f"expected FACT=TYPE with a type of {', '.join(_TYPES)}, received {value!r}"
+            )
+        types[name.strip()] = kind
+    return types
+
+
+def fact_options(function: AnyFunction) -> AnyFunction:
+    """Add the options; the function receives them as ``described``, a `FactOptions`."""
+
+    @click.option(
+        "--class-from",
+        metavar="RULE",
+        help="Where classes come from: folder, none, or the name of a fact, such as a column of "
+        "--table. Kept for the data set  [default: folder]",
+    )
+    @click.option(
+        "--table",
+        type=click.Path(path_type=Path),
+        help="CSV or TSV file with facts of the pictures. One column has their file names, paths "
+        "or patterns such as 'A-7_*'; the others become facts.",
+    )
+    @click.option(
+        "--table-key",
+        metavar="COLUMN",
+        help="The column of --table that names pictures  [default: the one that does]",
+    )
+    @click.option(
+        "--fact-type",
+        "fact_types",
+        multiple=True,
+        metavar="FACT=TYPE",
+        callback=_types,
+        help=f"Type of a fact, in place of the one that is found: {', '.join(_TYPES)}; may be "
+        "repeated.",
+    )
+    @click.option(
+        "--name-pattern",
+        metavar="PATTERN",
+        help="Facts in the names of pictures, such as '{hole}_{box}_{from}_{to}'. Values of "
+        "--table come first.",
+    )
+    @click.option(
+        "--exif",
+        is_flag=True,
+        help="Facts time, camera and location from EXIF data, where neither table nor name has "
+        "them.",
+    )
+    @wraps(function)
+    def wrapper(
+        *args: Any,
+        class_from: str | None,
+        table: Path | None,
+        table_key: str | None,
+        fact_types: dict[str, str],
+        name_pattern: str | None,
+        exif: bool,
+        **options: Any,
+    ) -> Any:
+        from geosim.trainer.facts.collect import FactOptions
+
+        described = FactOptions(
+            class_from or None, table, table_key, fact_types, name_pattern, exif
+        )
+        return function(*args, described=described, **options)
+
+    return wrapper  # type: ignore[return-value]

@@ -1,0 +1,1 @@
+"""Reads the facts of pictures from tables, file names and EXIF."""
