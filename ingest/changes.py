@@ -17,8 +17,8 @@ from geosim.trainer.progress import progress_bar
 CHANGE_POINTS = 1000
 """Points that are changed alike at once."""
 
-CHANGES_BATCH = 4096
-"""Changes after which the progress is shown."""
+CHANGES_BATCH = 32_768
+"""Changes after which the store makes them durable, and the progress is shown."""
 
 
 @dataclass(slots=True)

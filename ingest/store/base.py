@@ -124,8 +124,16 @@ class VectorStore(AbstractContextManager["VectorStore"]):
 
     def update(self, changes: Sequence[Change]) -> None:
         """Change payloads of stored points; their vectors stay. Can be run again."""
-        for start in range(0, len(changes), self.upsert_batch):
-            self._update(changes[start : start + self.upsert_batch])
+        batch: list[Change] = []
+        points = 0
+        for change in changes:
+            batch.append(change)
+            points += len(change.ids)
+            if points >= self.upsert_batch:
+                self._update(batch)
+                batch, points = [], 0
+        if batch:
+            self._update(batch)
         self._flush()
 
     def index_facts(self, kinds: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,7 +75,7 @@ def fact_options(function: AnyFunction) -> AnyFunction:
         class_from: str | None,
         table: Path | None,
         table_key: str | None,
-        fact_types: dict[str, str],
+        fact_types: Mapping[str, str],  # no mapping, but empty, where another command invokes it
         name_pattern: str | None,
         exif: bool,
         **options: Any,
@@ -83,7 +83,7 @@ def fact_options(function: AnyFunction) -> AnyFunction:
         from geosim.trainer.facts.collect import FactOptions
 
         described = FactOptions(
-            class_from or None, table, table_key, fact_types, name_pattern, exif
+            class_from or None, table, table_key, dict(fact_types), name_pattern, exif
         )
         return function(*args, described=described, **options)
 

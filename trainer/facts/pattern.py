@@ -32,7 +32,8 @@ def name_facts(
     pattern = stored_name(pattern)
     names, expression = _compile(pattern)
     depth, whole = pattern.count("/") + 1, is_image((pattern,))
-    fitting, cells = [], []
+    fitting: list[str] = []
+    cells: list[list[str]] = []
     for path in paths:
         end = "/".join(path.split("/")[-depth:])
         found = expression.fullmatch(end if whole else without_ending(end))
