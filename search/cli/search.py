@@ -12,7 +12,7 @@ import click
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import Range, exclude_option, working_option
-from geosim.trainer.console import say, say_json
+from geosim.trainer.console import say, say_csv, say_json
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
     Answer = tuple[Result, Explanation | None]
 
+STREAMED = ("jsonl", "csv")
+"""Formats of which lines are printed as the answers come."""
+
 form_option = click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "json", "jsonl"]),
+    type=click.Choice(["table", "json", "jsonl", "csv"]),
     default="table",
     show_default=True,
     help="How results are printed.",
@@ -90,6 +93,7 @@ def search(
       geosim search photo.jpg
       geosim search geological_similarity/marble/MGN0Z.jpg -k 5 --sheet hits.png
       geosim search field-day/ --class marble --format jsonl
+      geosim search field-day/ --format csv > hits.csv
       geosim search photo.jpg --min-score 0.95
       geosim search photo.jpg --one-per class
       geosim search a.jpg b.jpg --together --unlike c.jpg
@@ -115,11 +119,11 @@ def search(
             say(f"--one-per class leaves out {count:,} {noun} without a class", err=True)
         if sheet is not None:
             answers = _collect(answers, drawn)
-        if form == "jsonl":  # lines are printed as the answers come
+        if form in STREAMED:
             failed = print_results(answers, form)
         else:
             answers = list(answers)
-    if form != "jsonl":
+    if form not in STREAMED:
         failed = print_results(answers, form)
     if sheet is not None and failed < len(drawn):
         from geosim.search.render.sheet import save_results
@@ -133,7 +137,8 @@ def search(
 def print_results(answers: Iterable[Answer], form: str) -> int:
     """Print answers on stdout and errors on stderr; return the number of errors.
 
-    A line of ``jsonl`` is printed, and an error told, before the next answer is asked for.
+    Of formats in `STREAMED`, lines are printed, and an error told, before the next answer is asked
+    for.
     """
     from geosim.search.render.table import render
 
@@ -143,16 +148,18 @@ def print_results(answers: Iterable[Answer], form: str) -> int:
         for result, explanation in answers:
             if result.error is not None:
                 errors.append(f"Error: {result.query}: {result.error}")
-                if form == "jsonl":
+                if form in STREAMED:
                     say(errors[-1], err=True)
             yield result, explanation
 
     for text in render(noted(), form):
         if form == "table":
             say(*text.split("\n"))
+        elif form == "csv":
+            say_csv(text)
         else:
             say_json(text.encode())
-    if form != "jsonl":
+    if form not in STREAMED:
         for error in errors:
             say(error, err=True)
     return len(errors)
@@ -166,7 +173,7 @@ def _collect(answers: Iterable[Answer], drawn: list[Result]) -> Iterator[Answer]
 
 def _with_progress(results: Iterable[Result], count: int, form: str) -> Iterable[Result]:
     """Show the progress of several searches; a single one does not import the bar."""
-    if count < 2 or (form == "jsonl" and sys.stdout.isatty()):  # the lines show it
+    if count < 2 or (form in STREAMED and sys.stdout.isatty()):  # the lines show it
         yield from results
         return
     from geosim.trainer.progress import progress_bar
