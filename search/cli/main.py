@@ -6,6 +6,7 @@ import click
 
 from geosim.ingest.cli.ingest import ingest
 from geosim.ingest.cli.remove import remove
+from geosim.search.cli.duplicates import duplicates
 from geosim.search.cli.evaluate import evaluate
 from geosim.search.cli.export import export
 from geosim.search.cli.run import demo, run
@@ -36,6 +37,7 @@ for command in (
     train,
     ingest,
     search,
+    duplicates,
     export,
     evaluate,
     serve,

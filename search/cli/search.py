@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
+from geosim.search.cli.output import print_text
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import Range, exclude_option, working_option
-from geosim.trainer.console import say, say_csv, say_json
+from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -152,13 +153,7 @@ def print_results(answers: Iterable[Answer], form: str) -> int:
                     say(errors[-1], err=True)
             yield result, explanation
 
-    for text in render(noted(), form):
-        if form == "table":
-            say(*text.split("\n"))
-        elif form == "csv":
-            say_csv(text)
-        else:
-            say_json(text.encode())
+    print_text(render(noted(), form), form)
     if form not in STREAMED:
         for error in errors:
             say(error, err=True)

@@ -13,12 +13,12 @@ from pathlib import Path
 import orjson
 
 from geosim.ingest.store.base import VectorStore
-from geosim.search.graph.collection import Collection, read_collection
+from geosim.search.graph.collection import Collection, read_filled
 from geosim.search.graph.export_table import same_class, write_table
 from geosim.search.graph.neighbours import GraphBlock, neighbour_graph
 from geosim.search.graph.votes import number_classes
 from geosim.trainer.disk import explain
-from geosim.trainer.errors import QueryError, StoreError
+from geosim.trainer.errors import QueryError
 from geosim.trainer.files import READ_ONLY, replacing
 from geosim.trainer.progress import progress_bar
 
@@ -56,7 +56,7 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
     _check(k)
     if index.absolute() == embeddings.absolute():
         raise QueryError(f"{index} is where the embeddings go; name another file for the graph")
-    collection = _read(store)
+    collection = read_filled(store, "export")
     written = _write_embeddings(embeddings, collection)
     kept = embeddings if written else None
     return _report(_write_index, collection, index, kept, k, started)
@@ -73,22 +73,12 @@ def export_table(store: VectorStore, table: Path, k: int = 10) -> ExportReport:
     """
     started = time.perf_counter()
     _check(k)
-    return _report(write_table, _read(store), table, None, k, started)
+    return _report(write_table, read_filled(store, "export"), table, None, k, started)
 
 
 def _check(k: int) -> None:
     if k < 1:
         raise QueryError(f"k must be at least 1, received {k}")
-
-
-def _read(store: VectorStore) -> Collection:
-    collection = read_collection(store) if store.info() is not None else None
-    if collection is None or not collection.paths:
-        raise StoreError(
-            f"collection {store.name!r} at {store.location} holds nothing to export; fill it with "
-            "`geosim ingest DATA`"
-        )
-    return collection
 
 
 def _report(
