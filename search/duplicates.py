@@ -182,7 +182,8 @@ def _compare_pictures(
     hashes = [item.sha256 for item in kept]
     with progress_bar("overlaps", len(rows)) as bar:
         copies = find_copies(pictures, hashes)
-        shifted, _ = find_shifted(pictures, [""] * len(rows), hashes, progress=bar.update)
+        labels = [collection.labels[row] for row in rows.tolist()]
+        shifted, _ = find_shifted(pictures, labels, hashes, across=True, progress=bar.update)
     return rows[copies], rows[shifted], unread, rejected[0].reason if rejected else ""
 
 

@@ -152,21 +152,26 @@ def find_shifted(
     labels: Sequence[Hashable],
     digests: Sequence[Hashable],
     *,
+    across: bool = False,
     seed: int = 0,
     progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[NDArray[np.int64], tuple[Shift, ...]]:
     """Return the pairs of tiles that overlap, ``(p, 2)`` rows, and their shifts in native pixels.
 
-    Only images of one label and size are compared; see `find_overlaps`.
+    Shifts are found among images of one label and size, where most pairs are; see `find_overlaps`.
+    The pairs at these shifts are of one label, or of any if ``across`` is set.
     """
     shifts: set[Shift] = set()
     found = [np.empty((0, 2), dtype=np.int64)]
     for sets in _sets(pictures, labels, digests):
         factor = pictures[sets[0][0]].factor
         tiles = [np.stack([pictures[row].tile for row in one.tolist()]) for one in sets]
+        compared = list(zip(sets, tiles, strict=True))
+        if across:
+            compared = [(np.concatenate(sets), np.concatenate(tiles))]
         for down, right in find_shifts(tiles, seed, progress=progress):
             shifts.add((down * factor, right * factor))
-            for one, stack in zip(sets, tiles, strict=True):
+            for one, stack in compared:
                 found.append(one[pairs_at(stack, (down, right))])
     return np.concatenate(found).astype(np.int64), tuple(sorted(shifts))
 
