@@ -54,6 +54,11 @@ form_option = click.option(
     type=click.Choice(["class", "dataset"]),
     help="Only the best hit of each class or data set; none without a class.",
 )
+@click.option(
+    "--crop",
+    metavar="X,Y,W,H",
+    help="Search by this part of each PATH, in pixels of the upright picture or in per cent.",
+)
 @click.option("--together", is_flag=True, help="One search for what looks like all PATHs at once.")
 @click.option(
     "--unlike",
@@ -73,6 +78,7 @@ form_option = click.option(
 @working_option
 def search(
     paths: tuple[str, ...],
+    crop: str | None,
     together: bool,
     negative: tuple[str, ...],
     form: str,
@@ -87,7 +93,8 @@ def search(
     """Find the indexed images that look like each PATH.
 
     PATH is an image file, a folder of them, or the stored path of an indexed image. An indexed
-    image is answered from its stored vector and never lists itself.
+    image is answered from its stored vector and never lists itself; a search by a part of it lists
+    it among the others.
 
     \b
     Examples:
@@ -97,23 +104,25 @@ def search(
       geosim search field-day/ --format csv > hits.csv
       geosim search photo.jpg --min-score 0.95
       geosim search photo.jpg --one-per class
+      geosim search photo.jpg --crop 10%,20%,50%,50% --sheet hits.png
       geosim search a.jpg b.jpg --together --unlike c.jpg
     """  # noqa: D301 - click's mark for text that keeps its lines
+    from geosim.search.crop import parse_crop
     from geosim.search.explain import explain_results
     from geosim.search.resolver import expand
     from geosim.search.searcher import Searcher
     from geosim.search.types import SearchOptions
 
-    options = SearchOptions(**which)
+    options, part = SearchOptions(**which), None if crop is None else parse_crop(crop)
     examples = list(expand(paths, exclude, report=lambda passed: say(str(passed), err=True)))
     drawn: list[Result] = []
     with open_from_options(qdrant, collection, wait, working) as store:
         searcher = Searcher(store, working)
         answers: Iterable[Answer]
         if together or negative:
-            answers = [(searcher.recommend(examples, negative, options), None)]
+            answers = [(searcher.recommend(examples, negative, options, part), None)]
         else:
-            found = _with_progress(searcher.search(examples, options), len(examples), form)
+            found = _with_progress(searcher.search(examples, options, part), len(examples), form)
             answers = explain_results(found, options, store, working)
         if options.one_per == "class" and (count := store.unlabelled()):
             noun = "image" if count == 1 else "images"

@@ -45,7 +45,7 @@ def save_results(results: Sequence[Result], path: Path, working: Working) -> Non
             if picture is None and result.indexed is not None:
                 picture = open_picture(stored.read, result.indexed.path)
             hits = [(hit, open_picture(stored.read, hit.path)) for hit in result.hits]
-            rows.append(SheetRow(result.query, label, picture, hits))
+            rows.append(SheetRow(result.query, label, picture, hits, result.crop))
     save_sheet(rows, path)
 
 

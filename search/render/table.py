@@ -24,6 +24,8 @@ HEADINGS = ("rank", "score", "class", "path")
 def as_json(result: Result, explanation: Explanation | None = None) -> dict[str, Any]:
     """Return a result as JSON; the explanation of an indexed query is only its votes."""
     answer: dict[str, Any] = {"query": result.query, "hits": [_hit(hit) for hit in result.hits]}
+    if result.crop is not None:
+        answer["crop"] = asdict(result.crop)
     if explanation is not None:
         answer["explanation"] = {
             "votes": [
@@ -94,6 +96,8 @@ def _rows(result: Result, explanation: Explanation | None) -> Iterator[list[Cell
 def table(result: Result, explanation: Explanation | None = None) -> str:
     """Return one result as an aligned table below its query, followed by its explanation."""
     title = printable(result.query)
+    if (crop := result.crop) is not None:
+        title += f"  (part {crop} of {crop.picture_width} x {crop.picture_height} pixels)"
     if result.indexed is not None:
         title += f"  (indexed, {printable_class(result.indexed.label)})"
     rows = [HEADINGS]
