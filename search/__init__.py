@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from geosim.search.index import Index, Neighbours, open_index
-    from geosim.search.resolver import QueryLike
+    from geosim.search.queries import QueryLike
     from geosim.search.types import Hit, Result
     from geosim.trainer.errors import GeosimError
 

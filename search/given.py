@@ -1,4 +1,4 @@
-"""Pictures that a caller has in memory: to the bytes of an image file, decoded like any other."""
+"""Pictures in memory, and parts of pictures: to the bytes of a file, decoded like any other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from geosim.trainer.data.images import MAX_BYTES, MAX_PIXELS, samples_to_rgb, to_rgb
+from geosim.search.crop import Crop, CropBox
+from geosim.trainer.data.images import MAX_BYTES, MAX_PIXELS, decode, samples_to_rgb, to_rgb
 from geosim.trainer.decoding.samples import Samples
 from geosim.trainer.errors import QueryError
 
@@ -31,9 +32,9 @@ def picture_bytes(query: object) -> bytes:
     if isinstance(query, bytes | bytearray | memoryview):
         return bytes(query)
     if isinstance(query, Image.Image):
-        return _file_of(query) or _as_png(to_rgb(query))
+        return _file_of(query) or _as_png(to_rgb(query), compress_level=1)
     if isinstance(query, np.ndarray):
-        return _as_png(samples_to_rgb(_samples(query)))
+        return _as_png(samples_to_rgb(_samples(query)), compress_level=1)
     if hasattr(query, "read"):
         return _read(query)
     raise QueryError(
@@ -42,9 +43,27 @@ def picture_bytes(query: object) -> bytes:
     )
 
 
-def _as_png(image: Image.Image) -> bytes:
+def cut_out(data: bytes, crop: Crop) -> tuple[bytes, CropBox] | None:
+    """Return a part of a picture as a PNG file, at its full resolution; None if it is the whole.
+
+    The part is cut from the upright picture. The file is the one that Pillow writes by default,
+    since some views of a picture depend on its bytes (`trainer/data/views.py`).
+
+    Raises:
+        ImageError: the picture cannot be decoded.
+        QueryError: the part is not inside of the picture, or is too small.
+    """
+    image = decode(data, hint=None).image
+    box = crop.box(*image.size)
+    if box.is_whole:
+        return None
+    part = image.crop((box.x, box.y, box.x + box.width, box.y + box.height))
+    return _as_png(part), box
+
+
+def _as_png(image: Image.Image, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
+    image.save(buffer, "PNG", **options)
     return buffer.getvalue()
 
 

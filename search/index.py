@@ -11,7 +11,8 @@ from pathlib import Path
 
 from geosim.ingest.store.base import WAIT_SECONDS, VectorStore
 from geosim.ingest.store.factory import open_store
-from geosim.search.resolver import QueryLike
+from geosim.search.crop import Crop, CropLike, parse_crop
+from geosim.search.queries import QueryLike
 from geosim.search.searcher import Searcher
 from geosim.search.types import DEFAULT_K, Hit, Result, SearchOptions
 from geosim.trainer.errors import QueryError
@@ -73,6 +74,7 @@ class Index(AbstractContextManager["Index"]):
         label: str | None = None,
         min_score: float | None = None,
         one_per: str | None = None,
+        crop: CropLike | None = None,
     ) -> tuple[Hit, ...]:
         """Return the images that are like a query, best first.
 
@@ -83,12 +85,17 @@ class Index(AbstractContextManager["Index"]):
             min_score: only hits with this cosine or a higher one, -1 to 1.
             one_per: ``class`` or ``dataset``: only the best hit of each; images without a class
                 are in no class.
+            crop: search by a part of the picture, ``X,Y,W,H`` in pixels, after EXIF orientation, or
+                in per cent: ``"100,50,400,300"``, ``(100, 50, 400, 300)``, ``"10%,20%,50%,50%"``.
+                An indexed image is among the hits of a part of it. All of it is no part.
 
         Raises:
-            QueryError: the query has no embedding, or an argument is out of range.
+            QueryError: the query has no embedding, an argument is out of range, or the part does
+                not lie inside of the picture or is too small.
             ModelError: it must be embedded and there is no model.
         """
-        (result,) = self._searcher.search([query], SearchOptions(k, label, min_score, one_per))
+        options = SearchOptions(k, label, min_score, one_per)
+        (result,) = self._searcher.search([query], options, _part(crop))
         if result.error is not None:
             raise QueryError(f"{result.query}: {result.error}")
         return result.hits
@@ -101,13 +108,15 @@ class Index(AbstractContextManager["Index"]):
         label: str | None = None,
         min_score: float | None = None,
         one_per: str | None = None,
+        crop: CropLike | None = None,
     ) -> Iterator[Result]:
         """Return a result per query, in order; queries are embedded and searched in batches.
 
         Takes the arguments of `search`, which are checked at the call. `Result.error` says why a
         query has no answer.
         """
-        return self._searcher.search(queries, SearchOptions(k, label, min_score, one_per))
+        options = SearchOptions(k, label, min_score, one_per)
+        return self._searcher.search(queries, options, _part(crop))
 
     def recommend(
         self,
@@ -118,10 +127,14 @@ class Index(AbstractContextManager["Index"]):
         label: str | None = None,
         min_score: float | None = None,
         one_per: str | None = None,
+        crop: CropLike | None = None,
     ) -> tuple[Hit, ...]:
-        """Return the images that are like ``positive`` and unlike ``negative``; see `search`."""
+        """Return the images that are like ``positive`` and unlike ``negative``; see `search`.
+
+        ``crop`` is a part of each of the positive examples.
+        """
         options = SearchOptions(k, label, min_score, one_per)
-        return self._searcher.recommend(positive, negative, options).hits
+        return self._searcher.recommend(positive, negative, options, _part(crop)).hits
 
     def neighbours(self, k: int = DEFAULT_K) -> Iterator[Neighbours]:
         """Return the ``k`` exact nearest neighbours of every indexed image, sorted by path.
@@ -163,3 +176,7 @@ class Index(AbstractContextManager["Index"]):
     def __exit__(self, *_: object) -> None:
         """Close at the end of a ``with`` block."""
         self.close()
+
+
+def _part(crop: CropLike | None) -> Crop | None:
+    return None if crop is None else parse_crop(crop)

@@ -9,18 +9,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import ModelRef, Payload, point_id, require_same_model
+from geosim.ingest.catalog import ImageReader
+from geosim.ingest.schema import ModelRef, point_id, require_same_model
 from geosim.ingest.store.base import VectorStore
 from geosim.search.copies import Copies
-from geosim.search.given import Picture, picture_bytes
+from geosim.search.crop import Crop
+from geosim.search.given import cut_out
+from geosim.search.queries import QueryLike, ResolvedQuery, read_query
 from geosim.trainer.data.dataset import HashedRecord, Rejected
 from geosim.trainer.data.drawings import drawn_images
 from geosim.trainer.data.layout import stored_parts
@@ -30,46 +31,13 @@ from geosim.trainer.data.passed_over import (
     is_image,
     own_folder,
 )
-from geosim.trainer.data.sources import Files, Record
+from geosim.trainer.data.sources import Files
 from geosim.trainer.data.walk import walk
 from geosim.trainer.errors import ImageError, ModelError, QueryError, StoreError
 from geosim.trainer.features import FeatureExtractor
-from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.model import Model, load_model
-from geosim.trainer.text import on_disk, spellings, stored_name
+from geosim.trainer.text import on_disk, stored_name
 from geosim.trainer.working import Working
-
-QueryLike = str | os.PathLike[str] | Picture
-"""A query: the path of a file or of an indexed image, a picture in memory, or an embedding, an
-array ``(32,) float32``."""
-
-
-@dataclass(slots=True)
-class ResolvedQuery:
-    """A query, its vector and the indexed image that it is.
-
-    Attributes:
-        text: the path as it was given, ``<picture>`` or ``<embedding>``.
-        sha256: hex digest of the picture's bytes; empty if they are unknown.
-        candidates: stored paths that the file may have.
-        data: the bytes of a picture in memory.
-        indexed: the indexed image that the query is, if any.
-        vector: ``(32,) float32``; None until it is known.
-        error: why there is no vector.
-    """
-
-    text: str
-    sha256: str = ""
-    candidates: list[str] = field(default_factory=list)
-    data: bytes | None = None
-    indexed: Payload | None = None
-    vector: NDArray[np.float32] | None = None
-    error: str | None = None
-
-    @property
-    def own_ids(self) -> frozenset[str]:
-        """The id of the indexed image that the query is, if any."""
-        return frozenset() if self.indexed is None else frozenset((self.indexed.id,))
 
 
 class Resolver:
@@ -104,18 +72,26 @@ class Resolver:
             require_same_model(info, model, name=store.name)
 
     def resolve(
-        self, queries: Sequence[QueryLike | ResolvedQuery], copies: Copies
+        self,
+        queries: Sequence[QueryLike | ResolvedQuery],
+        copies: Copies,
+        crop: Crop | None = None,
     ) -> list[ResolvedQuery]:
         """Return each query with its vector, or with the reason why it has none.
 
-        ``copies`` are those of the search that the queries belong to.
+        ``copies`` are those of the search that the queries belong to. With ``crop`` the vector is
+        that of a part of each picture, embedded as a picture of its own.
 
         Raises:
             ModelError: a query must be embedded and there is no model.
             QueryError: an array is neither a picture nor an embedding.
         """
-        resolved = [q if isinstance(q, ResolvedQuery) else _read_query(q) for q in queries]
+        resolved = [q if isinstance(q, ResolvedQuery) else read_query(q) for q in queries]
         self._look_up([query for query in resolved if query.vector is None], copies)
+        if crop is not None:
+            for query in resolved:
+                if query.error is None:
+                    self._cut(query, crop, copies)
         self._embed([query for query in resolved if query.vector is None and query.error is None])
         return resolved
 
@@ -145,6 +121,42 @@ class Resolver:
             elif identical := copies.of(query.sha256):
                 query.vector = identical[0].vector
 
+    def _cut(self, query: ResolvedQuery, crop: Crop, copies: Copies) -> None:
+        """Take the vector of a part of a query's picture, unless the part is the whole."""
+        try:
+            found = cut_out(self._read_picture(query), crop)
+        except (ImageError, QueryError) as error:
+            query.error = str(error)
+            return
+        if found is not None:
+            query.data, query.crop = found
+            query.sha256 = hashlib.sha256(query.data).hexdigest()
+            if identical := copies.of(query.sha256):
+                query.vector = identical[0].vector
+            else:
+                self._embed([query])
+            query.data = None  # many parts would take much memory
+
+    def _read_picture(self, query: ResolvedQuery) -> bytes:
+        """Return the bytes of a query's whole picture."""
+        if query.data is not None:
+            return query.data
+        if query.file is not None:
+            return Files().read(query.file)
+        if query.indexed is None:
+            raise QueryError("an embedding has no picture to take a part of; name the picture")
+        try:
+            data = self._stored.read(query.indexed.path)
+        except ImageError as error:
+            raise ImageError(f"its picture, of which a part is asked, is {error}") from error
+        if hashlib.sha256(data).hexdigest() != query.indexed.sha256:
+            raise ImageError("it was changed since it was indexed; ingest the data set again")
+        return data
+
+    @cached_property
+    def _stored(self) -> ImageReader:
+        return ImageReader(self._working.datasets)
+
     def _require_model(self) -> Model:
         if isinstance(self._model, str):
             raise ModelError(self._model)
@@ -157,14 +169,17 @@ class Resolver:
     def _embed(self, queries: Sequence[ResolvedQuery]) -> None:
         """Embed pictures: those in memory one by one, files together."""
         files: dict[str, list[ResolvedQuery]] = {}  # the same file may be named twice
+        items: list[HashedRecord] = []
         for query in queries:
-            if query.data is None:
+            if query.data is not None:
+                try:
+                    self._set_vector([query], self._extractor.features(query.data))
+                except ImageError as error:
+                    query.error = str(error)
+            elif query.file is not None:
+                if query.text not in files:
+                    items.append(HashedRecord(query.file, query.sha256))
                 files.setdefault(query.text, []).append(query)
-                continue
-            try:
-                self._set_vector([query], self._extractor.features(query.data))
-            except ImageError as error:
-                query.error = str(error)
         if not files:
             return
 
@@ -172,10 +187,6 @@ class Resolver:
             for query in files[rejected.path]:
                 query.error = rejected.reason
 
-        items = [
-            HashedRecord(Record(text, "", os.fspath(on_disk(Path(text)))), queries[0].sha256)
-            for text, queries in files.items()
-        ]
         for batch in self._extractor.extract(Files(), items, reject=reject):
             for extracted in batch:
                 self._set_vector(files[extracted.item.record.path], extracted.features.vector)
@@ -186,48 +197,6 @@ class Resolver:
             query.vector = vector
             if not vector.any():
                 query.error = "the model embeds it to a zero vector: nothing to compare"
-
-
-def _read_query(query: QueryLike) -> ResolvedQuery:
-    """Read the file of a query, or check its picture or embedding."""
-    if isinstance(query, str | os.PathLike):
-        return _read_file(os.fspath(query))
-    if isinstance(query, np.ndarray) and query.ndim == 1:
-        return _read_embedding(query)
-    try:
-        data = picture_bytes(query)
-    except ImageError as error:
-        return ResolvedQuery("<picture>", error=str(error))
-    return ResolvedQuery("<picture>", hashlib.sha256(data).hexdigest(), data=data)
-
-
-def _read_embedding(query: NDArray[Any]) -> ResolvedQuery:
-    if query.shape != (EMBEDDING_DIM,) or query.dtype.kind not in "uif":
-        raise QueryError(
-            f"an embedding is an array of shape ({EMBEDDING_DIM},) of floats, received "
-            f"{query.shape} {query.dtype}"
-        )
-    vector = query.astype(np.float32)
-    if not np.isfinite(vector).all() or not vector.any():
-        raise QueryError("an embedding must be finite and not zero")
-    return ResolvedQuery("<embedding>", vector=vector)
-
-
-def _read_file(text: str) -> ResolvedQuery:
-    """Read a file, if there is one, and list the stored paths that it may have."""
-    try:
-        path = on_disk(Path(text))
-        if path.is_dir():
-            return ResolvedQuery(text, error="is a folder; name the images in it")
-        if not path.exists():
-            return ResolvedQuery(text, candidates=spellings(path.as_posix()))
-        data = Files().read(Record(text, "", os.fspath(path)))
-    except (ImageError, OSError, ValueError) as error:
-        return ResolvedQuery(text, error=str(getattr(error, "strerror", None) or error))
-    parts = Path(os.path.abspath(path)).parts  # noqa: PTH100 - resolves "..", not links
-    suffixes = ["/".join(parts[start:]) for start in range(1, len(parts) - 1)]
-    candidates = [one for suffix in suffixes for one in spellings(suffix)]
-    return ResolvedQuery(text, hashlib.sha256(data).hexdigest(), candidates)
 
 
 def expand(

@@ -1,7 +1,7 @@
 """Searches one collection: the k nearest by cosine, a radius, the best per group, recommendations.
 
-An indexed image is never among its own hits. Hits with the same bytes as the query come first and
-are marked; equal scores are ordered by path.
+An indexed image is never among its own hits, but it is among those of a part of it. Hits with the
+same bytes as the query come first and are marked; equal scores are ordered by path.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from geosim.ingest.schema import Filter, Point, ScoredPoint, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.search.copies import MANY, Copies
-from geosim.search.resolver import QueryLike, ResolvedQuery, Resolver
+from geosim.search.crop import Crop
+from geosim.search.queries import QueryLike, ResolvedQuery
+from geosim.search.resolver import Resolver
 from geosim.search.types import Result, SearchOptions, ranked_hits
 from geosim.trainer.errors import QueryError
 from geosim.trainer.text import encodable, stored_name
@@ -42,9 +44,14 @@ class Searcher:
         self._resolver = Resolver(store, working)
 
     def search(
-        self, queries: Iterable[QueryLike], options: SearchOptions = DEFAULT_OPTIONS
+        self,
+        queries: Iterable[QueryLike],
+        options: SearchOptions = DEFAULT_OPTIONS,
+        crop: Crop | None = None,
     ) -> Iterator[Result]:
         """Return one result per query, in order, computed while they are iterated.
+
+        With ``crop`` each picture is searched by that part of it.
 
         Raises:
             QueryError: no indexed image has the class in ``options``, or any with one hit per
@@ -52,19 +59,21 @@ class Searcher:
             ModelError: an image must be embedded and there is no model.
         """
         filters, copies = self._filters(options), Copies(self._store)
-        resolved = (self._resolver.resolve(batch, copies) for batch in _batches(queries))
+        resolved = (self._resolver.resolve(batch, copies, crop) for batch in _batches(queries))
         return chain.from_iterable(
             self._search_batch(batch, options, filters, copies) for batch in resolved
         )
 
-    def resolve(self, query: QueryLike) -> ResolvedQuery:
+    def resolve(self, query: QueryLike | ResolvedQuery, crop: Crop | None = None) -> ResolvedQuery:
         """Return a query with its vector, so that it can be searched with several times.
+
+        With ``crop`` it is the vector of that part of the picture.
 
         Raises:
             QueryError: it has no vector.
             ModelError: it must be embedded and there is no model.
         """
-        (resolved,) = self._resolver.resolve([query], Copies(self._store))
+        (resolved,) = self._resolver.resolve([query], Copies(self._store), crop)
         if resolved.error is not None:
             raise QueryError(resolved.error)
         return resolved
@@ -82,11 +91,12 @@ class Searcher:
         positive: Sequence[QueryLike | ResolvedQuery],
         negative: Sequence[QueryLike | ResolvedQuery] = (),
         options: SearchOptions = DEFAULT_OPTIONS,
+        crop: Crop | None = None,
     ) -> Result:
         """Find images that are like all positive examples and unlike the negative ones.
 
         The query vector is `average`. The examples and byte-identical copies of them are not among
-        the hits.
+        the hits. With ``crop`` that part of each positive example is taken in place of the whole.
 
         Raises:
             QueryError: there is no positive example, an example has no vector, the examples cancel
@@ -95,7 +105,9 @@ class Searcher:
         """
         if not positive:
             raise QueryError("name at least one example to look for")
-        examples = self._resolver.resolve([*positive, *negative], Copies(self._store))
+        copies = Copies(self._store)
+        examples = self._resolver.resolve(positive, copies, crop)
+        examples += self._resolver.resolve(negative, copies)
         for one in examples:
             if one.error is not None:
                 raise QueryError(f"{one.text}: {one.error}")
@@ -185,7 +197,7 @@ class Searcher:
             for payload in islice(others, options.limit):  # may be missing behind many ties
                 matches.setdefault(payload.path, ScoredPoint(payload, 1.0))
             hits = ranked_hits(matches.values(), query.sha256, options.limit)
-            yield Result(encodable(query.text), hits, query.indexed)
+            yield Result(encodable(query.text), hits, query.indexed, crop=query.crop)
 
 
 def _without(query: ResolvedQuery, identical: Sequence[Point]) -> Filter:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from geosim.ingest.schema import SCORE_DIGITS, Payload, ScoredPoint
+from geosim.search.crop import CropBox
 from geosim.trainer.errors import QueryError
 
 DEFAULT_K = 10
@@ -66,14 +67,15 @@ class Hit:
 class Result:
     """The hits of one query, best first, or the error that prevented an answer.
 
-    ``query`` is `ResolvedQuery.text` in valid UTF-8, and ``indexed`` the indexed image that the
-    query is, if any.
+    ``query`` is `ResolvedQuery.text` in valid UTF-8, ``indexed`` the indexed image that the query
+    is, or is a part of, if any, and ``crop`` that part, None for the whole picture.
     """
 
     query: str
     hits: tuple[Hit, ...] = ()
     indexed: Payload | None = None
     error: str | None = None
+    crop: CropBox | None = None
 
 
 def ranked_hits(matches: Iterable[ScoredPoint], sha256: str, k: int | None) -> tuple[Hit, ...]:

@@ -88,6 +88,10 @@ def commands(folder: Path) -> Iterator[tuple[Any, ...]]:
     yield "ingest", data, "--strict"
     yield "evaluate", data, *train, "--split", "random", "--report", f"report{EVIL['escape']}"
     yield "export", "--output", f"graph{EVIL['line']}.json"
+    yield ("duplicates",)
+    yield "duplicates", "--ignore", f"none{EVIL['line']}.csv"
+    yield "outliers", "--sheet", f"sheet{EVIL['C1']}.png"
+    yield "label", f"none{EVIL['escape']}.jpg", "--table", f"table{EVIL['line']}.csv"
     yield ("status",)
     yield "search", picture, stored, f"none{EVIL['escape']}.jpg"
     yield "search", data / f"stray{EVIL['line']}.png"
@@ -114,6 +118,29 @@ def test_no_command_prints_what_controls_a_terminal_or_hides(
         result = geosim(*command)
         assert isinstance(result.exception, SystemExit | None), result.exception
         assert_safe(result.stdout_bytes + result.stderr_bytes)
+
+
+def test_tables_have_a_line_per_row_and_no_hidden_characters(
+    evil: Path, geosim: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(evil)
+    (data,) = evil.glob("set*")
+
+    def assert_safe_table(table: bytes) -> None:
+        assert table.startswith("\ufeff".encode())
+        assert_safe(table.removeprefix("\ufeff".encode()).replace(b"\r\n", b"\n"))
+
+    for command in (
+        ("search", data, "--format", "csv"),
+        ("duplicates", "--format", "csv"),
+        ("outliers", "--format", "csv"),
+        ("label", data),
+    ):
+        assert_safe_table(geosim(*command).stdout_bytes)
+    geosim("export", "--format", "csv", "--output", "table.csv")
+    table = Path("table.csv").read_bytes()
+    assert_safe_table(table)
+    assert table.count(b"\n") == 1 + 3 * len(EVIL)
 
 
 def test_json_has_the_exact_names_in_escapes(evil: Path) -> None:

@@ -1,7 +1,8 @@
 """All text that commands print: one place makes names safe to show, whatever the encoding is.
 
-Lines go through `say`, JSON through `say_json`. Neither prints a character that controls a
-terminal or is invisible, and neither fails where the encoding of the output lacks a character.
+Lines go through `say`, JSON through `say_json`, CSV through `say_csv`. None prints a character that
+controls a terminal or is invisible, and none fails where the encoding of the output lacks a
+character.
 """
 
 from __future__ import annotations
@@ -46,6 +47,17 @@ def say_json(content: bytes) -> None:
     _write(f"{text}\n")
 
 
+def say_csv(lines: str) -> None:
+    """Print lines of `geosim.search.spreadsheet` on stdout, byte for byte.
+
+    On a terminal they are lines like any other, without a byte order mark.
+    """
+    if sys.stdout.isatty():
+        say(*lines.removeprefix("\ufeff").splitlines())
+    else:
+        _write(lines.encode())
+
+
 def to_json(value: Any, *, indent: bool = False) -> bytes:
     """Return a value as JSON; paths with bytes that are not valid UTF-8 as `encodable`."""
     import orjson
@@ -57,7 +69,7 @@ def to_json(value: Any, *, indent: bool = False) -> bytes:
         return orjson.dumps(_spelled(value), option=option)
 
 
-def _write(text: str, *, err: bool = False) -> None:
+def _write(text: str | bytes, *, err: bool = False) -> None:
     try:
         with _whole():
             click.echo(text, err=err, nl=False)  # noqa: TID251

@@ -62,7 +62,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     folder: Path | None = None
     try:
-        special = _is_special(path)
+        special = is_special(path)
         parent = Path(tempfile.gettempdir()) if special else path.parent
         parent.mkdir(parents=True, exist_ok=True)
         with private_folder(parent) as folder:
@@ -82,7 +82,7 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def _is_special(path: Path) -> bool:
+def is_special(path: Path) -> bool:
     """Return whether a path is a device or pipe, or the system's name of an open file."""
     if not path.exists() or path.is_dir():
         return False

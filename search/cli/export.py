@@ -24,40 +24,57 @@ k_option = click.option(
 @click.command(cls=Command)
 @k_option
 @click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "csv"]),
+    default="json",
+    show_default=True,
+    help="The neighbour graph and the embeddings as JSON, or one CSV table for a spreadsheet.",
+)
+@click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The neighbour graph's file  [default: WORKING/inverted-index.json]",
+    help="The file of the neighbour graph or the table  [default: WORKING/inverted-index.json or "
+    ".csv]",
 )
 @store_options
 @working_option
-def export(k: int, output: Path | None, working: Working, **store: Any) -> None:
-    """Write every indexed image's K most similar others, exactly, as JSON.
+def export(k: int, form: str, output: Path | None, working: Working, **store: Any) -> None:
+    """Write every indexed image's K most similar others, exactly, as JSON or CSV.
 
-    Writes WORKING/inverted-index.json and WORKING/embeddings.json.
+    Writes WORKING/inverted-index.json and WORKING/embeddings.json; or, as CSV, one row per image
+    with its class, the class that its 10 nearest vote for, and its neighbours with their scores. An
+    apostrophe is put before text that a spreadsheet would run as a formula.
 
     \b
     Examples:
       geosim export
       geosim export -k 50 --output graph.json
+      geosim export --format csv --output neighbours.csv
     """  # noqa: D301
     from geosim.search.graph.export import export as write
+    from geosim.search.graph.export import export_table
 
-    index = output or working.index
     with open_from_options(working=working, **store) as opened:
-        report = write(opened, index, working.embeddings, k)
-    report_export(report)
+        if form == "csv":
+            report = export_table(opened, output or working.index.with_suffix(".csv"), k)
+        else:
+            report = write(opened, output or working.index, working.embeddings, k)
+    report_export(report, form)
 
 
-def report_export(report: ExportReport) -> None:
+def report_export(report: ExportReport, form: str = "json") -> None:
     """Print a summary of an export on stderr."""
-    embeddings = f"and {report.embeddings}"
-    if report.embeddings is None:
-        embeddings = "no embeddings, the working folder is read-only"
+    embeddings = f"; and {report.embeddings}"
+    if form == "csv":
+        embeddings = ""
+    elif report.embeddings is None:
+        embeddings = "; no embeddings, the working folder is read-only"
     same, both = "", " where both have one" if report.without_class else ""
     if report.same_class is not None:
         same = f", {report.same_class:.2%} of them of the same class{both}"
     say(
         f"wrote {report.index}: {report.images:,} images, {report.k} neighbours each"
-        f"{same}; {embeddings}; {report.seconds:.1f} s",
+        f"{same}{embeddings}; {report.seconds:.1f} s",
         err=True,
     )

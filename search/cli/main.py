@@ -6,8 +6,11 @@ import click
 
 from geosim.ingest.cli.ingest import ingest
 from geosim.ingest.cli.remove import remove
+from geosim.search.cli.duplicates import duplicates
 from geosim.search.cli.evaluate import evaluate
 from geosim.search.cli.export import export
+from geosim.search.cli.label import label
+from geosim.search.cli.outliers import outliers
 from geosim.search.cli.run import demo, run
 from geosim.search.cli.search import search
 from geosim.search.cli.serve import serve
@@ -36,6 +39,9 @@ for command in (
     train,
     ingest,
     search,
+    label,
+    duplicates,
+    outliers,
     export,
     evaluate,
     serve,

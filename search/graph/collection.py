@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from geosim.ingest.schema import point_id
 from geosim.ingest.store.base import VectorStore
+from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.progress import progress_bar
 
@@ -59,3 +60,17 @@ def read_collection(store: VectorStore, *, vectors: bool = True) -> Collection:
         [hashes[row] for row in order],
         read[order] if vectors else read,
     )
+
+
+def read_filled(store: VectorStore, purpose: str) -> Collection:
+    """Read all points of a store with their vectors; raise `StoreError` if there are none.
+
+    ``purpose`` is what they are read for, as a verb.
+    """
+    collection = read_collection(store) if store.info() is not None else None
+    if collection is None or not collection.paths:
+        raise StoreError(
+            f"collection {store.name!r} at {store.location} holds nothing to {purpose}; fill it "
+            "with `geosim ingest DATA`"
+        )
+    return collection

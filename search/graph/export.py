@@ -1,23 +1,24 @@
-"""Export a collection as two JSON files: the embeddings, and the neighbour graph.
+"""Export a collection: as two JSON files, the embeddings and the neighbour graph, or as a table.
 
-Both files are streamed; one copy of the vectors is held in memory.
+All files are streamed; one copy of the vectors is held in memory.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import orjson
 
 from geosim.ingest.store.base import VectorStore
-from geosim.search.graph.collection import Collection, read_collection
+from geosim.search.graph.collection import Collection, read_filled
+from geosim.search.graph.export_table import same_class, write_table
 from geosim.search.graph.neighbours import GraphBlock, neighbour_graph
+from geosim.search.graph.votes import number_classes
 from geosim.trainer.disk import explain
-from geosim.trainer.errors import QueryError, StoreError
+from geosim.trainer.errors import QueryError
 from geosim.trainer.files import READ_ONLY, replacing
 from geosim.trainer.progress import progress_bar
 
@@ -29,12 +30,12 @@ class ExportReport:
     ``same_class`` includes training images, so it does not measure quality on new images.
     """
 
-    images: int  # keys in both files
+    images: int  # keys in both files, or rows of the table
     k: int  # neighbours per image
     same_class: float | None  # share of neighbours of their image's class, where both have one
     without_class: int  # images
     index: Path
-    embeddings: Path | None  # None where its folder is read-only and ``index`` is elsewhere
+    embeddings: Path | None  # None where its folder is read-only, and beside a table
     seconds: float  # wall time
 
 
@@ -52,31 +53,56 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
         StoreError: the collection is missing or empty.
     """
     started = time.perf_counter()
-    if k < 1:
-        raise QueryError(f"k must be at least 1, received {k}")
+    _check(k)
     if index.absolute() == embeddings.absolute():
         raise QueryError(f"{index} is where the embeddings go; name another file for the graph")
-    collection = read_collection(store) if store.info() is not None else None
-    if collection is None or not collection.paths:
-        raise StoreError(
-            f"collection {store.name!r} at {store.location} holds nothing to export; fill it with "
-            "`geosim ingest DATA`"
-        )
+    collection = read_filled(store, "export")
+    written = _write_embeddings(embeddings, collection)
+    kept = embeddings if written else None
+    return _report(_write_index, collection, index, kept, k, started)
+
+
+def export_table(store: VectorStore, table: Path, k: int = 10) -> ExportReport:
+    """Write ``table``, a CSV of all images with ``k`` neighbours each, atomically.
+
+    See `write_table` for the columns.
+
+    Raises:
+        QueryError: ``k`` is not positive, or the folder is read-only.
+        StoreError: the collection is missing or empty.
+    """
+    started = time.perf_counter()
+    _check(k)
+    return _report(write_table, read_filled(store, "export"), table, None, k, started)
+
+
+def _check(k: int) -> None:
+    if k < 1:
+        raise QueryError(f"k must be at least 1, received {k}")
+
+
+def _report(
+    write: Callable[[Path, Collection, int], tuple[int, int]],
+    collection: Collection,
+    path: Path,
+    embeddings: Path | None,
+    k: int,
+    started: float,
+) -> ExportReport:
+    """Write a file with `_write_index` or `write_table`, and report it."""
     count = len(collection.paths)
     k = min(k, count - 1)
-    written = _write_embeddings(embeddings, collection)
     try:
-        same, compared = _write_index(index, collection, k)
+        same, compared = write(path, collection, k)
     except OSError as error:
         if error.errno not in READ_ONLY:
             raise
         raise QueryError(
-            f"cannot write {index} ({explain(error, index)}); name a file elsewhere with --output"
+            f"cannot write {path} ({explain(error, path)}); name a file elsewhere with --output"
         ) from error
     share = same / compared if compared else None
     seconds = time.perf_counter() - started
-    unlabelled, kept = collection.labels.count(""), embeddings if written else None
-    return ExportReport(count, k, share, unlabelled, index, kept, seconds)
+    return ExportReport(count, k, share, collection.labels.count(""), path, embeddings, seconds)
 
 
 def _write_embeddings(path: Path, collection: Collection) -> bool:
@@ -99,8 +125,7 @@ def _write_embeddings(path: Path, collection: Collection) -> bool:
 def _write_index(path: Path, collection: Collection, k: int) -> tuple[int, int]:
     """Write the graph; return how many neighbours have their image's class, and how many of any."""
     paths, vectors = collection.paths, collection.vectors
-    numbers = {label: number for number, label in enumerate(sorted({*collection.labels} - {""}))}
-    labels = np.array([numbers.get(label, -1) for label in collection.labels], dtype=np.int32)
+    _, labels = number_classes(collection.labels)
     same = compared = 0
     with (
         replacing(path) as temporary,
@@ -109,10 +134,8 @@ def _write_index(path: Path, collection: Collection, k: int) -> tuple[int, int]:
     ):
         opening = b"{\n"
         for block in neighbour_graph(vectors, k, progress=bar.update):
-            own = labels[block.start : block.start + len(block.rows), None]
-            both = (labels[block.rows] >= 0) & (own >= 0)
-            same += int(((labels[block.rows] == own) & both).sum())
-            compared += int(both.sum())
+            alike = same_class(labels, block.start, block.rows)
+            same, compared = same + alike[0], compared + alike[1]
             for line in _lines(block, paths):
                 file.write(opening + line)
                 opening = b",\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, features
 
+from geosim.search.crop import CropBox
 from geosim.search.render.fonts import drawable, runs
 from geosim.search.types import Hit
 from geosim.trainer.errors import QueryError
@@ -41,13 +42,15 @@ SUPERSAMPLING = 4
 class SheetRow:
     """A query with its class, None if unknown and empty without one, and its hits, best first.
 
-    Pictures are upright, of any size and mode; None if they are not on this machine.
+    Pictures are upright, of any size and mode; None if they are not on this machine. ``crop`` is
+    the part of the query's picture that was searched by; None for the whole.
     """
 
     query: str
     label: str | None
     picture: Image.Image | None
     hits: Sequence[tuple[Hit, Image.Image | None]]
+    crop: CropBox | None = None
 
 
 def contact_sheet(rows: Sequence[SheetRow]) -> Image.Image:
@@ -80,7 +83,7 @@ def _draw_row(sheet: Image.Image, row: SheetRow, top: int, height: int) -> None:
         share = f"{labels.count(row.label)} of {len(labels)}"
         at = (left + QUERY_PICTURE, y - 4)
         _draw_text(sheet, at, f"{share} same class", 13, SLATE_TEXT, "ra")
-    _draw_picture(sheet, row.picture, (left, y + 20), QUERY_PICTURE, SLATE_TEXT)
+    _draw_picture(sheet, row.picture, (left, y + 20), QUERY_PICTURE, SLATE_TEXT, row.crop)
     y += 20 + QUERY_PICTURE + 12
     if row.label is not None:
         colour = WHITE if row.label else SLATE_TEXT
@@ -130,7 +133,12 @@ def _draw_legend(sheet: Image.Image, top: int) -> None:
 
 
 def _draw_picture(
-    sheet: Image.Image, picture: Image.Image | None, at: tuple[int, int], side: int, frame: str
+    sheet: Image.Image,
+    picture: Image.Image | None,
+    at: tuple[int, int],
+    side: int,
+    frame: str,
+    crop: CropBox | None = None,
 ) -> None:
     """Draw a picture, whole and in proportion, or a note that it is missing, in a square frame."""
     inner = side - 2 * FRAME
@@ -145,9 +153,25 @@ def _draw_picture(
         scale = inner / max(picture.size)
         width, height = (max(1, round(scale * length)) for length in picture.size)
         fitted = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+        if crop is not None:
+            _draw_box(fitted, crop)
         tile.paste(fitted, ((inner - width) // 2, (inner - height) // 2))
     sheet.paste(frame, at, _rounded_mask(side, side, 8))
     sheet.paste(tile, (at[0] + FRAME, at[1] + FRAME), _rounded_mask(inner, inner, 6))
+
+
+def _draw_box(picture: Image.Image, crop: CropBox) -> None:
+    """Outline a part of a picture, which may be reduced, in black and white."""
+    across = picture.width / crop.picture_width
+    down = picture.height / crop.picture_height
+    left, top = round(crop.x * across), round(crop.y * down)
+    right = max(left, round((crop.x + crop.width) * across) - 1)
+    bottom = max(top, round((crop.y + crop.height) * down) - 1)
+    draw = ImageDraw.Draw(picture)
+    for inset, colour in enumerate((INK, WHITE, WHITE, INK)):
+        if right - left >= 2 * inset and bottom - top >= 2 * inset:
+            box = (left + inset, top + inset, right - inset, bottom - inset)
+            draw.rectangle(box, outline=colour)
 
 
 def _draw_unequal_sign(sheet: Image.Image, at: tuple[int, int], side: int) -> None:

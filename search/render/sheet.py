@@ -10,7 +10,7 @@ from PIL import Image
 
 from geosim.ingest.catalog import ImageReader
 from geosim.search.render.drawing import SheetRow, contact_sheet
-from geosim.search.types import Result
+from geosim.search.types import Hit, Result
 from geosim.trainer.data.images import open_rgb
 from geosim.trainer.data.sources import Files, Record
 from geosim.trainer.disk import explain
@@ -45,7 +45,7 @@ def save_results(results: Sequence[Result], path: Path, working: Working) -> Non
             if picture is None and result.indexed is not None:
                 picture = open_picture(stored.read, result.indexed.path)
             hits = [(hit, open_picture(stored.read, hit.path)) for hit in result.hits]
-            rows.append(SheetRow(result.query, label, picture, hits))
+            rows.append(SheetRow(result.query, label, picture, hits, result.crop))
     save_sheet(rows, path)
 
 
@@ -57,12 +57,32 @@ def open_picture(read: Callable[[T], bytes], image: T) -> Image.Image | None:
         return None
 
 
-def save_sheet(rows: Sequence[SheetRow], path: Path) -> Path:
-    """Draw a contact sheet and write it to ``path``, whose ending chooses the format.
+def save_stored(
+    rows: Sequence[tuple[str, str, Sequence[Hit]]], path: Path, working: Working
+) -> None:
+    """Draw indexed images, each with its stored path and class, beside others of the collection.
 
     Raises:
-        QueryError: there is no row, the ending is none of `FORMATS`, the folder is missing, or the
-            file cannot be written.
+        QueryError: as `save_sheet`.
+    """
+    read = ImageReader(working.datasets).read
+    drawn = [
+        SheetRow(
+            stored,
+            label,
+            open_picture(read, stored),
+            [(hit, open_picture(read, hit.path)) for hit in hits],
+        )
+        for stored, label, hits in rows
+    ]
+    save_sheet(drawn, path)
+
+
+def check_sheet(path: Path) -> str:
+    """Return Pillow's name of the format of a sheet.
+
+    Raises:
+        QueryError: the ending is none of `FORMATS`, or the folder is missing.
     """
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
@@ -72,6 +92,17 @@ def save_sheet(rows: Sequence[SheetRow], path: Path) -> Path:
         )
     if not path.parent.is_dir():
         raise QueryError(f"the folder {path.parent} of the sheet does not exist; create it first")
+    return kind
+
+
+def save_sheet(rows: Sequence[SheetRow], path: Path) -> Path:
+    """Draw a contact sheet and write it to ``path``, whose ending chooses the format.
+
+    Raises:
+        QueryError: there is no row, the ending is none of `FORMATS`, the folder is missing, or the
+            file cannot be written.
+    """
+    kind = check_sheet(path)
     sheet = contact_sheet(rows)
     try:
         with replacing(path) as temporary:

@@ -1,4 +1,4 @@
-"""Search results as text: an aligned table, JSON, or one JSON object per line."""
+"""Search results as text: an aligned table, JSON, one JSON object per line, or CSV."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from dataclasses import asdict
 from typing import Any
 
 from geosim.search.explain import NOVEL_SHARE, Explanation
+from geosim.search.spreadsheet import Cell, csv_lines
 from geosim.search.types import Hit, Result
 from geosim.trainer.console import to_json
 from geosim.trainer.text import printable, printable_class
 
 UNKNOWN_CERTAINTY = "; too few images or classes to tell how sure"
+
+QUERY_COLUMNS = ("query", "query_class", "predicted", "certainty", "unlike")
+HIT_COLUMNS = ("rank", "score", "class", "path", "identical")
+"""Columns of a CSV; the last one of a row is ``error``."""
 
 HEADINGS = ("rank", "score", "class", "path")
 
@@ -19,6 +24,8 @@ HEADINGS = ("rank", "score", "class", "path")
 def as_json(result: Result, explanation: Explanation | None = None) -> dict[str, Any]:
     """Return a result as JSON; the explanation of an indexed query is only its votes."""
     answer: dict[str, Any] = {"query": result.query, "hits": [_hit(hit) for hit in result.hits]}
+    if result.crop is not None:
+        answer["crop"] = asdict(result.crop)
     if explanation is not None:
         answer["explanation"] = {
             "votes": [
@@ -55,20 +62,44 @@ def render(
 ) -> Iterator[str]:
     """Yield results as text: a ``table`` each, one array as ``json``, or a line each as ``jsonl``.
 
-    Lines and tables are yielded as the answers come.
+    A ``csv`` has a line for each hit, and one for a query without any. Lines and tables
+    are yielded as the answers come.
     """
     if output_format == "json":
         objects = [as_json(*answer) for answer in answers]
         yield to_json(objects, indent=True).decode()
     elif output_format == "jsonl":
         yield from (to_json(as_json(*answer)).decode() for answer in answers)
+    elif output_format == "csv":
+        rows = (row for answer in answers for row in _rows(*answer))
+        yield from csv_lines((*QUERY_COLUMNS, *HIT_COLUMNS, "error"), rows)
     else:
         yield from (table(*answer) for answer in answers if answer[0].error is None)
+
+
+def _rows(result: Result, explanation: Explanation | None) -> Iterator[list[Cell]]:
+    """Yield the rows of a CSV; only queries that are not indexed have a prediction, as in JSON."""
+    of_query: list[Cell] = [result.query, None, None, None, None]
+    if result.indexed is not None:
+        of_query[1] = result.indexed.label
+    elif explanation is not None:
+        known = not explanation.is_novel and explanation.predicted
+        of_query[2:] = [
+            explanation.predicted if known else None,
+            _rounded(explanation.confidence) if known else None,
+            explanation.is_novel,
+        ]
+    for hit in result.hits:
+        yield [*of_query, hit.rank, hit.score, hit.label, hit.path, hit.identical, None]
+    if not result.hits:
+        yield [*of_query, *(None for _ in HIT_COLUMNS), result.error]
 
 
 def table(result: Result, explanation: Explanation | None = None) -> str:
     """Return one result as an aligned table below its query, followed by its explanation."""
     title = printable(result.query)
+    if (crop := result.crop) is not None:
+        title += f"  (part {crop} of {crop.picture_width} x {crop.picture_height} pixels)"
     if result.indexed is not None:
         title += f"  (indexed, {printable_class(result.indexed.label)})"
     rows = [HEADINGS]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Annotated, Any
+from uuid import UUID
 
 import anyio
 from anyio.to_thread import run_sync
@@ -14,9 +15,9 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from geosim.ingest.store.base import VectorStore
 from geosim.search.web.map import MapCache
-from geosim.search.web.models import Answer, MapAnswer
-from geosim.search.web.pictures import Thumbnails
-from geosim.search.web.service import PointId, QueryParameters, SearchService
+from geosim.search.web.models import Answer, MapAnswer, PictureParameters
+from geosim.search.web.pictures import NOT_HERE, Thumbnails
+from geosim.search.web.service import PartParameters, PointId, SearchService
 from geosim.trainer.errors import ImageError
 from geosim.trainer.working import Working
 
@@ -57,7 +58,7 @@ class Api:
         image_responses: dict[int | str, Any] = {200: jpeg, 304: unchanged}
         router.post("/search", openapi_extra={"requestBody": upload})(self.search)
         router.get("/search")(service.search_again)
-        router.get("/points/{id}/similar")(service.similar)
+        router.get("/points/{id}/similar")(self.similar)
         router.post("/recommend")(service.recommend)
         # The Qdrant dashboard recognizes a picture by the ending of its URL.
         router.get("/images/{id}.jpg", include_in_schema=False)(self.image)
@@ -66,8 +67,8 @@ class Api:
         router.get("/map", response_class=Response, responses=map_responses)(self.map)
         return router
 
-    async def search(self, request: Request, parameters: QueryParameters) -> Answer:
-        """Search by a picture; the body is the file itself, which is not kept.
+    async def search(self, request: Request, parameters: PartParameters) -> Answer:
+        """Search by a picture or a part of it; the body is the file itself, which is not kept.
 
         Takes JPEG, PNG, WebP, BMP, TIFF, GIF, JPEG 2000, HEIC and AVIF of at most 32 MiB and
         64 million pixels.
@@ -75,8 +76,21 @@ class Api:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if not kind.startswith("image/") and kind != "application/octet-stream":
             raise HTTPException(415, "send the picture itself, as image/jpeg or the like")
-        body, options = await request.body(), parameters.options()
-        return await run_sync(self._service.by_picture, body, options, limiter=self._decoders)
+        body = await request.body()
+        return await run_sync(self._service.by_picture, body, parameters, limiter=self._decoders)
+
+    async def similar(self, id_: PointId, parameters: PartParameters) -> Answer:
+        """Search by an indexed image or a part of it.
+
+        The image is not among its own hits, but among those of a part of it.
+        """
+        if parameters.crop is None:
+            return await run_sync(self._service.similar, id_, parameters)
+        return await run_sync(self._similar_to_part, id_, parameters, limiter=self._decoders)
+
+    def _similar_to_part(self, id_: UUID, parameters: PictureParameters) -> Answer:
+        data = self._thumbnails.read(self._service.points([id_])[id_].payload)
+        return self._service.similar(id_, parameters, data)
 
     async def image(self, request: Request, id_: PointId, side: Side = 256) -> Response:
         """Return the picture of an indexed image as JPEG, reduced to a size but never enlarged."""
@@ -86,8 +100,8 @@ class Api:
             return Response(status_code=304, headers=headers)
         try:
             picture = await run_sync(self._thumbnails.get, payload, side, limiter=self._decoders)
-        except ImageError:  # its text names local folders
-            raise HTTPException(404, "the picture is not on this machine") from None
+        except ImageError:  # damaged, as it was when it was indexed
+            raise HTTPException(404, NOT_HERE) from None
         return Response(picture, media_type="image/jpeg", headers=headers)
 
     async def map(self, request: Request) -> Response:

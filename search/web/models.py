@@ -10,7 +10,9 @@ from pydantic_core import PydanticCustomError
 
 from geosim.ingest.plan import IMAGE_ROUTE
 from geosim.ingest.schema import ModelRef
+from geosim.search.crop import PATTERN, Crop, parse_crop
 from geosim.search.types import SearchOptions
+from geosim.trainer.errors import QueryError
 
 MAX_HITS = 1000
 """Hits of one search."""
@@ -29,6 +31,19 @@ EmbeddingText = Annotated[
         description="An embedding, as a search returns it: 32 little-endian float32, finite and "
         "not all zero, as base64url without padding.",
     ),
+]
+
+
+def _check_crop(text: str) -> str:
+    try:
+        parse_crop(text)
+    except QueryError as error:
+        raise PydanticCustomError("crop", "{reason}", {"reason": str(error)}) from error
+    return text
+
+
+CropText = Annotated[
+    str, AfterValidator(_check_crop), Field(json_schema_extra={"pattern": PATTERN})
 ]
 
 
@@ -57,6 +72,20 @@ class SearchParameters(BaseModel, extra="forbid"):
         """Return the parameters as the searcher takes them."""
         k = MAX_HITS if self.k is None and self.min_score is not None else self.k
         return SearchOptions(k, self.label, self.min_score, self.one_per)
+
+
+class PictureParameters(SearchParameters):
+    """Which hits to return, and by which part of the picture."""
+
+    crop: CropText | None = Field(
+        None,
+        description="Search by a part of the picture: X,Y,W,H in pixels, after EXIF orientation, "
+        "or in per cent, as 10%,20%,50%,50%; of at least 8 x 8 pixels.",
+    )
+
+    def part(self) -> Crop | None:
+        """Return the part as the searcher takes it."""
+        return None if self.crop is None else parse_crop(self.crop)
 
 
 class UploadedImage(BaseModel, extra="forbid"):
@@ -158,18 +187,36 @@ class ExplanationAnswer(BaseModel, from_attributes=True):
     )
 
 
+class CropAnswer(BaseModel, from_attributes=True):
+    """The part of a picture that was searched by, and the size of the picture, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    picture_width: int
+    picture_height: int
+
+
 class Answer(BaseModel):
     """The result of a search."""
 
     hits: list[HitAnswer] = Field(description="Best first.")
     explanation: ExplanationAnswer
-    query: StoredImage | None = Field(None, description="The query, if it is an indexed image.")
+    query: StoredImage | None = Field(
+        None, description="The query, if it is an indexed image or a part of one."
+    )
+    crop: CropAnswer | None = Field(
+        None, description="The part of the picture; null for the whole, and for several images."
+    )
     embedding: EmbeddingText | None = Field(
         None,
-        description="The query's embedding, for a link to this search; null for several images.",
+        description="The embedding of the query, or of its part, for a link to this search; null "
+        "for several images.",
     )
     sha256: str | None = Field(
-        None, description="Hex digest of the query's file; null for several images."
+        None,
+        description="Hex digest of the query's file, of a part as PNG; null for several images.",
     )
     model: str = Field("", description="The model that made the embedding.")
     positive: list[StoredImage | UploadedImage] = Field(

@@ -1,4 +1,4 @@
-"""Thumbnails of stored pictures, and the limits of uploads."""
+"""Stored pictures and thumbnails of them, and the limits of uploads."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ samples, which `MAX_SAMPLE_BYTES` limits."""
 
 CACHE_BYTES = 32 * 2**20
 """Bytes of the thumbnails in memory: a few thousand photographs."""
+
+NOT_HERE = "the picture is not on this machine"
+"""What is told of a file that cannot be read."""
 
 QUALITY = 88
 """JPEG quality of a thumbnail."""
@@ -60,26 +63,38 @@ class Thumbnails:
         self._cache: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._free_bytes = cache_bytes
 
+    def read(self, payload: Payload) -> bytes:
+        """Return the file of a stored picture.
+
+        Raises:
+            HTTPException: 404, it is not on this machine, or has other bytes than were indexed.
+        """
+        try:
+            with self._lock:
+                data = self._pictures.read(payload.path)
+        except ImageError:  # its text names local folders
+            raise HTTPException(404, NOT_HERE) from None
+        if hashlib.sha256(data).hexdigest() != payload.sha256:
+            raise HTTPException(
+                404, "the picture was changed since it was indexed; ingest the data set again"
+            )
+        return data
+
     def get(self, payload: Payload, side: int) -> bytes:
         """Return a stored picture as JPEG, its longer side at most ``side`` pixels.
 
         It is never enlarged, and always encoded again, without the file's metadata.
 
         Raises:
-            ImageError: the file is not on this machine, or damaged.
-            HTTPException: 404, it has other bytes than were indexed.
+            ImageError: the file is damaged.
+            HTTPException: as by `read`.
         """
         key = (payload.sha256, side)
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-            data = self._pictures.read(payload.path)
-        if hashlib.sha256(data).hexdigest() != payload.sha256:
-            raise HTTPException(
-                404, "the picture was changed since it was indexed; ingest the data set again"
-            )
-        image = open_rgb(data, hint=side)
+        image = open_rgb(self.read(payload), hint=side)
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
         full_colour = max(image.size) <= FULL_COLOUR_SIDE
         options = {"quality": 95, "subsampling": 0} if full_colour else {"quality": QUALITY}

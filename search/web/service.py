@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from geosim.ingest.schema import CollectionInfo, Point
 from geosim.ingest.store.base import VectorStore
 from geosim.search.explain import explain, novelty_threshold, vote_certainty
-from geosim.search.resolver import ResolvedQuery
+from geosim.search.queries import ResolvedQuery
 from geosim.search.searcher import Searcher
 from geosim.search.types import DEFAULT_K, Result, SearchOptions
 from geosim.search.web.models import (
@@ -29,7 +29,7 @@ from geosim.search.web.models import (
     CollectionAnswer,
     Count,
     Examples,
-    SearchParameters,
+    PictureParameters,
     UploadedImage,
 )
 from geosim.search.web.pictures import MAX_UPLOAD_PIXELS, UPLOAD_BYTES, check_pixels
@@ -43,7 +43,7 @@ MODEL_DIGITS = 12
 """Digits of a model's fingerprint in answers and links."""
 
 PointId = Annotated[UUID, Path(alias="id", description="Id of an indexed image.")]
-QueryParameters = Annotated[SearchParameters, Query()]
+PartParameters = Annotated[PictureParameters, Query()]
 Search = Callable[[SearchOptions], Result]
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,17 +79,15 @@ class SearchService:
         self._usual.start()
 
     @_reading
-    def by_picture(self, data: bytes, options: SearchOptions) -> Answer:
-        """Search by the bytes of an uploaded file.
+    def by_picture(self, data: bytes, parameters: PictureParameters) -> Answer:
+        """Search by the bytes of an uploaded file, or by a part of the picture.
 
         Raises:
             HTTPException: too many pixels, or the collection has another model since the start.
-            ImageError: the bytes are not a picture.
+            QueryError: the bytes are not a picture, or the part is not in it.
         """
         check_pixels(data)
-        if self._stored_model() != self._model:
-            raise HTTPException(503, "the collection has another model now; start the page again")
-        return self._by_query(self._searcher.resolve(data), options)
+        return self._by_query(self._embedded(data, parameters), parameters.options())
 
     @_reading
     def search_again(self, parameters: Annotated[ByEmbedding, Query()]) -> Answer:
@@ -97,9 +95,21 @@ class SearchService:
         return self._by_query(self._queries([parameters])[0], parameters.options())
 
     @_reading
-    def similar(self, id_: PointId, parameters: QueryParameters) -> Answer:
-        """Search by an indexed image, which is not among the hits."""
-        return self._by_query(self._queries([id_])[0], parameters.options())
+    def similar(
+        self, id_: UUID, parameters: PictureParameters, data: bytes | None = None
+    ) -> Answer:
+        """Search by an indexed image, or by a part of it; ``data`` is its file then.
+
+        Raises:
+            HTTPException: the image is unknown, or the collection has another model since the
+                start and a part is to be embedded.
+            QueryError: the part is not in the picture.
+        """
+        (query,) = self._queries([id_])
+        if data is not None:
+            query.data = data
+            query = self._embedded(query, parameters)
+        return self._by_query(query, parameters.options())
 
     @_reading
     def recommend(self, examples: Examples) -> Answer:
@@ -148,6 +158,13 @@ class SearchService:
             examples=MAX_EXAMPLES,
         )
 
+    def _embedded(
+        self, picture: bytes | ResolvedQuery, parameters: PictureParameters
+    ) -> ResolvedQuery:
+        if self._stored_model() != self._model:
+            raise HTTPException(503, "the collection has another model now; start the page again")
+        return self._searcher.resolve(picture, parameters.part())
+
     def _stored_model(self) -> str:
         return self._info().model.fingerprint[:MODEL_DIGITS]
 
@@ -178,6 +195,7 @@ class SearchService:
         search = partial(self._searcher.search_resolved, query)
         fields = {
             "query": query.indexed,
+            "crop": query.crop,
             "embedding": None if query.vector is None else encode_embedding(query.vector),
             "sha256": query.sha256 or None,
             "model": self._stored_model(),

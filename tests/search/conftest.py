@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
 from geosim.search.searcher import Searcher
@@ -41,3 +43,23 @@ def store(indexed: Working) -> Iterator[EdgeStore]:
 @pytest.fixture
 def searcher(store: EdgeStore, indexed: Working) -> Searcher:
     return Searcher(store, indexed)
+
+
+@pytest.fixture(params=["edge", "server"])
+def any_store(request: pytest.FixtureRequest, store: EdgeStore) -> Iterator[VectorStore]:
+    """The collection of `store` in the embedded engine, and in the client of a server."""
+    if request.param == "edge":
+        yield store
+        return
+    from qdrant_client import QdrantClient
+
+    from geosim.ingest.store.server import ServerStore
+
+    info = store.info()
+    assert info is not None
+    with ServerStore(QdrantClient(":memory:"), "geosim", location="memory") as memory:
+        memory.create(info.model)
+        points = [point for batch in store.scan(vectors=True) for point in batch]
+        vectors = [point.vector for point in points if point.vector is not None]
+        memory.upsert([point.payload for point in points], np.stack(vectors))
+        yield memory

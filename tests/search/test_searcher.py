@@ -12,7 +12,8 @@ from PIL import Image
 from geosim.ingest.schema import point_id
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
-from geosim.search.resolver import QueryLike, expand
+from geosim.search.queries import QueryLike
+from geosim.search.resolver import expand
 from geosim.search.searcher import Searcher
 from geosim.search.types import Result, SearchOptions
 from geosim.trainer.data.dataset import open_dataset

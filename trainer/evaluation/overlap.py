@@ -124,6 +124,17 @@ def find_overlaps(
             f"received {len(pictures)} pictures, {len(labels)} labels and {len(digests)} digests; "
             "expected one label and one digest for each picture"
         )
+    shifted, shifts = find_shifted(pictures, labels, digests, seed=seed, progress=progress)
+    found = np.concatenate([find_copies(pictures, digests), shifted])
+    pairs = np.unique(np.sort(found, axis=1), axis=0)
+    return Overlaps(components(len(pictures), pairs), pairs, shifts)
+
+
+def find_copies(pictures: Sequence[Picture], digests: Sequence[Hashable]) -> NDArray[np.int64]:
+    """Return the pairs of images that show the same whole picture, ``(p, 2)`` rows, each once.
+
+    Of byte-identical images the first stands for all; the others are paired with it alone.
+    """
     first: dict[Hashable, int] = {}
     originals = np.array([first.setdefault(key, row) for row, key in enumerate(digests)], np.int64)
     rows = np.arange(len(pictures))
@@ -133,17 +144,36 @@ def find_overlaps(
     if len(unique):
         thumbnails = np.stack([pictures[row].thumbnail for row in unique.tolist()])
         found.append(unique[pairs_at(thumbnails, (0, 0))])
+    return np.concatenate(found).astype(np.int64)
 
+
+def find_shifted(
+    pictures: Sequence[Picture],
+    labels: Sequence[Hashable],
+    digests: Sequence[Hashable],
+    *,
+    across: bool = False,
+    seed: int = 0,
+    progress: Callable[[int], object] = lambda _: None,
+) -> tuple[NDArray[np.int64], tuple[Shift, ...]]:
+    """Return the pairs of tiles that overlap, ``(p, 2)`` rows, and their shifts in native pixels.
+
+    Shifts are found among images of one label and size, where most pairs are; see `find_overlaps`.
+    The pairs at these shifts are of one label, or of any if ``across`` is set.
+    """
     shifts: set[Shift] = set()
+    found = [np.empty((0, 2), dtype=np.int64)]
     for sets in _sets(pictures, labels, digests):
         factor = pictures[sets[0][0]].factor
         tiles = [np.stack([pictures[row].tile for row in one.tolist()]) for one in sets]
+        compared = list(zip(sets, tiles, strict=True))
+        if across:
+            compared = [(np.concatenate(sets), np.concatenate(tiles))]
         for down, right in find_shifts(tiles, seed, progress=progress):
             shifts.add((down * factor, right * factor))
-            for one, stack in zip(sets, tiles, strict=True):
+            for one, stack in compared:
                 found.append(one[pairs_at(stack, (down, right))])
-    pairs = np.unique(np.sort(np.concatenate(found).astype(np.int64), axis=1), axis=0)
-    return Overlaps(_components(len(pictures), pairs), pairs, tuple(sorted(shifts)))
+    return np.concatenate(found).astype(np.int64), tuple(sorted(shifts))
 
 
 def _sets(
@@ -160,7 +190,7 @@ def _sets(
     ]
 
 
-def _components(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+def components(count: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number the connected components of a graph of ``count`` nodes by their first nodes."""
     parent = list(range(count))
 

@@ -146,7 +146,7 @@ def _fit(
 
 def _means(features: Array, views: int) -> NDArray[np.float32]:
     """Return the mean of the first views' features of each picture, ``(n, feature_width)``."""
-    return features[:, :views].mean(axis=1, dtype=np.float32)
+    return np.asarray(features[:, :views].mean(axis=1, dtype=np.float32))
 
 
 def _distance(target: Any, embedding: Any) -> Any:

@@ -12,7 +12,10 @@ import { $ } from "./dom.js";
 /** @typedef {{ votes: Vote[], without_class: number, predicted: string,
  *   confidence: number | null,
  *   unlike: boolean, best: number, usual: number | null }} Explanation */
+/** @typedef {{ x: number, y: number, width: number, height: number, picture_width: number,
+ *   picture_height: number }} Crop in pixels */
 /** @typedef {{ hits: Hit[], explanation: Explanation, query: StoredImage | null,
+ *   crop: Crop | null, embedding: string | null, sha256: string | null, model: string,
  *   positive: Image[], negative: Image[] }} Answer */
 /** @typedef {{ points: number, classes: { name: string, count: number }[], without_class: number,
  *   upload_bytes: number, examples: number }} Collection */

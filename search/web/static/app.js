@@ -2,25 +2,30 @@
 
 import { api, jsonRequest } from "./api.js";
 import { registerClasses } from "./colours.js";
+import { boxOf, cropText, parseCrop } from "./crop.js";
 import { $, count, quantity, span } from "./dom.js";
+import { rememberPart, wholeOf } from "./image.js";
 import { openMap } from "./map.js";
 import * as results from "./results.js";
 import {
   address, imageKey, OPTION_NAMES, parameters, parseKey, randomEmbedding, readAddress,
 } from "./state.js";
 import { setExamples, setOnSearch } from "./tray.js";
-import { listenForFiles, searchByFile } from "./upload.js";
+import { fileOf, listenForFiles, searchByFile } from "./upload.js";
 
 /** @import { Answer, Collection } from "./api.js" */
+/** @import { Box, Part } from "./crop.js" */
 /** @import { OptionName, Options, Query } from "./state.js" */
+/** @import { PartOfFile } from "./upload.js" */
 const QUERY_TITLES = {
   embedding: "Your picture", point: "From the collection", examples: "Several examples",
 };
+const PART_TITLES = { embedding: "Part of your picture", point: "Part, from the collection" };
 
 const form = $("options", HTMLFormElement);
 const classSelect = $("option-class", HTMLSelectElement);
 let current = new AbortController(); // of the current search, aborted by the next one
-let uploading = /** @type {File[]} */ ([]);
+let uploading = /** @type {Parameters<typeof upload> | null} */ (null);
 let collection = /** @type {Collection | null} */ (null);
 
 /** @param {string | URL} url */
@@ -39,7 +44,7 @@ function restart() {
 /** Show what the address says. */
 async function show({ focus = false } = {}) {
   const signal = restart();
-  uploading = [];
+  uploading = null;
   const { map, query, options } = readAddress(location);
   $("map-view").hidden = !map;
   $("search-view").hidden = map;
@@ -109,7 +114,7 @@ function changeOptions(event) {
   const options = Object.fromEntries(OPTION_NAMES.map((name) => [name, control(name).value]));
   history.pushState(null, "", address(readAddress(location).query, options));
   results.updateLinks(options);
-  if (uploading.length) upload(uploading);
+  if (uploading) upload(...uploading);
   else show();
 }
 
@@ -127,23 +132,27 @@ function fetchAnswer(query, options, signal) {
     const body = { positive, negative, ...Object.fromEntries(fields) };
     return api("/api/recommend", { ...jsonRequest(body), signal });
   }
+  const wanted = parameters(options, query);
+  wanted.delete(query.kind === "embedding" ? "crop" : "id"); // an embedding is the part's already
   const path = query.kind === "embedding"
-    ? `/api/search?${parameters(options, query)}`
-    : `/api/points/${encodeURIComponent(query.id)}/similar?${parameters(options)}`;
+    ? `/api/search?${wanted}` : `/api/points/${encodeURIComponent(query.id)}/similar?${wanted}`;
   return api(path, { signal });
 }
 
 /** @param {Answer} answer @param {Query} query @param {Options} options */
 function showAnswer(answer, query, options) {
   const { hits, explanation, positive, negative } = answer;
+  $("query-title").textContent = QUERY_TITLES[query.kind];
   const image = query.kind === "embedding" ? query : answer.query;
-  if (image) results.showImageQuery(image);
-  else {
+  if (image && query.kind !== "examples") {
+    const part = partOf(answer, query);
+    if (part.box) $("query-title").textContent = PART_TITLES[query.kind];
+    results.showImageQuery(image, part.box ? rememberPart(image, answer) : image, part);
+  } else {
     results.showExamplesQuery(positive, negative);
     setExamples(positive, negative);
   }
   $("share-note").hidden = ![query, ...positive, ...negative].some((one) => "embedding" in one);
-  $("query-title").textContent = QUERY_TITLES[query.kind];
   results.showHits(hits, options, answer.query?.class ?? null);
   const summary = results.showExplanation(explanation, query.kind);
   document.title = `${answer.query?.path ?? QUERY_TITLES[query.kind]} – geosim`;
@@ -151,6 +160,24 @@ function showAnswer(answer, query, options) {
   const none = "No image fits: lower the score, or allow another class.";
   const found = quantity(hits.length, "hit") + (options.one_per === "class" ? leftOut() : "");
   setStatus(hits.length ? found : none, { summary });
+}
+
+/** Return the part that was searched by, and how to change it.
+ * @param {Answer} answer @param {Exclude<Query, { kind: "examples" }>} query @returns {Part} */
+function partOf({ crop }, query) {
+  /** @param {Query} changed */
+  const go = (changed) => navigate(address(changed, readAddress(location).options));
+  if (query.kind === "point") {
+    const onDraw = /** @param {Box} box */ (box) => go({ ...query, crop: cropText(box) });
+    return { box: crop && boxOf(crop), onDraw, onClear: () => go({ ...query, crop: "" }) };
+  }
+  const whole = wholeOf(query);
+  const file = fileOf(whole);
+  return {
+    box: parseCrop(query.crop ?? ""),
+    onDraw: whole && file && ((box) => upload([file], { crop: cropText(box), whole })),
+    onClear: whole && (() => go({ kind: "embedding", ...whole })),
+  };
 }
 
 /** Return what one hit per class leaves out. */
@@ -180,13 +207,14 @@ function clearQuery() {
   $("query-title").textContent = "Which rocks look like this one?";
 }
 
-/** Search by files: one is the query, several are positive examples. @param {File[]} files */
-async function upload(files) {
+/** Search by files: one is the query, or a part of it, several are positive examples.
+ * @param {File[]} files @param {PartOfFile | null} [part] */
+async function upload(files, part = null) {
   if (readAddress(location).map) await navigate("/");
   const { options } = readAddress(location);
   const signal = restart();
   const several = files.length > 1;
-  uploading = files;
+  uploading = [files, part];
   try {
     const limits = await loadCollection();
     warn("");
@@ -198,15 +226,16 @@ async function upload(files) {
       const text = several ? `Reading picture ${i + 1} of ${files.length} …` : "Searching …";
       setStatus(text, { busy: true });
       const wanted = several ? { k: "1" } : options;
-      answers.push(await searchByFile(file, wanted, limits.upload_bytes, signal));
+      answers.push(await searchByFile(file, wanted, limits.upload_bytes, signal, part));
     }
     if (several) {
       const positive = [...new Set(answers.map(imageKey))];
       await navigate(address({ kind: "examples", positive, negative: [] }, options));
       return;
     }
-    const { embedding, sha256, model } = answers[0];
-    const query = /** @type {const} */ ({ kind: "embedding", embedding, sha256, model });
+    const { embedding, sha256, model, crop: box } = answers[0];
+    const crop = box && part ? part.crop : "";
+    const query = /** @type {const} */ ({ kind: "embedding", embedding, sha256, model, crop });
     history.pushState(null, "", address(query, options));
     showAnswer(answers[0], query, options);
     focusResults();
@@ -215,7 +244,7 @@ async function upload(files) {
     setStatus("");
     warn(/** @type {Error} */ (error).message);
   } finally {
-    if (!signal.aborted) uploading = [];
+    if (!signal.aborted) uploading = null;
   }
 }
 
@@ -250,7 +279,7 @@ form.onchange = form.onsubmit = changeOptions;
 setOnSearch((positive, negative) => {
   navigate(address({ kind: "examples", positive, negative }, readAddress(location).options));
 });
-listenForFiles(upload, warn);
+listenForFiles((files) => upload(files), warn);
 addEventListener("popstate", () => show());
 document.addEventListener("click", (event) => {
   const link = event.target instanceof Element ? event.target.closest("a[href]") : null;

@@ -2,8 +2,9 @@
 
 import { el, span } from "./dom.js";
 
-/** @import { Image, UploadedImage } from "./api.js" */
-/** @typedef {{ src: string | null, name: string }} Upload with a data URL if one could be made */
+/** @import { Answer, Image, UploadedImage } from "./api.js" */
+/** @typedef {{ src: string | null, name: string, whole?: UploadedImage }} Upload with the address of
+ *   a picture if one could be made, and the image that a part is of */
 const CAPACITY = 40; // uploads that are remembered after a reload
 const STORAGE_KEY = "geosim-pictures";
 
@@ -36,6 +37,9 @@ const missing = (text) => span("missing", text);
 export const imageName = (image) =>
   "id" in image ? image.path : uploads.get(image.embedding)?.name ?? "an uploaded picture";
 
+/** Return the image that an upload is, or is a part of. @param {UploadedImage} image */
+export const wholeOf = ({ embedding }) => uploads.get(embedding)?.whole ?? null;
+
 /** @param {UploadedImage} image @param {Upload} upload */
 export function rememberUpload({ embedding }, upload) {
   uploads.delete(embedding);
@@ -48,6 +52,14 @@ export function rememberUpload({ embedding }, upload) {
       // Full: try without the oldest. Forbidden: the search works without pictures.
     }
   }
+}
+
+/** Return a part as an example for other searches. @param {Image} image @param {Answer} answer */
+export function rememberPart(image, { embedding, sha256, model }) {
+  if (!("id" in image) || embedding === null || sha256 === null) return image;
+  const part = { embedding, sha256, model };
+  rememberUpload(part, { src: `${image.picture}?side=512`, name: `part of ${image.path}` });
+  return part;
 }
 
 /** @returns {Map<string, Upload>} */

@@ -1,12 +1,14 @@
 // Shows an answer: the query, the hits, and the classes of the nearest images.
 
 import { classLabel, NO_CLASS, swatch } from "./colours.js";
+import { showPart } from "./crop.js";
 import { $, count, el, path, span } from "./dom.js";
 import { imageName, thumbnail } from "./image.js";
 import { address, readAddress } from "./state.js";
 import { exampleButtons } from "./tray.js";
 
 /** @import { Class, Explanation, Hit, Image, Vote } from "./api.js" */
+/** @import { Part } from "./crop.js" */
 /** @import { Options, Query } from "./state.js" */
 const CLASS_HEADINGS = {
   embedding: "Predicted class", point: "Class by its neighbours", examples: "Nearest class",
@@ -95,14 +97,18 @@ function voteRow(vote, total) {
     span("number", `${count(vote.votes)} of ${count(total)}`));
 }
 
-/** @param {Image} image */
-export function showImageQuery(image) {
+/** Show the query; `example` is what is searched by, its part. @param {Image} image
+ * @param {Image} example @param {Part} part */
+export function showImageQuery(image, example, part) {
   const name = imageName(image);
+  const picture = thumbnail(image, `The query, ${name}`, 512);
+  const frame = span("frame", picture);
+  const controls = showPart(frame, picture, part);
   showQuery(
-    el("figure", {},
-      span("frame", thumbnail(image, `The query, ${name}`, 512)),
-      el("figcaption", {}, "class" in image ? classLabel(image.class) : null, path(name))),
-    exampleButtons(image),
+    el("figure", {}, frame,
+      el("figcaption", {}, "class" in image ? classLabel(image.class) : null, path(name),
+        ...controls)),
+    exampleButtons(example),
   );
 }
 

@@ -3,7 +3,8 @@
 /** @import { Image, UploadedImage } from "./api.js" */
 /** @typedef {typeof OPTION_NAMES[number]} OptionName */
 /** @typedef {Partial<Record<OptionName, string>>} Options empty for the default */
-/** @typedef {({ kind: "embedding" } & UploadedImage) | { kind: "point", id: string } |
+/** @typedef {({ kind: "embedding", crop?: string } & UploadedImage) |
+ *   { kind: "point", id: string, crop?: string } |
  *   { kind: "examples", positive: string[], negative: string[] }} Query examples by key */
 
 export const OPTION_NAMES = /** @type {const} */ (["k", "class", "min_score", "one_per"]);
@@ -30,8 +31,9 @@ export function readAddress({ pathname, search }) {
 function readQuery(found) {
   const [embedding, id, sha256 = "", model = ""] =
     ["embedding", "id", "sha256", "model"].map((name) => found.get(name) ?? undefined);
-  if (embedding !== undefined) return { kind: "embedding", embedding, sha256, model };
-  if (id !== undefined) return { kind: "point", id };
+  const crop = found.get("crop") ?? "";
+  if (embedding !== undefined) return { kind: "embedding", embedding, sha256, model, crop };
+  if (id !== undefined) return { kind: "point", id, crop };
   if (!found.has("like")) return null;
   return { kind: "examples", positive: found.getAll("like"), negative: found.getAll("unlike") };
 }
@@ -46,10 +48,10 @@ export function parameters(options, query = null) {
 /** @param {Query | null} query @returns {string[][]} */
 function queryParameters(query) {
   if (query === null) return [];
-  if (query.kind === "point") return [["id", query.id]];
+  if (query.kind === "point") return [["id", query.id], ["crop", query.crop ?? ""]];
   if (query.kind === "embedding") {
-    const { embedding, sha256, model = "" } = query;
-    return Object.entries({ embedding, sha256, model });
+    const { embedding, sha256, model = "", crop = "" } = query;
+    return Object.entries({ embedding, sha256, model, crop });
   }
   const { positive, negative } = query;
   return [...positive.map((key) => ["like", key]), ...negative.map((key) => ["unlike", key])];

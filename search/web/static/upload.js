@@ -7,7 +7,14 @@ import { parameters } from "./state.js";
 
 /** @import { Answer, UploadedImage } from "./api.js" */
 /** @import { Options } from "./state.js" */
+/** @typedef {{ crop: string, whole: UploadedImage }} PartOfFile a part, and what the file was */
 const PREVIEW_SIDE = 480; // pixels
+const MAX_FILES = 20; // that are held for searches by their parts
+
+const files = /** @type {Map<string, File>} by embedding */ (new Map());
+
+/** Return the file of an upload, until the page is left. @param {UploadedImage | null} image */
+export const fileOf = (image) => (image && files.get(image.embedding)) ?? null;
 
 /** @param {(files: File[]) => void} onFiles @param {(reason: string) => void} onRefused */
 export function listenForFiles(onFiles, onRefused) {
@@ -46,21 +53,30 @@ export function listenForFiles(onFiles, onRefused) {
   });
 }
 
-/** Search by a file and remember its picture. Errors name the file. @param {File} file
- * @param {Options} options @param {number} maxBytes @param {AbortSignal} signal */
-export async function searchByFile(file, options, maxBytes, signal) {
+/** Search by a file, or by a part of its picture, and remember both. Errors name the file.
+ * @param {File} file @param {Options} options @param {number} maxBytes
+ * @param {AbortSignal} signal @param {PartOfFile | null} part */
+export async function searchByFile(file, options, maxBytes, signal, part) {
   try {
     if (file.size > maxBytes) {
       const [size, limit] = [file.size, maxBytes].map((bytes) => Math.ceil(bytes / 2 ** 20));
       throw new Error(`this file has ${size} MiB; at most ${limit} MiB are taken.`);
     }
     const headers = { "Content-Type": file.type || "application/octet-stream" };
+    const wanted = parameters(options);
+    if (part) wanted.set("crop", part.crop);
     const init = { method: "POST", headers, body: file, signal };
     /** @type {Promise<Answer & UploadedImage>} */
-    const request = api(`/api/search?${parameters(options)}`, init);
+    const request = api(`/api/search?${wanted}`, init);
     const [answer, src] = await Promise.all([request, preview(file)]);
     signal.throwIfAborted();
-    rememberUpload(answer, { src, name: file.name });
+    const { embedding, sha256, model } = answer;
+    const whole = part?.whole ?? { embedding, sha256, model };
+    rememberUpload(answer, { src, name: file.name, whole });
+    files.delete(whole.embedding);
+    files.set(whole.embedding, file);
+    const [oldest] = files.keys();
+    if (files.size > MAX_FILES) files.delete(oldest);
     return answer;
   } catch (error) {
     throw new Error(`${file.name}: ${/** @type {Error} */ (error).message}`, { cause: error });

@@ -84,7 +84,7 @@ def test_no_parameter_reaches_the_file_system(
 ) -> None:
     for address in (f"/api/images/{trick}", f"/api/points/{trick}/similar"):
         refused(client.get(address), served, status)
-    for name in ("k", "class", "min_score", "one_per", "path"):
+    for name in ("k", "class", "min_score", "one_per", "crop", "path"):
         similar = f"/api/points/{STORED}/similar"
         refused(client.get(similar, params={name: trick}), served, 422)
     refused(client.get(f"/api/images/{STORED}", params={"side": trick}), served, 422)
@@ -125,6 +125,13 @@ def test_the_sources_are_not_served(served: Any) -> None:
         {"one_per": "path"},
         {"class": "no such class"},
         {"class": ""},
+        {"crop": ""},
+        {"crop": "1,2,3"},
+        {"crop": "nan,0,10,10"},
+        {"crop": "0,0,1e999999999,10"},
+        {"crop": "0,0,10%,10"},
+        {"crop": "-1,0,10,10"},
+        {"crop": "9" * 5000 + ",0,10,10"},
         {"unknown": 1},
     ],
 )

@@ -1,0 +1,36 @@
+"""Options and printing that the commands with tables share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from geosim.trainer.console import say, say_csv, say_json
+
+table_form_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="How the result is printed.",
+)
+
+sheet_option = click.option(
+    "--sheet",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also draw the images as a picture, .png or .jpg.",
+)
+
+
+def print_text(parts: Iterable[str], form: str) -> None:
+    """Print parts of a ``table``, JSON documents, or lines of ``csv`` on stdout, as they come."""
+    for text in parts:
+        if form == "csv":
+            say_csv(text)
+        elif form == "table":
+            say(*text.split("\n"))
+        else:
+            say_json(text.encode())

@@ -1,0 +1,129 @@
+"""Predicts the class of new pictures from the indexed ones, and writes a table of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from geosim.ingest.store.base import VectorStore
+from geosim.search.explain import explain, novelty_threshold, vote_certainty
+from geosim.search.searcher import Searcher
+from geosim.search.spreadsheet import csv_lines
+from geosim.trainer.errors import QueryError
+from geosim.trainer.files import is_special, replacing
+from geosim.trainer.working import Working
+
+COLUMNS = (
+    "path",
+    "class",
+    "certainty",
+    "unlike",
+    "score",
+    "nearest",
+    "nearest_class",
+    "error",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What the indexed images say of a picture; the fields are `COLUMNS`.
+
+    Attributes:
+        path: as it was given.
+        label: the class that the nearest images vote for; None without a vote, for a picture unlike
+            all, and for one that cannot be read.
+        certainty: how often such a vote is right, 0 to below 1; None if nothing tells it.
+        unlike: whether no indexed image is like the picture; None if it cannot be read.
+        score: cosine to the nearest image, whose path and class follow.
+        error: why it cannot be read.
+    """
+
+    path: str
+    label: str | None = None
+    certainty: float | None = None
+    unlike: bool | None = None
+    score: float | None = None
+    nearest: str | None = None
+    nearest_class: str | None = None
+    error: str | None = None
+
+
+def label_pictures(
+    pictures: Sequence[str], store: VectorStore, working: Working
+) -> Iterator[Label]:
+    """Return the label of each picture, in order, computed while they are iterated.
+
+    The vote is that of `explain`, without filters.
+
+    Raises:
+        StoreError: there is no collection, or it is empty.
+        QueryError: no indexed image has a class; raised at the call, as the others are.
+        ModelMismatchError: the model in ``working`` is not the collection's.
+        ModelError: a picture must be embedded and there is no model; raised while iterated.
+    """
+    searcher = Searcher(store, working)
+    if not store.values("class"):
+        raise QueryError(
+            f"no image of collection {store.name!r} has a class, so none can be predicted; ingest "
+            "pictures in class folders"
+        )
+    threshold, certainty = novelty_threshold(store, working), vote_certainty(store, working)
+
+    def labels() -> Iterator[Label]:
+        for result in searcher.search(pictures):
+            if result.error is not None or not result.hits:
+                yield Label(result.query, error=result.error or "no other image is indexed")
+                continue
+            why, best = explain(result.hits, threshold, certainty), result.hits[0]
+            known = bool(why.predicted) and not why.is_novel
+            sure = None if why.confidence is None or not known else round(why.confidence, 4)
+            yield Label(
+                result.query,
+                why.predicted if known else None,
+                sure,
+                why.is_novel,
+                best.score,
+                best.path,
+                best.label or None,
+            )
+
+    return labels()
+
+
+def table_lines(labels: Iterable[Label]) -> Iterator[str]:
+    """Yield the lines of the labels' CSV as they come."""
+    return csv_lines(COLUMNS, map(astuple, labels))
+
+
+def write_labels(
+    labels: Iterable[Label], table: Path, *, on_stopped: Callable[[Path], object]
+) -> None:
+    """Write labels as CSV to `part_of` the table as they come, and rename it at the end.
+
+    A block that raises leaves the lines that are written, and the old table. ``on_stopped`` is
+    called with the path of these lines. A device or pipe is written to at the end.
+    """
+    if is_special(table):
+        with replacing(table) as temporary, temporary.open("wb") as file:
+            file.writelines(line.encode() for line in table_lines(labels))
+        return
+    part = part_of(table)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("wb") as file:
+        try:
+            for line in table_lines(labels):
+                file.write(line.encode())
+                file.flush()
+        except BaseException:
+            on_stopped(part)
+            raise
+        os.fsync(file.fileno())
+    part.replace(table)
+
+
+def part_of(table: Path) -> Path:
+    """Return the path of a table that is not finished."""
+    return table.with_name(f"{table.name}.part")

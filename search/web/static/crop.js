@@ -1,0 +1,176 @@
+// The part of the query's picture that is searched by: drawn by mouse, finger or keys.
+
+import { el, span } from "./dom.js";
+
+/** @import { Crop } from "./api.js" */
+/** @typedef {{ x: number, y: number, width: number, height: number }} Box shares of the sides */
+/** @typedef {{ x: number, y: number, id: number }} Start of a stroke, and its pointer */
+/** @typedef {{ box: Box | null, onDraw: ((box: Box) => void) | null,
+ *   onClear: (() => void) | null }} Part null for the whole, and for what cannot be done */
+/** @typedef {{ box: Box | null, draw: (box: Box | null, text?: string) => void,
+ *   fits: (box: Box) => boolean, onDraw: (box: Box) => void,
+ *   onClear: (() => void) | null }} Drawing where a part can be drawn */
+const STEP = 0.02; // share of a side that an arrow key moves
+const LEAST_SIDE = 9; // pixels of the picture; the server takes 8, and edges are rounded
+const LARGER = "Draw a larger rectangle.";
+const FIRST = { x: 0.25, y: 0.25, width: 0.5, height: 0.5 }; // of the keyboard
+const ARROWS = /** @type {Record<string, [number, number]>} */ ({
+  ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP],
+});
+
+/** Return a part as the API takes it, in hundredths of a per cent. @param {Box} box */
+export function cropText({ x, y, width, height }) {
+  // Of edges, so that a part up to the last pixel is not rounded beyond it.
+  const edges = [x, y, x + width, y + height].map((edge) => Math.round(edge * 1e4) / 100);
+  const [left, top, right, bottom] = edges;
+  return [left, top, right - left, bottom - top].map((n) => `${Number(n.toFixed(2))}%`).join();
+}
+
+/** Return a part from an address, or null. @param {string} text @returns {Box | null} */
+export function parseCrop(text) {
+  if (!/^([\d.]+%,){3}[\d.]+%$/.test(text)) return null;
+  const [x, y, width, height] = text.split(",").map((field) => Number.parseFloat(field) / 100);
+  return { x, y, width, height };
+}
+
+/** @param {Crop} crop @returns {Box} */
+export const boxOf = ({ x, y, width, height, picture_width: across, picture_height: down }) =>
+  ({ x: x / across, y: y / down, width: width / across, height: height / down });
+
+/** Lay a part over a picture in its frame. Return what belongs below the frame.
+ * @param {HTMLElement} frame @param {HTMLElement} picture @param {Part} part @returns {Node[]} */
+export function showPart(frame, picture, { box, onDraw, onClear }) {
+  const note = el("p", { class: "fine", "aria-live": "polite" });
+  const clear = el("button", { type: "button", onclick: () => onClear?.() }, "Whole picture");
+  const controls = box && onClear ? [clear] : [];
+  const isShown = picture instanceof HTMLImageElement;
+  const again = isShown ? "Choose the picture again to search by a part of it." : "";
+  const none = isShown && onDraw ? "Draw a rectangle on it to search by a part." : again;
+  const outline = span("part-outline");
+  /** @param {Box | null} next */
+  const draw = (next, text = next ? `Part ${cropText(next)}` : none) => {
+    note.textContent = text;
+    outline.hidden = next === null;
+    if (next) place(outline, next);
+  };
+  draw(box);
+  if (isShown) {
+    const area = el("div", { class: "part", hidden: true }, outline);
+    frame.append(area);
+    picture.addEventListener("load", () => cover(area, picture));
+    if (picture.complete) cover(area, picture);
+    if (onDraw) {
+      controls.unshift(selectButton(area));
+      // A picture is never shown enlarged, so that it has at least so many pixels.
+      const fits = /** @param {Box} drawn */ ({ width, height }) =>
+        Math.min(width * picture.naturalWidth, height * picture.naturalHeight) >= LEAST_SIDE;
+      listenForPointer(area, { box, draw, fits, onDraw, onClear });
+      listenForKeys(area, { box, draw, fits, onDraw, onClear });
+    }
+  }
+  return controls.length ? [note, span("part-buttons", ...controls)] : [note];
+}
+
+/** Make an area open for keys and, once the button is pressed, for fingers.
+ * @param {HTMLElement} area */
+function selectButton(area) {
+  area.tabIndex = 0;
+  area.role = "application";
+  area.ariaLabel = "Part of the picture";
+  area.setAttribute("aria-describedby", "part-help");
+  const button = el("button", { type: "button", "aria-pressed": "false" }, "Select a part");
+  button.onclick = () => {
+    button.ariaPressed = `${area.classList.toggle("drawing")}`;
+    area.focus();
+  };
+  return button;
+}
+
+/** @param {HTMLElement} element @param {Box} box */
+function place({ style }, { x, y, width, height }) {
+  [style.left, style.top, style.width, style.height] =
+    [x, y, width, height].map((share) => `${100 * share}%`);
+}
+
+/** Lay the area over a picture that is loaded, which is as long as its square frame.
+ * @param {HTMLElement} area @param {HTMLImageElement} picture */
+function cover(area, { naturalWidth, naturalHeight }) {
+  const longer = Math.max(naturalWidth, naturalHeight);
+  if (longer === 0) return;
+  const [width, height] = [naturalWidth / longer, naturalHeight / longer];
+  place(area, { x: (1 - width) / 2, y: (1 - height) / 2, width, height });
+  area.hidden = false;
+}
+
+/** @param {HTMLElement} area @param {Drawing} drawing */
+function listenForPointer(area, { box, draw, fits, onDraw }) {
+  let start = /** @type {Start | null} */ (null);
+  /** @param {PointerEvent} event @returns {Start} */
+  const at = ({ clientX, clientY, pointerId }) => {
+    const { left, top, width, height } = area.getBoundingClientRect();
+    return { x: inside((clientX - left) / width), y: inside((clientY - top) / height), id: pointerId };
+  };
+  area.onpointerdown = (event) => {
+    // A finger scrolls the page unless a part is being selected.
+    const scrolls = event.pointerType === "touch" && !area.classList.contains("drawing");
+    if (start || event.button !== 0 || scrolls) return;
+    area.setPointerCapture(event.pointerId);
+    start = at(event);
+  };
+  area.onpointermove = (event) => {
+    if (start?.id === event.pointerId) draw(between(start, at(event)));
+  };
+  area.onpointerup = (event) => {
+    if (start?.id !== event.pointerId) return;
+    const drawn = between(start, at(event));
+    start = null;
+    if (fits(drawn)) onDraw(drawn);
+    else draw(box, LARGER);
+  };
+  area.onpointercancel = () => {
+    start = null;
+    draw(box);
+  };
+}
+
+/** @param {HTMLElement} area @param {Drawing} drawing */
+function listenForKeys(area, { box, draw, fits, onDraw, onClear }) {
+  let current = box;
+  /** @param {Box | null} next */
+  const change = (next) => {
+    current = next;
+    draw(next);
+  };
+  area.onkeydown = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { key, shiftKey } = event;
+    if (key === "Enter" && current && current !== box) {
+      if (fits(current)) onDraw(current);
+      else draw(current, LARGER);
+    }
+    else if (key === "Escape") change(box);
+    else if (key === "Delete" && box) onClear?.();
+    else if (key in ARROWS) change(current ? moved(current, ARROWS[key], shiftKey) : FIRST);
+    else return;
+    event.preventDefault();
+  };
+}
+
+/** Move a part, or its lower right corner alone.
+ * @param {Box} box @param {[number, number]} by @param {boolean} corner @returns {Box} */
+function moved({ x, y, width, height }, [right, down], corner) {
+  if (!corner) {
+    return { x: inside(x + right, 1 - width), y: inside(y + down, 1 - height), width, height };
+  }
+  const [wider, higher] = [Math.max(STEP, width + right), Math.max(STEP, height + down)];
+  return { x, y, width: inside(wider, 1 - x), height: inside(higher, 1 - y) };
+}
+
+/** @param {number} share */
+const inside = (share, most = 1) => Math.min(most, Math.max(0, share));
+
+/** @param {Start} a @param {Start} b @returns {Box} */
+const between = (a, b) => ({
+  x: Math.min(a.x, b.x), y: Math.min(a.y, b.y),
+  width: Math.abs(a.x - b.x), height: Math.abs(a.y - b.y),
+});
