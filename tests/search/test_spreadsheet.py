@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geosim.ingest.store.base import VectorStore
@@ -59,6 +59,13 @@ def test_text_that_would_be_a_formula_is_defused(text: str, cell: str) -> None:
     assert safe_text(text) == cell
 
 
+@settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=300,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(st.lists(st.text(st.sampled_from("=+-@＝\t\r\n \";,'a1|\0\u202e"), max_size=6), min_size=1))
 def test_no_reader_sees_a_formula(texts: list[str]) -> None:
     (line,) = csv_lines(texts, [])
@@ -68,7 +75,7 @@ def test_no_reader_sees_a_formula(texts: list[str]) -> None:
     for delimiter in ",;\t":
         for cells in csv.reader(io.StringIO(line, newline=""), delimiter=delimiter):
             for cell in cells:
-                bare = cell.strip(" ")
+                bare = cell.strip(" \r\n")  # a quote in a text may take in the end of the line
                 assert not bare.startswith(FORMULA) or bare.lstrip("+-").isdigit(), line
 
 
