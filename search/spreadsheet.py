@@ -22,7 +22,7 @@ Cell = str | float | bool | None
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
-_FORMULA = re.compile(r"(^|;)(?= *[=+@＝＋－＠-])")
+_FORMULA = re.compile(r"(^|;)(?=[ \"]*[=+@＝＋－＠-])")
 """Starts of a formula: the characters that OWASP's page CSV Injection lists, also in full width.
 Where the list separator is a semicolon, one in a text starts a cell."""
 
@@ -31,7 +31,7 @@ def safe_text(text: str) -> str:
     """Return a text as it is written to a cell: `printable`, and no formula.
 
     An apostrophe is put before ``=``, ``+``, ``-`` or ``@`` at the start and after a semicolon,
-    and before the spaces in front of it. A decimal number stays as it is.
+    and before the spaces and quotes in front of it. A decimal number stays as it is.
 
     Example: ``=1+1`` becomes ``'=1+1``; ``-5`` stays.
     """

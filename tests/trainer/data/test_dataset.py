@@ -168,10 +168,11 @@ def test_a_system_folder_is_never_listed_and_another_must_be(
             raise PermissionError(13, "Permission denied", path)
         return listed(path)
 
-    monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(DatasetError, match=r"cannot list .*/x: Permission denied; .*--exclude"):
-        open_dataset(root)
-    assert len(open_dataset(root, ["x"]).records) == 2
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", scandir)
+        with pytest.raises(DatasetError, match=r"cannot list .*/x: Permission denied; .*--exclude"):
+            open_dataset(root)
+        assert len(open_dataset(root, ["x"]).records) == 2
 
 
 @pytest.mark.parametrize(
