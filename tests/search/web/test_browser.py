@@ -394,6 +394,7 @@ def test_options_of_the_first_page_apply_to_the_next_search(visit: Open) -> None
     page = visit()
     page.get_by_label("Hits", exact=True).fill("4")
     page.get_by_label("Hits", exact=True).press("Enter")
+    expect(page.locator("#results")).not_to_have_attribute("aria-busy", "true")
     expect(page.locator(".card")).to_have_count(9)
     page.locator(".hit").first.click()
     expect(page.locator(".card")).to_have_count(4)
@@ -422,6 +423,7 @@ def test_options_typed_before_the_collection_is_loaded_stay(visit: Open, served:
     expect(page.locator(".card")).to_have_count(9)
     assert page.get_by_label("Hits", exact=True).input_value() == "4"
     page.get_by_label("Hits", exact=True).press("Enter")
+    expect(page.locator("#results")).not_to_have_attribute("aria-busy", "true")
     page.locator(".hit").first.click()
     expect(page.locator(".card")).to_have_count(4)
     chosen = page.get_by_label("Class", exact=True)
