@@ -19,12 +19,9 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("benches")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(
-    "parts",
-    [SYNTHETIC, *(pytest.param([one], marks=pytest.mark.slow) for one in PARTS[:5])],
-    ids=str,
-)
+@pytest.mark.parametrize("parts", [SYNTHETIC, *([part] for part in PARTS[:5])], ids=str)
 def test_a_part_has_its_figures(parts: tuple[str, ...], output: Path) -> None:
     for module in [module for part in parts for module in PEERS.get(part, ())]:
         pytest.importorskip(module)

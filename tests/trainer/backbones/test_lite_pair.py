@@ -45,6 +45,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+@pytest.mark.slow
 def test_each_pooled_part_of_the_exported_graph_is_its_network_scaled_to_one_norm(
     pair: Any, pictures: Any
 ) -> None:
