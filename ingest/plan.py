@@ -62,7 +62,8 @@ def make_plan(
         for batch in store.scan(Filter(dataset=name), vectors=False):
             for payload in (point.payload for point in batch):
                 path = present_path.get(payload.path) or stored_path(payload.path)
-                bare = replace(payload, facts={})  # all facts would not fit the memory
+                # All facts would not fit the memory.
+                bare = replace(payload, facts={}) if payload.facts else payload
                 if path != payload.path:
                     former[path], respelled[payload.path] = bare, path
                     continue

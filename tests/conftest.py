@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from qdrant_client import QdrantClient
 
+from geosim.ingest.store.base import VectorStore
+from geosim.ingest.store.edge import EdgeStore
+from geosim.ingest.store.server import ServerStore
 from geosim.trainer.sample.generate import write_sample
 from geosim.trainer.working import Working
 
@@ -115,3 +119,14 @@ def real_data() -> Path:
     if not REAL_DATA.is_file():
         pytest.skip("the geological similarity data set is not beside this checkout")
     return REAL_DATA
+
+
+@pytest.fixture(params=["edge", "server"])
+def store(request: pytest.FixtureRequest, working: Working) -> Iterator[VectorStore]:
+    """A store of `working`, embedded and as a client of a server has it."""
+    if request.param == "edge":
+        opened: VectorStore = EdgeStore(working.qdrant, "geosim")
+    else:
+        opened = ServerStore(QdrantClient(":memory:"), "geosim", location=":memory:")
+    with opened:
+        yield opened

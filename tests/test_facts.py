@@ -6,19 +6,17 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import Result
-from qdrant_client import QdrantClient
 
 from geosim.ingest.schema import Filter
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
-from geosim.ingest.store.server import ServerStore
 from geosim.ingest.sync import SyncReport, sync
 from geosim.trainer.data.layout import decide_anew
 from geosim.trainer.errors import StoreError
@@ -28,16 +26,6 @@ from geosim.trainer.working import Working
 
 Run = Callable[..., Result]
 COUNT = 96
-
-
-@pytest.fixture(params=["edge", "server"])
-def store(request: pytest.FixtureRequest, working: Working) -> Iterator[VectorStore]:
-    if request.param == "edge":
-        opened: VectorStore = EdgeStore(working.qdrant, "geosim")
-    else:
-        opened = ServerStore(QdrantClient(":memory:"), "geosim", location=":memory:")
-    with opened:
-        yield opened
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_dataset, read_records
 from geosim.trainer.data.images import Prepared, prepare
-from geosim.trainer.data.layout import FOLDER
+from geosim.trainer.data.places import FOLDER
 from geosim.trainer.data.sources import Source
 from geosim.trainer.decoding.account import PLAIN, Decoding, count_scaled
 from geosim.trainer.errors import DatasetError, ImageError
@@ -51,7 +51,7 @@ class Inputs:
     rejected: tuple[Rejected, ...]
     extractor: FeatureExtractor | None  # computed the features; None for pixels
     backbone: Callable[[], Backbone]  # loads the frozen backbone on the first call
-    class_from: str = FOLDER  # the rule for classes (`trainer/data/layout.py`)
+    class_from: str = FOLDER  # the rule for classes (`trainer/data/places.py`)
 
     @property
     def listing(self) -> bytes:

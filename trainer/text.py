@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 NO_CLASS = "no class"
@@ -127,3 +128,9 @@ def _percent(found: str | re.Match[str]) -> str:
     character = found if isinstance(found, str) else found[0]
     errors = "surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass"
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", errors))
+
+
+def listed(items: Sequence[str], shown: int = 10) -> str:
+    """Return the first items and how many more there are."""
+    more = f" and {len(items) - shown:,} more" if len(items) > shown else ""
+    return ", ".join(items[:shown]) + more

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
-from geosim.search.cli.output import print_text, sheet_option, table_form_option
+from geosim.search.cli.output import print_text, sheet_option
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.options import working_option
+from geosim.trainer.cli.options import form_option, working_option
 from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
@@ -34,7 +34,7 @@ MOST_DRAWN, MOST_BESIDE = 20, 10
     is_flag=True,
     help="Add all pairs that were found to the file of --ignore, which may not exist yet.",
 )
-@table_form_option
+@form_option("table", "json", "csv")
 @sheet_option
 @store_options
 @working_option

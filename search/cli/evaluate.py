@@ -15,9 +15,9 @@ from geosim.trainer.cli.options import (
     Range,
     data_argument,
     exclude_option,
+    form_option,
     rehash_option,
     shared_train_options,
-    table_or_json_option,
     working_option,
 )
 from geosim.trainer.console import say, say_json
@@ -76,7 +76,7 @@ def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of runs and report  [default: WORKING/report]",
 )
-@table_or_json_option
+@form_option("table", "json")
 @shared_train_options
 @fact_options
 @exclude_option

@@ -9,7 +9,7 @@ import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.options import working_option
+from geosim.trainer.cli.options import form_option, working_option
 from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
@@ -23,13 +23,10 @@ k_option = click.option(
 
 @click.command(cls=Command)
 @k_option
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["json", "csv"]),
-    default="json",
-    show_default=True,
-    help="The neighbour graph and the embeddings as JSON, or one CSV table for a spreadsheet.",
+@form_option(
+    "json",
+    "csv",
+    about="The neighbour graph and the embeddings as JSON, or one CSV table for a spreadsheet.",
 )
 @click.option(
     "--output",

@@ -9,15 +9,6 @@ import click
 
 from geosim.trainer.console import say, say_csv, say_json
 
-table_form_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv"]),
-    default="table",
-    show_default=True,
-    help="How the result is printed.",
-)
-
 sheet_option = click.option(
     "--sheet",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -10,7 +10,7 @@ import click
 from geosim.ingest.cli.ingest import recreate_option, replace_option, report_ingest
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.export import k_option, report_export
-from geosim.search.cli.search import form_option, print_results
+from geosim.search.cli.search import print_results, result_form_option
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.fact_options import fact_options
 from geosim.trainer.cli.messages import (
@@ -41,7 +41,7 @@ DATASET = Path("data", "geological_similarity")
 @click.argument("data", type=click.Path(path_type=Path), required=False)
 @train_options
 @k_option
-@form_option
+@result_form_option
 @recreate_option
 @replace_option
 @fact_options
@@ -123,7 +123,7 @@ def _report_limit(queries: int, classes: int) -> None:
 
 @click.command(cls=Command)
 @k_option
-@form_option
+@result_form_option
 @recreate_option
 @store_options
 @working_option

@@ -12,7 +12,7 @@ import click
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.search.cli.output import print_text
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.options import Range, exclude_option, working_option
+from geosim.trainer.cli.options import Range, exclude_option, form_option, working_option
 from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 STREAMED = ("jsonl", "csv")
 """Formats of which lines are printed as the answers come."""
 
-form_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "jsonl", "csv"]),
-    default="table",
-    show_default=True,
-    help="How results are printed.",
-)
+result_form_option = form_option("table", "json", "jsonl", "csv", about="How results are printed.")
 
 
 @click.command(cls=Command)
@@ -67,7 +60,7 @@ form_option = click.option(
     metavar="PATH",
     help="One search, away from this image; may be repeated.",
 )
-@form_option
+@result_form_option
 @click.option(
     "--sheet",
     type=click.Path(dir_okay=False, path_type=Path),

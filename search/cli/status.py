@@ -8,13 +8,13 @@ import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
-from geosim.trainer.cli.options import table_or_json_option, working_option
+from geosim.trainer.cli.options import form_option, working_option
 from geosim.trainer.console import say, say_json, to_json
 from geosim.trainer.working import Working
 
 
 @click.command(cls=Command)
-@table_or_json_option
+@form_option("table", "json")
 @store_options
 @working_option
 def status(form: str, working: Working, **store: Any) -> None:

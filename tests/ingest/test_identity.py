@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +25,6 @@ from geosim.trainer.data.places import Place, read_places
 from geosim.trainer.errors import DatasetError, StoreError
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
-
-
-@pytest.fixture(params=["edge", "server"])
-def store(request: pytest.FixtureRequest, working: Working) -> Iterator[VectorStore]:
-    if request.param == "edge":
-        opened: VectorStore = EdgeStore(working.qdrant, "geosim")
-    else:
-        opened = ServerStore(QdrantClient(":memory:"), "geosim", location=":memory:")
-    with opened:
-        yield opened
 
 
 def picture(path: Path, seed: int) -> None:

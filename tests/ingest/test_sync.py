@@ -1,19 +1,16 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from qdrant_client import QdrantClient
 
 from geosim.ingest.schema import Filter, ModelRef, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
-from geosim.ingest.store.server import ServerStore
 from geosim.ingest.sync import SyncReport, sync
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.errors import DatasetError, ModelMismatchError, StoreError
@@ -21,16 +18,6 @@ from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
 
 IMAGES = 96
-
-
-@pytest.fixture(params=["edge", "server"])
-def store(request: pytest.FixtureRequest, working: Working) -> Iterator[VectorStore]:
-    if request.param == "edge":
-        opened: VectorStore = EdgeStore(working.qdrant, "geosim")
-    else:
-        opened = ServerStore(QdrantClient(":memory:"), "geosim", location=":memory:")
-    with opened:
-        yield opened
 
 
 def ingest(data: Path, working: Working, store: VectorStore, **options: Any) -> SyncReport:

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+from geosim.trainer.facts.types import TYPES
 
-_TYPES = ("text", "number", "date", "yes/no", "latitude", "longitude")
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 def _types(
@@ -20,9 +20,9 @@ def _types(
     types = {}
     for value in values:
         name, equals, kind = value.rpartition("=")
-        if not equals or not name.strip() or kind not in _TYPES:
+        if not equals or not name.strip() or kind not in TYPES:
             raise click.BadParameter(
-                f"expected FACT=TYPE with a type of {', '.join(_TYPES)}, received {value!r}"
+                f"expected FACT=TYPE with a type of {', '.join(TYPES)}, received {value!r}"
             )
         types[name.strip()] = kind
     return types
@@ -54,7 +54,7 @@ def fact_options(function: AnyFunction) -> AnyFunction:
         multiple=True,
         metavar="FACT=TYPE",
         callback=_types,
-        help=f"Type of a fact, in place of the one that is found: {', '.join(_TYPES)}; may be "
+        help=f"Type of a fact, in place of the one that is found: {', '.join(TYPES)}; may be "
         "repeated.",
     )
     @click.option(

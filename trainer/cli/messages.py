@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from geosim.trainer.console import say
-from geosim.trainer.data.layout import FOLDER, NONE
+from geosim.trainer.data.places import FOLDER, NONE
 from geosim.trainer.errors import DatasetError
+from geosim.trainer.text import listed
 
 if TYPE_CHECKING:
     from geosim.trainer.data.dataset import Dataset, Rejected
@@ -39,11 +40,10 @@ def _classes(dataset: Dataset, counts: Mapping[str, int]) -> str:
     if not counts:
         why = {FOLDER: "there are no class folders", NONE: f"--class-from {NONE}"}
         return f"no classes ({why.get(rule, f'no picture has fact {rule}')})"
-    listed = [f"{label} {count:,}" for label, count in sorted(counts.items())]
-    more = f" and {len(listed) - SHOWN_CLASSES:,} more" if len(listed) > SHOWN_CLASSES else ""
-    what = "class" if len(listed) == 1 else "classes"
-    source = "folder" if rule == FOLDER else f"fact {rule}"
-    return f"{what} by {source}: {', '.join(listed[:SHOWN_CLASSES])}{more}"
+    classes = [f"{label} {count:,}" for label, count in sorted(counts.items())]
+    what = "class" if len(classes) == 1 else "classes"
+    source = FOLDER if rule == FOLDER else f"fact {rule}"
+    return f"{what} by {source}: {listed(classes, SHOWN_CLASSES)}"
 
 
 def report_unlabelled(dataset: Dataset, recipe: Recipe) -> None:
@@ -82,7 +82,7 @@ def report_training(report: TrainReport) -> None:
     if zero := report.zero_embeddings:
         say(
             f"warning: the model embeds {len(zero):,} training images to a zero vector, which "
-            f"cannot be searched: {_shorten(zero)}. Train with another --seed",
+            f"cannot be searched: {listed(zero, 3)}. Train with another --seed",
             err=True,
         )
 
@@ -115,7 +115,7 @@ def report_rejected(
     if others := [one for one in passed_over if not (one.picture or one.own)]:
         endings = sorted({one.ending or "no ending" for one in others})
         count = sum(one.count for one in others)
-        say(f"{count:,} other files passed over: {_shorten(endings)}", err=True)
+        say(f"{count:,} other files passed over: {listed(endings, 3)}", err=True)
     if not strict:
         return
     missing = sum(one.count for one in passed_over if one.picture)
@@ -123,7 +123,3 @@ def report_rejected(
     counts += [f"{missing:,} pictures were passed over"] if missing else []
     if counts:
         raise DatasetError(f"{' and '.join(counts)}, and --strict is set")
-
-
-def _shorten(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:3]) + (f" and {len(paths) - 3:,} more" if len(paths) > 3 else "")

@@ -102,14 +102,20 @@ exclude_option = click.option(
     "gneiss/raw; may be repeated.",
 )
 
-table_or_json_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How the result is printed.",
-)
+
+def form_option(
+    *forms: str, about: str = "How the result is printed."
+) -> Callable[[AnyFunction], AnyFunction]:
+    """Return the option ``--format``, received as ``form``; the first one is the default."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(forms),
+        default=forms[0],
+        show_default=True,
+        help=about,
+    )
+
 
 data_argument = click.argument("data", type=click.Path(path_type=Path))
 

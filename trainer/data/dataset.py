@@ -19,7 +19,6 @@ from geosim.trainer.data.drawings import drawn_images
 from geosim.trainer.data.facts import Facts
 from geosim.trainer.data.hashes import HashCache
 from geosim.trainer.data.layout import (
-    FOLDER,
     Decide,
     Layout,
     Parts,
@@ -29,7 +28,7 @@ from geosim.trainer.data.layout import (
 )
 from geosim.trainer.data.names import SAME_NAME, Found, merged_classes, unify
 from geosim.trainer.data.passed_over import PassedOver, count_passed_over, is_image, own_folder
-from geosim.trainer.data.places import Place
+from geosim.trainer.data.places import FOLDER, Place
 from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.data.sources import Archive, Files, Record, Source
 from geosim.trainer.data.walk import counts, output_folders, walk

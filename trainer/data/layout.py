@@ -26,7 +26,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geosim.trainer.data.places import Place
+from geosim.trainer.data.places import FOLDER, Place
 from geosim.trainer.text import stored_name
 
 Parts = tuple[str, ...]
@@ -42,10 +42,6 @@ _PARTITION = re.compile(
 )
 
 
-FOLDER, NONE = "folder", "none"
-"""Rules for classes: folders name them, or there are none. Other rules are names of facts."""
-
-
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How the paths below DATA are read.
@@ -54,7 +50,7 @@ class Layout:
         name: of the data set, the first part of every stored path.
         inside: folders between DATA and the data set's root, left out of stored paths.
         level: number of folders between the root and the class folders.
-        class_from: the rule for classes: `FOLDER`, `NONE` or the name of a fact.
+        class_from: the rule for classes (`trainer/data/places.py`).
     """
 
     name: str

@@ -15,6 +15,9 @@ from filelock import FileLock
 from geosim.trainer.files import replacing
 from geosim.trainer.text import stored_name
 
+FOLDER, NONE = "folder", "none"
+"""Rules for classes: folders name them, or there are none. Other rules are names of facts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -25,13 +28,13 @@ class Place:
         inside: start of the paths in the archive, up to the root: ``rocks/`` or empty; None for a
             folder.
         level: number of folders between the root and the class folders.
-        class_from: the rule for the classes (`trainer/data/layout.py`).
+        class_from: `FOLDER`, `NONE` or the name of a fact.
     """
 
     path: str
     inside: str | None = None
     level: int = 0
-    class_from: str = "folder"
+    class_from: str = FOLDER
 
     def __str__(self) -> str:
         return self.path
@@ -43,7 +46,7 @@ class Place:
         Raises:
             KeyError: it is none.
         """
-        rest = int(stored.get("level", 0)), str(stored.get("class_from", "folder"))
+        rest = int(stored.get("level", 0)), str(stored.get("class_from", FOLDER))
         if "folder" in stored:
             return cls(str(stored["folder"]), None, *rest)
         return cls(str(stored["archive"]), str(stored["inside"]), *rest)
@@ -51,7 +54,7 @@ class Place:
     def to_dict(self) -> dict[str, Any]:
         """Return the place as it is stored."""
         rest: dict[str, Any] = {"level": self.level}
-        if self.class_from != "folder":
+        if self.class_from != FOLDER:
             rest["class_from"] = self.class_from
         if self.inside is None:
             return {"folder": self.path, **rest}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from geosim.trainer.data.dataset import Dataset, open_dataset
 from geosim.trainer.data.facts import GEO, Facts, Layer
-from geosim.trainer.data.layout import FOLDER, NONE, Decide, Layout, Parts
+from geosim.trainer.data.layout import Decide, Layout, Parts
+from geosim.trainer.data.places import FOLDER, NONE
 from geosim.trainer.errors import DatasetError
 from geosim.trainer.facts.exif import exif_facts
 from geosim.trainer.facts.pattern import name_facts

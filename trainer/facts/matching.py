@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import translate
-from functools import cached_property
 from pathlib import PurePosixPath
 from re import Pattern
 from re import compile as compile_pattern
@@ -58,7 +57,7 @@ class Names:
         whole = compile_pattern(translate(clean))
         return [path for path in self._paths if _fits(whole, _folded(path), depth)]
 
-    @cached_property
+    @property
     def example(self) -> str:
         """A stored path."""
         return self._paths[0]
@@ -134,10 +133,3 @@ def _ends(path: str, name: str) -> bool:
 def _fits(pattern: Pattern[str], path: str, depth: int) -> bool:
     end = "/".join(path.split("/")[-depth:])
     return bool(pattern.match(end) or pattern.match(without_ending(end)))
-
-
-def listed(items: Iterator[str] | Sequence[str], shown: int = 10) -> str:
-    """Return the first items and how many more there are."""
-    every = list(items)
-    more = f" and {len(every) - shown:,} more" if len(every) > shown else ""
-    return ", ".join(every[:shown]) + more

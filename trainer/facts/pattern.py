@@ -11,8 +11,8 @@ from geosim.trainer.data.facts import Layer
 from geosim.trainer.data.passed_over import is_image
 from geosim.trainer.errors import DatasetError
 from geosim.trainer.facts.layer import as_layer, describe_types
-from geosim.trainer.facts.matching import listed, without_ending
-from geosim.trainer.text import stored_name
+from geosim.trainer.facts.matching import without_ending
+from geosim.trainer.text import listed, stored_name
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from geosim.trainer.data.facts import Layer
 from geosim.trainer.errors import DatasetError
 from geosim.trainer.facts.layer import as_layer, describe_types
-from geosim.trainer.facts.matching import Names, is_pattern, listed, match_rows, share_named
+from geosim.trainer.facts.matching import Names, is_pattern, match_rows, share_named
 from geosim.trainer.facts.reading import Table, read_table
+from geosim.trainer.text import listed
 
 _SAMPLE_ROWS = 200  # looked at to find the column that names pictures
 
