@@ -77,6 +77,13 @@ class Explanation:
     threshold: float | None
     unlabelled: int = 0
 
+    @property
+    def prediction(self) -> tuple[str | None, float | None]:
+        """The class and its certainty to 4 digits; both None for a novel query or without votes."""
+        if self.is_novel or not self.predicted:
+            return None, None
+        return self.predicted, None if self.confidence is None else round(self.confidence, 4)
+
 
 def novelty_threshold(store: VectorStore, working: Working) -> float | None:
     """Return the best score, -1 to 1, that all but `NOVEL_SHARE` of the indexed images reach.

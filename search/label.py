@@ -78,12 +78,9 @@ def label_pictures(
                 yield Label(result.query, error=result.error or "no other image is indexed")
                 continue
             why, best = explain(result.hits, threshold, certainty), result.hits[0]
-            known = bool(why.predicted) and not why.is_novel
-            sure = None if why.confidence is None or not known else round(why.confidence, 4)
             yield Label(
                 result.query,
-                why.predicted if known else None,
-                sure,
+                *why.prediction,
                 why.is_novel,
                 best.score,
                 best.path,
@@ -103,7 +100,7 @@ def write_labels(
 ) -> None:
     """Write labels as CSV to `part_of` the table as they come, and rename it at the end.
 
-    A block that raises leaves the lines that are written, and the old table. ``on_stopped`` is
+    Labels that raise leave the lines that are written, and the old table. ``on_stopped`` is
     called with the path of these lines. A device or pipe is written to at the end.
     """
     if is_special(table):

@@ -83,12 +83,7 @@ def _rows(result: Result, explanation: Explanation | None) -> Iterator[list[Cell
     if result.indexed is not None:
         of_query[1] = result.indexed.label
     elif explanation is not None:
-        known = not explanation.is_novel and explanation.predicted
-        of_query[2:] = [
-            explanation.predicted if known else None,
-            _rounded(explanation.confidence) if known else None,
-            explanation.is_novel,
-        ]
+        of_query[2:] = [*explanation.prediction, explanation.is_novel]
     for hit in result.hits:
         yield [*of_query, hit.rank, hit.score, hit.label, hit.path, hit.identical, None]
     if not result.hits:
