@@ -12,6 +12,7 @@ from geosim.trainer.errors import DownloadError
 from geosim.trainer.files import replacing
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.quiet import quiet
+from geosim.trainer.temporary import delete_abandoned
 
 
 def fetch(url: str, target: Path, *, digest: str | None, timeout: float) -> Path:
@@ -39,6 +40,7 @@ def fetch(url: str, target: Path, *, digest: str | None, timeout: float) -> Path
                 for piece in response.iter_content(1 << 16):
                     bar.update(file.write(piece))
 
+    delete_abandoned(target.parent)  # a complete target is not written again
     try:
         if not (target.exists() and pooch.hashes.hash_matches(target, digest)):
             with replacing(target) as temporary, quiet("pooch"):

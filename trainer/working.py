@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from geosim.trainer.temporary import delete_abandoned
+
 
 class Working:
     """Paths below ``--working``; none is created here."""
@@ -21,3 +23,9 @@ class Working:
         self.derived = root / "derived"  # computed from a collection, such as its map
         self.report = root / "report"  # runs and report of `geosim evaluate`
         self.sample_set = root / "geosim-sample"  # generated data set of `geosim demo`
+
+    def sweep(self) -> None:
+        """Delete the unfinished files of killed processes, also where nothing is written now."""
+        written = (self.model, self.hashes, self.qdrant, self.derived, self.report)
+        for folder in (self.root, *written, self.report / "runs"):
+            delete_abandoned(folder)

@@ -39,6 +39,7 @@ from geosim.trainer.errors import StoreBusyError, StoreCopyError, StoreError
 from geosim.trainer.files import READ_ONLY, replacing
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.locks import ProcessLock
+from geosim.trainer.temporary import delete_abandoned
 
 UNFINISHED = ".atomicwrite"
 """Beginning of the names of folders in which the engine writes a file before it renames it. It
@@ -226,6 +227,7 @@ class EdgeFiles:
     def _acquire(self, wait: float) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock.acquire(wait, self._purpose)
+        delete_abandoned(self.folder)
         with suppress(StoreError):  # damaged: told where it is needed
             stored = read_metadata(self.metadata, self.shard) or {}
             self._interrupted = not self._writing and bool(stored.get("writing"))

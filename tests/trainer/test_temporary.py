@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from filelock import FileLock
 
 from geosim.trainer.files import replacing
 from geosim.trainer.temporary import LOCK, delete_abandoned, private_folder
+from geosim.trainer.working import Working
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the system has no SIGKILL")
 
@@ -51,6 +55,25 @@ def test_the_next_write_in_a_folder_sweeps_what_killed_ones_left(tmp_path: Path)
     assert len(list(tmp_path.iterdir())) == 3
     write(tmp_path / "graph.json")
     assert [path.name for path in tmp_path.iterdir()] == ["graph.json"]
+
+
+def test_a_command_that_writes_nothing_sweeps_too(
+    trained: Working, geosim: Callable[..., Result], rocks: Path, tmp_path: Path
+) -> None:
+    working = Working(tmp_path / "working")
+    shutil.copytree(trained.root, working.root)
+    elsewhere = tmp_path / "elsewhere"
+    ingest = ("ingest", rocks, "--working", working.root)
+    for place in ((), ("--qdrant", elsewhere)):
+        assert geosim(*ingest, *place).exit_code == 0
+    folders = (working.root, working.hashes, working.qdrant, working.model, elsewhere)
+    killed = [start(folder / "left.json") for folder in folders]
+    for process in killed:
+        process.kill()
+        process.communicate(timeout=60)
+    assert len(list(tmp_path.rglob(".geosim-*/left.json"))) == len(folders)
+    assert "unchanged" in geosim(*ingest, "--qdrant", elsewhere).output
+    assert not list(tmp_path.rglob(".geosim-*"))
 
 
 def test_what_a_living_process_writes_is_never_removed(tmp_path: Path) -> None:

@@ -68,7 +68,9 @@ class RecipeOption(click.Option):
 
 
 def _working(_ctx: click.Context, _parameter: click.Parameter, value: Path) -> Working:
-    return Working(value)
+    working = Working(value)
+    working.sweep()
+    return working
 
 
 working_option = click.option(
