@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 
 from geosim.trainer.data.places import Place, read_places
 from geosim.trainer.data.sources import Archive, Files, Record
+from geosim.trainer.decoding.encoded import Encoded
 from geosim.trainer.errors import GeosimError, ImageError
 from geosim.trainer.text import on_disk, stored_name
 
@@ -25,8 +26,8 @@ class ImageReader:
         self._version, self._places = _version(catalog), read_places(catalog)
         self._archives: dict[str, tuple[_Version, Archive]] = {}
 
-    def read(self, path: str) -> bytes:
-        """Return the bytes of the image stored as ``path``, or raise `ImageError` without them."""
+    def read(self, path: str) -> Encoded:
+        """Return the file of the image stored as ``path``, or raise `ImageError` without it."""
         version = _version(self._catalog)
         if version != self._version:
             self._version, self._places = version, read_places(self._catalog)
@@ -39,7 +40,7 @@ class ImageReader:
         except GeosimError as error:
             raise ImageError(f"not on this machine any more: {error}") from error
 
-    def _read(self, place: Place, record: Record) -> bytes:
+    def _read(self, place: Place, record: Record) -> Encoded:
         if place.inside is None:
             path = on_disk(Path(place.path, record.source))
             return Files().read(replace(record, source=str(path)))

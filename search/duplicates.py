@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from geosim.search.graph.neighbours import neighbour_graph
 from geosim.search.types import Hit
 from geosim.trainer.data.dataset import HashedRecord
 from geosim.trainer.data.sources import Record, Stamp
+from geosim.trainer.decoding.encoded import Encoded, sha256_of
 from geosim.trainer.errors import ImageError
 from geosim.trainer.evaluation.overlap import (
     components,
@@ -142,8 +142,8 @@ class _Stored:
         for path, sha256 in zip(collection.paths, collection.hashes, strict=True):
             self._paths.setdefault(sha256, []).append(path)
 
-    def read(self, record: Record) -> bytes:
-        """Return the bytes with the hash in ``source``, or raise `ImageError` without them."""
+    def read(self, record: Record) -> Encoded:
+        """Return the file with the hash in ``source``, or raise `ImageError` without them."""
         reason = "not on this machine"
         for path in self._paths[record.source]:
             try:
@@ -152,7 +152,7 @@ class _Stored:
             except ImageError as error:
                 reason = str(error)
                 continue
-            if hashlib.sha256(data).hexdigest() == record.source:
+            if sha256_of(data) == record.source:
                 return data
             reason = "changed since it was ingested; run `geosim ingest` again"
         raise ImageError(reason)

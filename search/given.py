@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import ExitStack
 from typing import IO, Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from geosim.search.crop import Crop, CropBox
-from geosim.trainer.data.images import MAX_BYTES, MAX_PIXELS, decode, samples_to_rgb, to_rgb
+from geosim.trainer.data.images import decode, samples_to_rgb, to_rgb
+from geosim.trainer.data.regions import Regions, is_large
+from geosim.trainer.decoding.encoded import MAX_BYTES, MAX_PIXELS, Encoded
 from geosim.trainer.decoding.samples import Samples
 from geosim.trainer.errors import QueryError
 
@@ -43,21 +46,25 @@ def picture_bytes(query: object) -> bytes:
     )
 
 
-def cut_out(data: bytes, crop: Crop) -> tuple[bytes, CropBox] | None:
+def cut_out(data: Encoded, crop: Crop) -> tuple[bytes, CropBox] | None:
     """Return a part of a picture as a PNG file, at its full resolution; None if it is the whole.
 
-    The part is cut from the upright picture. The file is the one that Pillow writes by default,
+    The part is cut from the upright picture. One of more than `PART_PIXELS` of a large picture is
+    reduced. The file is the one that Pillow writes by default,
     since some views of a picture depend on its bytes (`trainer/data/views.py`).
 
     Raises:
         ImageError: the picture cannot be decoded.
         QueryError: the part is not inside of the picture, or is too small.
     """
-    image = decode(data, hint=None).image
-    box = crop.box(*image.size)
-    if box.is_whole:
-        return None
-    part = image.crop((box.x, box.y, box.x + box.width, box.y + box.height))
+    with ExitStack() as stack:
+        regions = stack.enter_context(Regions(data)) if is_large(data) else None
+        picture = decode(data, hint=None) if regions is None else regions
+        box = crop.box(*picture.size)
+        if box.is_whole:
+            return None
+        edges = (box.x, box.y, box.x + box.width, box.y + box.height)
+        part = picture.read(edges) if isinstance(picture, Regions) else picture.image.crop(edges)
     return _as_png(part), box
 
 

@@ -15,6 +15,7 @@ from geosim.ingest.schema import Payload
 from geosim.search.crop import CropBox
 from geosim.search.given import Picture, picture_bytes
 from geosim.trainer.data.sources import Files, Record
+from geosim.trainer.decoding.encoded import Encoded, sha256_of
 from geosim.trainer.errors import ImageError, QueryError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.text import on_disk, spellings
@@ -43,7 +44,7 @@ class ResolvedQuery:
     text: str
     sha256: str = ""
     candidates: list[str] = field(default_factory=list)
-    data: bytes | None = None
+    data: Encoded | None = None
     file: Record | None = None
     indexed: Payload | None = None
     crop: CropBox | None = None
@@ -92,10 +93,10 @@ def _read_file(text: str) -> ResolvedQuery:
         if not path.exists():
             return ResolvedQuery(text, candidates=spellings(path.as_posix()))
         file = Record(text, "", os.fspath(path))
-        data = Files().read(file)
+        digest = sha256_of(Files().read(file))
     except (ImageError, OSError, ValueError) as error:
         return ResolvedQuery(text, error=str(getattr(error, "strerror", None) or error))
     parts = Path(os.path.abspath(path)).parts  # noqa: PTH100 - resolves "..", not links
     suffixes = ["/".join(parts[start:]) for start in range(1, len(parts) - 1)]
     candidates = [one for suffix in suffixes for one in spellings(suffix)]
-    return ResolvedQuery(text, hashlib.sha256(data).hexdigest(), candidates, file=file)
+    return ResolvedQuery(text, digest, candidates, file=file)

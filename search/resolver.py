@@ -6,7 +6,6 @@ model's embedding.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -33,6 +32,7 @@ from geosim.trainer.data.passed_over import (
 )
 from geosim.trainer.data.sources import Files
 from geosim.trainer.data.walk import walk
+from geosim.trainer.decoding.encoded import Encoded, sha256_of
 from geosim.trainer.errors import ImageError, ModelError, QueryError, StoreError
 from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.model import Model, load_model
@@ -130,14 +130,14 @@ class Resolver:
             return
         if found is not None:
             query.data, query.crop = found
-            query.sha256 = hashlib.sha256(query.data).hexdigest()
+            query.sha256 = sha256_of(query.data)
             if identical := copies.of(query.sha256):
                 query.vector = identical[0].vector
             else:
                 self._embed([query])
             query.data = None  # many parts would take much memory
 
-    def _read_picture(self, query: ResolvedQuery) -> bytes:
+    def _read_picture(self, query: ResolvedQuery) -> Encoded:
         """Return the bytes of a query's whole picture."""
         if query.data is not None:
             return query.data
@@ -149,7 +149,7 @@ class Resolver:
             data = self._stored.read(query.indexed.path)
         except ImageError as error:
             raise ImageError(f"its picture, of which a part is asked, is {error}") from error
-        if hashlib.sha256(data).hexdigest() != query.indexed.sha256:
+        if sha256_of(data) != query.indexed.sha256:
             raise ImageError("it was changed since it was indexed; ingest the data set again")
         return data
 

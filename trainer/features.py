@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from geosim.trainer.data.images import Prepared
 from geosim.trainer.data.sources import Source
 from geosim.trainer.data.views import prepare_views
 from geosim.trainer.decoding.account import PLAIN
+from geosim.trainer.decoding.encoded import Encoded, sha256_of
 from geosim.trainer.errors import ImageError
 from geosim.trainer.feature_cache import FeatureCache, Features, rounded
 from geosim.trainer.runtime.backbone import Backbone
@@ -124,7 +124,7 @@ class FeatureExtractor:
             former = cache.former()
         return [item for item in items if item.sha256 in former]
 
-    def features(self, data: bytes) -> NDArray[np.float32]:
+    def features(self, data: Encoded) -> NDArray[np.float32]:
         """Return one image file's features, ``(views * feature_width,) float32``; use no cache.
 
         Raises:
@@ -180,7 +180,7 @@ class FeatureExtractor:
     def _prepare(self, source: Source, item: HashedRecord) -> Prepared | Rejected:
         try:
             data = source.read(item.record)
-            if hashlib.sha256(data).hexdigest() == item.sha256:
+            if sha256_of(data) == item.sha256:
                 return prepare_views(data, self.spec.input_size, self.views)
         except ImageError as error:
             return Rejected(item.record.path, str(error))

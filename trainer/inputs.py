@@ -16,6 +16,7 @@ from geosim.trainer.data.images import Prepared, prepare
 from geosim.trainer.data.places import FOLDER
 from geosim.trainer.data.sources import Source
 from geosim.trainer.decoding.account import PLAIN, Decoding, count_scaled
+from geosim.trainer.decoding.encoded import Encoded
 from geosim.trainer.errors import DatasetError, ImageError
 from geosim.trainer.feature_cache import half
 from geosim.trainer.features import FeatureExtractor
@@ -182,7 +183,7 @@ def _pixels(
     decoded: list[Decoding | None] = [None] * len(hashed)
     records = [item.record for item in hashed]
 
-    def decode(data: bytes) -> Prepared:
+    def decode(data: Encoded) -> Prepared:
         return prepare(data, size)
 
     with progress_bar("decoding", len(hashed)) as bar:

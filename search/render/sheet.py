@@ -13,6 +13,7 @@ from geosim.search.render.drawing import SheetRow, contact_sheet
 from geosim.search.types import Hit, Result
 from geosim.trainer.data.images import open_rgb
 from geosim.trainer.data.sources import Files, Record
+from geosim.trainer.decoding.encoded import Encoded
 from geosim.trainer.disk import explain
 from geosim.trainer.drawn import save_options
 from geosim.trainer.errors import ImageError, QueryError
@@ -49,7 +50,7 @@ def save_results(results: Sequence[Result], path: Path, working: Working) -> Non
     save_sheet(rows, path)
 
 
-def open_picture(read: Callable[[T], bytes], image: T) -> Image.Image | None:
+def open_picture(read: Callable[[T], Encoded], image: T) -> Image.Image | None:
     """Return a picture at the size that a sheet needs; None if it cannot be read."""
     try:
         return open_rgb(read(image), hint=DECODED_SIDE)

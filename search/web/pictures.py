@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import threading
 from collections import OrderedDict
@@ -13,6 +12,7 @@ from PIL import Image
 from geosim.ingest.catalog import ImageReader
 from geosim.ingest.schema import Payload
 from geosim.trainer.data.images import open_rgb, size_of
+from geosim.trainer.decoding.encoded import Encoded, sha256_of
 from geosim.trainer.errors import ImageError
 from geosim.trainer.working import Working
 
@@ -63,8 +63,8 @@ class Thumbnails:
         self._cache: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._free_bytes = cache_bytes
 
-    def read(self, payload: Payload) -> bytes:
-        """Return the file of a stored picture.
+    def read(self, payload: Payload) -> Encoded:
+        """Return the file of a stored picture, the path of a large one.
 
         Raises:
             HTTPException: 404, it is not on this machine, or has other bytes than were indexed.
@@ -74,7 +74,7 @@ class Thumbnails:
                 data = self._pictures.read(payload.path)
         except ImageError:  # its text names local folders
             raise HTTPException(404, NOT_HERE) from None
-        if hashlib.sha256(data).hexdigest() != payload.sha256:
+        if sha256_of(data) != payload.sha256:
             raise HTTPException(
                 404, "the picture was changed since it was indexed; ingest the data set again"
             )

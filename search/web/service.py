@@ -34,6 +34,7 @@ from geosim.search.web.models import (
 )
 from geosim.search.web.pictures import MAX_UPLOAD_PIXELS, UPLOAD_BYTES, check_pixels
 from geosim.search.web.usual import UsualScore
+from geosim.trainer.decoding.encoded import Encoded
 from geosim.trainer.errors import QueryError, StoreError
 from geosim.trainer.evaluation.calibration import Certainty
 from geosim.trainer.heads.head import EMBEDDING_DIM
@@ -96,7 +97,7 @@ class SearchService:
 
     @_reading
     def similar(
-        self, id_: UUID, parameters: PictureParameters, data: bytes | None = None
+        self, id_: UUID, parameters: PictureParameters, data: Encoded | None = None
     ) -> Answer:
         """Search by an indexed image, or by a part of it; ``data`` is its file then.
 

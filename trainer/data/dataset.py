@@ -5,7 +5,6 @@ Owns which files belong to a data set.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,6 +31,7 @@ from geosim.trainer.data.places import FOLDER, Place
 from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.data.sources import Archive, Files, Record, Source
 from geosim.trainer.data.walk import counts, output_folders, walk
+from geosim.trainer.decoding.encoded import Encoded, sha256_of
 from geosim.trainer.errors import DatasetError, ImageError
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.text import on_disk
@@ -214,7 +214,7 @@ def hash_records(
     rejected: list[Rejected] = []
 
     def compute(missing: Sequence[Record]) -> Iterator[str | None]:
-        for outcome in read_records(source, missing, _sha256, progress=progress):
+        for outcome in read_records(source, missing, sha256_of, progress=progress):
             if isinstance(outcome, Rejected):
                 rejected.append(outcome)
             yield None if isinstance(outcome, Rejected) else outcome
@@ -243,14 +243,10 @@ def hash_dataset(
         return hash_records(source, records, cache=cache, progress=bar.update)
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def read_records(
     source: Source,
     records: Iterable[Record],
-    decode: Callable[[bytes], R],
+    decode: Callable[[Encoded], R],
     *,
     threads: int | None = READ_THREADS,
     progress: Callable[[int], object] = lambda _: None,

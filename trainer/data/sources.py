@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from geosim.trainer.data.images import MAX_BYTES
 from geosim.trainer.data.names import Found, unify
+from geosim.trainer.data.regions import header_size
 from geosim.trainer.data.zip_names import decode_names
+from geosim.trainer.decoding.encoded import HELD_BYTES, MAX_BYTES, Encoded, too_many_bytes
 from geosim.trainer.errors import DatasetError, ImageError
 from geosim.trainer.text import stored_name
 
@@ -38,8 +39,8 @@ last modification and of the last status change (Windows: of the creation)."""
 class Source(Protocol):
     """Reads the bytes of records."""
 
-    def read(self, record: Record) -> bytes:
-        """Return the file's bytes or raise `ImageError`."""
+    def read(self, record: Record) -> Encoded:
+        """Return the file's bytes, the path of a large file, or raise `ImageError`."""
 
     def stamp(self, record: Record) -> Stamp | None:
         """Return the file's stamp; None where there is none."""
@@ -48,19 +49,23 @@ class Source(Protocol):
 class Files:
     """Reads records whose source is a path in the file system."""
 
-    def read(self, record: Record) -> bytes:
-        """Return the file's bytes.
+    def read(self, record: Record) -> Encoded:
+        """Return the file's bytes, or its path if it has more than `HELD_BYTES`.
 
         Raises:
-            ImageError: the file cannot be read, is not a regular file or is too large.
+            ImageError: the file cannot be read, is not a regular file, or is larger than what is
+                read of its kind.
         """
         path = Path(record.source)
         try:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
                 raise ImageError("not a regular file")
-            _check_size(status.st_size)
-            return path.read_bytes()
+            if status.st_size <= HELD_BYTES:
+                return path.read_bytes()
+            if header_size(path) is None and status.st_size > MAX_BYTES:
+                raise ImageError(too_many_bytes(status.st_size))
+            return path
         except (OSError, ValueError) as error:  # ValueError: the name has a NUL
             reason = getattr(error, "strerror", None) or error
             raise ImageError(f"cannot be read: {reason}") from error
@@ -180,4 +185,7 @@ def _stamp(status: os.stat_result) -> Stamp:
 
 def _check_size(size: int) -> None:
     if size > MAX_BYTES:
-        raise ImageError(f"{size:,} bytes; at most {MAX_BYTES:,} are read, so make it smaller")
+        raise ImageError(
+            f"{size:,} bytes; at most {MAX_BYTES:,} are read from an archive, so unpack it and "
+            "name the folder"
+        )

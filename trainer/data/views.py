@@ -9,15 +9,22 @@ is random depends on the file's bytes and the number of the view alone.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
 from random import Random
 from zlib import crc32
 
 import numpy as np
 from PIL import Image
 
-from geosim.trainer.data.images import Decoded, Prepared, decode, prepare
+from geosim.trainer.data.images import Prepared, decode, prepare
+from geosim.trainer.data.regions import Regions, is_large
+from geosim.trainer.data.upright import Decoded
+from geosim.trainer.decoding.encoded import Encoded, open_encoded
 from geosim.trainer.recipe import constants_of
 
 VERSION = 1
@@ -67,7 +74,7 @@ def views_digest() -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def prepare_views(data: bytes, size: int, count: int) -> Prepared:
+def prepare_views(data: Encoded, size: int, count: int) -> Prepared:
     """Decode an image to its first ``count`` views, ``(count, size, size, 3) uint8`` RGB.
 
     View 0 has the pixels of `prepare`. A view does not depend on ``count``. Each is resized
@@ -79,26 +86,79 @@ def prepare_views(data: bytes, size: int, count: int) -> Prepared:
     if count == 1:
         one = prepare(data, size)
         return Prepared(one.pixels[None], one.width, one.height, one.decoding)
-    coarse = decode(data, hint=2 * size)
+
+    with ExitStack() as stack:
+        if is_large(data):
+            regions = stack.enter_context(Regions(data))
+            coarse = Decoded(regions.read(side=2 * size), regions.size, regions.decoding)
+
+            def fine(box: Box) -> Image.Image:
+                left, top = math.floor(box[0]), math.floor(box[1])
+                right, bottom = math.ceil(box[2]), math.ceil(box[3])
+                part = regions.read((left, top, right, bottom), side=size)
+                whole = (right - left, bottom - top)
+                inside = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+                return _resized(inside, Decoded(part, whole, regions.decoding), size)
+        else:
+            coarse, at_full_size = (
+                decode(data, hint=2 * size),
+                cache(lambda: decode(data, hint=None)),
+            )
+
+            def fine(box: Box) -> Image.Image:
+                return _resized(box, at_full_size(), size)
+
+        return _views(coarse, size, count, lambda: _checksum(data), fine)
+
+
+def views_of(picture: Decoded, size: int, count: int) -> Prepared:
+    """Return the views of a picture as those of a PNG of it, as Pillow writes it by default."""
+
+    def seed() -> int:
+        buffer = io.BytesIO()
+        picture.image.save(buffer, "PNG")
+        return crc32(buffer.getvalue())
+
+    return _views(picture, size, count, seed, lambda box: _resized(box, picture, size))
+
+
+def _views(
+    coarse: Decoded,
+    size: int,
+    count: int,
+    seed: Callable[[], int],
+    fine: Callable[[Box], Image.Image],
+) -> Prepared:
+    """Return the views of a decoding; ``fine`` takes a part of the picture at its full size."""
     whole = coarse.image.resize((size, size), Image.Resampling.BILINEAR)
     pixels = np.empty((count, size, size, 3), dtype=np.uint8)
     pixels[0] = np.asarray(whole)
-    pixels[MIRRORED] = np.asarray(whole.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
-    fine: Decoded | None = None
-    seed = crc32(data)
+    if count > MIRRORED:
+        pixels[MIRRORED] = np.asarray(whole.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    fixed = MIRRORED + 1 + len(CROPS)
+    start = seed() << 32 if count > fixed else 0
     for number in range(MIRRORED + 1, count):
-        random = Random((seed << 32) + number)  # unlike numpy's, the same in every version
+        random = Random(start + number)  # unlike numpy's, the same in every version
         box = _box(number, coarse.size, size, random)
-        source = coarse
-        if _pixels_of(box, coarse) < size and coarse.image.size != coarse.size:
-            source = fine = fine or decode(data, hint=None)
-        view = source.image.resize(
-            (size, size), Image.Resampling.BILINEAR, box=_scaled(box, source)
-        )
-        if number >= MIRRORED + 1 + len(CROPS):
+        reduced = coarse.image.size != coarse.size and _pixels_of(box, coarse) < size
+        view = fine(box) if reduced else _resized(box, coarse, size)
+        if number >= fixed:
             view = _lit(_turned(view, random), random)
         pixels[number] = np.asarray(view)
     return Prepared(pixels, *coarse.size, coarse.decoding)
+
+
+def _resized(box: Box, decoded: Decoded, size: int) -> Image.Image:
+    part = _scaled(box, decoded)
+    return decoded.image.resize((size, size), Image.Resampling.BILINEAR, box=part)
+
+
+def _checksum(data: Encoded) -> int:
+    checksum = 0
+    with open_encoded(data) as file:
+        while block := file.read(2**20):
+            checksum = crc32(block, checksum)
+    return checksum
 
 
 def _box(number: int, picture: tuple[int, int], size: int, random: Random) -> Box:

@@ -8,7 +8,8 @@ negative values, have no defined range: they are stretched over their own, witho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,22 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """How the samples of a picture become 8 bits.
+
+    Attributes:
+        low, high: values of black and of white.
+        opaque: value of full opacity.
+        scaled_from: what the samples are; empty if they have no more than 8 bits.
+    """
+
+    low: float
+    high: float
+    opaque: float
+    scaled_from: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scaled:
     """An 8-bit image, and what it was scaled from; empty if it had no more than 8 bits."""
 
@@ -76,29 +93,31 @@ class Scaled:
     scaled_from: str
 
 
+class TooManySamplesError(ImageError):
+    """A picture cannot be decoded as a whole."""
+
+
 def check_bytes(size: int) -> None:
-    """Raise `ImageError` if the samples of a picture take more than `MAX_SAMPLE_BYTES`."""
+    """Raise `TooManySamplesError` if the samples of a picture take more than `MAX_SAMPLE_BYTES`."""
     if size > MAX_SAMPLE_BYTES:
-        raise ImageError(
+        raise TooManySamplesError(
             f"{size:,} bytes of samples; at most {MAX_SAMPLE_BYTES:,} are decoded, so make it "
             "smaller"
         )
 
 
-def to_8_bits(samples: Samples) -> Scaled:
+def to_8_bits(samples: Samples, scale: Scale | None = None) -> Scaled:
     """Scale samples to an 8-bit image; values without data become 0.
+
+    ``scale`` is that of the whole picture where the samples are a part of it.
 
     Raises:
         ImageError: the values are complex numbers, or none is a number.
     """
+    scale = scale or scale_of(samples)
     values, kind = samples.values, samples.values.dtype.kind
-    if kind not in "buif":
-        raise ImageError("its values are complex numbers, no brightness; save their magnitude")
-    if kind == "b" or (kind == "u" and samples.bits <= 8):
-        low, high, scaled_from, no_data = 0.0, float(2**samples.bits - 1), "", None
-    else:
-        (low, high, scaled_from), no_data = _range(samples), samples.no_data
-    colours = _scale(values, low, high)
+    no_data = None if is_byte(samples) else samples.no_data
+    colours = _scale(values, scale.low, scale.high)
     if samples.inverted:
         np.subtract(255, colours, out=colours)
     if kind == "f" or no_data is not None:
@@ -106,16 +125,88 @@ def to_8_bits(samples: Samples) -> Scaled:
     height, width = colours.shape[:2]
     image = Image.frombytes(samples.mode, (width, height), colours.tobytes())
     if samples.alpha is not None:
-        image = _with_alpha(image, samples, high)
-    return Scaled(image, scaled_from)
+        image = _with_alpha(image, samples, scale.opaque)
+    return Scaled(image, scale.scaled_from)
 
 
-def _range(samples: Samples) -> tuple[float, float, str]:
+def is_byte(samples: Samples) -> bool:
+    """Return whether samples are unsigned and of 8 bits at most, so that their scale is known."""
+    kind = samples.values.dtype.kind
+    return kind == "b" or (kind == "u" and samples.bits <= 8)
+
+
+def scale_of(samples: Samples) -> Scale:
+    """Return the scale of a picture from all its samples; raise the errors of `to_8_bits`."""
+    return _scale_by(samples, _extremes, _most_opaque(samples))
+
+
+def scale_of_parts(size: tuple[int, int], parts: Iterable[tuple[int, int, Samples]]) -> Scale:
+    """Return the scale of a picture of ``size``, width and height, that comes in parts.
+
+    Each has its left and upper edge beside it. The scale is that of the whole picture.
+    """
+    across, down = (-(-side // SAMPLED_SIDE) for side in size)
+    grid: Samples | None = None
+    extremes: list[tuple[float, float]] = []
+    opacity: float | None = None
+    for left, top, part in parts:
+        values = part.values
+        if grid is None:
+            shape = (-(-size[1] // down), -(-size[0] // across), values.shape[2])
+            grid = replace(part, values=np.zeros(shape, values.dtype), alpha=None)
+        rows = values[-top % down :: down, -left % across :: across]
+        row, column = -(-top // down), -(-left // across)
+        grid.values[row : row + rows.shape[0], column : column + rows.shape[1]] = rows
+        if values.dtype.kind in "ui" and (found := _extremes(part)) is not None:
+            extremes.append(found)
+        if (most := _most_opaque(part)) is not None:
+            opacity = most if opacity is None else max(opacity, most)
+        if is_byte(part) and (part.bits == 8 or part.alpha is None):
+            break
+    if grid is None:
+        raise ValueError("a picture without parts")
+
+    def of_all(_: Samples) -> tuple[float, float] | None:
+        return (min(map(min, extremes)), max(map(max, extremes))) if extremes else None
+
+    return _scale_by(grid, of_all, opacity)
+
+
+def _scale_by(
+    samples: Samples,
+    extremes: Callable[[Samples], tuple[float, float] | None],
+    opacity: float | None,
+) -> Scale:
+    """Return a scale; ``opacity`` is the highest of an opacity of integers."""
+    kind = samples.values.dtype.kind
+    if kind not in "buif":
+        raise ImageError("its values are complex numbers, no brightness; save their magnitude")
+    if is_byte(samples):
+        low, high, scaled_from = 0.0, float(2**samples.bits - 1), ""
+    else:
+        low, high, scaled_from = _range(samples, extremes)
+    opaque = 1.0 if kind == "f" else high
+    if opacity is not None and opacity > opaque:
+        opaque = float(2 ** next(depth for depth in DEPTHS if opacity < 2**depth) - 1)
+    return Scale(low, high, opaque, scaled_from)
+
+
+def _most_opaque(samples: Samples) -> float | None:
+    """Return the highest opacity, if it is of integers."""
+    alpha = samples.alpha
+    return None if alpha is None or alpha.dtype.kind == "f" else float(alpha.max())
+
+
+def _range(
+    samples: Samples, extremes: Callable[[Samples], tuple[float, float] | None]
+) -> tuple[float, float, str]:
     """Return the values of black and of white, and what the samples are."""
     values, stored = samples.values, samples.bits
     signed = values.dtype.kind == "i"
     if values.dtype.kind != "f":
-        least, most = _extremes(samples)
+        if (found := extremes(samples)) is None:
+            raise _nothing()
+        least, most = found
         if least >= 0:
             if samples.highest is not None and samples.highest < 2 ** (stored - signed) - 1:
                 most = max(most, samples.highest)  # the highest of all is the default: unknown
@@ -131,15 +222,12 @@ def _range(samples: Samples) -> tuple[float, float, str]:
     return low, high, f"{what} stretched to its own range"
 
 
-def _extremes(samples: Samples) -> tuple[float, float]:
-    """Return the lowest and the highest of integers without no-data values."""
+def _extremes(samples: Samples) -> tuple[float, float] | None:
+    """Return the lowest and the highest of integers without no-data values; None without any."""
     values = samples.values
-    if samples.no_data is None:
-        return float(values.min()), float(values.max())
-    inside = values[~_missing(values, samples.no_data)[..., 0]]
-    if not inside.size:
-        raise _nothing()
-    return float(inside.min()), float(inside.max())
+    if samples.no_data is not None:
+        values = values[~_missing(values, samples.no_data)[..., 0]]
+    return (float(values.min()), float(values.max())) if values.size else None
 
 
 def _own_range(samples: Samples) -> tuple[float, float]:
@@ -188,15 +276,10 @@ def _scale(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     return scaled
 
 
-def _with_alpha(image: Image.Image, samples: Samples, white: float) -> Image.Image:
+def _with_alpha(image: Image.Image, samples: Samples, opaque: float) -> Image.Image:
     """Return an L or RGB image with its opacity, which may use more of its bits than the colour."""
-    alpha = np.asarray(samples.alpha)
-    if alpha.dtype.kind == "f":
-        white = 1.0
-    elif alpha.max() > white:
-        white = float(2 ** next(depth for depth in DEPTHS if alpha.max() < 2**depth) - 1)
     layered = image.convert("RGB")
-    layered.putalpha(Image.fromarray(_scale(alpha, 0.0, white)))
+    layered.putalpha(Image.fromarray(_scale(np.asarray(samples.alpha), 0.0, opaque)))
     if samples.premultiplied:
         layered = Image.frombytes("RGBa", layered.size, layered.tobytes()).convert("RGBA")
     return layered

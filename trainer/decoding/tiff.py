@@ -72,13 +72,22 @@ def read_tiff(data: bytes, check: Callable[[int, int], object]) -> Tiff:
             io.BytesIO(data), is_lsm=False, is_ndpi=False, is_scanimage=False
         ) as file,
     ):
-        file.filehandle.seek(directory.offset)
-        page = tifffile.TiffPage(file, index=0)
-        if _PHOTOMETRIC not in page.tags:
-            page.photometric = tifffile.PHOTOMETRIC(_usual_photometric(page))
-        channels = _check(page, data)
+        page = open_page(file, directory.offset)
+        channels = check_page(page)
+        _check_sizes(page, data)
         values = page.asarray(squeeze=False, maxworkers=1)
-        return _interpret(file, page, channels, values)
+        return interpret(file, page, channels, values)
+
+
+def open_page(file: TiffFile, offset: int) -> TiffPage:
+    """Return the page of a directory, with a colour space."""
+    import tifffile
+
+    file.filehandle.seek(offset)
+    page = tifffile.TiffPage(file, index=0)
+    if _PHOTOMETRIC not in page.tags:
+        page.photometric = tifffile.PHOTOMETRIC(_usual_photometric(page))
+    return page
 
 
 def _usual_photometric(page: TiffPage) -> int:
@@ -88,8 +97,8 @@ def _usual_photometric(page: TiffPage) -> int:
     return _WHITE_IS_ZERO if int(page.compression) in _CCITT else _BLACK_IS_ZERO
 
 
-def _check(page: TiffPage, data: bytes) -> int:
-    """Return the number of colour channels; refuse what is not read, and what is too large."""
+def check_page(page: TiffPage) -> int:
+    """Return the number of colour channels; raise `ImageError` for what is not read."""
     photometric, compression = int(page.photometric), int(page.compression)
     if photometric in _RAW:
         raise ImageError("a raw photograph; convert it to TIFF or JPEG with a raw converter")
@@ -116,35 +125,47 @@ def _check(page: TiffPage, data: bytes) -> int:
             f"of {page.samplesperpixel} bands that are said to be "
             f"{'grey' if channels == 1 else 'colour'}; save one as grey or three as RGB"
         )
-    _check_sizes(page, data)
     return channels
 
 
 def _check_sizes(page: TiffPage, data: bytes) -> None:
     """Refuse a picture whose samples are too many, or lie beyond the end of the file."""
     size = page.dtype.itemsize if page.dtype is not None else 1
-    tile = page.samplesperpixel * (
+    check_bytes(max(math.prod(page.shaped) * size, segment_bytes(page)))
+    check_segments(page, len(data))
+    for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+        check_segment(page, data[start : start + length])
+    if page.is_contiguous and page.dataoffsets[0] + math.prod(page.shaped) * size > len(data):
+        raise ValueError("truncated")
+
+
+def segment_bytes(page: TiffPage) -> int:
+    """Return the bytes of a decoded tile or strip."""
+    size = page.dtype.itemsize if page.dtype is not None else 1
+    pixels = (
         page.tilewidth * page.tilelength * page.tiledepth
         if page.is_tiled
         else page.imagewidth * page.rowsperstrip
     )
-    check_bytes(max(math.prod(page.shaped), tile) * size)
+    return pixels * page.samplesperpixel * size
+
+
+def check_segments(page: TiffPage, file_size: int) -> None:
+    """Refuse a picture whose tiles or strips are too many, overlap, or end beyond the file."""
+    size = page.dtype.itemsize if page.dtype is not None else 1
     segments = math.prod(page.chunked)
     if segments > MAX_SEGMENTS or segments != len(page.dataoffsets):
         raise ValueError(f"{len(page.dataoffsets)} segments, expected {segments}")
-    if sum(page.databytecounts) > len(data) + 2 * math.prod(page.shaped) * size:
+    if sum(page.databytecounts) > file_size + 2 * math.prod(page.shaped) * size:
         raise ValueError("segments that overlap")
     for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
-        if start + length > len(data):
+        if start + length > file_size:
             raise ValueError("truncated")
-        _check_segment(page, data[start : start + length])
-    if page.is_contiguous and page.dataoffsets[0] + math.prod(page.shaped) * size > len(data):
-        raise ValueError("truncated")
     if not any(page.databytecounts):
         raise ValueError("truncated: no segment has data")
 
 
-def _check_segment(page: TiffPage, segment: bytes) -> None:
+def check_segment(page: TiffPage, segment: bytes) -> None:
     """Refuse a segment whose own header has another size, before memory is taken for it."""
     compression = int(page.compression)
     if not segment or compression in _BOUNDED:
@@ -165,7 +186,7 @@ def _check_segment(page: TiffPage, segment: bytes) -> None:
         raise ValueError(f"a segment of {width} x {height}, expected {across} x {down}")
 
 
-def _interpret(file: TiffFile, page: TiffPage, channels: int, values: NDArray[Any]) -> Tiff:
+def interpret(file: TiffFile, page: TiffPage, channels: int, values: NDArray[Any]) -> Tiff:
     """Return the samples as colours, with what the tags say of them."""
     planes = values[:, 0]  # (planes, h, w, samples), without the depth
     pixels = planes[0] if page.planarconfig == 1 else np.moveaxis(planes[..., 0], 0, 2)

@@ -6,8 +6,9 @@ Bounds what a damaged or hostile file makes a decoder read: chains with cycles, 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from mmap import mmap
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of TIFF and BigTIFF files, little- and big-endian."""
@@ -35,7 +36,7 @@ class Directory:
     mask: bool
 
 
-def main_directory(data: bytes) -> Directory:
+def main_directory(data: bytes | mmap) -> Directory:
     """Return the directory of the largest picture that is neither reduced nor a mask.
 
     The first of several equal ones counts; reduced pictures and masks count if there is no other.
@@ -43,17 +44,46 @@ def main_directory(data: bytes) -> Directory:
     Raises:
         ValueError: there is no picture, or a number of values is absurd.
     """
+    return _main(_pictures(data))
+
+
+def level_directories(data: bytes | mmap) -> list[Directory]:
+    """Return the main directory and those of its pyramid's levels, the largest first.
+
+    A level is marked as reduced, and has the sides' ratio of the picture up to a pixel.
+
+    Raises:
+        ValueError: as by `main_directory`.
+    """
+    found = _pictures(data)
+    main = _main(found)
+    levels = [
+        one
+        for one in found
+        if one.reduced
+        and not one.mask
+        and one.width < main.width
+        and abs(one.width * main.height - one.height * main.width) <= max(main.width, main.height)
+    ]
+    return [main, *sorted(levels, key=lambda one: -one.width)]
+
+
+def _pictures(data: bytes | mmap) -> list[Directory]:
     found = [one for one in _directories(data) if one.width > 0 and one.height > 0]
     if not found:
         raise ValueError("no picture in it")
+    return found
+
+
+def _main(found: Sequence[Directory]) -> Directory:
     full = [one for one in found if not one.reduced and not one.mask]
     unmasked = [one for one in found if not one.mask]
     return max(full or unmasked or found, key=lambda one: one.width * one.height)
 
 
-def _directories(data: bytes) -> Iterator[Directory]:
+def _directories(data: bytes | mmap) -> Iterator[Directory]:
     """Yield the directories of the chain, each followed by its sub-directories."""
-    order, big = "<" if data.startswith(b"II") else ">", data[2:4] in (b"+\0", b"\0+")
+    order, big = "<" if data[:2] == b"II" else ">", data[2:4] in (b"+\0", b"\0+")
     seen: set[int] = set()
     pending = [_unpack(data, 8 if big else 4, order + ("Q" if big else "I"))]
     while pending and len(seen) < MAX_DIRECTORIES:
@@ -71,7 +101,9 @@ def _directories(data: bytes) -> Iterator[Directory]:
         pending += [following, *reversed(below)]
 
 
-def _read(data: bytes, offset: int, order: str, *, big: bool) -> tuple[Directory, int, list[int]]:
+def _read(
+    data: bytes | mmap, offset: int, order: str, *, big: bool
+) -> tuple[Directory, int, list[int]]:
     """Return a directory, the offset of the next one and those of its sub-directories."""
     number, entry, word = ("Q", 20, "Q") if big else ("H", 12, "I")
     count = _unpack(data, offset, order + number)
@@ -105,5 +137,5 @@ def _read(data: bytes, offset: int, order: str, *, big: bool) -> tuple[Directory
     return directory, after, values.get(_SUBDIRECTORIES, [])
 
 
-def _unpack(data: bytes, offset: int, form: str) -> int:
+def _unpack(data: bytes | mmap, offset: int, form: str) -> int:
     return int(struct.unpack_from(form, data, offset)[0])

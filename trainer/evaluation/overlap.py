@@ -16,6 +16,7 @@ from PIL import Image
 from geosim.trainer.data.dataset import HashedRecord, Rejected, read_records
 from geosim.trainer.data.images import open_rgb
 from geosim.trainer.data.sources import Source
+from geosim.trainer.decoding.encoded import Encoded
 from geosim.trainer.evaluation.shifts import Shift, find_shifts, pairs_at
 
 TILE_SIDE = 64
@@ -90,7 +91,7 @@ def read_pictures(
     """
     records = [item.record for item in items]
 
-    def decode(data: bytes) -> R:
+    def decode(data: Encoded) -> R:
         return reduce(open_rgb(data))
 
     outcomes = read_records(source, records, decode, threads=None, progress=progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from PIL.ExifTags import GPS, IFD, Base
 from geosim.trainer.data.dataset import Dataset, Rejected, read_records
 from geosim.trainer.data.facts import DATE, GEO, TEXT, Layer, Value
 from geosim.trainer.data.images import FORMATS
+from geosim.trainer.decoding.encoded import Encoded, open_encoded
 from geosim.trainer.facts.layer import LOCATION
 from geosim.trainer.facts.types import read_date
 from geosim.trainer.progress import progress_bar
@@ -50,10 +50,10 @@ def exif_facts(dataset: Dataset) -> tuple[Layer, list[str]]:
     return Layer(columns, TYPES, rows), [f"EXIF of {len(dataset.records):,} pictures: {told}"]
 
 
-def _read(data: bytes) -> _Exif:
+def _read(data: Encoded) -> _Exif:
     nothing = _Exif(None, None, None)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with open_encoded(data) as file, Image.open(file, formats=FORMATS) as image:
             exif = image.getexif()
             inner, gps = exif.get_ifd(IFD.Exif), exif.get_ifd(IFD.GPSInfo)
     except Exception:  # Pillow raises many kinds for damaged files; the ingest tells them

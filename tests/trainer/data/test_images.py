@@ -20,11 +20,12 @@ from geosim.trainer.data import images
 from geosim.trainer.data.images import (
     ENDINGS,
     FORMATS,
-    MAX_PIXELS,
     open_rgb,
     prepare,
 )
 from geosim.trainer.data.reasons import FORMAT_NAMES
+from geosim.trainer.data.regions import MAX_LARGE_PIXELS
+from geosim.trainer.decoding.encoded import MAX_PIXELS
 from geosim.trainer.errors import ImageError
 
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
@@ -343,7 +344,7 @@ def test_the_whole_picture_is_squeezed_to_a_square() -> None:
 def test_large_pictures_are_decoded_one_at_a_time(
     kind: str, limit: int, together: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    met, finish = threading.Barrier(2), images._finish
+    met, finish = threading.Barrier(2), images.finish
     found = []
 
     def wait_for_the_other(stored: Any) -> Any:
@@ -354,7 +355,7 @@ def test_large_pictures_are_decoded_one_at_a_time(
             found.append(False)
         return finish(stored)
 
-    monkeypatch.setattr(images, "_finish", wait_for_the_other)
+    monkeypatch.setattr(images, "finish", wait_for_the_other)
     monkeypatch.setattr(images, "LARGE_PIXELS", limit)
     data = [encode(Image.new("RGB", (40, 30), colour), kind) for colour in (RED, BLUE)]
     with ThreadPoolExecutor(2) as pool:
@@ -401,7 +402,9 @@ def test_every_cut_and_every_changed_byte_is_a_picture_or_an_image_error(kind: s
         damaged[int(generator.integers(len(data)))] = int(generator.integers(256))
         for content in (bytes(damaged), data[: int(generator.integers(len(data)))]):
             reason = reason_to_refuse(content)
-            assert reason is None or re.match(f"(this|not a) .*; |.*{MAX_PIXELS:,}", reason)
+            assert reason is None or re.match(
+                f"(this|not a) .*; |.*({MAX_PIXELS:,}|{MAX_LARGE_PIXELS:,})", reason
+            )
 
 
 def test_an_empty_file_is_refused() -> None:
@@ -435,8 +438,8 @@ def test_the_start_of_a_picture_is_called_damaged(start: bytes, kind: str) -> No
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:
-    with pytest.raises(ImageError, match=f"at most {MAX_PIXELS:,} are decoded"):
-        prepare(png_header(50_000, 50_000), 8)
+    with pytest.raises(ImageError, match=f"at most {MAX_LARGE_PIXELS:,} are read"):
+        prepare(png_header(70_000, 70_000), 8)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
