@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,10 @@ class Changes:
             lost = [name for name in point.facts if name not in facts]
             gone += [fact_field(name) for name in lost] if facts else [FACTS] * bool(lost)
         if fields or delta or gone:
+            if point.path in self._by_path:  # of another tile, which may differ less
+                others = orjson.loads(self._by_path[point.path])
+                fields, delta = others[0] | fields, others[1] | delta
+                gone = [*{*others[2], *gone}]
             self._by_path[point.path] = orjson.dumps([fields, delta, sorted(gone)])
 
     def discard(self, path: str) -> None:
@@ -55,19 +59,22 @@ class Changes:
         self._by_path.pop(path, None)
         self.relabelled.discard(path)
 
-    def write(self, store: VectorStore) -> None:
-        """Write all changes; those that are alike together. Can be run again."""
+    def write(self, store: VectorStore, ids_of: Callable[[str], Iterable[str]]) -> None:
+        """Write all changes; those that are alike together. Can be run again.
+
+        ``ids_of`` returns the ids of the points of a stored path.
+        """
         if not self._by_path:
             return
         alike: dict[bytes, list[str]] = {}
         for path, change in self._by_path.items():
-            alike.setdefault(change, []).append(point_id(path))
+            alike.setdefault(change, []).extend(ids_of(path))
         changes = [
             Change(tuple(ids[start : start + CHANGE_POINTS]), *orjson.loads(change))
             for change, ids in alike.items()
             for start in range(0, len(ids), CHANGE_POINTS)
         ]
-        with progress_bar("updating", len(self)) as bar:
+        with progress_bar("updating", sum(len(one.ids) for one in changes)) as bar:
             for start in range(0, len(changes), CHANGES_BATCH):
                 batch = changes[start : start + CHANGES_BATCH]
                 store.update(batch)

@@ -29,6 +29,11 @@ class Moved:
     points: tuple[Payload, ...]
     left: int
 
+    @property
+    def images(self) -> int:
+        """The number of images, of which each may have several tiles."""
+        return len({point.path for point in self.points})
+
 
 def find_moved(
     dataset: Dataset,
@@ -60,11 +65,13 @@ def find_moved(
             same = [one for one in same if _real(place, _file(place, one.path)) in files]
         if same and not gone and not allowed:
             raise StoreError(
-                f"{len(same):,} images of {dataset.place} are in data set {name!r} of {place} "
-                f"already; ingest that one, or add --replace to move them to {dataset.name!r}"
+                f"{len({one.path for one in same}):,} images of {dataset.place} are in data set "
+                f"{name!r} of {place} already; ingest that one, or add --replace to move them to "
+                f"{dataset.name!r}"
             )
         if same or (gone and not points):  # a killed move left its origin
-            found.append(Moved(name, tuple(same), len(points) - len(same)))
+            left = {one.path for one in points} - {one.path for one in same}
+            found.append(Moved(name, tuple(same), len(left)))
     return found
 
 

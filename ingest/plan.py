@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from geosim.ingest.changes import Changes
-from geosim.ingest.schema import Filter, Payload, point_id
+from geosim.ingest.schema import Box, Filter, Payload, point_id, point_name
 from geosim.ingest.store.base import VectorStore
+from geosim.ingest.tiling import Tiling
 from geosim.trainer.data.dataset import Dataset, HashedRecord
-from geosim.trainer.errors import StoreError
+from geosim.trainer.data.tiles import MM_PER_PIXEL, TileSize
+from geosim.trainer.errors import ImageError, StoreError
 from geosim.trainer.text import stored_name, stored_path
 
 IMAGE_ROUTE = "/api/images/"
@@ -32,6 +34,8 @@ class Plan:
         lost: stored paths to delete or replace whose content is in no image of the data set.
         respelled: stored paths by the former spelling, to delete once the present one is stored.
         image_urls: the image URL of each image by stored path, empty for none.
+        tiling: how images are cut into tiles; None if they are stored as a whole.
+        boxes: the tiles that are stored of each image, by stored path.
     """
 
     names: list[str]
@@ -42,12 +46,24 @@ class Plan:
     lost: list[str]
     image_urls: dict[str, str]
     respelled: dict[str, str]
+    tiling: Tiling | None
+    boxes: Mapping[str, set[Box]]
+
+    def ids(self, path: str) -> list[str]:
+        """Return the ids of the points that are stored of an image."""
+        if path not in self.boxes:
+            return [point_id(path)]
+        return [point_id(point_name(path, box)) for box in self.boxes[path]]
 
 
 def make_plan(
-    dataset: Dataset, hashed: Sequence[HashedRecord], store: VectorStore, url_prefix: str | None
+    dataset: Dataset,
+    hashed: Sequence[HashedRecord],
+    store: VectorStore,
+    url_prefix: str | None,
+    tiles: TileSize | None = None,
 ) -> Plan:
-    """Compare a data set with its points in a collection.
+    """Compare a data set with its points in a collection, which are tiles of the size ``tiles``.
 
     ``hashed`` are its readable images; one that cannot be read keeps its point. ``url_prefix`` is
     the part of an image URL before the point's id; None keeps the stored URLs.
@@ -55,6 +71,9 @@ def make_plan(
     current: dict[str, Payload] = {}
     former: dict[str, Payload] = {}
     respelled: dict[str, str] = {}
+    boxes: dict[str, set[Box]] = {}
+    scales: dict[str, object] = {}
+    uneven: set[str] = set()  # images whose tiles are of several versions, after a killed ingest
     present_path = {one.former: one.path for one in dataset.records}
     changes, labels = Changes(), {one.record.path: one.record.label for one in hashed}
     names = spellings_of_name(dataset, store)
@@ -67,6 +86,11 @@ def make_plan(
                 if path != payload.path:
                     former[path], respelled[payload.path] = bare, path
                     continue
+                if bare.box is not None:
+                    boxes.setdefault(path, set()).add(bare.box)
+                    scales[path] = payload.facts.get(MM_PER_PIXEL)
+                    if path in current and _version(current[path]) != _version(bare):
+                        uneven.add(path)
                 current[path] = bare
                 if path in labels:
                     facts = None if dataset.facts is None else dataset.facts.of(path)
@@ -83,10 +107,17 @@ def make_plan(
         )
         for path in contents
     }
+    tiling = None
+    if tiles is not None:
+        if dataset.facts is not None:
+            scales = {path: dataset.facts.of(path).get(MM_PER_PIXEL) for path in contents}
+        tiling = Tiling(tiles, scales)
     pending = [
         image
         for image in hashed
-        if _differs(image, stored.get(image.record.path), image_urls[image.record.path])
+        if image.record.path in uneven
+        or _differs(image, stored.get(image.record.path), image_urls[image.record.path])
+        or (tiling is not None and not _is_cut(stored[image.record.path], boxes, tiling))
     ]
     for image in pending:
         changes.discard(image.record.path)
@@ -98,14 +129,39 @@ def make_plan(
         for path, point in stored.items()
         if point.sha256 not in kept and (path in contents or path not in present)
     ]
-    return Plan(names, stored, pending, changes, removed, lost, image_urls, respelled)
+    return Plan(
+        names,
+        stored,
+        pending,
+        changes,
+        removed,
+        lost,
+        image_urls,
+        respelled,
+        tiling,
+        boxes,
+    )
 
 
 def _differs(image: HashedRecord, point: Payload | None, image_url: str) -> bool:
     if point is None:
         return True
     wanted = (image.record.path, image.sha256, image_url)
-    return wanted != (point.path, point.sha256, point.image_url)
+    return wanted != (point.path, *_version(point))
+
+
+def _version(point: Payload) -> tuple[str, str]:
+    """Return what all tiles of an image have alike: the hash, and the URL of the whole image."""
+    return point.sha256, point.image_url.replace(point.id, point_id(point.path))
+
+
+def _is_cut(point: Payload, boxes: Mapping[str, set[Box]], tiling: Tiling) -> bool:
+    """Return whether the stored tiles of an image are those of a tiling."""
+    try:
+        wanted = tiling.boxes(point.path, point.width, point.height)
+    except ImageError:  # embedding it tells why
+        return False
+    return boxes[point.path] == {*wanted}
 
 
 def spellings_of_name(dataset: Dataset, store: VectorStore) -> list[str]:

@@ -46,9 +46,21 @@ _PLAIN_FIELDS = ("path", "sha256", "width", "height", "dataset")
 """Attributes of `Payload` that Qdrant stores under their own names."""
 
 
-def point_id(path: str) -> str:
-    """Return the point id of a stored path: of all of it, as file names repeat between classes."""
-    return str(uuid.uuid5(ID_NAMESPACE, path))
+Box = tuple[int, int, int, int]
+"""A tile: left and upper edge, width and height, in pixels of the upright picture."""
+
+
+def point_name(path: str, box: Box | None = None) -> str:
+    """Return the name of a point: the stored path, and of a tile its box as a media fragment.
+
+    Source of the notation: W3C, Media Fragments URI 1.0, 4.2.2.
+    """
+    return path if box is None else f"{path}#xywh={','.join(map(str, box))}"
+
+
+def point_id(name: str) -> str:
+    """Return the point id of a name: of all of it, as file names repeat between classes."""
+    return str(uuid.uuid5(ID_NAMESPACE, name))
 
 
 def fact_field(name: str) -> str:
@@ -64,17 +76,18 @@ def fact_name(path: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The payload of a point: one indexed image.
+    """The payload of a point: one indexed image, or one tile of it.
 
     Attributes:
-        path: stored path, POSIX, unique in a collection
+        path: stored path, POSIX, unique in a collection but for the tiles of an image
             (``geological_similarity/marble/MGN0Z.jpg``).
         label: class name (payload field ``class``, which is missing without one); empty for none.
         sha256: hex digest of the file's bytes.
-        width: pixels, after EXIF orientation; ``height`` likewise.
+        width: pixels of the image, after EXIF orientation; ``height`` likewise.
         dataset: name of the data set, the first part of ``path``.
         image_url: URL of the image, which the Qdrant dashboard shows; empty for none.
         facts: values by name (`trainer/data/facts.py`); the payload field is missing without any.
+        box: of a tile; None for the whole image, whose payload has no such field.
     """
 
     path: str
@@ -85,17 +98,24 @@ class Payload:
     dataset: str
     image_url: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    box: Box | None = None
+
+    @property
+    def name(self) -> str:
+        """The point's name, see `point_name`."""
+        return point_name(self.path, self.box)
 
     @property
     def id(self) -> str:
         """The point's id, a UUID as text."""
-        return point_id(self.path)
+        return point_id(self.name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the payload as Qdrant stores it."""
         fields: dict[str, Any] = {"path": self.path, "class": self.label}
         fields |= {name: getattr(self, name) for name in _PLAIN_FIELDS}
         fields |= {"image_url": self.image_url, FACTS: dict(self.facts)}
+        fields |= {} if self.box is None else {"box": [*self.box]}
         return {name: value for name, value in fields.items() if value or name in _PLAIN_FIELDS}
 
     @classmethod
@@ -105,7 +125,11 @@ class Payload:
             fields = stored or {}
             plain = {name: fields[name] for name in _PLAIN_FIELDS}
             optional = {"label": fields.get("class", ""), "image_url": fields.get("image_url", "")}
-            return cls(**plain, **optional, facts=fields.get(FACTS) or {})
+            box = fields.get("box")
+            if box is not None:
+                x, y, width, height = box
+                box = x, y, width, height
+            return cls(**plain, **optional, facts=fields.get(FACTS) or {}, box=box)
         except KeyError as error:
             raise StoreError(
                 f"a point of the collection has no payload field {error}, so another program wrote "
@@ -161,19 +185,27 @@ class ScoredPoint:
 class Filter:
     """A filter of points: the given fields must match.
 
-    Points with ids in ``exclude``, or content hashes in ``exclude_sha256``, never match.
+    Points with ids in ``exclude``, content hashes in ``exclude_sha256``, or stored paths in
+    ``exclude_paths``, never match.
     """
 
     label: str | None = None
     dataset: str | None = None
     sha256: str | None = None
+    path: str | None = None
     exclude: frozenset[str] = field(default_factory=frozenset)
     exclude_sha256: frozenset[str] = field(default_factory=frozenset)
+    exclude_paths: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def conditions(self) -> dict[str, str]:
         """The value that each given payload field must have."""
-        fields = {"class": self.label, "dataset": self.dataset, "sha256": self.sha256}
+        fields = {
+            "class": self.label,
+            "dataset": self.dataset,
+            "sha256": self.sha256,
+            "path": self.path,
+        }
         return {key: value for key, value in fields.items() if value is not None}
 
 

@@ -24,13 +24,15 @@ from geosim.ingest.schema import (
     Filter,
     ModelRef,
     Origin,
-    point_id,
     require_same_model,
 )
 from geosim.ingest.store.base import VectorStore
+from geosim.ingest.tile_writing import write_tiles
+from geosim.ingest.tiling import check_tiled
 from geosim.ingest.writing import write_images
 from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_dataset
 from geosim.trainer.data.places import register_place, unregister_place
+from geosim.trainer.data.tiles import TileSize
 from geosim.trainer.decoding.account import count_scaled
 from geosim.trainer.errors import StoreError
 from geosim.trainer.model import Model
@@ -97,15 +99,17 @@ def check(
     replace: bool = False,
     rehash: bool = False,
     url_prefix: str | None = None,
+    tiles: TileSize | None = None,
 ) -> Checked:
     """Read a data set and compare it with an existing collection; write nothing there.
 
     Raises:
         StoreError: the ingest would cost a data set points by mistake (`ingest/guard.py`), and
-            ``replace`` is not set.
+            ``replace`` is not set, or it would mix tiles and whole images.
     """
+    check_tiled(store, tiles)
     hashed, unreadable = hash_dataset(dataset, working.hashes, rehash=rehash)
-    plan = make_plan(dataset, hashed, store, url_prefix)
+    plan = make_plan(dataset, hashed, store, url_prefix, tiles)
     check_indexes(dataset, plan.names, store)
     origins = known_origins(store, working.datasets)
     origin = origin_after(dataset, plan, origins.get(dataset.name), store, replace=replace)
@@ -123,6 +127,7 @@ def sync(
     replace: bool = False,
     image_url: str | None = None,
     rehash: bool = False,
+    tiles: TileSize | None = None,
 ) -> SyncReport:
     """Make the points of ``dataset`` in a collection equal to it.
 
@@ -130,7 +135,8 @@ def sync(
     images are added before old ones are deleted. ``recreate`` drops the collection first, with all
     its data sets. ``replace`` allows what `check` refuses. ``image_url`` is the base URL of
     `geosim serve` for the points' image URLs; None keeps those that are stored.
-    ``rehash`` reads the files that seem unchanged as well.
+    ``rehash`` reads the files that seem unchanged as well. ``tiles`` stores an embedding of each
+    tile of that size in place of one of the whole image.
 
     Raises:
         ModelMismatchError: another model made the collection.
@@ -146,7 +152,7 @@ def sync(
     else:
         require_same_model(info, made_by, name=store.name)
     options = {"replace": replace, "rehash": rehash}
-    checked = check(dataset, store, working, url_prefix=url_prefix, **options)
+    checked = check(dataset, store, working, url_prefix=url_prefix, tiles=tiles, **options)
     plan = checked.plan
     note_origin(dataset.name, checked.origin, store)
     register_place(working.datasets, dataset.name, dataset.place)
@@ -154,20 +160,30 @@ def sync(
     if dataset.facts is not None:
         kinds = {name: INDEX_KINDS[kind] for name, kind in dataset.facts.types.items()}
         store.index_facts(kinds)
-    written = write_images(
-        dataset, checked.hashed, plan, checked.moved, model, store, working.features
-    )
+    if plan.tiling is None:
+        written = write_images(
+            dataset, checked.hashed, plan, checked.moved, model, store, working.features
+        )
+    else:
+        written = write_tiles(
+            dataset, plan, plan.tiling, checked.moved, model, store, working.features
+        )
     for path in written.paths:
         plan.changes.discard(path)
-    plan.changes.write(store)
-    store.delete([point_id(path) for path in plan.removed])
+    plan.changes.write(store, plan.ids)
+    store.delete([id_ for path in plan.removed for id_ in plan.ids(path)])
     if plan.respelled:
         delete_former_spellings(plan, store)
     for one in checked.moved:
         _delete_moved(one, store, working)
 
     added = len(written.paths - plan.stored.keys())
-    _check_count(dataset.name, plan, store, len(plan.stored) - len(plan.removed) + added)
+    kept = plan.stored.keys() - written.points.keys() - {*plan.removed}
+    if plan.tiling is None:
+        expected = len(plan.stored) - len(plan.removed) + added
+    else:
+        expected = sum(len(plan.boxes[path]) for path in kept) + sum(written.points.values())
+    _check_count(dataset.name, plan, store, expected)
     rejected = [*dataset.rejected, *checked.unreadable, *written.rejected]
     return SyncReport(
         dataset=dataset.name,
@@ -185,7 +201,7 @@ def sync(
         scaled=count_scaled(written.decodings),
         points=store.count(),
         seconds=time.perf_counter() - started,
-        moved={one.dataset: len(one.points) for one in checked.moved if one.points},
+        moved={one.dataset: one.images for one in checked.moved if one.points},
         left={one.dataset: one.left for one in checked.moved if one.left},
         dropped=dropped,
     )
@@ -204,6 +220,6 @@ def _check_count(name: str, plan: Plan, store: VectorStore, expected: int) -> No
     count = sum(store.count(Filter(dataset=one)) for one in plan.names)
     if count != expected:
         raise StoreError(
-            f"collection {store.name!r} at {store.location} holds {count:,} images of "
+            f"collection {store.name!r} at {store.location} holds {count:,} points of "
             f"{name}, expected {expected:,}; does another ingest run? Run this one again"
         )

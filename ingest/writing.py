@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, compress
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Written:
         computed: number of images embedded by the backbone, not read from the feature cache.
         rejected: images without a vector, with reasons.
         decodings: how each embedded image was decoded.
+        points: number of tiles of each image that was stored in tiles.
     """
 
     paths: set[str]
@@ -47,6 +48,7 @@ class Written:
     computed: int
     rejected: list[Rejected]
     decodings: list[Decoding]
+    points: Mapping[str, int] = field(default_factory=dict)
 
 
 def write_images(

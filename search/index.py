@@ -166,7 +166,7 @@ class Index(AbstractContextManager["Index"]):
         return self._store.values("class")
 
     def __len__(self) -> int:
-        """Return the number of indexed images."""
+        """Return the number of indexed images, or of tiles in a collection of them."""
         return self._store.count()
 
     def close(self) -> None:

@@ -58,6 +58,12 @@ class ResolvedQuery:
             return frozenset()
         return frozenset((self.indexed.id,))
 
+    @property
+    def own_paths(self) -> frozenset[str]:
+        """The stored path of the indexed image that the query is, if it is stored in tiles."""
+        whole = self.indexed is None or self.indexed.box is None or self.crop is not None
+        return frozenset() if self.indexed is None or whole else frozenset((self.indexed.path,))
+
 
 def read_query(query: QueryLike) -> ResolvedQuery:
     """Read the file of a query, or check its picture or embedding."""

@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.ingest.catalog import ImageReader
-from geosim.ingest.schema import ModelRef, point_id, require_same_model
+from geosim.ingest.schema import (
+    Filter,
+    ModelRef,
+    Payload,
+    Point,
+    point_id,
+    require_same_model,
+)
 from geosim.ingest.store.base import VectorStore
 from geosim.search.copies import Copies
 from geosim.search.crop import Crop
@@ -109,7 +116,12 @@ class Resolver:
                 continue
             known = (points[path] for path in query.candidates if path in points)
             point = next((p for p in known if query.sha256 in ("", p.payload.sha256)), None)
-            if point is not None:
+            identical = copies.of(query.sha256) if point is None else []
+            tile = self._tile_of(query, identical) if point is None else None
+            if tile is not None:
+                if tile.path in query.candidates:
+                    query.indexed, query.sha256 = tile, tile.sha256
+            elif point is not None:
                 query.indexed, query.vector = point.payload, point.vector
                 query.sha256 = point.payload.sha256
             elif not query.sha256:
@@ -118,8 +130,18 @@ class Resolver:
                     "neither a file nor an indexed image; a stored path looks like "
                     f"{next(stored, 'dataset/class/image.jpg')}"
                 )
-            elif identical := copies.of(query.sha256):
+            elif identical:
                 query.vector = identical[0].vector
+
+    def _tile_of(self, query: ResolvedQuery, identical: Sequence[Point]) -> Payload | None:
+        """Return a tile of the indexed image that a query is, else of an identical one."""
+        if query.sha256:
+            found = [one.payload for one in identical if one.payload.box is not None]
+            return min(found, key=lambda one: one.path not in query.candidates, default=None)
+        for path in query.candidates:
+            for batch in self._store.scan(Filter(path=path), vectors=False):
+                return next((one.payload for one in batch if one.payload.box is not None), None)
+        return None
 
     def _cut(self, query: ResolvedQuery, crop: Crop, copies: Copies) -> None:
         """Take the vector of a part of a query's picture, unless the part is the whole."""
@@ -131,7 +153,8 @@ class Resolver:
         if found is not None:
             query.data, query.crop = found
             query.sha256 = sha256_of(query.data)
-            if identical := copies.of(query.sha256):
+            identical = copies.of(query.sha256)
+            if identical and identical[0].payload.box is None:
                 query.vector = identical[0].vector
             else:
                 self._embed([query])
@@ -148,7 +171,7 @@ class Resolver:
         try:
             data = self._stored.read(query.indexed.path)
         except ImageError as error:
-            raise ImageError(f"its picture, of which a part is asked, is {error}") from error
+            raise ImageError(f"its picture, which must be read, is {error}") from error
         if sha256_of(data) != query.indexed.sha256:
             raise ImageError("it was changed since it was indexed; ingest the data set again")
         return data
@@ -174,6 +197,12 @@ class Resolver:
             if query.data is not None:
                 try:
                     self._set_vector([query], self._extractor.features(query.data))
+                except ImageError as error:
+                    query.error = str(error)
+            elif query.file is None and query.indexed is not None:  # stored in tiles only
+                try:
+                    picture = self._read_picture(query)
+                    self._set_vector([query], self._extractor.features(picture))
                 except ImageError as error:
                     query.error = str(error)
             elif query.file is not None:

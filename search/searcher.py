@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +118,8 @@ class Searcher:
             raise QueryError("these examples cancel each other out; leave one out")
         own = frozenset[str]().union(*(one.own_ids for one in examples))
         hashes = frozenset(one.sha256 for one in examples if one.sha256)
-        without = Filter(exclude=own, exclude_sha256=hashes)
+        paths = frozenset[str]().union(*(one.own_paths for one in examples))
+        without = Filter(exclude=own, exclude_sha256=hashes, exclude_paths=paths)
         (matches,) = self._matches([(vector, without)], options, self._filters(options))
         text = " + ".join(one.text for one in examples[:count])
         text += "".join(f" - {one.text}" for one in examples[count:])
@@ -159,7 +160,12 @@ class Searcher:
         requests = [
             VectorQuery(
                 vector,
-                replace(where, exclude=out.exclude, exclude_sha256=out.exclude_sha256),
+                replace(
+                    where,
+                    exclude=out.exclude,
+                    exclude_sha256=out.exclude_sha256,
+                    exclude_paths=out.exclude_paths,
+                ),
                 options.min_score,
             )
             for vector, out in vectors
@@ -193,9 +199,9 @@ class Searcher:
                 continue
             matches = {match.payload.path: match for match in next(found)}
             own = None if query.indexed is None else query.indexed.path
-            others = (point.payload for point in same if point.payload.path != own)
-            for payload in islice(others, options.limit):  # may be missing behind many ties
-                matches.setdefault(payload.path, ScoredPoint(payload, 1.0))
+            others = (one for one in _scored(same, query.vector) if one.payload.path != own)
+            for match in islice(others, options.limit):  # may be missing behind many ties
+                matches.setdefault(match.payload.path, match)
             hits = ranked_hits(matches.values(), query.sha256, options.limit)
             yield Result(encodable(query.text), hits, query.indexed, crop=query.crop)
 
@@ -203,7 +209,21 @@ class Searcher:
 def _without(query: ResolvedQuery, identical: Sequence[Point]) -> Filter:
     """Return what the engine leaves out of its answer: the query, and its copies if many."""
     hashes = frozenset((query.sha256,)) if len(identical) > MANY else frozenset[str]()
-    return Filter(exclude=query.own_ids, exclude_sha256=hashes)
+    return Filter(exclude=query.own_ids, exclude_sha256=hashes, exclude_paths=query.own_paths)
+
+
+def _scored(
+    identical: Iterable[Point], vector: NDArray[np.float32] | None
+) -> Iterator[ScoredPoint]:
+    """Yield the copies of a query's picture with their scores, each once: by its best tile."""
+    for _, group in groupby(identical, key=lambda point: point.payload.path):
+        points = list(group)
+        scores = [1.0] * len(points)
+        if vector is not None and points[0].payload.box is not None:
+            stored = np.stack([point.vector for point in points if point.vector is not None])
+            scores = (stored @ (vector / np.linalg.norm(vector))).tolist()
+        best = max(range(len(points)), key=scores.__getitem__)
+        yield ScoredPoint(points[best].payload, scores[best])
 
 
 def _batches(queries: Iterable[QueryLike]) -> Iterator[list[QueryLike]]:

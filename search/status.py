@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from geosim.ingest.known import known_origins
 from geosim.ingest.store.base import VectorStore
+from geosim.ingest.tiling import is_tiled
 from geosim.trainer.data.places import read_places
 from geosim.trainer.errors import ModelError
 from geosim.trainer.files import allocated_bytes
@@ -22,8 +23,9 @@ class Status:
     Attributes:
         engine: name and version; None without a collection.
         dashboard: address of the Qdrant dashboard; None for the embedded engine.
-        points: number of indexed images; ``classes`` and ``datasets`` have those of each, and
-            ``without_class`` is that of images without a class.
+        points: number of indexed images, or of tiles; ``classes`` and ``datasets`` have those of
+            each, and ``without_class`` is that of images without a class.
+        pictures_in_tiles: number of images that the tiles are of; None without tiles.
         model: backbone and fingerprint of the model in the working folder; None without one.
         fits: whether that model made the collection; None if either is missing.
         pictures: location of the pictures of each data set on this machine.
@@ -39,6 +41,7 @@ class Status:
     classes: dict[str, int]
     datasets: dict[str, int]
     without_class: int
+    pictures_in_tiles: int | None
     model: str | None
     fits: bool | None
     pictures: dict[str, str]
@@ -69,6 +72,7 @@ def status(store: VectorStore, working: Working) -> Status:
         classes={} if info is None else store.values("class"),
         datasets={} if info is None else store.values("dataset"),
         without_class=0 if info is None else store.unlabelled(),
+        pictures_in_tiles=len(store.values("path")) if info and is_tiled(store) else None,
         model=model,
         fits=None if info is None or model is None else info.model.fingerprint == fingerprint,
         pictures={name: str(place) for name, place in read_places(working.datasets).items()},
@@ -97,14 +101,16 @@ def _lines(found: Status) -> Iterator[tuple[str, str]]:
         yield "engine", found.engine
     if found.dashboard is not None:
         yield "dashboard", found.dashboard
-    yield "images", f"{found.points:,}"
+    what = "images" if found.pictures_in_tiles is None else "tiles"
+    of = "" if found.pictures_in_tiles is None else f" of {found.pictures_in_tiles:,} images"
+    yield what, f"{found.points:,}{of}"
     for label, count in found.classes.items():
         yield f"  {printable(label)}", f"{count:,}"
     if found.without_class:
         yield f"  {NO_CLASS}", f"{found.without_class:,}"
     for name, count in found.datasets.items():
         origin, place = found.origins.get(name), found.pictures.get(name)
-        text = f"{name}: {count:,} images; pictures: {place or 'not on this machine'}"
+        text = f"{name}: {count:,} {what}; pictures: {place or 'not on this machine'}"
         yield "data set", text if origin in (None, place) else f"{text}; ingested from {origin}"
     fits = {None: "", True: ", made the collection", False: ", did NOT make the collection"}
     yield "model", (found.model or "none yet; `geosim train DATA`") + fits[found.fits]

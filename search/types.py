@@ -51,7 +51,8 @@ class Hit:
 
     ``rank`` counts from 1, ``score`` is the cosine to the query, -1 to 1, rounded to
     `SCORE_DIGITS`, and ``identical`` is whether both files have the same bytes. ``facts`` are the
-    image's by name (`trainer/data/facts.py`).
+    image's by name (`trainer/data/facts.py`). ``box`` is the tile that is like the query, in a
+    collection of tiles, whose id ``id`` is then.
     """
 
     rank: int
@@ -61,6 +62,7 @@ class Hit:
     id: str
     identical: bool
     facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    box: CropBox | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,15 @@ def ranked_hits(matches: Iterable[ScoredPoint], sha256: str, k: int | None) -> t
         for match in matches
     )
     return tuple(
-        Hit(rank, -negated, path, payload.label, payload.id, not differs, payload.facts)
+        Hit(
+            rank,
+            -negated,
+            path,
+            payload.label,
+            payload.id,
+            not differs,
+            payload.facts,
+            None if payload.box is None else CropBox(*payload.box, payload.width, payload.height),
+        )
         for rank, (differs, negated, path, payload) in enumerate(rows[:k], start=1)
     )

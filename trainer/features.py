@@ -33,6 +33,9 @@ CONCURRENT_BATCHES = 2
 LOOKUP_SIZE = 2048
 """Views looked up in the cache at once; bounds the memory of a pass."""
 
+CHANGED = "changed while it was read; run again, with --rehash if that repeats"
+"""Why a picture whose bytes are not those of its hash is rejected."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -86,7 +89,7 @@ class FeatureExtractor:
         Raises:
             ModelError: the cache or the backbone cannot be used.
         """
-        cache = self._open_cache()
+        cache = self.open_cache()
         with (
             closing(cache),
             ThreadPoolExecutor(self.pace.decode_threads) as decoders,
@@ -104,7 +107,7 @@ class FeatureExtractor:
                     _ = self.backbone  # TensorFlow must start in the main thread
                 compute = partial(self._compute, cache.get(missing, former=True))
                 with closing(self._decode(decoders, source, missing, reject)) as batches:
-                    computed = _map_ahead(computing, compute, batches, CONCURRENT_BATCHES)
+                    computed = map_ahead(computing, compute, batches, CONCURRENT_BATCHES)
                     for fresh, count in computed:
                         cache.put(fresh)
                         self.computed += count
@@ -120,7 +123,7 @@ class FeatureExtractor:
         Raises:
             ModelError: the cache cannot be used.
         """
-        with closing(self._open_cache()) as cache:
+        with closing(self.open_cache()) as cache:
             former = cache.former()
         return [item for item in items if item.sha256 in former]
 
@@ -130,13 +133,14 @@ class FeatureExtractor:
         Raises:
             ImageError: the bytes cannot be decoded.
         """
-        (vector,) = self._run([prepare_views(data, self.spec.input_size, self.views)])
+        (vector,) = self.run([prepare_views(data, self.spec.input_size, self.views)])
         return np.asarray(vector)
 
-    def _open_cache(self) -> FeatureCache:
+    def open_cache(self) -> FeatureCache:
+        """Open the cache; raise `ModelError` if it cannot be used."""
         return FeatureCache(self.cache_folder, self.spec, self.fingerprint, views=self.views)
 
-    def _run(self, images: Iterable[Prepared]) -> NDArray[np.float32]:
+    def run(self, images: Iterable[Prepared]) -> NDArray[np.float32]:
         """Return the features of decoded images, ``(n, views * feature_width) float32``."""
         pixels = np.concatenate([image.pixels for image in images])
         vectors = np.asarray(self.backbone(pixels)).reshape(len(pixels) // self.views, -1)
@@ -163,7 +167,7 @@ class FeatureExtractor:
         batch: dict[str, Prepared] = {}
         size = -(-self.pace.batch // self.views)  # in images
         ahead = max(2 * size, self.pace.decode_threads)
-        outcomes = _map_ahead(pool, decode, list(missing.values()), ahead)
+        outcomes = map_ahead(pool, decode, list(missing.values()), ahead)
         with closing(outcomes):
             for digest, (prepared, rejected) in zip(list(missing), outcomes, strict=True):
                 for one in rejected:
@@ -184,9 +188,7 @@ class FeatureExtractor:
                 return prepare_views(data, self.spec.input_size, self.views)
         except ImageError as error:
             return Rejected(item.record.path, str(error))
-        return Rejected(
-            item.record.path, "changed while it was read; run again, with --rehash if that repeats"
-        )
+        return Rejected(item.record.path, CHANGED)
 
     def _compute(
         self, former: dict[str, Features], batch: dict[str, Prepared]
@@ -202,12 +204,12 @@ class FeatureExtractor:
         }
         rest = {digest: prepared for digest, prepared in batch.items() if digest not in found}
         if rest:
-            for (digest, one), vector in zip(rest.items(), self._run(rest.values()), strict=True):
+            for (digest, one), vector in zip(rest.items(), self.run(rest.values()), strict=True):
                 found[digest] = Features(vector, one.width, one.height, one.decoding)
         return found, len(rest)
 
 
-def _map_ahead(
+def map_ahead(
     pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
 ) -> Generator[R]:
     """Yield ``function`` of each item in order, with ``ahead`` calls submitted in advance."""

@@ -51,6 +51,13 @@ replace_option = click.option(
     help="Address of `geosim serve`. Each point stores the URL of its picture there, which the "
     "Qdrant dashboard shows.",
 )
+@click.option(
+    "--tiles",
+    "size",
+    metavar="SIZE",
+    help="Store an embedding of each tile of every picture, so that a search tells where in it: "
+    "the side in pixels, as 512, or in millimetres, as 5mm, with a fact mm_per_pixel.",
+)
 @fact_options
 @exclude_option
 @rehash_option
@@ -62,6 +69,7 @@ def ingest(
     recreate: bool,
     replace: bool,
     image_url: str | None,
+    size: str | None,
     strict: bool,
     exclude: tuple[str, ...],
     described: FactOptions,
@@ -81,18 +89,25 @@ def ingest(
     The data set has DATA's name. Which level of folders names the classes is decided at its first
     ingest or training, told, and kept.
 
+    A collection holds whole pictures or tiles, not both. Tiles are squares; those at the right and
+    lower edge overlap others. A picture that is not larger than a tile is one, and a long one that
+    is not as wide is cut along its length.
+
     \b
     Examples:
       geosim ingest photos
       geosim ingest photos --qdrant http://localhost:6333
       geosim ingest photos --recreate
+      geosim ingest scans --tiles 512 --collection scans
       geosim ingest photos --qdrant http://localhost:6333 --image-url http://localhost:8000
     """  # noqa: D301 - click's mark for lines that are not wrapped
     from geosim.ingest.known import decide_for
     from geosim.ingest.sync import sync
+    from geosim.trainer.data.tiles import parse_tile_size
     from geosim.trainer.facts.collect import open_described
     from geosim.trainer.model import load_model
 
+    tiles = None if size is None else parse_tile_size(size)
     model = load_model(working.model)
     with open_from_options(working=working, **store) as opened:
         decide = decide_for(opened, working.datasets)
@@ -107,6 +122,7 @@ def ingest(
             replace=replace,
             image_url=image_url,
             rehash=rehash,
+            tiles=tiles,
         )
         report_ingest(report, opened, err=False)
     report_scaled(report.scaled)

@@ -33,7 +33,8 @@ def remove(name: str, yes: bool, working: Working, **store: Any) -> None:
 
     name = name.rstrip("/")  # a shell completes the folder's name
     with open_from_options(working=working, **store) as opened:
-        what = f"{len(find_points(opened, name)):,} images of {name} from collection {opened.name}"
+        images = {point.path for point in find_points(opened, name)}
+        what = f"{len(images):,} images of {name} from collection {opened.name}"
         if not yes:
             if not sys.stdin.isatty():
                 raise click.UsageError(printable(f"{what} would be removed; confirm it with --yes"))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geosim.ingest.schema import (
     SCORE_DIGITS,
+    Box,
     Change,
     CollectionInfo,
     Filter,
@@ -178,6 +179,8 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     def query(self, queries: Sequence[VectorQuery], k: int) -> list[list[ScoredPoint]]:
         """Return the k nearest points of each query, by exact cosine and then by path.
 
+        Of a collection of tiles these are the nearest pictures, each by its nearest tile.
+
         Cosines are equal if they are so at `SCORE_DIGITS` decimals. There are fewer points where
         fewer match the query's filter and ``min_score``.
 
@@ -196,8 +199,12 @@ class VectorStore(AbstractContextManager["VectorStore"]):
             for start in range(0, len(pending), step):
                 batch = pending[start : start + step]
                 answers = self._query([queries[index] for index in batch], limit)
-                for index, points in zip(batch, answers, strict=True):
-                    ranked = _ranked(points, queries[index].min_score)
+                for index, answer in zip(batch, answers, strict=True):
+                    query, points = queries[index], answer
+                    pictures = {one.payload.path for one in answer}
+                    if len(pictures) < len(answer) and not _is_complete(answer, limit, k):
+                        points = self._query_pictures(query, k, limit)
+                    ranked = _ranked(points, query.min_score)
                     best[index] = [point for _, point in ranked[:k]]
                     # An engine returns an arbitrary part of a tie at its limit: ask for more.
                     if len(ranked) >= limit and ranked[-1][0] == ranked[k - 1][0]:
@@ -244,6 +251,18 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
         """Return up to ``limit`` nearest points of each query, exact, ties in any order."""
 
+    def _query_pictures(self, query: VectorQuery, k: int, limit: int) -> list[ScoredPoint]:
+        """Return the nearest tiles of at least ``k`` pictures and of those that tie with the last.
+
+        An engine that groups points itself may return those of up to ``limit`` pictures instead.
+        """
+        asked = limit
+        while True:
+            asked *= 4
+            (points,) = self._query([query], asked)
+            if _is_complete(points, asked, k):
+                return _best_tiles(points)
+
 
 def without_userinfo(url: str) -> str:
     """Return ``url`` without user name and password, even wrongly quoted ones."""
@@ -266,9 +285,31 @@ def _check_vectors(
 
 def _ranked(points: list[ScoredPoint], least: float | None) -> list[tuple[float, ScoredPoint]]:
     """Return points of at least a score with their rounded scores, highest first, then by path."""
-    scored = [(round(point.score, SCORE_DIGITS), point) for point in points]
+    scored = [(round(point.score, SCORE_DIGITS), point) for point in _best_tiles(points)]
     found = [pair for pair in scored if least is None or pair[0] >= least]
     return sorted(found, key=lambda pair: (-pair[0], pair[1].payload.path))
+
+
+def _best_tiles(points: Iterable[ScoredPoint]) -> list[ScoredPoint]:
+    """Return the best point of each picture, of equal ones the first by place, best first."""
+    best: dict[str, ScoredPoint] = {}
+    for point in sorted(points, key=_rank):
+        best.setdefault(point.payload.path, point)
+    return [*best.values()]
+
+
+def _is_complete(points: Sequence[ScoredPoint], asked: int, k: int) -> bool:
+    """Return whether no tile beyond the nearest ``asked`` ones can be of the first k pictures."""
+    if len(points) < asked:
+        return True
+    found, farthest = _best_tiles(points), min(point.score for point in points)
+    return len(found) >= k and round(farthest, SCORE_DIGITS) < round(
+        found[k - 1].score, SCORE_DIGITS
+    )
+
+
+def _rank(point: ScoredPoint) -> tuple[float, str, Box]:
+    return -round(point.score, SCORE_DIGITS), point.payload.path, point.payload.box or (0, 0, 0, 0)
 
 
 def _batches(ids: Sequence[str]) -> Iterator[list[str]]:

@@ -297,4 +297,7 @@ def _filter(where: Filter | None) -> edge.Filter | None:
     if where.exclude_sha256:
         hashes = edge.MatchAny(sorted(where.exclude_sha256))
         must_not.append(edge.FieldCondition("sha256", match=hashes))
+    if where.exclude_paths:
+        paths = edge.MatchAny(sorted(where.exclude_paths))
+        must_not.append(edge.FieldCondition("path", match=paths))
     return edge.Filter(must=must, must_not=must_not)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -223,6 +223,37 @@ class ServerStore(VectorStore):
             [ScoredPoint.from_stored(one.payload, one.score) for one in a.points] for a in answers
         ]
 
+    def _query_pictures(self, query: VectorQuery, k: int, limit: int) -> list[ScoredPoint]:  # noqa: ARG002
+        """Return the nearest tile of up to ``limit`` nearest pictures, by the server's groups.
+
+        Its groups are a best effort: it returns fewer than there are where one picture has many of
+        the nearest tiles. They are the nearest pictures nevertheless, so the others are asked for.
+        """
+        found: list[ScoredPoint] = []
+        where = query.where
+        while len(found) < limit:
+            groups = self._send(
+                self._client.query_points_groups,
+                self.name,
+                group_by="path",
+                query=query.vector.tolist(),
+                query_filter=_filter(where),
+                limit=limit - len(found),
+                group_size=1,
+                score_threshold=query.score_threshold,
+                with_payload=True,
+                search_params=models.SearchParams(exact=True),
+            ).groups
+            fresh = [
+                ScoredPoint.from_stored(one.payload, one.score) for g in groups for one in g.hits
+            ]
+            if not fresh:
+                break
+            found += fresh
+            paths = frozenset(one.payload.path for one in fresh)
+            where = replace(where, exclude_paths=where.exclude_paths | paths)
+        return found
+
     def _version(self) -> str:
         return self._send(self._client.info).version
 
@@ -280,4 +311,7 @@ def _filter(where: Filter | None) -> models.Filter | None:
     if where.exclude_sha256:
         hashes = models.MatchAny(any=sorted(where.exclude_sha256))
         must_not.append(models.FieldCondition(key="sha256", match=hashes))
+    if where.exclude_paths:
+        paths = models.MatchAny(any=sorted(where.exclude_paths))
+        must_not.append(models.FieldCondition(key="path", match=paths))
     return models.Filter(must=must, must_not=must_not or None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import point_id
+from geosim.ingest.schema import NAME_ANOTHER, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
@@ -16,12 +16,13 @@ from geosim.trainer.progress import progress_bar
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Collection:
-    """All images of a collection, sorted by path."""
+    """All images of a collection, sorted by path, or all tiles, sorted by their names."""
 
-    paths: list[str]
+    paths: list[str]  # stored paths; of tiles the names of the points (`point_name`)
     labels: list[str]  # equal labels share one string object
     hashes: list[str]  # hex SHA-256 of the files
     vectors: NDArray[np.float32]  # (n, 32), L2 norm 1; (0, 32) if they were not read
+    tiled: bool = False  # whether it holds tiles
 
     @property
     def ids(self) -> list[str]:
@@ -39,15 +40,16 @@ def read_collection(store: VectorStore, *, vectors: bool = True) -> Collection:
     labels: list[str] = []
     hashes: list[str] = []
     interned: dict[str, str] = {}
-    count = store.count()
+    count, tiled = store.count(), False
     read = np.empty((count if vectors else 0, EMBEDDING_DIM), dtype=np.float32)
     with progress_bar("loading", count) as bar:
         for batch in store.scan(vectors=vectors):
             done, stop = len(paths), len(paths) + len(batch)
             payloads = [point.payload for point in batch]
-            paths += [payload.path for payload in payloads]
+            paths += [payload.name for payload in payloads]
             labels += [interned.setdefault(p.label, p.label) for p in payloads]
             hashes += [payload.sha256 for payload in payloads]
+            tiled = payloads[0].box is not None
             if vectors:
                 if stop > len(read):
                     read = np.concatenate([read, np.empty((stop, EMBEDDING_DIM), np.float32)])
@@ -59,18 +61,27 @@ def read_collection(store: VectorStore, *, vectors: bool = True) -> Collection:
         [labels[row] for row in order],
         [hashes[row] for row in order],
         read[order] if vectors else read,
+        tiled,
     )
 
 
-def read_filled(store: VectorStore, purpose: str) -> Collection:
-    """Read all points of a store with their vectors; raise `StoreError` if there are none.
+def read_filled(store: VectorStore, purpose: str, *, tiles: bool = False) -> Collection:
+    """Read all points of a store with their vectors.
 
-    ``purpose`` is what they are read for, as a verb.
+    ``purpose`` is what they are read for, as a verb; ``tiles`` whether it can be done with tiles.
+
+    Raises:
+        StoreError: there are none, or they are tiles.
     """
     collection = read_collection(store) if store.info() is not None else None
     if collection is None or not collection.paths:
         raise StoreError(
             f"collection {store.name!r} at {store.location} holds nothing to {purpose}; fill it "
             "with `geosim ingest DATA`"
+        )
+    if collection.tiled and not tiles:
+        raise StoreError(
+            f"collection {store.name!r} holds tiles, and it takes whole pictures to {purpose} "
+            f"them; ingest them without --tiles, and {NAME_ANOTHER}"
         )
     return collection

@@ -43,9 +43,10 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
     """Write ``embeddings`` and ``index``, each atomically.
 
     ``index`` holds ``{path: [[path, score], ...]}``, one image per line, sorted by path. Each list
-    has the ``k`` best other images, highest score first, equal scores by path. ``embeddings`` holds
-    ``{path: [32 floats]}``, L2 norm 1, each float32 in its shortest decimal form. Read as float32,
-    they reproduce the index exactly. They are left out where their folder is read-only.
+    has the ``k`` best other images, highest score first, equal scores by path. A tile stands for
+    an image, and is named by path and box: ``rocks/core.tif#xywh=0,512,512,512``. ``embeddings``
+    holds ``{path: [32 floats]}``, L2 norm 1, each float32 in its shortest decimal form. Read as
+    float32, they reproduce the index exactly. They are left out where their folder is read-only.
 
     Raises:
         QueryError: ``k`` is not positive, both files are the same, or the folder of ``index`` is
@@ -56,7 +57,7 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
     _check(k)
     if index.absolute() == embeddings.absolute():
         raise QueryError(f"{index} is where the embeddings go; name another file for the graph")
-    collection = read_filled(store, "export")
+    collection = read_filled(store, "export", tiles=True)
     written = _write_embeddings(embeddings, collection)
     kept = embeddings if written else None
     return _report(_write_index, collection, index, kept, k, started)
@@ -73,7 +74,7 @@ def export_table(store: VectorStore, table: Path, k: int = 10) -> ExportReport:
     """
     started = time.perf_counter()
     _check(k)
-    return _report(write_table, read_filled(store, "export"), table, None, k, started)
+    return _report(write_table, read_filled(store, "export", tiles=True), table, None, k, started)
 
 
 def _check(k: int) -> None:

@@ -100,7 +100,7 @@ def _draw_row(sheet: Image.Image, row: SheetRow, top: int, height: int) -> None:
         frame = UNKNOWN_CLASS
         if row.label and hit.label:
             frame = SAME_CLASS if hit.label == row.label else OTHER_CLASS
-        _draw_picture(sheet, picture, at, PICTURE, frame)
+        _draw_picture(sheet, picture, at, PICTURE, frame, hit.box)
         _draw_caption(sheet, hit, (at[0], at[1] + PICTURE + 7), frame)
         if frame == OTHER_CLASS:
             _draw_unequal_sign(sheet, (at[0] + PICTURE - 30, at[1] + 8), 22)

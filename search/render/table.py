@@ -15,8 +15,8 @@ from geosim.trainer.text import printable, printable_class
 UNKNOWN_CERTAINTY = "; too few images or classes to tell how sure"
 
 QUERY_COLUMNS = ("query", "query_class", "predicted", "certainty", "unlike")
-HIT_COLUMNS = ("rank", "score", "class", "path", "identical")
-"""Columns of a CSV; the last one of a row is ``error``."""
+HIT_COLUMNS = ("rank", "score", "class", "path", "identical", "box")
+"""Columns of a CSV, ``box`` of a tile as ``X,Y,W,H``; the last one of a row is ``error``."""
 
 HEADINGS = ("rank", "score", "class", "path")
 
@@ -52,8 +52,9 @@ def _rounded(value: float | None) -> float | None:
 def _hit(hit: Hit) -> dict[str, Any]:
     """Return the fields of a hit: its label as ``class``, null for none; facts if it has any."""
     fields = asdict(hit) | {"label": hit.label or None}
-    if not hit.facts:
-        del fields["facts"]
+    for name in ("facts", "box"):
+        if not fields[name]:
+            del fields[name]
     return {"class" if k == "label" else k: value for k, value in fields.items()}
 
 
@@ -85,7 +86,8 @@ def _rows(result: Result, explanation: Explanation | None) -> Iterator[list[Cell
     elif explanation is not None:
         of_query[2:] = [*explanation.prediction, explanation.is_novel]
     for hit in result.hits:
-        yield [*of_query, hit.rank, hit.score, hit.label, hit.path, hit.identical, None]
+        box = None if hit.box is None else str(hit.box)
+        yield [*of_query, hit.rank, hit.score, hit.label, hit.path, hit.identical, box, None]
     if not result.hits:
         yield [*of_query, *(None for _ in HIT_COLUMNS), result.error]
 
@@ -100,6 +102,7 @@ def table(result: Result, explanation: Explanation | None = None) -> str:
     rows = [HEADINGS]
     for hit in result.hits:
         path = printable(hit.path) + ("  (identical)" if hit.identical else "")
+        path += "" if hit.box is None else f"  (tile {hit.box})"
         rows.append((str(hit.rank), f"{hit.score:.4f}", printable_class(hit.label), path))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [

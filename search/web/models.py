@@ -146,14 +146,6 @@ class StoredImage(BaseModel, from_attributes=True):
     )
 
 
-class HitAnswer(StoredImage):
-    """An indexed image that is similar to the query."""
-
-    rank: int = Field(description="From 1.")
-    score: float = Field(description="Cosine similarity, -1 to 1, to six decimals.")
-    identical: bool = Field(description="Whether its file is identical to the query's.")
-
-
 class VoteAnswer(BaseModel, from_attributes=True):
     """One class among the nearest images."""
 
@@ -188,7 +180,7 @@ class ExplanationAnswer(BaseModel, from_attributes=True):
 
 
 class CropAnswer(BaseModel, from_attributes=True):
-    """The part of a picture that was searched by, and the size of the picture, in pixels."""
+    """A part of a picture, and the size of the picture, in pixels."""
 
     x: int
     y: int
@@ -196,6 +188,17 @@ class CropAnswer(BaseModel, from_attributes=True):
     height: int
     picture_width: int
     picture_height: int
+
+
+class HitAnswer(StoredImage):
+    """An indexed image that is similar to the query."""
+
+    rank: int = Field(description="From 1.")
+    score: float = Field(description="Cosine similarity, -1 to 1, to six decimals.")
+    identical: bool = Field(description="Whether its file is identical to the query's.")
+    box: CropAnswer | None = Field(
+        None, description="The tile that is similar; null in a collection of whole images."
+    )
 
 
 class Answer(BaseModel):

@@ -7,7 +7,8 @@ import { $ } from "./dom.js";
 /** @typedef {{ id: string, path: string, class: Class, picture: string }} StoredImage */
 /** @typedef {{ embedding: string, sha256: string, model?: string }} UploadedImage */
 /** @typedef {StoredImage | UploadedImage} Image */
-/** @typedef {StoredImage & { rank: number, score: number, identical: boolean }} Hit */
+/** @typedef {StoredImage & { rank: number, score: number, identical: boolean,
+ *   box: Crop | null }} Hit */
 /** @typedef {{ class: string, votes: number, share: number }} Vote */
 /** @typedef {{ votes: Vote[], without_class: number, predicted: string,
  *   confidence: number | null,

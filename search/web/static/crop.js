@@ -37,6 +37,22 @@ export function parseCrop(text) {
 export const boxOf = ({ x, y, width, height, picture_width: across, picture_height: down }) =>
   ({ x: x / across, y: y / down, width: width / across, height: height / down });
 
+/** Outline a part of a picture in its frame. @param {HTMLElement} frame
+ * @param {HTMLElement} picture @param {Box} box */
+export function outlinePart(frame, picture, box) {
+  if (!(picture instanceof HTMLImageElement)) return;
+  const outline = span("part-outline");
+  place(outline, box);
+  coverWith(el("div", { class: "part", hidden: true }, outline), frame, picture);
+}
+
+/** @param {HTMLElement} area @param {HTMLElement} frame @param {HTMLImageElement} picture */
+function coverWith(area, frame, picture) {
+  frame.append(area);
+  picture.addEventListener("load", () => cover(area, picture));
+  if (picture.complete) cover(area, picture);
+}
+
 /** Lay a part over a picture in its frame. Return what belongs below the frame.
  * @param {HTMLElement} frame @param {HTMLElement} picture @param {Part} part @returns {Node[]} */
 export function showPart(frame, picture, { box, onDraw, onClear }) {
@@ -56,9 +72,7 @@ export function showPart(frame, picture, { box, onDraw, onClear }) {
   draw(box);
   if (isShown) {
     const area = el("div", { class: "part", hidden: true }, outline);
-    frame.append(area);
-    picture.addEventListener("load", () => cover(area, picture));
-    if (picture.complete) cover(area, picture);
+    coverWith(area, frame, picture);
     if (onDraw) {
       controls.unshift(selectButton(area));
       // A picture is never shown enlarged, so that it has at least so many pixels.

@@ -1,7 +1,7 @@
 // Shows an answer: the query, the hits, and the classes of the nearest images.
 
 import { classLabel, NO_CLASS, swatch } from "./colours.js";
-import { showPart } from "./crop.js";
+import { boxOf, outlinePart, showPart } from "./crop.js";
 import { $, count, el, path, span } from "./dom.js";
 import { imageName, thumbnail } from "./image.js";
 import { address, readAddress } from "./state.js";
@@ -47,8 +47,10 @@ function hitLink(hit, options, queryClass, ...facts) {
     label.append(
       el("span", { title: "another class" }, " ≠", span("visually-hidden", " another class")));
   }
-  return el("a", { href, class: "hit", title: "Search from this image" },
-    span("frame", thumbnail(hit, ""), hit.identical ? span("badge", "identical file") : null),
+  const picture = thumbnail(hit, "");
+  const frame = span("frame", picture, hit.identical ? span("badge", "identical file") : null);
+  if (hit.box) outlinePart(frame, picture, boxOf(hit.box));
+  return el("a", { href, class: "hit", title: "Search from this image" }, frame,
     span("facts", ...facts), label, path(hit.path));
 }
 

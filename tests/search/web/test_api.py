@@ -45,6 +45,7 @@ def as_json(hits: tuple[Hit, ...]) -> list[dict[str, Any]]:
             "id": hit.id,
             "identical": hit.identical,
             "picture": f"/api/images/{hit.id}",
+            "box": None,
         }
         for hit in hits
     ]
