@@ -40,6 +40,7 @@ def outliers(form: str, sheet: Path | None, working: Working, **store: Any) -> N
       geosim outliers --sheet outliers.png
       geosim outliers --format csv > outliers.csv
     """  # noqa: D301
+    from geosim.search.fact_columns import read_facts
     from geosim.search.outliers import find_outliers
     from geosim.search.render.outliers import render_outliers
     from geosim.search.render.sheet import check_sheet, save_stored
@@ -48,7 +49,8 @@ def outliers(form: str, sheet: Path | None, working: Working, **store: Any) -> N
         check_sheet(sheet)
     with open_from_options(working=working, **store) as opened:
         report = find_outliers(opened, working)
-    print_text(render_outliers(report.found, form), form)
+        facts = read_facts(opened, [one.path for one in report.found])
+    print_text(render_outliers(report.found, form, facts), form)
     _report(report)
     if sheet is not None and report.found:
         drawn = report.found[:MOST_DRAWN]
