@@ -139,7 +139,7 @@ def evaluate(
             f"hold out 1/{folds} each"
         )
     decide = decide_by(read_places(working.datasets))
-    dataset = open_described(data, exclude, decide, described, hashes=working.hashes)
+    dataset = open_described(data, exclude, decide, described, hashes=working.hashes, rehash=rehash)
     grouping = None if group_by is None else find_grouping(dataset, group_by)
     setup = choose_setup(dataset, working, **options)
     report_dataset(dataset)
