@@ -161,18 +161,21 @@ class Fields:
             f"{', '.join(BUILT_IN)}"
         )
 
-    def parse_list(self, text: str) -> tuple[Field, ...]:
-        """Return fields from their names with commas between; quotes as in CSV are understood.
 
-        Raises:
-            QueryError: a name is empty or of no field.
-        """
-        try:
-            (names,) = csv.reader([text], skipinitialspace=True, strict=True)
-        except (csv.Error, ValueError) as error:
-            raise QueryError(f"expected names of fields such as hole,depth: {error}") from error
-        found = [self.find(name.strip()) for name in dict.fromkeys(names)]
-        return tuple(found)
+def field_names(text: str) -> tuple[str, ...]:
+    """Return names with commas between; one with a comma or quotes is quoted as in CSV.
+
+    Raises:
+        QueryError: there is no name, or one is empty.
+    """
+    try:
+        rows = list(csv.reader([text], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise QueryError(f"{printable(text[:60])!r} is no list of fields: {error}") from error
+    names = tuple(name.strip() for row in rows for name in row)
+    if not names or not all(names):
+        raise QueryError(f"expected fields such as hole,depth, received {printable(text[:60])!r}")
+    return names
 
 
 def _type_of(value: Any) -> str:

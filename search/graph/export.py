@@ -12,6 +12,7 @@ from pathlib import Path
 
 import orjson
 
+from geosim.ingest.conditions import Condition
 from geosim.ingest.store.base import VectorStore
 from geosim.search.graph.collection import Collection, read_filled
 from geosim.search.graph.export_table import same_class, write_table
@@ -39,13 +40,20 @@ class ExportReport:
     seconds: float  # wall time
 
 
-def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> ExportReport:
+def export(
+    store: VectorStore,
+    index: Path,
+    embeddings: Path,
+    k: int = 10,
+    where: Condition | None = None,
+) -> ExportReport:
     """Write ``embeddings`` and ``index``, each atomically.
 
     ``index`` holds ``{path: [[path, score], ...]}``, one image per line, sorted by path. Each list
     has the ``k`` best other images, highest score first, equal scores by path. ``embeddings`` holds
     ``{path: [32 floats]}``, L2 norm 1, each float32 in its shortest decimal form. Read as float32,
-    they reproduce the index exactly. They are left out where their folder is read-only.
+    they reproduce the index exactly. They are left out where their folder is read-only. With
+    ``where``, both files have only the images for which it holds.
 
     Raises:
         QueryError: ``k`` is not positive, both files are the same, or the folder of ``index`` is
@@ -56,14 +64,18 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
     _check(k)
     if index.absolute() == embeddings.absolute():
         raise QueryError(f"{index} is where the embeddings go; name another file for the graph")
-    collection = read_filled(store, "export")
+    collection = read_filled(store, "export", where)
     written = _write_embeddings(embeddings, collection)
     kept = embeddings if written else None
     return _report(_write_index, collection, index, kept, k, started)
 
 
-def export_table(store: VectorStore, table: Path, k: int = 10) -> ExportReport:
+def export_table(
+    store: VectorStore, table: Path, k: int = 10, where: Condition | None = None
+) -> ExportReport:
     """Write ``table``, a CSV of all images with ``k`` neighbours each, atomically.
+
+    With ``where``, it has only the images for which it holds.
 
     See `write_table` for the columns.
 
@@ -73,7 +85,7 @@ def export_table(store: VectorStore, table: Path, k: int = 10) -> ExportReport:
     """
     started = time.perf_counter()
     _check(k)
-    return _report(write_table, read_filled(store, "export"), table, None, k, started)
+    return _report(write_table, read_filled(store, "export", where), table, None, k, started)
 
 
 def _check(k: int) -> None:
