@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geosim.ingest.conditions import Condition
 from geosim.ingest.machine import machine_id
 from geosim.trainer.data.facts import DATE, GEO, NUMBER, TEXT, YES_NO
 from geosim.trainer.data.places import Place
@@ -166,7 +167,7 @@ class ScoredPoint:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of points: the given fields must match.
+    """A filter of points: the given fields must match, and the condition ``where`` hold.
 
     Points with ids in ``exclude``, or content hashes in ``exclude_sha256``, never match.
     """
@@ -176,6 +177,7 @@ class Filter:
     sha256: str | None = None
     exclude: frozenset[str] = field(default_factory=frozenset)
     exclude_sha256: frozenset[str] = field(default_factory=frozenset)
+    where: Condition | None = None
 
     @property
     def conditions(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
+from geosim.search.cli.output import where_option
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import form_option, working_option
 from geosim.trainer.console import say
@@ -39,9 +40,17 @@ k_option = click.option(
     help="The file of the neighbour graph, the table or the points  [default: "
     "WORKING/inverted-index.json, .csv or .geojson]",
 )
+@where_option
 @store_options
 @working_option
-def export(k: int, form: str, output: Path | None, working: Working, **store: Any) -> None:
+def export(
+    k: int,
+    form: str,
+    output: Path | None,
+    where: str | None,
+    working: Working,
+    **store: Any,
+) -> None:
     """Write every indexed image's K most similar others, exactly, as JSON, CSV or GeoJSON.
 
     Writes WORKING/inverted-index.json and WORKING/embeddings.json; or, as CSV, one row per image
@@ -55,16 +64,19 @@ def export(k: int, form: str, output: Path | None, working: Working, **store: An
       geosim export -k 50 --output graph.json
       geosim export --format csv --output neighbours.csv
       geosim export --format geojson --output outcrops.geojson
+      geosim export --where 'hole = "A-7"' --output a7.json
     """  # noqa: D301
     from geosim.search.graph.export import export as write
     from geosim.search.graph.export import export_table
+    from geosim.search.scope import condition_of
 
     with open_from_options(working=working, **store) as opened:
+        only = condition_of(opened, where)
         if form in TABLES:
             table = output or working.index.with_suffix(f".{form}")
-            report = export_table(opened, table, k, form=form)
+            report = export_table(opened, table, k, only, form=form)
         else:
-            report = write(opened, output or working.index, working.embeddings, k)
+            report = write(opened, output or working.index, working.embeddings, k, only)
     report_export(report, form)
 
 

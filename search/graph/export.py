@@ -13,6 +13,7 @@ from pathlib import Path
 
 import orjson
 
+from geosim.ingest.conditions import Condition
 from geosim.ingest.store.base import VectorStore
 from geosim.search.fact_columns import read_facts
 from geosim.search.graph.collection import Collection, read_filled
@@ -42,13 +43,20 @@ class ExportReport:
     seconds: float  # wall time
 
 
-def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> ExportReport:
+def export(
+    store: VectorStore,
+    index: Path,
+    embeddings: Path,
+    k: int = 10,
+    where: Condition | None = None,
+) -> ExportReport:
     """Write ``embeddings`` and ``index``, each atomically.
 
     ``index`` holds ``{path: [[path, score], ...]}``, one image per line, sorted by path. Each list
     has the ``k`` best other images, highest score first, equal scores by path. ``embeddings`` holds
     ``{path: [32 floats]}``, L2 norm 1, each float32 in its shortest decimal form. Read as float32,
-    they reproduce the index exactly. They are left out where their folder is read-only.
+    they reproduce the index exactly. They are left out where their folder is read-only. With
+    ``where``, both files have only the images for which it holds.
 
     Raises:
         QueryError: ``k`` is not positive, both files are the same, or the folder of ``index`` is
@@ -59,19 +67,24 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
     _check(k)
     if index.absolute() == embeddings.absolute():
         raise QueryError(f"{index} is where the embeddings go; name another file for the graph")
-    collection = read_filled(store, "export")
+    collection = read_filled(store, "export", where)
     written = _write_embeddings(embeddings, collection)
     kept = embeddings if written else None
     return _report(_write_index, collection, index, kept, k, started)
 
 
 def export_table(
-    store: VectorStore, table: Path, k: int = 10, *, form: str = "csv"
+    store: VectorStore,
+    table: Path,
+    k: int = 10,
+    where: Condition | None = None,
+    *,
+    form: str = "csv",
 ) -> ExportReport:
     """Write ``table``, all images with their facts and ``k`` neighbours each, atomically.
 
     ``form`` is ``csv`` (`write_table`), or ``geojson`` (`write_geojson`) of the images that have
-    coordinates.
+    coordinates. With ``where``, it has only the images for which it holds.
 
     Raises:
         QueryError: ``k`` is not positive, the folder is read-only, or no image has coordinates.
@@ -82,7 +95,7 @@ def export_table(
     write = partial(
         write_geojson if form == "geojson" else write_table, facts=partial(read_facts, store)
     )
-    return _report(write, read_filled(store, "export"), table, None, k, started)
+    return _report(write, read_filled(store, "export", where), table, None, k, started)
 
 
 def _check(k: int) -> None:
