@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geosim.ingest.conditions import Condition
 from geosim.ingest.machine import machine_id
 from geosim.trainer.data.facts import DATE, GEO, NUMBER, TEXT, YES_NO
 from geosim.trainer.data.places import Place
@@ -101,11 +102,18 @@ class Payload:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any] | None) -> Payload:
         """Return the payload that Qdrant stores, or raise `StoreError` if a field is missing."""
+        fields = stored or {}
         try:
-            fields = stored or {}
-            plain = {name: fields[name] for name in _PLAIN_FIELDS}
-            optional = {"label": fields.get("class", ""), "image_url": fields.get("image_url", "")}
-            return cls(**plain, **optional, facts=fields.get(FACTS) or {})
+            return cls(
+                fields["path"],
+                fields.get("class", ""),
+                fields["sha256"],
+                fields["width"],
+                fields["height"],
+                fields["dataset"],
+                fields.get("image_url", ""),
+                fields.get(FACTS) or {},
+            )
         except KeyError as error:
             raise StoreError(
                 f"a point of the collection has no payload field {error}, so another program wrote "
@@ -159,7 +167,7 @@ class ScoredPoint:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of points: the given fields must match.
+    """A filter of points: the given fields must match, and the condition ``where`` hold.
 
     Points with ids in ``exclude``, or content hashes in ``exclude_sha256``, never match.
     """
@@ -169,6 +177,7 @@ class Filter:
     sha256: str | None = None
     exclude: frozenset[str] = field(default_factory=frozenset)
     exclude_sha256: frozenset[str] = field(default_factory=frozenset)
+    where: Condition | None = None
 
     @property
     def conditions(self) -> dict[str, str]:

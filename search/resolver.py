@@ -119,7 +119,7 @@ class Resolver:
                     f"{next(stored, 'dataset/class/image.jpg')}"
                 )
             elif identical := copies.of(query.sha256):
-                query.vector = identical[0].vector
+                query.twin, query.vector = identical[0].payload, identical[0].vector
 
     def _cut(self, query: ResolvedQuery, crop: Crop, copies: Copies) -> None:
         """Take the vector of a part of a query's picture, unless the part is the whole."""

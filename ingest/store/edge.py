@@ -34,6 +34,8 @@ from geosim.ingest.schema import (
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.edge_faults import engine_error
 from geosim.ingest.store.edge_files import EdgeFiles
+from geosim.ingest.store.edge_terms import TERMS
+from geosim.ingest.store.filters import translate
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
@@ -120,7 +122,7 @@ class EdgeStore(VectorStore):
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
         with self._open() as shard:
-            return shard.count(edge.CountRequest(exact=True, filter=_filter(where)))
+            return shard.count(edge.CountRequest(exact=True, filter=translate(where, TERMS)))
 
     def close(self) -> None:
         """Close the shard and release its lock; safe to call twice."""
@@ -195,7 +197,7 @@ class EdgeStore(VectorStore):
         request = edge.ScrollRequest(
             offset=offset,
             limit=SCAN_BATCH,
-            filter=_filter(where),
+            filter=translate(where, TERMS),
             with_payload=True,
             with_vector=vectors,
         )
@@ -205,12 +207,13 @@ class EdgeStore(VectorStore):
         return points, next_offset
 
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
-        limit = max(1, min(limit, self.count()))
+        if limit > SCAN_BATCH:  # a count costs as much as a search
+            limit = max(1, min(limit, self.count()))
         requests = [
             edge.QueryRequest(
                 limit=limit,
                 query=edge.Query.Nearest(query.vector.tolist()),
-                filter=_filter(query.where),
+                filter=translate(query.where, TERMS),
                 score_threshold=query.score_threshold,
                 with_payload=True,
                 params=edge.SearchParams(exact=True),
@@ -284,17 +287,3 @@ def _config() -> edge.EdgeConfig:
     """Return the shard's settings; loading with them refuses vectors of another size."""
     vectors = edge.EdgeVectorParams(size=EMBEDDING_DIM, distance=edge.Distance.Cosine)
     return edge.EdgeConfig(vectors=vectors)
-
-
-def _filter(where: Filter | None) -> edge.Filter | None:
-    if where is None or where == Filter():
-        return None
-    must: list[Any] = [
-        edge.FieldCondition(key, match=edge.MatchValue(value))
-        for key, value in where.conditions.items()
-    ]
-    must_not: list[Any] = [edge.HasIdCondition(set(where.exclude))] if where.exclude else []
-    if where.exclude_sha256:
-        hashes = edge.MatchAny(sorted(where.exclude_sha256))
-        must_not.append(edge.FieldCondition("sha256", match=hashes))
-    return edge.Filter(must=must, must_not=must_not)

@@ -30,7 +30,9 @@ from geosim.ingest.schema import (
     check_name,
 )
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
+from geosim.ingest.store.filters import translate
 from geosim.ingest.store.server_requests import PAUSE_S, TRIES, open_client, send
+from geosim.ingest.store.server_terms import TERMS
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
@@ -142,7 +144,7 @@ class ServerStore(VectorStore):
 
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
-        condition = _filter(where)
+        condition = translate(where, TERMS)
         return self._send(self._client.count, self.name, count_filter=condition, exact=True).count
 
     def close(self) -> None:
@@ -198,7 +200,7 @@ class ServerStore(VectorStore):
         records, next_offset = self._send(
             self._client.scroll,
             self.name,
-            scroll_filter=_filter(where),
+            scroll_filter=translate(where, TERMS),
             limit=SCAN_BATCH,
             offset=offset,
             with_payload=True,
@@ -210,7 +212,7 @@ class ServerStore(VectorStore):
         requests = [
             models.QueryRequest(
                 query=query.vector.tolist(),
-                filter=_filter(query.where),
+                filter=translate(query.where, TERMS),
                 limit=limit,
                 score_threshold=query.score_threshold,
                 with_payload=True,
@@ -265,19 +267,3 @@ def _origin(text: Any) -> Origin:
     except (TypeError, ValueError):
         stored = {}
     return Origin.from_dict(stored)
-
-
-def _filter(where: Filter | None) -> models.Filter | None:
-    if where is None or where == Filter():
-        return None
-    must: list[Any] = [
-        models.FieldCondition(key=key, match=models.MatchValue(value=value))
-        for key, value in where.conditions.items()
-    ]
-    must_not: list[Any] = []
-    if where.exclude:
-        must_not.append(models.HasIdCondition(has_id=sorted(where.exclude)))
-    if where.exclude_sha256:
-        hashes = models.MatchAny(any=sorted(where.exclude_sha256))
-        must_not.append(models.FieldCondition(key="sha256", match=hashes))
-    return models.Filter(must=must, must_not=must_not or None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from geosim.search.explain import NOVEL_SHARE, Explanation
+from geosim.search.fields import shown as shown_value
 from geosim.search.spreadsheet import Cell, csv_lines
 from geosim.search.types import Hit, Result
 from geosim.trainer.console import to_json
@@ -18,6 +19,9 @@ QUERY_COLUMNS = ("query", "query_class", "predicted", "certainty", "unlike")
 HIT_COLUMNS = ("rank", "score", "class", "path", "identical")
 """Columns of a CSV; the last one of a row is ``error``."""
 
+LONGEST_VALUE = 40
+"""Characters of a value of a field in a table; JSON and CSV have all of it."""
+
 HEADINGS = ("rank", "score", "class", "path")
 
 
@@ -26,6 +30,8 @@ def as_json(result: Result, explanation: Explanation | None = None) -> dict[str,
     answer: dict[str, Any] = {"query": result.query, "hits": [_hit(hit) for hit in result.hits]}
     if result.crop is not None:
         answer["crop"] = asdict(result.crop)
+    if result.note is not None:
+        answer["note"] = result.note
     if explanation is not None:
         answer["explanation"] = {
             "votes": [
@@ -52,18 +58,21 @@ def _rounded(value: float | None) -> float | None:
 def _hit(hit: Hit) -> dict[str, Any]:
     """Return the fields of a hit: its label as ``class``, null for none; facts if it has any."""
     fields = asdict(hit) | {"label": hit.label or None}
-    if not hit.facts:
-        del fields["facts"]
+    for name in ("facts", "shown"):
+        if not fields[name]:
+            del fields[name]
     return {"class" if k == "label" else k: value for k, value in fields.items()}
 
 
 def render(
-    answers: Iterable[tuple[Result, Explanation | None]], output_format: str
+    answers: Iterable[tuple[Result, Explanation | None]],
+    output_format: str,
+    show: Sequence[str] = (),
 ) -> Iterator[str]:
     """Yield results as text: a ``table`` each, one array as ``json``, or a line each as ``jsonl``.
 
     A ``csv`` has a line for each hit, and one for a query without any. Lines and tables
-    are yielded as the answers come.
+    are yielded as the answers come. ``show`` are the fields that hits were to show.
     """
     if output_format == "json":
         objects = [as_json(*answer) for answer in answers]
@@ -71,13 +80,16 @@ def render(
     elif output_format == "jsonl":
         yield from (to_json(as_json(*answer)).decode() for answer in answers)
     elif output_format == "csv":
-        rows = (row for answer in answers for row in _rows(*answer))
-        yield from csv_lines((*QUERY_COLUMNS, *HIT_COLUMNS, "error"), rows)
+        show = tuple(dict.fromkeys(show))
+        rows = (row for answer in answers for row in _rows(*answer, show))
+        yield from csv_lines((*QUERY_COLUMNS, *HIT_COLUMNS, *show, "error"), rows)
     else:
         yield from (table(*answer) for answer in answers if answer[0].error is None)
 
 
-def _rows(result: Result, explanation: Explanation | None) -> Iterator[list[Cell]]:
+def _rows(
+    result: Result, explanation: Explanation | None, show: Sequence[str]
+) -> Iterator[list[Cell]]:
     """Yield the rows of a CSV; only queries that are not indexed have a prediction, as in JSON."""
     of_query: list[Cell] = [result.query, None, None, None, None]
     if result.indexed is not None:
@@ -85,9 +97,14 @@ def _rows(result: Result, explanation: Explanation | None) -> Iterator[list[Cell
     elif explanation is not None:
         of_query[2:] = [*explanation.prediction, explanation.is_novel]
     for hit in result.hits:
-        yield [*of_query, hit.rank, hit.score, hit.label, hit.path, hit.identical, None]
+        shown = (_cell(hit.shown.get(name)) for name in show)
+        yield [*of_query, hit.rank, hit.score, hit.label, hit.path, hit.identical, *shown, None]
     if not result.hits:
-        yield [*of_query, *(None for _ in HIT_COLUMNS), result.error]
+        yield [*of_query, *(None for _ in (*HIT_COLUMNS, *show)), result.error]
+
+
+def _cell(value: Any) -> Cell:
+    return shown_value(value) if isinstance(value, Mapping) else value
 
 
 def table(result: Result, explanation: Explanation | None = None) -> str:
@@ -97,18 +114,26 @@ def table(result: Result, explanation: Explanation | None = None) -> str:
         title += f"  (part {crop} of {crop.picture_width} x {crop.picture_height} pixels)"
     if result.indexed is not None:
         title += f"  (indexed, {printable_class(result.indexed.label)})"
-    rows = [HEADINGS]
+    shown = [] if not result.hits else [*result.hits[0].shown]
+    rows = [[*HEADINGS[:3], *map(_short, shown), HEADINGS[3]]]
     for hit in result.hits:
         path = printable(hit.path) + ("  (identical)" if hit.identical else "")
-        rows.append((str(hit.rank), f"{hit.score:.4f}", printable_class(hit.label), path))
+        values = [_short(shown_value(hit.shown[name])) for name in shown]
+        label = printable_class(hit.label)
+        rows.append([str(hit.rank), f"{hit.score:.4f}", label, *values, path])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        f"{rank:>{widths[0]}}  {score:>{widths[1]}}  {label:<{widths[2]}}  {path}"
-        for rank, score, label, path in rows
-    ]
+    lines = []
+    for rank, score, *others, path in rows:
+        cells = [f"{one:<{width}}" for one, width in zip(others, widths[2:-1], strict=True)]
+        lines.append("  ".join([f"{rank:>{widths[0]}}", f"{score:>{widths[1]}}", *cells, path]))
     if explanation is not None:
         lines += _lines(explanation, indexed=result.indexed is not None)
     return "\n".join([title, *lines]) + "\n"
+
+
+def _short(text: str) -> str:
+    text = printable(text)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
 def _lines(explanation: Explanation, *, indexed: bool) -> list[str]:

@@ -1,0 +1,18 @@
+"""The filters of Qdrant Edge."""
+
+import qdrant_edge as edge
+
+from geosim.ingest.store.filters import Terms
+
+TERMS = Terms(
+    filter=edge.Filter,
+    field=edge.FieldCondition,
+    match=edge.MatchAny,
+    range=edge.RangeFloat,
+    date_range=edge.RangeDateTime,
+    radius=edge.GeoRadius,
+    point=edge.GeoPoint,
+    is_empty=edge.IsEmptyCondition,
+    has_id=lambda ids: edge.HasIdCondition({*ids}),
+)
+"""See `translate`."""
