@@ -102,11 +102,18 @@ class Payload:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any] | None) -> Payload:
         """Return the payload that Qdrant stores, or raise `StoreError` if a field is missing."""
+        fields = stored or {}
         try:
-            fields = stored or {}
-            plain = {name: fields[name] for name in _PLAIN_FIELDS}
-            optional = {"label": fields.get("class", ""), "image_url": fields.get("image_url", "")}
-            return cls(**plain, **optional, facts=fields.get(FACTS) or {})
+            return cls(
+                fields["path"],
+                fields.get("class", ""),
+                fields["sha256"],
+                fields["width"],
+                fields["height"],
+                fields["dataset"],
+                fields.get("image_url", ""),
+                fields.get(FACTS) or {},
+            )
         except KeyError as error:
             raise StoreError(
                 f"a point of the collection has no payload field {error}, so another program wrote "

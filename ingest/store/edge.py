@@ -217,7 +217,8 @@ class EdgeStore(VectorStore):
         return points, next_offset
 
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
-        limit = max(1, min(limit, self.count()))
+        if limit > SCAN_BATCH:  # a count costs as much as a search
+            limit = max(1, min(limit, self.count()))
         requests = [
             edge.QueryRequest(
                 limit=limit,

@@ -64,6 +64,7 @@ def duplicates(
       geosim duplicates --ignore known.csv
     """  # noqa: D301
     from geosim.search.duplicates import find_duplicates
+    from geosim.search.fact_columns import read_facts
     from geosim.search.graph.collection import read_filled
     from geosim.search.pairs import Pairs, read_pairs, write_pairs
     from geosim.search.render.groups import render_groups
@@ -83,7 +84,10 @@ def duplicates(
     if missing := len(known.pairs) - len(rows):
         say(f"{missing:,} of {len(known.pairs):,} pairs of {ignore} are not indexed", err=True)
     found = find_duplicates(collection, working, rows)
-    print_text(render_groups(found.groups, collection, form), form)
+    with open_from_options(working=working, **store) as opened:
+        listed = [collection.paths[row] for group in found.groups for row in group.rows]
+        facts = read_facts(opened, listed)
+    print_text(render_groups(found.groups, collection, form, facts), form)
     _report(found, len(collection.paths))
     paths = collection.paths
     if accept and ignore is not None:

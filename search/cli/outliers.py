@@ -44,6 +44,7 @@ def outliers(
       geosim outliers --sheet outliers.png
       geosim outliers --format csv > outliers.csv
     """  # noqa: D301
+    from geosim.search.fact_columns import read_facts
     from geosim.search.outliers import find_outliers
     from geosim.search.render.outliers import render_outliers
     from geosim.search.render.sheet import check_sheet, save_stored
@@ -53,7 +54,8 @@ def outliers(
         check_sheet(sheet)
     with open_from_options(working=working, **store) as opened:
         report = find_outliers(opened, working, condition_of(opened, where))
-    print_text(render_outliers(report.found, form), form)
+        facts = read_facts(opened, [one.path for one in report.found])
+    print_text(render_outliers(report.found, form, facts), form)
     _report(report)
     if sheet is not None and report.found:
         drawn = report.found[:MOST_DRAWN]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ class Collection:
     labels: list[str]  # equal labels share one string object
     hashes: list[str]  # hex SHA-256 of the files
     vectors: NDArray[np.float32]  # (n, 32), L2 norm 1; (0, 32) if they were not read
+    facts: tuple[Mapping[str, Any], ...] = ()  # facts of some images, together with all names
 
     @property
     def ids(self) -> list[str]:
@@ -42,6 +45,8 @@ def read_collection(
     labels: list[str] = []
     hashes: list[str] = []
     interned: dict[str, str] = {}
+    facts: list[Mapping[str, Any]] = []
+    names: set[str] = set()
     only = Filter(where=where)
     count = store.count(only)
     read = np.empty((count if vectors else 0, EMBEDDING_DIM), dtype=np.float32)
@@ -52,6 +57,10 @@ def read_collection(
             paths += [payload.path for payload in payloads]
             labels += [interned.setdefault(p.label, p.label) for p in payloads]
             hashes += [payload.sha256 for payload in payloads]
+            for payload in payloads:
+                if not names >= payload.facts.keys():
+                    names |= payload.facts.keys()
+                    facts.append(payload.facts)
             if vectors:
                 if stop > len(read):
                     read = np.concatenate([read, np.empty((stop, EMBEDDING_DIM), np.float32)])
@@ -63,6 +72,7 @@ def read_collection(
         [labels[row] for row in order],
         [hashes[row] for row in order],
         read[order] if vectors else read,
+        tuple(facts),
     )
 
 
