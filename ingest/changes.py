@@ -43,7 +43,7 @@ class Changes:
         if label != point.label:
             self.relabelled.add(point.path)
             fields, gone = ({"class": label}, []) if label else ({}, ["class"])
-        if facts is not None:
+        if facts is not None and facts != point.facts:
             delta = {name: one for name, one in facts.items() if point.facts.get(name) != one}
             lost = [name for name in point.facts if name not in facts]
             gone += [fact_field(name) for name in lost] if facts else [FACTS] * bool(lost)

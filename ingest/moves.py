@@ -79,7 +79,8 @@ def stored_vectors(
     items: Collection[HashedRecord], points: Collection[Payload], store: VectorStore
 ) -> Iterator[list[tuple[HashedRecord, Point]]]:
     """Yield the images of ``items`` that are among ``points``, with the point of equal content."""
-    ids = {point.sha256: point.id for point in points}
+    wanted = {item.sha256 for item in items}
+    ids = {point.sha256: point.id for point in points if point.sha256 in wanted}
     known = [item for item in items if item.sha256 in ids]
     for block in blocks(known, REUSED_BATCH):
         fetched = store.fetch(sorted({ids[item.sha256] for item in block}))

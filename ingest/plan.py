@@ -100,11 +100,7 @@ def make_plan(
     image_urls = {
         path: f"{url_prefix}{point_id(path)}.jpg"
         if url_prefix
-        else (
-            stored[path].image_url.replace(stored[path].id, point_id(path))
-            if path in stored
-            else ""
-        )
+        else _stored_url(stored.get(path), path)
         for path in contents
     }
     tiling = None
@@ -141,6 +137,13 @@ def make_plan(
         tiling,
         boxes,
     )
+
+
+def _stored_url(point: Payload | None, path: str) -> str:
+    """Return the stored image URL, with the id of the path as it is spelled now."""
+    if point is None or not point.image_url:
+        return ""
+    return point.image_url.replace(point.id, point_id(path))
 
 
 def _differs(image: HashedRecord, point: Payload | None, image_url: str) -> bool:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geosim.ingest.conditions import Condition
 from geosim.ingest.machine import machine_id
 from geosim.trainer.data.facts import DATE, GEO, NUMBER, TEXT, YES_NO
 from geosim.trainer.data.places import Place
-from geosim.trainer.errors import ModelMismatchError, StoreError
+from geosim.trainer.errors import StoreError
 
 SCORE_DIGITS = 6
 """Decimals at which scores are compared and shown; float32 products differ in the seventh."""
@@ -121,15 +122,20 @@ class Payload:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any] | None) -> Payload:
         """Return the payload that Qdrant stores, or raise `StoreError` if a field is missing."""
+        fields = stored or {}
         try:
-            fields = stored or {}
-            plain = {name: fields[name] for name in _PLAIN_FIELDS}
-            optional = {"label": fields.get("class", ""), "image_url": fields.get("image_url", "")}
             box = fields.get("box")
-            if box is not None:
-                x, y, width, height = box
-                box = x, y, width, height
-            return cls(**plain, **optional, facts=fields.get(FACTS) or {}, box=box)
+            return cls(
+                fields["path"],
+                fields.get("class", ""),
+                fields["sha256"],
+                fields["width"],
+                fields["height"],
+                fields["dataset"],
+                fields.get("image_url", ""),
+                fields.get(FACTS) or {},
+                None if box is None else (box[0], box[1], box[2], box[3]),
+            )
         except KeyError as error:
             raise StoreError(
                 f"a point of the collection has no payload field {error}, so another program wrote "
@@ -183,7 +189,7 @@ class ScoredPoint:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of points: the given fields must match.
+    """A filter of points: the given fields must match, and the condition ``where`` hold.
 
     Points with ids in ``exclude``, content hashes in ``exclude_sha256``, or stored paths in
     ``exclude_paths``, never match.
@@ -196,6 +202,7 @@ class Filter:
     exclude: frozenset[str] = field(default_factory=frozenset)
     exclude_sha256: frozenset[str] = field(default_factory=frozenset)
     exclude_paths: frozenset[str] = field(default_factory=frozenset)
+    where: Condition | None = None
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -288,24 +295,3 @@ class CollectionInfo:
     points: int
     engine: str
     revision: str = ""
-
-
-def check_name(name: str) -> str:
-    """Return ``name``, or raise `StoreError` if a file could not have it on every system."""
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", name) or name.endswith(
-        (".json", ".lock")
-    ):
-        raise StoreError(
-            f"{name!r} cannot name a collection: expected up to 128 letters, digits, '.', '_' and "
-            f"'-', not starting with a dot and not ending with .json or .lock; {NAME_ANOTHER}"
-        )
-    return name
-
-
-def require_same_model(info: CollectionInfo, model: ModelRef, *, name: str) -> None:
-    """Raise `ModelMismatchError` if another model made the collection."""
-    if info.model.fingerprint != model.fingerprint:
-        raise ModelMismatchError(
-            f"collection {name!r} was made by the model {info.model}, but the model at hand is "
-            f"{model}; {REBUILD}, or {NAME_ANOTHER} or --working"
-        )

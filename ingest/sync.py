@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from geosim.ingest.changes import check_indexes
+from geosim.ingest.checks import require_same_model
 from geosim.ingest.guard import drop, note_origin, origin_after
 from geosim.ingest.known import known_origins
 from geosim.ingest.moves import Moved, find_moved
@@ -24,7 +25,6 @@ from geosim.ingest.schema import (
     Filter,
     ModelRef,
     Origin,
-    require_same_model,
 )
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.tile_writing import write_tiles
@@ -176,6 +176,8 @@ def sync(
         delete_former_spellings(plan, store)
     for one in checked.moved:
         _delete_moved(one, store, working)
+    if dataset.facts is not None:
+        store.drop_unused_indexes(dataset.facts.types)
 
     added = len(written.paths - plan.stored.keys())
     kept = plan.stored.keys() - written.points.keys() - {*plan.removed}

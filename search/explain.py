@@ -169,12 +169,12 @@ def explain_results(
 ) -> Iterator[tuple[Result, Explanation | None]]:
     """Yield the results of a search, each with its explanation, as they come.
 
-    The threshold is measured at the first query that is not indexed. None without hits, and for
-    hits of one class or one per group, which have nothing to vote on.
+    The threshold is measured at the first query that is not indexed. None without hits, and where
+    the options leave images out of the vote.
     """
     threshold = cache(partial(novelty_threshold, store, working))
     certainty = cache(partial(vote_certainty, store, working))
-    votes = options.label is None and options.one_per is None
+    votes = not options.narrows
     for result in results:
         explanation = None
         if votes and result.hits:

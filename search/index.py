@@ -74,6 +74,8 @@ class Index(AbstractContextManager["Index"]):
         label: str | None = None,
         min_score: float | None = None,
         one_per: str | None = None,
+        where: str | None = None,
+        not_same: str | None = None,
         crop: CropLike | None = None,
     ) -> tuple[Hit, ...]:
         """Return the images that are like a query, best first.
@@ -83,18 +85,24 @@ class Index(AbstractContextManager["Index"]):
             k: maximum number of hits; 10 if not given, or all if there is a ``min_score``.
             label: only hits of this class.
             min_score: only hits with this cosine or a higher one, -1 to 1.
-            one_per: ``class`` or ``dataset``: only the best hit of each; images without a class
-                are in no class.
+            one_per: ``class``, ``dataset`` or a fact: only the best hit of each; images without
+                one are left out.
+            where: only hits for which this expression holds, such as ``depth >= 2900 and hole =
+                "A-7"``; `geosim.search.where` describes it.
+            not_same: ``class`` or a fact such as ``hole``: no hits with the query's own value. If
+                none of it is known, no hit is left out, and `Result.note` of `search_many` tells.
             crop: search by a part of the picture, ``X,Y,W,H`` in pixels, after EXIF orientation, or
                 in per cent: ``"100,50,400,300"``, ``(100, 50, 400, 300)``, ``"10%,20%,50%,50%"``.
                 An indexed image is among the hits of a part of it. All of it is no part.
 
         Raises:
-            QueryError: the query has no embedding, an argument is out of range, or the part does
-                not lie inside of the picture or is too small.
+            QueryError: the query has no embedding, an argument is out of range or names no fact, no
+                indexed image matches, or the part does not lie inside of the picture or is too
+                small.
+            ExpressionError: ``where`` cannot be read; a `QueryError` that tells the place.
             ModelError: it must be embedded and there is no model.
         """
-        options = SearchOptions(k, label, min_score, one_per)
+        options = SearchOptions(k, label, min_score, one_per, where, not_same)
         (result,) = self._searcher.search([query], options, _part(crop))
         if result.error is not None:
             raise QueryError(f"{result.query}: {result.error}")
@@ -108,6 +116,8 @@ class Index(AbstractContextManager["Index"]):
         label: str | None = None,
         min_score: float | None = None,
         one_per: str | None = None,
+        where: str | None = None,
+        not_same: str | None = None,
         crop: CropLike | None = None,
     ) -> Iterator[Result]:
         """Return a result per query, in order; queries are embedded and searched in batches.
@@ -115,7 +125,7 @@ class Index(AbstractContextManager["Index"]):
         Takes the arguments of `search`, which are checked at the call. `Result.error` says why a
         query has no answer.
         """
-        options = SearchOptions(k, label, min_score, one_per)
+        options = SearchOptions(k, label, min_score, one_per, where, not_same)
         return self._searcher.search(queries, options, _part(crop))
 
     def recommend(
@@ -127,13 +137,15 @@ class Index(AbstractContextManager["Index"]):
         label: str | None = None,
         min_score: float | None = None,
         one_per: str | None = None,
+        where: str | None = None,
+        not_same: str | None = None,
         crop: CropLike | None = None,
     ) -> tuple[Hit, ...]:
         """Return the images that are like ``positive`` and unlike ``negative``; see `search`.
 
         ``crop`` is a part of each of the positive examples.
         """
-        options = SearchOptions(k, label, min_score, one_per)
+        options = SearchOptions(k, label, min_score, one_per, where, not_same)
         return self._searcher.recommend(positive, negative, options, _part(crop)).hits
 
     def neighbours(self, k: int = DEFAULT_K) -> Iterator[Neighbours]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import point_id
+from geosim.ingest.conditions import Condition
+from geosim.ingest.schema import Filter, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.search.explain import novelty_threshold, vote_certainty
 from geosim.search.graph.collection import Collection, read_filled
@@ -68,17 +69,19 @@ class Outliers:
     classes: int
 
 
-def find_outliers(store: VectorStore, working: Working) -> Outliers:
+def find_outliers(store: VectorStore, working: Working, where: Condition | None = None) -> Outliers:
     """Let the nearest images of each image vote on its class, itself and its copies left out.
 
     The vote is that of `explain`, of up to `VOTERS` images. Byte-identical images have one vote,
-    and none if they are of several classes.
+    and none if they are of several classes. Only images for which ``where`` holds are listed and
+    counted; all vote.
 
     Raises:
         StoreError: the collection is missing or empty.
     """
     with store.reading():
         collection = read_filled(store, "compare")
+        wanted = _wanted(store, collection, where)
         threshold, certainty = novelty_threshold(store, working), vote_certainty(store, working)
     store.release()
     names, labels = number_classes(collection.labels)
@@ -95,7 +98,7 @@ def find_outliers(store: VectorStore, working: Working) -> Outliers:
     def outliers() -> Iterator[Outlier]:
         for row, one in enumerate(contents.of_image.tolist()):
             wrong = other[one] and labels[row] >= 0 and votes.winner[one] != labels[row]
-            if novel[one] or wrong:
+            if wanted[row] and (novel[one] or wrong):
                 yield Outlier(
                     UNLIKE_ALL if novel[one] else WRONG_LABEL,
                     collection.paths[row],
@@ -111,7 +114,18 @@ def find_outliers(store: VectorStore, working: Working) -> Outliers:
         return one.kind != WRONG_LABEL, -certain, one.score, one.path
 
     found = tuple(sorted(outliers(), key=order))
-    return Outliers(found, len(labels), int((labels < 0).sum()), len(names))
+    return Outliers(found, int(wanted.sum()), int((labels[wanted] < 0).sum()), len(names))
+
+
+def _wanted(
+    store: VectorStore, collection: Collection, where: Condition | None
+) -> NDArray[np.bool_]:
+    """Return for which images of a collection a condition holds, ``(n,)``."""
+    if where is None:
+        return np.ones(len(collection.paths), dtype=bool)
+    batches = store.scan(Filter(where=where), vectors=False)
+    paths = {point.payload.path for batch in batches for point in batch}
+    return np.array([path in paths for path in collection.paths], dtype=bool)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

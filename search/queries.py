@@ -36,6 +36,7 @@ class ResolvedQuery:
         data: the bytes of a picture in memory.
         file: the file that the path leads to.
         indexed: the indexed image that the query is, or is a part of, if any.
+        twin: an indexed image with the bytes of the query's whole picture, if any.
         crop: the part of the picture that the vector is of; None for the whole.
         vector: ``(32,) float32``; None until it is known.
         error: why there is no vector.
@@ -47,6 +48,7 @@ class ResolvedQuery:
     data: Encoded | None = None
     file: Record | None = None
     indexed: Payload | None = None
+    twin: Payload | None = None
     crop: CropBox | None = None
     vector: NDArray[np.float32] | None = None
     error: str | None = None

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.ingest.catalog import ImageReader
+from geosim.ingest.checks import require_same_model
 from geosim.ingest.schema import (
     Filter,
     ModelRef,
     Payload,
     Point,
     point_id,
-    require_same_model,
 )
 from geosim.ingest.store.base import VectorStore
 from geosim.search.copies import Copies
@@ -131,7 +131,7 @@ class Resolver:
                     f"{next(stored, 'dataset/class/image.jpg')}"
                 )
             elif identical:
-                query.vector = identical[0].vector
+                query.twin, query.vector = identical[0].payload, identical[0].vector
 
     def _tile_of(self, query: ResolvedQuery, identical: Sequence[Point]) -> Payload | None:
         """Return a tile of the indexed image that a query is, else of an identical one."""

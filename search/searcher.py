@@ -13,15 +13,17 @@ from itertools import chain, groupby, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import Filter, Point, ScoredPoint, VectorQuery
+from geosim.ingest.schema import Filter, Payload, Point, ScoredPoint, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.search.copies import MANY, Copies
 from geosim.search.crop import Crop
 from geosim.search.queries import QueryLike, ResolvedQuery
 from geosim.search.resolver import Resolver
+from geosim.search.scope import Scope, best_of_each, open_scope
+from geosim.search.specimens import best_specimens, query_of
 from geosim.search.types import Result, SearchOptions, ranked_hits
 from geosim.trainer.errors import QueryError
-from geosim.trainer.text import encodable, stored_name
+from geosim.trainer.text import encodable
 from geosim.trainer.working import Working
 
 FIRST_BATCH = 8
@@ -54,14 +56,14 @@ class Searcher:
         With ``crop`` each picture is searched by that part of it.
 
         Raises:
-            QueryError: no indexed image has the class in ``options``, or any with one hit per
-                class; raised at the call.
+            QueryError: an option names no field, its expression cannot be read, or no indexed image
+                is in the class, matches, or has the field of one hit per value; raised at the call.
             ModelError: an image must be embedded and there is no model.
         """
-        filters, copies = self._filters(options), Copies(self._store)
+        scope, copies = open_scope(self._store, options), Copies(self._store)
         resolved = (self._resolver.resolve(batch, copies, crop) for batch in _batches(queries))
         return chain.from_iterable(
-            self._search_batch(batch, options, filters, copies) for batch in resolved
+            self._search_batch(batch, options, scope, copies) for batch in resolved
         )
 
     def resolve(self, query: QueryLike | ResolvedQuery, crop: Crop | None = None) -> ResolvedQuery:
@@ -82,8 +84,8 @@ class Searcher:
         self, query: ResolvedQuery, options: SearchOptions = DEFAULT_OPTIONS
     ) -> Result:
         """Return the result of one query that has its vector; see `search`."""
-        filters, copies = self._filters(options), Copies(self._store)
-        (result,) = self._search_batch([query], options, filters, copies)
+        scope, copies = open_scope(self._store, options), Copies(self._store)
+        (result,) = self._search_batch([query], options, scope, copies)
         return result
 
     def recommend(
@@ -100,7 +102,7 @@ class Searcher:
 
         Raises:
             QueryError: there is no positive example, an example has no vector, the examples cancel
-                each other out, or no indexed image has the class in ``options``.
+                each other out, or as in `search`.
             ModelError: an image must be embedded and there is no model.
         """
         if not positive:
@@ -119,97 +121,128 @@ class Searcher:
         own = frozenset[str]().union(*(one.own_ids for one in examples))
         hashes = frozenset(one.sha256 for one in examples if one.sha256)
         paths = frozenset[str]().union(*(one.own_paths for one in examples))
-        without = Filter(exclude=own, exclude_sha256=hashes, exclude_paths=paths)
-        (matches,) = self._matches([(vector, without)], options, self._filters(options))
+        scope = open_scope(self._store, options)
+        known = [_known(one, copies) for one in examples[:count]]
+        where, note = scope.of(chain.from_iterable(known))
+        if scope.not_same is not None and note is None and not all(known):
+            note = "some examples are not indexed, so no hit is left out for them"
+        where = replace(where, exclude=own, exclude_sha256=hashes, exclude_paths=paths)
+        (matches,) = self._matches([(vector, where)], options, scope)
         text = " + ".join(one.text for one in examples[:count])
         text += "".join(f" - {one.text}" for one in examples[count:])
-        return Result(text, ranked_hits(matches, "", options.limit))
+        hits = ranked_hits(matches, "", options.limit, scope.shown)
+        return Result(text, hits, note=note)
+
+    def search_specimens(
+        self,
+        queries: Sequence[QueryLike],
+        by: str,
+        options: SearchOptions = DEFAULT_OPTIONS,
+        *,
+        together: bool = False,
+    ) -> Iterator[Result]:
+        """Return the best specimens for each query, computed while they are iterated.
+
+        A specimen is all indexed images with one value of the field ``by``. A query stands for all
+        images of its own specimen, which is not among the hits; one that is not indexed, or has no
+        value, for itself alone, as the result's note tells. A hit is the image of a specimen that
+        is most like one of the query, with the score of the specimen (`search/specimens.py`), and
+        shows the field. ``together`` makes one query of all. ``options`` say which images count,
+        and the least score of a specimen.
+
+        Raises:
+            QueryError: an option cannot be combined with this, or as in `search`; raised at the
+                call. With ``together``, also an example that has no vector.
+            ModelError: an image must be embedded and there is no model.
+        """
+        if options.one_per is not None or options.not_same is not None:
+            raise QueryError("specimens are ranked without one_per and not_same; leave them out")
+        options = replace(options, not_same=by, show=(by, *options.show))
+        scope, copies = open_scope(self._store, options), Copies(self._store)
+        groups = [[*queries]] if together else [[one] for one in queries]
+        return (self._specimens(group, options, scope, copies) for group in groups)
+
+    def _specimens(
+        self, group: Sequence[QueryLike], options: SearchOptions, scope: Scope, copies: Copies
+    ) -> Result:
+        resolved = self._resolver.resolve(group, copies)
+        text = encodable(" + ".join(one.text for one in resolved))
+        for one in resolved:
+            if one.error is not None and len(resolved) > 1:
+                raise QueryError(f"{one.text}: {one.error}")
+            if one.error is not None:
+                return Result(text, error=one.error)
+        query = query_of(self._store, scope, [(one, _known(one, copies)) for one in resolved])
+        found = best_specimens(self._store, query, options.limit or self._store.count())
+        least = -1.0 if options.min_score is None else options.min_score
+        matches = [ScoredPoint(one.picture, one.score) for one in found if one.score >= least]
+        hits = ranked_hits(matches, "", options.limit, scope.shown)
+        indexed = resolved[0].indexed if len(resolved) == 1 else None
+        return Result(text, hits, indexed, note=query.note)
 
     def warm_up(self) -> None:
         """Load the backbone now instead of with the first query that needs it."""
         self._resolver.warm_up()
 
-    def _filters(self, options: SearchOptions) -> list[Filter]:
-        """Return one filter per group, or a single one if hits are not grouped."""
-        labels: list[str | None] = [None]
-        if options.label is not None:
-            classes = self._store.values("class")
-            labels = [one for one in classes if stored_name(one) == stored_name(options.label)]
-            if not labels:
-                expected = f"expected one of {', '.join(classes)}" if classes else "none has any"
-                raise QueryError(f"no indexed image has the class {options.label!r}; {expected}")
-        if options.one_per is None or (options.one_per == "class" and options.label is not None):
-            return [Filter(label=label) for label in labels]
-        values = self._store.values(options.one_per)
-        if not values:
-            raise QueryError(
-                "no indexed image has a class, so there is no best hit of each; search without one "
-                "per class"
-            )
-        if options.one_per == "class":
-            return [Filter(label=value) for value in values]
-        return [Filter(label=label, dataset=value) for value in values for label in labels]
-
     def _matches(
         self,
         vectors: Sequence[tuple[NDArray[np.float32], Filter]],
         options: SearchOptions,
-        filters: Sequence[Filter],
-    ) -> Iterator[Iterable[ScoredPoint]]:
-        """Yield the matches of each vector; each has what to exclude beside it."""
-        requests = [
-            VectorQuery(
-                vector,
-                replace(
-                    where,
-                    exclude=out.exclude,
-                    exclude_sha256=out.exclude_sha256,
-                    exclude_paths=out.exclude_paths,
-                ),
-                options.min_score,
-            )
-            for vector, out in vectors
-            for where in filters
-        ]
-        limit = 1 if options.one_per else options.limit
-        found = iter(self._store.query(requests, limit or self._store.count()))
-        for _ in vectors:
-            yield chain.from_iterable(islice(found, len(filters)))
+        scope: Scope,
+    ) -> list[list[ScoredPoint]]:
+        """Return the matches of each vector, which has its filter beside it."""
+        requests = [VectorQuery(vector, where, options.min_score) for vector, where in vectors]
+        if scope.one_per is not None:
+            return best_of_each(self._store, requests, scope.one_per, options.limit)
+        return self._store.query(requests, options.limit or self._store.count())
 
     def _search_batch(
         self,
         queries: Sequence[ResolvedQuery],
         options: SearchOptions,
-        filters: Sequence[Filter],
+        scope: Scope,
         copies: Copies,
     ) -> Iterator[Result]:
-        grouped = options.one_per is not None
-        identical = [
-            [] if grouped or q.error is not None else copies.of(q.sha256, filters) for q in queries
-        ]
-        vectors = [
-            (query.vector, _without(query, same))
-            for query, same in zip(queries, identical, strict=True)
-            if query.error is None and query.vector is not None
-        ]
-        found = self._matches(vectors, options, filters)
-        for query, same in zip(queries, identical, strict=True):
+        asked = [query for query in queries if query.error is None and query.vector is not None]
+        wheres, notes, identical = [], [], []
+        for query in asked:
+            where, note = scope.of(_known(query, copies) if scope.not_same else ())
+            same = copies.of(query.sha256, where) if scope.one_per is None else []
+            notes.append(note)
+            identical.append(same)
+            wheres.append(_without(where, query, same))
+        vectors = [query.vector for query in asked if query.vector is not None]
+        found = self._matches(list(zip(vectors, wheres, strict=True)), options, scope)
+        answers = zip(found, identical, notes, strict=True)
+        for query in queries:
             if query.error is not None:
                 yield Result(encodable(query.text), error=query.error)
                 continue
-            matches = {match.payload.path: match for match in next(found)}
+            points, same, note = next(answers)
+            matches = {match.payload.path: match for match in points}
             own = None if query.indexed is None else query.indexed.path
             others = (one for one in _scored(same, query.vector) if one.payload.path != own)
             for match in islice(others, options.limit):  # may be missing behind many ties
                 matches.setdefault(match.payload.path, match)
-            hits = ranked_hits(matches.values(), query.sha256, options.limit)
-            yield Result(encodable(query.text), hits, query.indexed, crop=query.crop)
+            hits = ranked_hits(matches.values(), query.sha256, options.limit, scope.shown)
+            text = encodable(query.text)
+            yield Result(text, hits, query.indexed, crop=query.crop, note=note)
 
 
-def _without(query: ResolvedQuery, identical: Sequence[Point]) -> Filter:
-    """Return what the engine leaves out of its answer: the query, and its copies if many."""
+def _known(query: ResolvedQuery, copies: Copies) -> list[Payload]:
+    """Return the indexed images whose facts are the query's: itself, or those with its bytes."""
+    if query.indexed is not None:
+        return [query.indexed]
+    known = [point.payload for point in copies.of(query.sha256)]
+    return known if query.twin is None else [query.twin, *known]
+
+
+def _without(where: Filter, query: ResolvedQuery, identical: Sequence[Point]) -> Filter:
+    """Return a filter that also leaves out the query, and its copies if they are many."""
     hashes = frozenset((query.sha256,)) if len(identical) > MANY else frozenset[str]()
-    return Filter(exclude=query.own_ids, exclude_sha256=hashes, exclude_paths=query.own_paths)
+    return replace(
+        where, exclude=query.own_ids, exclude_sha256=hashes, exclude_paths=query.own_paths
+    )
 
 
 def _scored(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from geosim.ingest.schema import SCORE_DIGITS, Payload, ScoredPoint
 from geosim.search.crop import CropBox
+from geosim.search.fields import Field
 from geosim.trainer.errors import QueryError
 
 DEFAULT_K = 10
@@ -22,13 +23,19 @@ class SearchOptions:
         k: maximum number of hits; None for `DEFAULT_K`, or for all if there is a ``min_score``.
         label: only hits of this class.
         min_score: only hits with this cosine or a higher one, -1 to 1.
-        one_per: ``class`` or ``dataset``; only the best hit of each.
+        one_per: a field; only the best hit of each of its values.
+        where: only hits for which this expression holds (`search/where.py`).
+        not_same: a field; no hits with the query's own value of it.
+        show: fields to show of each hit.
     """
 
     k: int | None = None
     label: str | None = None
     min_score: float | None = None
     one_per: str | None = None
+    where: str | None = None
+    not_same: str | None = None
+    show: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise `QueryError` if a value is out of range."""
@@ -36,8 +43,12 @@ class SearchOptions:
             raise QueryError(f"k must be at least 1, received {self.k}")
         if self.min_score is not None and not -1 <= self.min_score <= 1:
             raise QueryError(f"min_score is a cosine, -1 to 1, received {self.min_score}")
-        if self.one_per is not None and self.one_per not in ("class", "dataset"):
-            raise QueryError(f"one_per must be class or dataset, received {self.one_per!r}")
+
+    @property
+    def narrows(self) -> bool:
+        """Whether images are left out that would be hits by their score."""
+        chosen = (self.label, self.one_per, self.where, self.not_same)
+        return any(one is not None for one in chosen)
 
     @property
     def limit(self) -> int | None:
@@ -51,7 +62,8 @@ class Hit:
 
     ``rank`` counts from 1, ``score`` is the cosine to the query, -1 to 1, rounded to
     `SCORE_DIGITS`, and ``identical`` is whether both files have the same bytes. ``facts`` are the
-    image's by name (`trainer/data/facts.py`). ``box`` is the tile that is like the query, in a
+    image's by name (`trainer/data/facts.py`), ``shown`` the values of the fields that the search
+    was to show, None where there is none. ``box`` is the tile that is like the query, in a
     collection of tiles, whose id ``id`` is then.
     """
 
@@ -62,6 +74,7 @@ class Hit:
     id: str
     identical: bool
     facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    shown: Mapping[str, Any] = field(default_factory=dict, hash=False)
     box: CropBox | None = None
 
 
@@ -70,7 +83,8 @@ class Result:
     """The hits of one query, best first, or the error that prevented an answer.
 
     ``query`` is `ResolvedQuery.text` in valid UTF-8, ``indexed`` the indexed image that the query
-    is, or is a part of, if any, and ``crop`` that part, None for the whole picture.
+    is, or is a part of, if any, and ``crop`` that part, None for the whole picture. ``note`` tells
+    what the search could not do for it.
     """
 
     query: str
@@ -78,12 +92,16 @@ class Result:
     indexed: Payload | None = None
     error: str | None = None
     crop: CropBox | None = None
+    note: str | None = None
 
 
-def ranked_hits(matches: Iterable[ScoredPoint], sha256: str, k: int | None) -> tuple[Hit, ...]:
+def ranked_hits(
+    matches: Iterable[ScoredPoint], sha256: str, k: int | None, shown: Sequence[Field] = ()
+) -> tuple[Hit, ...]:
     """Return the first ``k`` matches, all if None: identical bytes first, then by score, then path.
 
-    ``sha256`` is the hex digest of the query's bytes; empty if they are unknown.
+    ``sha256`` is the hex digest of the query's bytes; empty if they are unknown. ``shown`` are the
+    fields for `Hit.shown`.
     """
     rows = sorted(
         (
@@ -103,6 +121,7 @@ def ranked_hits(matches: Iterable[ScoredPoint], sha256: str, k: int | None) -> t
             payload.id,
             not differs,
             payload.facts,
+            {one.name: one.of(payload) for one in shown},
             None if payload.box is None else CropBox(*payload.box, payload.width, payload.height),
         )
         for rank, (differs, negated, path, payload) in enumerate(rows[:k], start=1)

@@ -13,6 +13,7 @@
     │   ├── StoreDeniedError
     │   └── ModelMismatchError
     └── QueryError
+        └── ExpressionError
 
 A message is one line: received, expected, remedy. Commands print it and exit with status 1. The
 module that calls another library translates its errors and chains them with ``from``.
@@ -69,3 +70,11 @@ class ModelMismatchError(StoreError):
 
 class QueryError(GeosimError):
     """A query is invalid or cannot be answered."""
+
+
+class ExpressionError(QueryError):
+    """A condition on facts cannot be read; ``place`` is the index of the character, from 0."""
+
+    def __init__(self, message: str, place: int) -> None:
+        super().__init__(message)
+        self.place = place

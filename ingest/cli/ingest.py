@@ -111,7 +111,9 @@ def ingest(
     model = load_model(working.model)
     with open_from_options(working=working, **store) as opened:
         decide = decide_for(opened, working.datasets)
-        dataset = open_described(data, exclude, decide, described, hashes=working.hashes)
+        dataset = open_described(
+            data, exclude, decide, described, hashes=working.hashes, rehash=rehash
+        )
         report_dataset(dataset)
         report = sync(
             dataset,

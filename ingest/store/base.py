@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geosim.ingest.conditions import Present
 from geosim.ingest.schema import (
-    SCORE_DIGITS,
-    Box,
     Change,
     CollectionInfo,
     Filter,
@@ -26,6 +25,7 @@ from geosim.ingest.schema import (
     fact_field,
     fact_name,
 )
+from geosim.ingest.store.ranking import best_tiles, check_vectors, is_complete, nearest
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 WAIT_SECONDS = 30.0
@@ -33,15 +33,6 @@ WAIT_SECONDS = 30.0
 
 SCAN_BATCH = 4096
 """Points per batch of `VectorStore.scan`: about 1 MB with vectors."""
-
-TIE_MARGIN = 16
-"""Points requested beyond k, to order a tie at rank k by path."""
-
-QUERY_BATCH = 64
-"""Largest number of queries per call of an engine."""
-
-POINTS_PER_CALL = 20_000
-"""Largest number of points that a call may return, at about half a kilobyte each."""
 
 
 class VectorStore(AbstractContextManager["VectorStore"]):
@@ -111,7 +102,7 @@ class VectorStore(AbstractContextManager["VectorStore"]):
             ValueError: another shape or dtype, or a row that is zero or not finite.
         """
         names = [f"vector of {payload.path}" for payload in payloads]
-        _check_vectors(vectors, (len(payloads), EMBEDDING_DIM), "vectors", names)
+        check_vectors(vectors, (len(payloads), EMBEDDING_DIM), "vectors", names)
         for start in range(0, len(payloads), self.upsert_batch):
             batch = slice(start, start + self.upsert_batch)
             self._upsert(payloads[batch], vectors[batch])
@@ -142,8 +133,26 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         indexed = self.fact_indexes()
         for name, kind in kinds.items():
             if indexed.get(name) != kind:
-                self._index(fact_field(name), kind, replace=name in indexed)
+                if name in indexed:
+                    self._drop_index(fact_field(name))
+                self._index(fact_field(name), kind)
         self._flush()
+
+    def drop_unused_indexes(self, used: Collection[str]) -> list[str]:
+        """Drop the payload indexes of facts that no point has; return these facts.
+
+        Those that are ``used`` are kept, and not asked for.
+        """
+        unused = [
+            name
+            for name in sorted(self.fact_indexes().keys() - set(used))
+            if not self.count(Filter(where=Present(fact_field(name))))
+        ]
+        for name in unused:
+            self._drop_index(fact_field(name))
+        if unused:
+            self._flush()
+        return unused
 
     def fact_indexes(self) -> dict[str, str]:
         """Return the kind of the payload index of each fact that has one."""
@@ -152,8 +161,25 @@ class VectorStore(AbstractContextManager["VectorStore"]):
 
     def values(self, field: str) -> dict[str, int]:
         """Return the number of points per value of a keyword field, sorted by value."""
-        counts = sorted(self._facet(field, limit=max(1, self.count())))
+        counts = sorted(self._facet(field, max(1, self.count()), None))
         return {value: count for value, count in counts if count}  # Qdrant Edge lists deleted ones
+
+    def facet(self, field: str, limit: int, where: Filter | None = None) -> list[tuple[str, int]]:
+        """Return the values of a keyword field that most matching points have, with their number.
+
+        There are up to ``limit``, the most frequent first, then by value.
+        """
+        counts = [(value, n) for value, n in self._facet(field, limit, where) if n]
+        return sorted(counts, key=lambda one: (-one[1], one[0]))
+
+    def ends(self, field: str, where: Filter | None = None) -> tuple[Payload, Payload] | None:
+        """Return the matching points with the least and the greatest value of an indexed field.
+
+        The field has numbers or dates; None if no matching point has it.
+        """
+        ends = (self._end(field, where, last) for last in (False, True))
+        least, greatest = ends
+        return None if least is None or greatest is None else (least, greatest)
 
     def unlabelled(self) -> int:
         """Return the number of points without a class."""
@@ -190,27 +216,8 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         if k < 1:
             raise ValueError(f"expected k of 1 or more, received {k}")
         for query in queries:
-            _check_vectors(query.vector, (EMBEDDING_DIM,), "a query vector", ["query vector"])
-        best: list[list[ScoredPoint]] = [[] for _ in queries]
-        pending, limit = list(range(len(queries))), k + TIE_MARGIN
-        while pending:
-            truncated = []
-            step = max(1, min(QUERY_BATCH, POINTS_PER_CALL // limit))
-            for start in range(0, len(pending), step):
-                batch = pending[start : start + step]
-                answers = self._query([queries[index] for index in batch], limit)
-                for index, answer in zip(batch, answers, strict=True):
-                    query, points = queries[index], answer
-                    pictures = {one.payload.path for one in answer}
-                    if len(pictures) < len(answer) and not _is_complete(answer, limit, k):
-                        points = self._query_pictures(query, k, limit)
-                    ranked = _ranked(points, query.min_score)
-                    best[index] = [point for _, point in ranked[:k]]
-                    # An engine returns an arbitrary part of a tie at its limit: ask for more.
-                    if len(ranked) >= limit and ranked[-1][0] == ranked[k - 1][0]:
-                        truncated.append(index)
-            pending, limit = truncated, limit * 4
-        return best
+            check_vectors(query.vector, (EMBEDDING_DIM,), "a query vector", ["query vector"])
+        return nearest(queries, k, self._query, self._query_pictures)
 
     @abstractmethod
     def _upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
@@ -225,8 +232,12 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         """Make one batch of changes."""
 
     @abstractmethod
-    def _index(self, field: str, kind: str, *, replace: bool) -> None:
-        """Make a payload index; ``replace`` one of another kind."""
+    def _index(self, field: str, kind: str) -> None:
+        """Make a payload index of a field that has none."""
+
+    @abstractmethod
+    def _drop_index(self, field: str) -> None:
+        """Drop a payload index."""
 
     @abstractmethod
     def _indexes(self) -> dict[str, str]:
@@ -236,8 +247,12 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         """Make all writes durable, for an engine that acknowledges them earlier."""
 
     @abstractmethod
-    def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
-        """Return the exact number of points for up to ``limit`` values of a keyword field."""
+    def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
+        """Return the exact number of matching points of the ``limit`` most frequent values."""
+
+    @abstractmethod
+    def _end(self, field: str, where: Filter | None, last: bool) -> Payload | None:
+        """Return the first matching point by a field, or the last one; None without any."""
 
     @abstractmethod
     def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:
@@ -260,56 +275,13 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         while True:
             asked *= 4
             (points,) = self._query([query], asked)
-            if _is_complete(points, asked, k):
-                return _best_tiles(points)
+            if is_complete(points, asked, k):
+                return best_tiles(points)
 
 
 def without_userinfo(url: str) -> str:
     """Return ``url`` without user name and password, even wrongly quoted ones."""
     return re.sub(r"(?<=://).*@", "", url)
-
-
-def _check_vectors(
-    vectors: NDArray[np.float32], shape: tuple[int, ...], expected: str, names: Sequence[str]
-) -> None:
-    """Raise ValueError for invalid vectors; the engines accept zero and NaN vectors silently."""
-    if vectors.shape != shape or vectors.dtype != np.float32:
-        raise ValueError(
-            f"expected {expected} of shape {shape} and dtype float32, "
-            f"received {vectors.shape} {vectors.dtype}"
-        )
-    for name, norm in zip(names, np.linalg.norm(vectors, axis=-1).reshape(-1), strict=True):
-        if not np.isfinite(norm) or norm == 0:
-            raise ValueError(f"{name} has norm {norm}; a cosine needs a direction")
-
-
-def _ranked(points: list[ScoredPoint], least: float | None) -> list[tuple[float, ScoredPoint]]:
-    """Return points of at least a score with their rounded scores, highest first, then by path."""
-    scored = [(round(point.score, SCORE_DIGITS), point) for point in _best_tiles(points)]
-    found = [pair for pair in scored if least is None or pair[0] >= least]
-    return sorted(found, key=lambda pair: (-pair[0], pair[1].payload.path))
-
-
-def _best_tiles(points: Iterable[ScoredPoint]) -> list[ScoredPoint]:
-    """Return the best point of each picture, of equal ones the first by place, best first."""
-    best: dict[str, ScoredPoint] = {}
-    for point in sorted(points, key=_rank):
-        best.setdefault(point.payload.path, point)
-    return [*best.values()]
-
-
-def _is_complete(points: Sequence[ScoredPoint], asked: int, k: int) -> bool:
-    """Return whether no tile beyond the nearest ``asked`` ones can be of the first k pictures."""
-    if len(points) < asked:
-        return True
-    found, farthest = _best_tiles(points), min(point.score for point in points)
-    return len(found) >= k and round(farthest, SCORE_DIGITS) < round(
-        found[k - 1].score, SCORE_DIGITS
-    )
-
-
-def _rank(point: ScoredPoint) -> tuple[float, str, Box]:
-    return -round(point.score, SCORE_DIGITS), point.payload.path, point.payload.box or (0, 0, 0, 0)
 
 
 def _batches(ids: Sequence[str]) -> Iterator[list[str]]:

@@ -34,17 +34,12 @@ from geosim.ingest.schema import (
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.edge_faults import engine_error
 from geosim.ingest.store.edge_files import EdgeFiles
+from geosim.ingest.store.edge_terms import KINDS, TERMS
+from geosim.ingest.store.filters import translate
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 T = TypeVar("T")
-
-_KINDS = {
-    "keyword": edge.PayloadSchemaType.Keyword,
-    "float": edge.PayloadSchemaType.Float,
-    "datetime": edge.PayloadSchemaType.Datetime,
-    "geo": edge.PayloadSchemaType.Geo,
-}
 
 _redirecting = threading.Lock()
 
@@ -120,7 +115,7 @@ class EdgeStore(VectorStore):
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
         with self._open() as shard:
-            return shard.count(edge.CountRequest(exact=True, filter=_filter(where)))
+            return shard.count(edge.CountRequest(exact=True, filter=translate(where, TERMS)))
 
     def close(self) -> None:
         """Close the shard and release its lock; safe to call twice."""
@@ -164,12 +159,15 @@ class EdgeStore(VectorStore):
                 if one.gone:
                     shard.update(operation.delete_payload(ids, [*one.gone]))
 
-    def _index(self, field: str, kind: str, *, replace: bool) -> None:
+    def _index(self, field: str, kind: str) -> None:
         with self._open() as shard:
             self._files.begin_writing()
-            if replace:
-                shard.update(edge.UpdateOperation.delete_field_index(field))
-            shard.update(edge.UpdateOperation.create_field_index(field, _KINDS[kind]))
+            shard.update(edge.UpdateOperation.create_field_index(field, KINDS[kind]))
+
+    def _drop_index(self, field: str) -> None:
+        with self._open() as shard:
+            self._files.begin_writing()
+            shard.update(edge.UpdateOperation.delete_field_index(field))
 
     def _indexes(self) -> dict[str, str]:
         with self._open() as shard:
@@ -181,10 +179,20 @@ class EdgeStore(VectorStore):
         with self._open() as shard:
             shard.flush()
 
-    def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
+    def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
+        request = edge.FacetRequest(field, limit, exact=True, filter=translate(where, TERMS))
         with self._open() as shard:
-            facet = shard.facet(edge.FacetRequest(field, limit=limit, exact=True))
+            facet = shard.facet(request)
         return ((str(hit.value), hit.count) for hit in facet.hits)
+
+    def _end(self, field: str, where: Filter | None, last: bool) -> Payload | None:
+        order = edge.OrderBy(field, edge.Direction.Desc if last else edge.Direction.Asc)
+        request = edge.ScrollRequest(
+            limit=1, filter=translate(where, TERMS), with_payload=True, order_by=order
+        )
+        with self._open() as shard:
+            records, _ = shard.scroll(request)
+        return Payload.from_dict(records[0].payload) if records else None
 
     def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:
         with self._open() as shard:
@@ -195,7 +203,7 @@ class EdgeStore(VectorStore):
         request = edge.ScrollRequest(
             offset=offset,
             limit=SCAN_BATCH,
-            filter=_filter(where),
+            filter=translate(where, TERMS),
             with_payload=True,
             with_vector=vectors,
         )
@@ -205,12 +213,13 @@ class EdgeStore(VectorStore):
         return points, next_offset
 
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
-        limit = max(1, min(limit, self.count()))
+        if limit > SCAN_BATCH:  # a count costs as much as a search
+            limit = max(1, min(limit, self.count()))
         requests = [
             edge.QueryRequest(
                 limit=limit,
                 query=edge.Query.Nearest(query.vector.tolist()),
-                filter=_filter(query.where),
+                filter=translate(query.where, TERMS),
                 score_threshold=query.score_threshold,
                 with_payload=True,
                 params=edge.SearchParams(exact=True),
@@ -284,20 +293,3 @@ def _config() -> edge.EdgeConfig:
     """Return the shard's settings; loading with them refuses vectors of another size."""
     vectors = edge.EdgeVectorParams(size=EMBEDDING_DIM, distance=edge.Distance.Cosine)
     return edge.EdgeConfig(vectors=vectors)
-
-
-def _filter(where: Filter | None) -> edge.Filter | None:
-    if where is None or where == Filter():
-        return None
-    must: list[Any] = [
-        edge.FieldCondition(key, match=edge.MatchValue(value))
-        for key, value in where.conditions.items()
-    ]
-    must_not: list[Any] = [edge.HasIdCondition(set(where.exclude))] if where.exclude else []
-    if where.exclude_sha256:
-        hashes = edge.MatchAny(sorted(where.exclude_sha256))
-        must_not.append(edge.FieldCondition("sha256", match=hashes))
-    if where.exclude_paths:
-        paths = edge.MatchAny(sorted(where.exclude_paths))
-        must_not.append(edge.FieldCondition("path", match=paths))
-    return edge.Filter(must=must, must_not=must_not)

@@ -29,7 +29,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, Origin, Payload, check_name
+from geosim.ingest.checks import check_name
+from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, Origin, Payload
 from geosim.ingest.store.edge_copy import OPEN_ROOM, PrivateCopy, bytes_of_holes
 from geosim.ingest.store.edge_faults import bytes_to_write, write_error
 from geosim.ingest.store.edge_metadata import new_metadata, read_metadata

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
+from geosim.ingest.checks import check_name
 from geosim.ingest.schema import (
     FACTS,
     KEYWORD_FIELDS,
@@ -27,10 +28,12 @@ from geosim.ingest.schema import (
     Point,
     ScoredPoint,
     VectorQuery,
-    check_name,
 )
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
+from geosim.ingest.store.filters import translate
+from geosim.ingest.store.server_groups import nearest_pictures
 from geosim.ingest.store.server_requests import PAUSE_S, TRIES, open_client, send
+from geosim.ingest.store.server_terms import TERMS
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
@@ -142,7 +145,7 @@ class ServerStore(VectorStore):
 
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
-        condition = _filter(where)
+        condition = translate(where, TERMS)
         return self._send(self._client.count, self.name, count_filter=condition, exact=True).count
 
     def close(self) -> None:
@@ -174,19 +177,37 @@ class ServerStore(VectorStore):
                 operations.append(models.DeletePayloadOperation(delete_payload=gone))
         self._send(self._client.batch_update_points, self.name, operations, wait=True)
 
-    def _index(self, field: str, kind: str, *, replace: bool) -> None:
-        if replace:
-            self._send(self._client.delete_payload_index, self.name, field, wait=True)
+    def _index(self, field: str, kind: str) -> None:
         schema = models.PayloadSchemaType(kind)
         self._send(self._client.create_payload_index, self.name, field, schema, wait=True)
+
+    def _drop_index(self, field: str) -> None:
+        self._send(self._client.delete_payload_index, self.name, field, wait=True)
 
     def _indexes(self) -> dict[str, str]:
         stored = self._send(self._client.get_collection, self.name).payload_schema
         return {path: one.data_type.value for path, one in stored.items()}
 
-    def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
-        facet = self._send(self._client.facet, self.name, field, limit=limit, exact=True)
+    def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
+        only, name = translate(where, TERMS), self.name
+        facet = self._send(
+            self._client.facet, name, field, facet_filter=only, limit=limit, exact=True
+        )
         return ((str(hit.value), hit.count) for hit in facet.hits)
+
+    def _end(self, field: str, where: Filter | None, last: bool) -> Payload | None:
+        order = models.OrderBy(
+            key=field, direction=models.Direction.DESC if last else models.Direction.ASC
+        )
+        records, _ = self._send(
+            self._client.scroll,
+            self.name,
+            scroll_filter=translate(where, TERMS),
+            limit=1,
+            order_by=order,
+            with_payload=True,
+        )
+        return Payload.from_dict(records[0].payload) if records else None
 
     def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:
         records = self._send(
@@ -198,7 +219,7 @@ class ServerStore(VectorStore):
         records, next_offset = self._send(
             self._client.scroll,
             self.name,
-            scroll_filter=_filter(where),
+            scroll_filter=translate(where, TERMS),
             limit=SCAN_BATCH,
             offset=offset,
             with_payload=True,
@@ -210,7 +231,7 @@ class ServerStore(VectorStore):
         requests = [
             models.QueryRequest(
                 query=query.vector.tolist(),
-                filter=_filter(query.where),
+                filter=translate(query.where, TERMS),
                 limit=limit,
                 score_threshold=query.score_threshold,
                 with_payload=True,
@@ -224,35 +245,8 @@ class ServerStore(VectorStore):
         ]
 
     def _query_pictures(self, query: VectorQuery, k: int, limit: int) -> list[ScoredPoint]:  # noqa: ARG002
-        """Return the nearest tile of up to ``limit`` nearest pictures, by the server's groups.
-
-        Its groups are a best effort: it returns fewer than there are where one picture has many of
-        the nearest tiles. They are the nearest pictures nevertheless, so the others are asked for.
-        """
-        found: list[ScoredPoint] = []
-        where = query.where
-        while len(found) < limit:
-            groups = self._send(
-                self._client.query_points_groups,
-                self.name,
-                group_by="path",
-                query=query.vector.tolist(),
-                query_filter=_filter(where),
-                limit=limit - len(found),
-                group_size=1,
-                score_threshold=query.score_threshold,
-                with_payload=True,
-                search_params=models.SearchParams(exact=True),
-            ).groups
-            fresh = [
-                ScoredPoint.from_stored(one.payload, one.score) for g in groups for one in g.hits
-            ]
-            if not fresh:
-                break
-            found += fresh
-            paths = frozenset(one.payload.path for one in fresh)
-            where = replace(where, exclude_paths=where.exclude_paths | paths)
-        return found
+        ask: Callable[..., Any] = self._client.query_points_groups
+        return nearest_pictures(partial(self._send, ask, self.name), query, limit)
 
     def _version(self) -> str:
         return self._send(self._client.info).version
@@ -296,22 +290,3 @@ def _origin(text: Any) -> Origin:
     except (TypeError, ValueError):
         stored = {}
     return Origin.from_dict(stored)
-
-
-def _filter(where: Filter | None) -> models.Filter | None:
-    if where is None or where == Filter():
-        return None
-    must: list[Any] = [
-        models.FieldCondition(key=key, match=models.MatchValue(value=value))
-        for key, value in where.conditions.items()
-    ]
-    must_not: list[Any] = []
-    if where.exclude:
-        must_not.append(models.HasIdCondition(has_id=sorted(where.exclude)))
-    if where.exclude_sha256:
-        hashes = models.MatchAny(any=sorted(where.exclude_sha256))
-        must_not.append(models.FieldCondition(key="sha256", match=hashes))
-    if where.exclude_paths:
-        paths = models.MatchAny(any=sorted(where.exclude_paths))
-        must_not.append(models.FieldCondition(key="path", match=paths))
-    return models.Filter(must=must, must_not=must_not or None)

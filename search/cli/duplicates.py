@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
-from geosim.search.cli.output import print_text, sheet_option
+from geosim.search.cli.output import print_text, sheet_option, where_option
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import form_option, working_option
 from geosim.trainer.console import say
@@ -36,6 +36,7 @@ MOST_DRAWN, MOST_BESIDE = 20, 10
 )
 @form_option("table", "json", "csv")
 @sheet_option
+@where_option
 @store_options
 @working_option
 def duplicates(
@@ -43,6 +44,7 @@ def duplicates(
     accept: bool,
     form: str,
     sheet: Path | None,
+    where: str | None,
     working: Working,
     **store: Any,
 ) -> None:
@@ -62,10 +64,12 @@ def duplicates(
       geosim duplicates --ignore known.csv
     """  # noqa: D301
     from geosim.search.duplicates import find_duplicates
+    from geosim.search.fact_columns import read_facts
     from geosim.search.graph.collection import read_filled
     from geosim.search.pairs import Pairs, read_pairs, write_pairs
     from geosim.search.render.groups import render_groups
     from geosim.search.render.sheet import check_sheet
+    from geosim.search.scope import condition_of
 
     if sheet is not None:
         check_sheet(sheet)
@@ -75,12 +79,15 @@ def duplicates(
     if ignore is not None and not (accept and not ignore.exists()):
         known = read_pairs(ignore)
     with open_from_options(working=working, **store) as opened:
-        collection = read_filled(opened, "compare")
+        collection = read_filled(opened, "compare", condition_of(opened, where))
     rows = known.rows(collection.paths)
     if missing := len(known.pairs) - len(rows):
         say(f"{missing:,} of {len(known.pairs):,} pairs of {ignore} are not indexed", err=True)
     found = find_duplicates(collection, working, rows)
-    print_text(render_groups(found.groups, collection, form), form)
+    with open_from_options(working=working, **store) as opened:
+        listed = [collection.paths[row] for group in found.groups for row in group.rows]
+        facts = read_facts(opened, listed)
+    print_text(render_groups(found.groups, collection, form, facts), form)
     _report(found, len(collection.paths))
     paths = collection.paths
     if accept and ignore is not None:

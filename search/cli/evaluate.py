@@ -58,6 +58,13 @@ def _seeds(_ctx: click.Context, _parameter: click.Parameter, value: str) -> tupl
     "small sets, as every image is a query once. One training each.",
 )
 @click.option(
+    "--group-by",
+    metavar="FACT",
+    help="Also keep pictures with the same value of this fact, such as a sample or a hole, on one "
+    "side of each split and out of each other's hits; the report has both figures. Takes two "
+    "trainings in place of each.",
+)
+@click.option(
     "--without-labels",
     is_flag=True,
     help="Hide the labels from the training and measure with them.",
@@ -87,6 +94,7 @@ def evaluate(
     split: str,
     test_share: float | None,
     folds: int | None,
+    group_by: str | None,
     without_labels: bool,
     novelty: bool,
     seeds: tuple[int, ...],
@@ -111,8 +119,10 @@ def evaluate(
       geosim evaluate photos --backbone tile-resnet --seeds 0,1,2
       geosim evaluate photos --backbone efficientnet-lite0 --head cosine --split overlap-free
       geosim evaluate few-photos --folds 5
+      geosim evaluate photos --table samples.csv --group-by sample
     """  # noqa: D301 - click's mark for text that keeps its lines
     from geosim.search.evaluation.baseline import baseline_runs
+    from geosim.search.evaluation.grouping import find_grouping
     from geosim.search.evaluation.report import write_report
     from geosim.search.evaluation.runs import read_runs
     from geosim.search.evaluation.study import SPLITS, Study
@@ -129,9 +139,12 @@ def evaluate(
             f"hold out 1/{folds} each"
         )
     decide = decide_by(read_places(working.datasets))
-    dataset = open_described(data, exclude, decide, described, hashes=working.hashes)
+    dataset = open_described(data, exclude, decide, described, hashes=working.hashes, rehash=rehash)
+    grouping = None if group_by is None else find_grouping(dataset, group_by)
     setup = choose_setup(dataset, working, **options)
     report_dataset(dataset)
+    if grouping is not None:
+        say(str(grouping), err=True)
     say(setup.why, err=True)
     report_unlabelled(dataset, setup.recipe)
     folder, splits = report or working.report, SPLITS if split == "both" else (split,)
@@ -144,6 +157,7 @@ def evaluate(
         folds=folds or 0,
         without_labels=without_labels,
         novelty=novelty,
+        grouping=grouping,
     )
     inputs = measure(dataset, setup.pretrained, working, study, rehash=rehash)
     report_rejected(inputs.rejected, dataset.passed_over, strict=False)

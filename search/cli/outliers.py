@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
-from geosim.search.cli.output import print_text, sheet_option
+from geosim.search.cli.output import print_text, sheet_option, where_option
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import form_option, working_option
 from geosim.trainer.console import say
@@ -25,14 +25,18 @@ MOST_DRAWN, MOST_BESIDE = 20, 5
 @click.command(cls=Command)
 @form_option("table", "json", "csv")
 @sheet_option
+@where_option
 @store_options
 @working_option
-def outliers(form: str, sheet: Path | None, working: Working, **store: Any) -> None:
+def outliers(
+    form: str, sheet: Path | None, where: str | None, working: Working, **store: Any
+) -> None:
     """Find the indexed images that are unlike their class, probably wrong labels first.
 
     The 10 nearest images of each image vote on its class, without the image itself and its copies.
     An image is listed if they vote for another class, with a certainty that was calibrated on
-    held-out images, or if no image is like it at all.
+    held-out images, or if no image is like it at all. With --where, only images for which it holds
+    are listed; all vote.
 
     \b
     Examples:
@@ -40,15 +44,18 @@ def outliers(form: str, sheet: Path | None, working: Working, **store: Any) -> N
       geosim outliers --sheet outliers.png
       geosim outliers --format csv > outliers.csv
     """  # noqa: D301
+    from geosim.search.fact_columns import read_facts
     from geosim.search.outliers import find_outliers
     from geosim.search.render.outliers import render_outliers
     from geosim.search.render.sheet import check_sheet, save_stored
+    from geosim.search.scope import condition_of
 
     if sheet is not None:
         check_sheet(sheet)
     with open_from_options(working=working, **store) as opened:
-        report = find_outliers(opened, working)
-    print_text(render_outliers(report.found, form), form)
+        report = find_outliers(opened, working, condition_of(opened, where))
+        facts = read_facts(opened, [one.path for one in report.found])
+    print_text(render_outliers(report.found, form, facts), form)
     _report(report)
     if sheet is not None and report.found:
         drawn = report.found[:MOST_DRAWN]

@@ -16,6 +16,14 @@ sheet_option = click.option(
 )
 
 
+where_option = click.option(
+    "--where",
+    metavar="EXPRESSION",
+    help="Only images for which this holds, such as 'depth >= 2900 and hole = \"A-7\"'. See "
+    "`geosim search --help`.",
+)
+
+
 def print_text(parts: Iterable[str], form: str) -> None:
     """Print parts of a ``table``, JSON documents, or lines of ``csv`` on stdout, as they come."""
     for text in parts:

@@ -88,7 +88,9 @@ def run(
         data = DATASET if DATASET.is_dir() else download_dataset(DATASET.parent)
     with open_from_options(qdrant, collection, wait, working) as store:
         decide = decide_for(store, working.datasets)
-        dataset = open_described(data, exclude, decide, described, hashes=working.hashes)
+        dataset = open_described(
+            data, exclude, decide, described, hashes=working.hashes, rehash=rehash
+        )
         setup = choose_setup(dataset, working, **training)
         report_dataset(dataset)
         say(setup.why, err=True)

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from geosim.ingest.cli.options import open_from_options, store_options
-from geosim.search.cli.output import print_text
+from geosim.search.cli.output import print_text, where_option
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import Range, exclude_option, form_option, working_option
 from geosim.trainer.console import say
+from geosim.trainer.errors import QueryError
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
     from geosim.search.explain import Explanation
+    from geosim.search.fact_columns import FactColumns
     from geosim.search.types import Result
 
     Answer = tuple[Result, Explanation | None]
 
 STREAMED = ("jsonl", "csv")
 """Formats of which lines are printed as the answers come."""
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    from geosim.search.fields import field_names
+
+    try:
+        return () if text is None else field_names(text)
+    except QueryError as error:
+        raise click.BadParameter(str(error)) from error
+
 
 result_form_option = form_option("table", "json", "jsonl", "csv", about="How results are printed.")
 
@@ -42,10 +55,22 @@ result_form_option = form_option("table", "json", "jsonl", "csv", about="How res
     metavar="S",
     help="Only hits with this cosine or a higher one.",
 )
+@where_option
 @click.option(
     "--one-per",
-    type=click.Choice(["class", "dataset"]),
-    help="Only the best hit of each class or data set; none without a class.",
+    metavar="FIELD",
+    help="Only the best hit of each class, dataset, or value of a fact; none without one.",
+)
+@click.option(
+    "--not-same",
+    metavar="FIELD",
+    help="No hits with the query's own value of a field, such as its hole, sample or class.",
+)
+@click.option(
+    "--show",
+    metavar="FIELD,...",
+    callback=lambda _context, _option, text: _names(text),
+    help="Fields to show of each hit. A name with a comma is put in quotes.",
 )
 @click.option(
     "--crop",
@@ -53,6 +78,12 @@ result_form_option = form_option("table", "json", "jsonl", "csv", about="How res
     help="Search by this part of each PATH, in pixels of the upright picture or in per cent.",
 )
 @click.option("--together", is_flag=True, help="One search for what looks like all PATHs at once.")
+@click.option(
+    "--together-by",
+    metavar="FIELD",
+    help="Search by all indexed images with the FIELD of each PATH, such as its specimen, and rank "
+    "specimens, each with its image that is most like one of these.",
+)
 @click.option(
     "--unlike",
     "negative",
@@ -73,6 +104,7 @@ def search(
     paths: tuple[str, ...],
     crop: str | None,
     together: bool,
+    together_by: str | None,
     negative: tuple[str, ...],
     form: str,
     sheet: Path | None,
@@ -90,6 +122,18 @@ def search(
     it among the others.
 
     \b
+    An EXPRESSION of --where compares facts of the images (`geosim ingest --table`) and class,
+    dataset, path, sha256, width or height:
+      depth >= 2900 and depth < 3000      numbers and dates: = != < <= > >=
+      sampled >= 2024-05-01               a date is the whole day
+      hole in ("A-7", B-2) or not has(hole)
+      near(51.5, -0.1, 20 km)             latitude, longitude, and km or m
+      "depth (m)" > 3 and not (class = marble or class = schist)
+    Names and values with spaces or signs are put in " or '; that quote in them is written twice.
+    facts.width is a fact with the name of such a field, image.width the field. Comparisons, also
+    !=, hold only for images that have the fact; not holds for the others as well.
+
+    \b
     Examples:
       geosim search photo.jpg
       geosim search geological_similarity/marble/MGN0Z.jpg -k 5 --sheet hits.png
@@ -97,37 +141,55 @@ def search(
       geosim search field-day/ --format csv > hits.csv
       geosim search photo.jpg --min-score 0.95
       geosim search photo.jpg --one-per class
+      geosim search photo.jpg --where 'depth >= 2900 and hole = "A-7"' --show hole,depth
+      geosim search core.jpg --not-same hole --one-per hole
       geosim search photo.jpg --crop 10%,20%,50%,50% --sheet hits.png
       geosim search a.jpg b.jpg --together --unlike c.jpg
+      geosim search thin-section.jpg --together-by specimen
     """  # noqa: D301 - click's mark for text that keeps its lines
     from geosim.search.crop import parse_crop
     from geosim.search.explain import explain_results
+    from geosim.search.render.table import csv_facts
     from geosim.search.resolver import expand
+    from geosim.search.scope import count_without
     from geosim.search.searcher import Searcher
     from geosim.search.types import SearchOptions
 
     options, part = SearchOptions(**which), None if crop is None else parse_crop(crop)
+    if together_by is not None and (crop or negative or options.one_per or options.not_same):
+        raise click.UsageError(
+            "--together-by compares whole specimens: leave out --crop, --unlike, --one-per and "
+            "--not-same"
+        )
     examples = list(expand(paths, exclude, report=lambda passed: say(str(passed), err=True)))
     drawn: list[Result] = []
     with open_from_options(qdrant, collection, wait, working) as store:
         searcher = Searcher(store, working)
         answers: Iterable[Answer]
-        if together or negative:
+        if together_by is not None:
+            options = replace(options, show=(together_by, *options.show))
+            specimens = searcher.search_specimens(examples, together_by, options, together=together)
+            answers = ((result, None) for result in specimens)
+        elif together or negative:
             answers = [(searcher.recommend(examples, negative, options, part), None)]
         else:
             found = _with_progress(searcher.search(examples, options, part), len(examples), form)
             answers = explain_results(found, options, store, working)
-        if options.one_per == "class" and (count := store.unlabelled()):
+        option, field = "--one-per", options.one_per
+        if together_by is not None:
+            option, field = "--together-by", together_by
+        if count := count_without(store, replace(options, one_per=field)):
             noun = "image" if count == 1 else "images"
-            say(f"--one-per class leaves out {count:,} {noun} without a class", err=True)
+            say(f"{option} {field} leaves out {count:,} {noun} without a {field}", err=True)
         if sheet is not None:
             answers = _collect(answers, drawn)
         if form in STREAMED:
-            failed = print_results(answers, form)
+            facts = csv_facts(store, options.show) if form == "csv" else None
+            failed = print_results(answers, form, options.show, facts)
         else:
             answers = list(answers)
     if form not in STREAMED:
-        failed = print_results(answers, form)
+        failed = print_results(answers, form, options.show)
     if sheet is not None and failed < len(drawn):
         from geosim.search.render.sheet import save_results
 
@@ -137,29 +199,41 @@ def search(
         raise click.exceptions.Exit(1)
 
 
-def print_results(answers: Iterable[Answer], form: str) -> int:
-    """Print answers on stdout and errors on stderr; return the number of errors.
+def print_results(
+    answers: Iterable[Answer],
+    form: str,
+    show: Sequence[str] = (),
+    facts: FactColumns | None = None,
+) -> int:
+    """Print answers on stdout, errors and notes on stderr; return the number of errors.
 
     Of formats in `STREAMED`, lines are printed, and an error told, before the next answer is asked
-    for.
+    for. ``show`` are the fields that were shown, ``facts`` further columns of a ``csv``.
     """
-    from geosim.search.render.table import render
+    from geosim.search.render.table import NO_FACTS, render
 
-    errors: list[str] = []
+    failed, told = 0, list[str]()
 
     def noted() -> Iterator[Answer]:
+        nonlocal failed
         for result, explanation in answers:
             if result.error is not None:
-                errors.append(f"Error: {result.query}: {result.error}")
-                if form in STREAMED:
-                    say(errors[-1], err=True)
+                failed += 1
+                told.append(f"Error: {result.query}: {result.error}")
+            elif result.note is not None:
+                told.append(f"{result.query}: {result.note}")
+            if form in STREAMED:
+                tell()
             yield result, explanation
 
-    print_text(render(noted(), form), form)
-    if form not in STREAMED:
-        for error in errors:
-            say(error, err=True)
-    return len(errors)
+    def tell() -> None:
+        for text in told:
+            say(text, err=True)
+        told.clear()
+
+    print_text(render(noted(), form, show, facts or NO_FACTS), form)
+    tell()
+    return failed
 
 
 def _collect(answers: Iterable[Answer], drawn: list[Result]) -> Iterator[Answer]:

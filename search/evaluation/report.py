@@ -120,6 +120,7 @@ img {{ max-width: 100%; height: auto; }}
 <h1>Retrieval quality</h1>
 <ul>{items}</ul>
 {_table(_cells(rows))}
+{_side_by_side(rows)}
 <p>Each recipe is trained on the training part alone; queries are held out of the gallery. P@k:
 share of the first k hits of the query's class. mAP@10: mean average precision of the first 10.
 k-NN: accuracy of the class the first 10 vote for, votes weighted by score. Macro: the mean over the
@@ -139,6 +140,25 @@ Nothing is learned; what a recipe has above it is what its network adds.</p>
 {"".join(sections)}
 </body></html>
 """
+
+
+def _side_by_side(rows: Sequence[Row]) -> str:
+    """Return the part that compares splits by groups with those without; empty for none."""
+    names = [*COLUMNS]
+    table = [["recipe", "split", *(f"{COLUMNS[one]}{end}" for one in names for end in ("", " *"))]]
+    for row in rows:
+        if row.ungrouped is None:
+            continue
+        pairs = [(row.ungrouped[name], row.figures[name]) for name in names]
+        cells = [f"{one[0]:.4f}" if one else "-" for pair in pairs for one in pair]
+        table.append([row.recipe, row.split, *cells])
+    if len(table) == 1:
+        return ""
+    return f"""<h2>With and without groups</h2>
+{_table(table)}
+<p>*: no value of the fact that a split is by is on both sides of it, and so in no hit of a query of
+the same value. Without groups, a figure says how well pictures of the same sample, hole or thin
+section are found; with them, how well others are.</p>"""
 
 
 def _section(title: str, runs: Sequence[Run], confused: Sequence[dict[str, Any]], name: str) -> str:

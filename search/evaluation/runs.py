@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -40,7 +40,11 @@ _SETTINGS: dict[str, Callable[[Any], str]] = {
 }
 """Settings that tell runs of one recipe apart, and their format in its name."""
 
-PART = ("split", "test_share", "folds", "seed", "fold")
+SPLIT = ("split", "group_by", "grouping")
+"""Facts that say how images are parted: the kind of split, the fact whose values are kept on one
+side, if any, and the digest of the groups."""
+
+PART = (*SPLIT, "test_share", "folds", "seed", "fold")
 """Facts that say which images are queries; a run has a share or folds."""
 
 WITHOUT_LABELS = "without labels"
@@ -133,8 +137,18 @@ def group_runs(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
     """Group runs that differ in their seed or fold only, by recipe and split; sorted by these.
 
     A recipe that was run with several settings is named with the settings that differ, one that was
-    trained without labels says so.
+    trained without labels says so. A split by groups is named with their fact, and with a digest
+    where the fact made several groupings.
     """
+    groupings = {(run.facts["group_by"], run.facts["grouping"]) for run in runs if _grouped(run)}
+    several = Counter(fact for fact, _ in groupings)
+
+    def split(run: Run) -> str:
+        if not _grouped(run):
+            return str(run.facts["split"])
+        fact, digest = run.facts["group_by"], run.facts["grouping"]
+        named = f"{run.facts['split']} by {fact}"
+        return named if several[fact] == 1 else f"{named} ({digest:.8})"
 
     def settings(run: Run) -> list[str]:
         facts = run.facts
@@ -152,11 +166,15 @@ def group_runs(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
         differs = [len(set(values)) > 1 for values in zip(*of_recipe[recipe], strict=True)]
         blind = [WITHOUT_LABELS] if run.facts.get("without_labels") else []
         parts = [recipe, *compress(settings(run), differs), *blind]
-        group = groups[", ".join(filter(None, parts)), run.facts["split"]]
+        group = groups[", ".join(filter(None, parts)), split(run)]
         if group and "novelty" in run.facts and part_of(group[-1].facts) == part_of(run.facts):
             group.pop()  # the same run, with fewer figures
         group.append(run)
     return groups
+
+
+def _grouped(run: Run) -> bool:
+    return "group_by" in run.facts
 
 
 def first_seed(runs: Sequence[Run]) -> Run:

@@ -16,6 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from geosim.search.evaluation.figures import data_facts, figures_of, gallery_of, hits_of
+from geosim.search.evaluation.grouping import Grouping, digest_of, join_groups
 from geosim.search.evaluation.left_out import left_out_facts
 from geosim.search.evaluation.pictures import read_or_find_contents
 from geosim.search.evaluation.reliability import reliability_facts
@@ -29,7 +30,13 @@ from geosim.search.evaluation.runs import (
 )
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.data.dataset import Dataset
-from geosim.trainer.data.split import overlap_free_split, stratified_folds, stratified_split
+from geosim.trainer.data.split import (
+    SHARED_PIXELS,
+    Bond,
+    overlap_free_split,
+    stratified_folds,
+    stratified_split,
+)
 from geosim.trainer.errors import DatasetError, ModelError, QueryError
 from geosim.trainer.evaluation.overlap import Overlaps
 from geosim.trainer.features import FeatureExtractor
@@ -60,7 +67,8 @@ class Study:
     queries, 0 to 1, and ``folder`` keeps the runs. With ``folds``, 2 or more, the images are dealt
     to so many parts, each of which is held out once, and ``test_share`` is not used. With
     ``without_labels`` the training sees no label; the labels measure alone. With ``novelty`` a
-    frozen recipe is trained once more per class, without it (`left_out_facts`).
+    frozen recipe is trained once more per class, without it (`left_out_facts`). With ``grouping``
+    each split is made twice: without it, and so that no value of its fact is on both sides.
     """
 
     options: TrainOptions
@@ -71,6 +79,7 @@ class Study:
     folds: int = 0
     without_labels: bool = False
     novelty: bool = False
+    grouping: Grouping | None = None
 
 
 def evaluate(
@@ -108,7 +117,7 @@ def evaluate(
     pretrained, spec = inputs.pretrained, inputs.pretrained.spec
     overlaps = read_or_find_contents(dataset, inputs, study.folder).overlaps
     speed: float | None = None
-    for part, queries in list(_parts(dataset, inputs, overlaps, study)):
+    for part, queries, together in list(_parts(dataset, inputs, overlaps, study)):
         settings = {
             "recipe": recipe.title(spec, study.options),
             "data": images_digest(inputs),
@@ -121,10 +130,11 @@ def evaluate(
         }
         key = hashlib.sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
         fold = f"-fold{part['fold']}of{part['folds']}" if study.folds else ""
-        name = f"{spec.name}-{head}-{part['split']}-seed{part['seed']}{fold}-{key}.json"
+        grouped = "-grouped" if "group_by" in part else ""
+        name = f"{spec.name}-{head}-{part['split']}{grouped}-seed{part['seed']}{fold}-{key}.json"
         path = study.folder / "runs" / name
         if read_run(path) is None:
-            run = _run(dataset, inputs, overlaps, study, settings, queries, speed)
+            run = _run(dataset, inputs, overlaps, study, settings, queries, together, speed)
             write_run(run, path)
             speed = run.facts["images_per_second"]
     return inputs
@@ -132,31 +142,54 @@ def evaluate(
 
 def _parts(
     dataset: Dataset, inputs: Inputs, overlaps: Overlaps, study: Study
-) -> Iterator[tuple[dict[str, Any], NDArray[np.intp]]]:
-    """Yield the facts that tell a part to hold out from others, and the rows of its images."""
+) -> Iterator[tuple[dict[str, Any], NDArray[np.intp], NDArray[np.int64] | None]]:
+    """Yield the facts that tell a part to hold out from others, and the rows of its images.
+
+    The last item are the groups, ``(n,)``, of images that are kept on one side; None for none.
+    """
     known = np.flatnonzero(inputs.labels >= 0)
-    labels, groups, names = inputs.labels[known], overlaps.groups[known], inputs.classes
-    for split, seed in product(study.splits, study.seeds):
-        facts = {"split": split, "seed": seed}
+    labels, names = inputs.labels[known], inputs.classes
+    for (split, together, bond, about), seed in product(
+        _splits(inputs, overlaps, study), study.seeds
+    ):
+        facts = {"split": split, **about, "seed": seed}
+        groups = None if together is None else together[known]
         if study.folds:
-            alone = np.arange(len(known)) if split == "random" else groups
-            fold = stratified_folds(labels, alone, study.folds, seed, names)
+            alone = np.arange(len(known)) if groups is None else groups
+            fold = stratified_folds(labels, alone, study.folds, seed, names, bond)
             for number in range(study.folds):
                 part = {"folds": study.folds, "fold": number + 1}
-                yield facts | part, known[fold == number]
+                yield facts | part, known[fold == number], together
             continue
         share = study.test_share
-        if split == "random":
+        if groups is None:
             _, held = stratified_split(labels, share, seed)
         else:
-            _, held = overlap_free_split(labels, groups, share, seed, names)
+            _, held = overlap_free_split(labels, groups, share, seed, names, bond)
         absent = min(np.bincount(labels[held], minlength=len(names))) == 0
         if absent or len(known) - len(held) < EVALUATED_K:
             raise DatasetError(
                 f"{dataset.location} has {len(known):,} images, too few to hold out {share:.0%} of "
                 f"each of {len(names)} classes and keep {EVALUATED_K}; add images"
             )
-        yield facts | {"test_share": share}, known[held]
+        yield facts | {"test_share": share}, known[held], together
+
+
+def _splits(
+    inputs: Inputs, overlaps: Overlaps, study: Study
+) -> Iterator[tuple[str, NDArray[np.int64] | None, Bond, dict[str, Any]]]:
+    """Yield each split: its name, the groups that it keeps together, their bond, and its facts."""
+    grouping = study.grouping
+    for split in study.splits:
+        pixels = overlaps.groups if split == "overlap-free" else None
+        yield split, pixels, SHARED_PIXELS, {}
+        if grouping is not None:
+            groups, bond = grouping.rows(inputs), grouping.bond
+            about = {**grouping.facts, "grouping": digest_of(groups)}
+            if pixels is not None:
+                groups = join_groups(groups, pixels)
+                bond = bond._replace(what=f"{SHARED_PIXELS.what} or {bond.what}")
+            yield split, groups, bond, about
 
 
 def _check_classes(dataset: Dataset, classes: Sequence[str]) -> None:
@@ -176,14 +209,16 @@ def _run(
     study: Study,
     settings: dict[str, Any],
     queries: NDArray[np.intp],
+    together: NDArray[np.int64] | None,
     speed: float | None,
 ) -> Run:
     """Train, index, query and measure once; the speed only if it is not known yet."""
     labels, classes = inputs.labels.astype(np.int64), len(inputs.classes)
     gallery = gallery_of(labels, queries)
-    rows = _training_rows(labels, overlaps, queries, settings["split"])
+    rows = _training_rows(labels, queries, together)
     options = replace(study.options, seed=settings["seed"])
-    title = f"{settings['split']} {options.seed}"
+    grouped = f"by {settings['group_by']} " if "group_by" in settings else ""
+    title = f"{settings['split']} {grouped}{options.seed}"
     if study.folds:
         title += f" {settings['fold']}/{study.folds}"
 
@@ -220,15 +255,15 @@ def _run(
 
 
 def _training_rows(
-    labels: NDArray[np.int64], overlaps: Overlaps, queries: NDArray[np.intp], split: str
+    labels: NDArray[np.int64], queries: NDArray[np.intp], together: NDArray[np.int64] | None
 ) -> NDArray[np.intp]:
     """Return the rows to train on: the gallery, and the images without a class.
 
-    Those of them that share pixels with a query are left out of an overlap-free split.
+    Those of them that are in the group of a query are left out where groups are kept together.
     """
     used = np.ones(len(labels), dtype=bool)
-    if split == "overlap-free":
-        used = ~np.isin(overlaps.groups, overlaps.groups[queries])
+    if together is not None:
+        used = ~np.isin(together, together[queries])
     used[queries] = False
     return np.flatnonzero(used)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import NAME_ANOTHER, point_id
+from geosim.ingest.conditions import Condition
+from geosim.ingest.schema import NAME_ANOTHER, Filter, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
@@ -22,6 +25,7 @@ class Collection:
     labels: list[str]  # equal labels share one string object
     hashes: list[str]  # hex SHA-256 of the files
     vectors: NDArray[np.float32]  # (n, 32), L2 norm 1; (0, 32) if they were not read
+    facts: tuple[Mapping[str, Any], ...] = ()  # facts of some images, together with all names
     tiled: bool = False  # whether it holds tiles
 
     @property
@@ -30,8 +34,10 @@ class Collection:
         return [point_id(path) for path in self.paths]
 
 
-def read_collection(store: VectorStore, *, vectors: bool = True) -> Collection:
-    """Read all points of a store, and their vectors if ``vectors`` is set.
+def read_collection(
+    store: VectorStore, *, vectors: bool = True, where: Condition | None = None
+) -> Collection:
+    """Read the points of a store for which ``where`` holds, and their vectors if ``vectors``.
 
     If the collection changes meanwhile, the result is what the scan yielded. Two copies of the
     vectors are held while they are sorted.
@@ -40,16 +46,23 @@ def read_collection(store: VectorStore, *, vectors: bool = True) -> Collection:
     labels: list[str] = []
     hashes: list[str] = []
     interned: dict[str, str] = {}
-    count, tiled = store.count(), False
+    facts: list[Mapping[str, Any]] = []
+    names: set[str] = set()
+    only, tiled = Filter(where=where), False
+    count = store.count(only)
     read = np.empty((count if vectors else 0, EMBEDDING_DIM), dtype=np.float32)
     with progress_bar("loading", count) as bar:
-        for batch in store.scan(vectors=vectors):
+        for batch in store.scan(only, vectors=vectors):
             done, stop = len(paths), len(paths) + len(batch)
             payloads = [point.payload for point in batch]
             paths += [payload.name for payload in payloads]
             labels += [interned.setdefault(p.label, p.label) for p in payloads]
             hashes += [payload.sha256 for payload in payloads]
             tiled = payloads[0].box is not None
+            for payload in payloads:
+                if not names >= payload.facts.keys():
+                    names |= payload.facts.keys()
+                    facts.append(payload.facts)
             if vectors:
                 if stop > len(read):
                     read = np.concatenate([read, np.empty((stop, EMBEDDING_DIM), np.float32)])
@@ -61,19 +74,23 @@ def read_collection(store: VectorStore, *, vectors: bool = True) -> Collection:
         [labels[row] for row in order],
         [hashes[row] for row in order],
         read[order] if vectors else read,
+        tuple(facts),
         tiled,
     )
 
 
-def read_filled(store: VectorStore, purpose: str, *, tiles: bool = False) -> Collection:
-    """Read all points of a store with their vectors.
+def read_filled(
+    store: VectorStore, purpose: str, where: Condition | None = None, *, tiles: bool = False
+) -> Collection:
+    """Read the points of a store with their vectors.
 
     ``purpose`` is what they are read for, as a verb; ``tiles`` whether it can be done with tiles.
+    Only those are read for which ``where`` holds.
 
     Raises:
         StoreError: there are none, or they are tiles.
     """
-    collection = read_collection(store) if store.info() is not None else None
+    collection = read_collection(store, where=where) if store.info() is not None else None
     if collection is None or not collection.paths:
         raise StoreError(
             f"collection {store.name!r} at {store.location} holds nothing to {purpose}; fill it "

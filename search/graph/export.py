@@ -1,4 +1,4 @@
-"""Export a collection: as two JSON files, the embeddings and the neighbour graph, or as a table.
+"""Export a collection: two JSON files, the embeddings and the neighbour graph; a table; or a map.
 
 All files are streamed; one copy of the vectors is held in memory.
 """
@@ -8,13 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import orjson
 
+from geosim.ingest.conditions import Condition
 from geosim.ingest.store.base import VectorStore
+from geosim.search.fact_columns import read_facts
 from geosim.search.graph.collection import Collection, read_filled
-from geosim.search.graph.export_table import same_class, write_table
+from geosim.search.graph.export_table import Counts, write_geojson, write_table
 from geosim.search.graph.neighbours import GraphBlock, neighbour_graph
 from geosim.search.graph.votes import number_classes
 from geosim.trainer.disk import explain
@@ -30,16 +33,23 @@ class ExportReport:
     ``same_class`` includes training images, so it does not measure quality on new images.
     """
 
-    images: int  # keys in both files, or rows of the table
+    images: int  # keys in both files, or rows of the table; for a map, images of the collection
     k: int  # neighbours per image
     same_class: float | None  # share of neighbours of their image's class, where both have one
     without_class: int  # images
+    without_place: int  # images that are left out of a map
     index: Path
     embeddings: Path | None  # None where its folder is read-only, and beside a table
     seconds: float  # wall time
 
 
-def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> ExportReport:
+def export(
+    store: VectorStore,
+    index: Path,
+    embeddings: Path,
+    k: int = 10,
+    where: Condition | None = None,
+) -> ExportReport:
     """Write ``embeddings`` and ``index``, each atomically.
 
     ``index`` holds ``{path: [[path, score], ...]}``, one image per line, sorted by path. Each list
@@ -47,6 +57,7 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
     an image, and is named by path and box: ``rocks/core.tif#xywh=0,512,512,512``. ``embeddings``
     holds ``{path: [32 floats]}``, L2 norm 1, each float32 in its shortest decimal form. Read as
     float32, they reproduce the index exactly. They are left out where their folder is read-only.
+    With ``where``, both files have only the images for which it holds.
 
     Raises:
         QueryError: ``k`` is not positive, both files are the same, or the folder of ``index`` is
@@ -57,24 +68,36 @@ def export(store: VectorStore, index: Path, embeddings: Path, k: int = 10) -> Ex
     _check(k)
     if index.absolute() == embeddings.absolute():
         raise QueryError(f"{index} is where the embeddings go; name another file for the graph")
-    collection = read_filled(store, "export", tiles=True)
+    collection = read_filled(store, "export", where, tiles=True)
     written = _write_embeddings(embeddings, collection)
     kept = embeddings if written else None
     return _report(_write_index, collection, index, kept, k, started)
 
 
-def export_table(store: VectorStore, table: Path, k: int = 10) -> ExportReport:
-    """Write ``table``, a CSV of all images with ``k`` neighbours each, atomically.
+def export_table(
+    store: VectorStore,
+    table: Path,
+    k: int = 10,
+    where: Condition | None = None,
+    *,
+    form: str = "csv",
+) -> ExportReport:
+    """Write ``table``, all images with their facts and ``k`` neighbours each, atomically.
 
-    See `write_table` for the columns.
+    ``form`` is ``csv`` (`write_table`), or ``geojson`` (`write_geojson`) of the images that have
+    coordinates. With ``where``, it has only the images for which it holds.
 
     Raises:
-        QueryError: ``k`` is not positive, or the folder is read-only.
+        QueryError: ``k`` is not positive, the folder is read-only, or no image has coordinates.
         StoreError: the collection is missing or empty.
     """
     started = time.perf_counter()
     _check(k)
-    return _report(write_table, read_filled(store, "export", tiles=True), table, None, k, started)
+    write = partial(
+        write_geojson if form == "geojson" else write_table, facts=partial(read_facts, store)
+    )
+    collection = read_filled(store, "export", where, tiles=True)
+    return _report(write, collection, table, None, k, started)
 
 
 def _check(k: int) -> None:
@@ -83,27 +106,34 @@ def _check(k: int) -> None:
 
 
 def _report(
-    write: Callable[[Path, Collection, int], tuple[int, int]],
+    write: Callable[[Path, Collection, int], Counts],
     collection: Collection,
     path: Path,
     embeddings: Path | None,
     k: int,
     started: float,
 ) -> ExportReport:
-    """Write a file with `_write_index` or `write_table`, and report it."""
+    """Write a file with ``write``, and report it."""
     count = len(collection.paths)
     k = min(k, count - 1)
     try:
-        same, compared = write(path, collection, k)
+        counts = write(path, collection, k)
     except OSError as error:
         if error.errno not in READ_ONLY:
             raise
         raise QueryError(
             f"cannot write {path} ({explain(error, path)}); name a file elsewhere with --output"
         ) from error
-    share = same / compared if compared else None
-    seconds = time.perf_counter() - started
-    return ExportReport(count, k, share, collection.labels.count(""), path, embeddings, seconds)
+    return ExportReport(
+        images=count,
+        k=k,
+        same_class=counts.same / counts.compared if counts.compared else None,
+        without_class=collection.labels.count(""),
+        without_place=counts.without_place,
+        index=path,
+        embeddings=embeddings,
+        seconds=time.perf_counter() - started,
+    )
 
 
 def _write_embeddings(path: Path, collection: Collection) -> bool:
@@ -123,11 +153,10 @@ def _write_embeddings(path: Path, collection: Collection) -> bool:
     return True
 
 
-def _write_index(path: Path, collection: Collection, k: int) -> tuple[int, int]:
-    """Write the graph; return how many neighbours have their image's class, and how many of any."""
+def _write_index(path: Path, collection: Collection, k: int) -> Counts:
     paths, vectors = collection.paths, collection.vectors
     _, labels = number_classes(collection.labels)
-    same = compared = 0
+    counts = Counts()
     with (
         replacing(path) as temporary,
         temporary.open("wb") as file,
@@ -135,13 +164,12 @@ def _write_index(path: Path, collection: Collection, k: int) -> tuple[int, int]:
     ):
         opening = b"{\n"
         for block in neighbour_graph(vectors, k, progress=bar.update):
-            alike = same_class(labels, block.start, block.rows)
-            same, compared = same + alike[0], compared + alike[1]
+            counts.add(labels, block.start, block.rows)
             for line in _lines(block, paths):
                 file.write(opening + line)
                 opening = b",\n"
         file.write(b"\n}\n")
-    return same, compared
+    return counts
 
 
 def _lines(block: GraphBlock, paths: list[str]) -> Iterator[bytes]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, features
 
 from geosim.search.crop import CropBox
+from geosim.search.fields import shown as shown_value
 from geosim.search.render.fonts import drawable, runs
 from geosim.search.types import Hit
 from geosim.trainer.errors import QueryError
-from geosim.trainer.text import NO_CLASS
+from geosim.trainer.text import NO_CLASS, printable
 
 Point = tuple[float, float]
 PAPER, WHITE, LINE, BACKDROP = "#f0f1f3", "#ffffff", "#d6d9de", "#e2e5e9"
@@ -27,6 +28,7 @@ COLUMNS = 5
 
 # Layout in pixels. Every sheet is OUTER_MARGIN + CARD + OUTER_MARGIN wide.
 PICTURE, QUERY_PICTURE, FRAME = 176, 216, 3
+FIELD = 17  # a line of a field in a caption
 CAPTION, GAP, PADDING, OUTER_MARGIN, FOOTER = 68, 18, 22, 20, 30
 PANEL = QUERY_PICTURE + 2 * PADDING
 CARD = PANEL + PADDING + COLUMNS * (PICTURE + GAP) - GAP + PADDING
@@ -59,7 +61,10 @@ def contact_sheet(rows: Sequence[SheetRow]) -> Image.Image:
         raise QueryError("received no query to draw; a contact sheet needs at least one")
     lines = [-(-len(row.hits) // COLUMNS) for row in rows]
     least = QUERY_PICTURE + CAPTION + 30
-    heights = [2 * PADDING + max(n * (PICTURE + CAPTION + GAP) - GAP, least) for n in lines]
+    heights = [
+        2 * PADDING + max(n * _hit_height(row) - GAP, least)
+        for n, row in zip(lines, rows, strict=True)
+    ]
     size = (CARD + 2 * OUTER_MARGIN, sum(heights) + OUTER_MARGIN * (len(rows) + 1) + FOOTER)
     sheet, top = Image.new("RGB", size, PAPER), OUTER_MARGIN
     for row, height in zip(rows, heights, strict=True):
@@ -67,6 +72,12 @@ def contact_sheet(rows: Sequence[SheetRow]) -> Image.Image:
         top += height + OUTER_MARGIN
     _draw_legend(sheet, top - 4)
     return sheet
+
+
+def _hit_height(row: SheetRow) -> int:
+    """Return the height of a hit with its caption and the gap below."""
+    shown = max((len(hit.shown) for hit, _ in row.hits), default=0)
+    return PICTURE + CAPTION + FIELD * shown + GAP
 
 
 def _draw_row(sheet: Image.Image, row: SheetRow, top: int, height: int) -> None:
@@ -96,7 +107,7 @@ def _draw_row(sheet: Image.Image, row: SheetRow, top: int, height: int) -> None:
         _draw_text(sheet, (left, y), "no hits", 18, MUTED)
     for i, (hit, picture) in enumerate(row.hits):
         line, column = divmod(i, COLUMNS)
-        at = (left + column * (PICTURE + GAP), y + line * (PICTURE + CAPTION + GAP))
+        at = (left + column * (PICTURE + GAP), y + line * _hit_height(row))
         frame = UNKNOWN_CLASS
         if row.label and hit.label:
             frame = SAME_CLASS if hit.label == row.label else OTHER_CLASS
@@ -107,7 +118,7 @@ def _draw_row(sheet: Image.Image, row: SheetRow, top: int, height: int) -> None:
 
 
 def _draw_caption(sheet: Image.Image, hit: Hit, at: tuple[int, int], frame: str) -> None:
-    """Draw rank, score, class and path of a hit."""
+    """Draw rank, score, class and path of a hit, and the fields to show."""
     x, y = at
     label_colour = MUTED if frame == UNKNOWN_CLASS else frame
     _draw_text(sheet, (x, y), str(hit.rank), 17, INK)
@@ -118,6 +129,9 @@ def _draw_caption(sheet: Image.Image, hit: Hit, at: tuple[int, int], frame: str)
         _draw_text(sheet, (badge + 31, y + 10), "identical", 12, WHITE, "mm")
     _draw_name(sheet, (x, y + 23), hit.label or NO_CLASS, 15, PICTURE, label_colour)
     _draw_name(sheet, (x, y + 43), hit.path, 12, PICTURE, MUTED)
+    for line, (name, value) in enumerate(hit.shown.items()):
+        text = f"{printable(name)}: {shown_value(value)}"
+        _draw_name(sheet, (x, y + 61 + FIELD * line), text, 12, PICTURE, INK)
 
 
 def _draw_legend(sheet: Image.Image, top: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from geosim.search.fact_columns import FactColumns, Facts
 from geosim.search.outliers import Outlier
 from geosim.search.spreadsheet import Cell, csv_lines
 from geosim.trainer.console import to_json
@@ -14,13 +15,25 @@ COLUMNS = ("rank", "kind", "class", "vote", "certainty", "vote_share", "score", 
 HEADINGS = ("rank", "kind", "class", "vote", "sure", "score", "path")
 
 
-def render_outliers(outliers: Sequence[Outlier], form: str) -> Iterator[str]:
-    """Yield outliers as text: one ``table``, one array as ``json``, or lines of ``csv``."""
-    rows = ([rank, *_cells(one)] for rank, one in enumerate(outliers, 1))
+def render_outliers(
+    outliers: Sequence[Outlier], form: str, facts: Mapping[str, Facts]
+) -> Iterator[str]:
+    """Yield outliers as text: one ``table``, one array as ``json``, or lines of ``csv``.
+
+    ``facts`` are those of the images by stored path; a table has none.
+    """
+    rows = [[rank, *_cells(one)] for rank, one in enumerate(outliers, 1)]
+    known = [facts.get(one.path, {}) for one in outliers]
     if form == "json":
-        yield to_json([dict(zip(COLUMNS, row, strict=True)) for row in rows], indent=True).decode()
+        objects = [
+            dict(zip(COLUMNS, row, strict=True)) | ({"facts": one} if one else {})
+            for row, one in zip(rows, known, strict=True)
+        ]
+        yield to_json(objects, indent=True).decode()
     elif form == "csv":
-        yield from csv_lines(COLUMNS, rows)
+        columns = FactColumns.of(known, COLUMNS)
+        lines = ([*row, *columns.cells(one)] for row, one in zip(rows, known, strict=True))
+        yield from csv_lines((*COLUMNS, *columns.header), lines)
     elif outliers:
         yield _table(outliers)
 

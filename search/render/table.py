@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from geosim.ingest.store.base import VectorStore
 from geosim.search.explain import NOVEL_SHARE, Explanation
+from geosim.search.fact_columns import FactColumns
+from geosim.search.fields import Fields
+from geosim.search.fields import shown as shown_value
 from geosim.search.spreadsheet import Cell, csv_lines
 from geosim.search.types import Hit, Result
 from geosim.trainer.console import to_json
+from geosim.trainer.data.facts import GEO
 from geosim.trainer.text import printable, printable_class
 
 UNKNOWN_CERTAINTY = "; too few images or classes to tell how sure"
@@ -17,6 +22,11 @@ UNKNOWN_CERTAINTY = "; too few images or classes to tell how sure"
 QUERY_COLUMNS = ("query", "query_class", "predicted", "certainty", "unlike")
 HIT_COLUMNS = ("rank", "score", "class", "path", "identical", "box")
 """Columns of a CSV, ``box`` of a tile as ``X,Y,W,H``; the last one of a row is ``error``."""
+
+NO_FACTS = FactColumns((), ())
+
+LONGEST_VALUE = 40
+"""Characters of a value of a field in a table; JSON and CSV have all of it."""
 
 HEADINGS = ("rank", "score", "class", "path")
 
@@ -26,6 +36,8 @@ def as_json(result: Result, explanation: Explanation | None = None) -> dict[str,
     answer: dict[str, Any] = {"query": result.query, "hits": [_hit(hit) for hit in result.hits]}
     if result.crop is not None:
         answer["crop"] = asdict(result.crop)
+    if result.note is not None:
+        answer["note"] = result.note
     if explanation is not None:
         answer["explanation"] = {
             "votes": [
@@ -52,19 +64,23 @@ def _rounded(value: float | None) -> float | None:
 def _hit(hit: Hit) -> dict[str, Any]:
     """Return the fields of a hit: its label as ``class``, null for none; facts if it has any."""
     fields = asdict(hit) | {"label": hit.label or None}
-    for name in ("facts", "box"):
+    for name in ("facts", "shown", "box"):
         if not fields[name]:
             del fields[name]
     return {"class" if k == "label" else k: value for k, value in fields.items()}
 
 
 def render(
-    answers: Iterable[tuple[Result, Explanation | None]], output_format: str
+    answers: Iterable[tuple[Result, Explanation | None]],
+    output_format: str,
+    show: Sequence[str] = (),
+    facts: FactColumns = NO_FACTS,
 ) -> Iterator[str]:
     """Yield results as text: a ``table`` each, one array as ``json``, or a line each as ``jsonl``.
 
     A ``csv`` has a line for each hit, and one for a query without any. Lines and tables
-    are yielded as the answers come.
+    are yielded as the answers come. ``show`` are the fields that hits were to show, ``facts`` the
+    further columns of a ``csv``.
     """
     if output_format == "json":
         objects = [as_json(*answer) for answer in answers]
@@ -72,13 +88,24 @@ def render(
     elif output_format == "jsonl":
         yield from (to_json(as_json(*answer)).decode() for answer in answers)
     elif output_format == "csv":
-        rows = (row for answer in answers for row in _rows(*answer))
-        yield from csv_lines((*QUERY_COLUMNS, *HIT_COLUMNS, "error"), rows)
+        show = tuple(dict.fromkeys(show))
+        rows = (row for answer in answers for row in _rows(*answer, show, facts))
+        header = (*QUERY_COLUMNS, *HIT_COLUMNS, *show, *facts.header, "error")
+        yield from csv_lines(header, rows)
     else:
         yield from (table(*answer) for answer in answers if answer[0].error is None)
 
 
-def _rows(result: Result, explanation: Explanation | None) -> Iterator[list[Cell]]:
+def csv_facts(store: VectorStore, show: Sequence[str]) -> FactColumns:
+    """Return columns for the facts of a collection's images that ``show`` does not name."""
+    kinds = sorted(Fields(store).facts.items())
+    places = {name: kind == GEO for name, kind in kinds if name not in show}
+    return FactColumns.of_kinds(places, (*QUERY_COLUMNS, *HIT_COLUMNS, *show, "error"))
+
+
+def _rows(
+    result: Result, explanation: Explanation | None, show: Sequence[str], facts: FactColumns
+) -> Iterator[list[Cell]]:
     """Yield the rows of a CSV; only queries that are not indexed have a prediction, as in JSON."""
     of_query: list[Cell] = [result.query, None, None, None, None]
     if result.indexed is not None:
@@ -86,10 +113,17 @@ def _rows(result: Result, explanation: Explanation | None) -> Iterator[list[Cell
     elif explanation is not None:
         of_query[2:] = [*explanation.prediction, explanation.is_novel]
     for hit in result.hits:
+        shown = (_cell(hit.shown.get(name)) for name in show)
         box = None if hit.box is None else str(hit.box)
-        yield [*of_query, hit.rank, hit.score, hit.label, hit.path, hit.identical, box, None]
+        found = (hit.rank, hit.score, hit.label, hit.path, hit.identical, box)
+        yield [*of_query, *found, *shown, *facts.cells(hit.facts), None]
     if not result.hits:
-        yield [*of_query, *(None for _ in HIT_COLUMNS), result.error]
+        empty = (None for _ in (*HIT_COLUMNS, *show, *facts.header))
+        yield [*of_query, *empty, result.error]
+
+
+def _cell(value: Any) -> Cell:
+    return shown_value(value) if isinstance(value, Mapping) else value
 
 
 def table(result: Result, explanation: Explanation | None = None) -> str:
@@ -99,19 +133,27 @@ def table(result: Result, explanation: Explanation | None = None) -> str:
         title += f"  (part {crop} of {crop.picture_width} x {crop.picture_height} pixels)"
     if result.indexed is not None:
         title += f"  (indexed, {printable_class(result.indexed.label)})"
-    rows = [HEADINGS]
+    shown = [] if not result.hits else [*result.hits[0].shown]
+    rows = [[*HEADINGS[:3], *map(_short, shown), HEADINGS[3]]]
     for hit in result.hits:
         path = printable(hit.path) + ("  (identical)" if hit.identical else "")
         path += "" if hit.box is None else f"  (tile {hit.box})"
-        rows.append((str(hit.rank), f"{hit.score:.4f}", printable_class(hit.label), path))
+        values = [_short(shown_value(hit.shown[name])) for name in shown]
+        label = printable_class(hit.label)
+        rows.append([str(hit.rank), f"{hit.score:.4f}", label, *values, path])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        f"{rank:>{widths[0]}}  {score:>{widths[1]}}  {label:<{widths[2]}}  {path}"
-        for rank, score, label, path in rows
-    ]
+    lines = []
+    for rank, score, *others, path in rows:
+        cells = [f"{one:<{width}}" for one, width in zip(others, widths[2:-1], strict=True)]
+        lines.append("  ".join([f"{rank:>{widths[0]}}", f"{score:>{widths[1]}}", *cells, path]))
     if explanation is not None:
         lines += _lines(explanation, indexed=result.indexed is not None)
     return "\n".join([title, *lines]) + "\n"
+
+
+def _short(text: str) -> str:
+    text = printable(text)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
 def _lines(explanation: Explanation, *, indexed: bool) -> list[str]:

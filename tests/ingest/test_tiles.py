@@ -1,5 +1,6 @@
 """Pictures in tiles, on both engines: found by their best part, and mirrored as whole ones are."""
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -301,7 +302,9 @@ def test_the_commands_know_tiles(
         monkeypatch.setattr(sources, "HELD_BYTES", 10)
         monkeypatch.setattr(regions, "MAX_PIXELS", 10)
     at = ("--working", working.root)
-    done = geosim("ingest", scans, "--tiles", SIZE, *at)
+    facts = tmp_path / "samples.csv"
+    facts.write_text("file,sample\na.png,A\nb.png,A\nc.png,B\n")
+    done = geosim("ingest", scans, "--tiles", SIZE, "--table", facts, *at)
     assert (done.exit_code, "60 points" in done.output) == (0, True), done.output
     part, sheet = tmp_path / "part.png", tmp_path / "sheet.png"
     Image.fromarray(pixels(2)[64:128, 236:300]).save(part)
@@ -320,6 +323,8 @@ def test_the_commands_know_tiles(
     assert "scans/granite/c.png  (tile 236,64,64,64)" in geosim("search", part, *at).stdout
     line = geosim("search", part, "--format", "csv", *at).stdout.splitlines()[1]
     assert '"236,64,64,64"' in line
+    done = geosim("search", part, "--where", 'sample = "A"', "--one-per", "class", *at)
+    assert "scans/basalt/" in done.stdout.splitlines()[2]
     done = geosim("search", scans / "basalt/a.png", "--crop", "64,64,64,64", *at)
     assert "scans/basalt/a.png  (tile 64,64,64,64)" in done.stdout.splitlines()[2]
     assert "60 of 3 images" in geosim("status", *at).stdout
@@ -327,6 +332,11 @@ def test_the_commands_know_tiles(
     graph = json.loads(working.index.read_text())
     assert len(graph) == 60
     assert "scans/granite/c.png#xywh=236,64,64,64" in graph
+    table = tmp_path / "table.csv"
+    assert geosim("export", "--format", "csv", "--output", table, *at).exit_code == 0
+    header, *rows = csv.reader(table.read_text("utf-8-sig").splitlines())
+    assert len(rows) == 60
+    assert {row[header.index("sample")] for row in rows} == {"A", "B"}
     for command in ("duplicates", "outliers"):
         assert "holds tiles" in geosim(command, *at).output
     done = geosim("remove", "scans", "--yes", *at)

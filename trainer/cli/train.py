@@ -69,7 +69,7 @@ def train(
     from geosim.trainer.train import train as fit
 
     decide = decide_by(read_places(working.datasets))
-    dataset = open_described(data, exclude, decide, described, hashes=working.hashes)
+    dataset = open_described(data, exclude, decide, described, hashes=working.hashes, rehash=rehash)
     setup = choose_setup(dataset, working, **options)
     report_dataset(dataset)
     say(setup.why, err=True)

@@ -69,7 +69,7 @@ class HashCache(AbstractContextManager["HashCache"]):
 
     def known(self, source: Source, files: Sequence[str]) -> set[str]:
         """Return which files, given as `Record.source`, were hashed before and are unchanged."""
-        stamps, _ = _stamps(source, [Record("", "", file) for file in files])
+        stamps, _ = stamps_of(source, [Record("", "", file) for file in files])
         _, known = self._find(np.frombuffer(stamps, "<u8").reshape(-1, 2))
         return set(compress(files, known))
 
@@ -91,7 +91,7 @@ class HashCache(AbstractContextManager["HashCache"]):
         """
         step = -(-len(records) // STAT_THREADS) or 1
         parts = [records[start : start + step] for start in range(0, len(records), step)]
-        asked = list(self._pool.map(partial(_stamps, source), parts))
+        asked = list(self._pool.map(partial(stamps_of, source), parts))
         stamps = np.frombuffer(b"".join(keys for keys, _ in asked), "<u8").reshape(-1, 2)
         settled = np.concatenate([flags for _, flags in asked])
         rows, known = self._find(stamps)
@@ -152,7 +152,7 @@ class HashCache(AbstractContextManager["HashCache"]):
         self._saved = time.monotonic()
 
 
-def _stamps(source: Source, records: Sequence[Record]) -> tuple[bytes, NDArray[np.bool_]]:
+def stamps_of(source: Source, records: Sequence[Record]) -> tuple[bytes, NDArray[np.bool_]]:
     """Return 16 bytes per record, of its path and stamp, and whether its times are settled."""
     now = time.time_ns()
     keys, settled = [], np.zeros(len(records), dtype=np.bool_)

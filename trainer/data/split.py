@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geosim.trainer.errors import DatasetError
+
+
+class Bond(NamedTuple):
+    """What the images of a group have in common, and how a class gets more groups; for errors."""
+
+    what: str
+    remedy: str
+
+
+SHARED_PIXELS = Bond("share pixels", "add images cut from other pictures, or split at random")
 
 
 def stratified_split(
@@ -36,13 +47,14 @@ def overlap_free_split(
     share: float,
     seed: int,
     names: Sequence[str] = (),
+    bond: Bond = SHARED_PIXELS,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Split at random, as `stratified_split`, by whole groups (`trainer/evaluation/overlap.py`).
+    """Split at random, as `stratified_split`, by whole groups, such as those of `Overlaps`.
 
     Groups are held out in random order as long as no class exceeds its share, then those that bring
     the classes closest to it. A class with large groups may miss its share. Every class is in the
     kept part, and in the other where its share is half an image or more. A group may span classes.
-    ``names`` are those of the classes, for errors.
+    ``names`` are those of the classes, ``bond`` is that of the groups, for errors.
 
     Raises:
         ValueError: ``share`` is out of range.
@@ -76,9 +88,9 @@ def overlap_free_split(
     if len(absent):
         images = totals[classes == absent[0]][0]
         raise DatasetError(
-            f"class {_name(absent[0], names)}: its {images:,} images share pixels in groups too "
-            "large to part, so no overlap-free split has it on both sides; add images cut from "
-            "other pictures, or split at random"
+            f"class {_name(absent[0], names)}: its {images:,} images {bond.what} in groups too "
+            f"large to part, so no split that keeps them together has it on both sides; "
+            f"{bond.remedy}"
         )
     held = taken[members]
     return np.flatnonzero(~held), np.flatnonzero(held)
@@ -90,13 +102,14 @@ def stratified_folds(
     folds: int,
     seed: int,
     names: Sequence[str] = (),
+    bond: Bond = SHARED_PIXELS,
 ) -> NDArray[np.intp]:
     """Deal a set to folds by whole groups; return each image's fold, ``(n,)``, from 0.
 
     Every class is in every fold. Without groups of several images, the counts of a class differ by
     one at most; else they are as even as the groups allow: groups are dealt in random order, large
     ones first, each to a fold that lacks its class, then to the one with the least of it. A group
-    may span classes. ``names`` are those of the classes, for errors.
+    may span classes. ``names`` are those of the classes, ``bond`` that of the groups, for errors.
 
     Raises:
         ValueError: there are fewer than two folds.
@@ -106,7 +119,7 @@ def stratified_folds(
         raise ValueError(f"expected two folds or more, received {folds}")
     classes, numbers = np.unique(labels, return_inverse=True)
     members, sizes = _sizes(groups, numbers, len(classes))
-    _check_folds(classes, sizes, (sizes > 0).sum(axis=0), folds, names)
+    _check_folds(classes, sizes, (sizes > 0).sum(axis=0), folds, names, bond)
     totals = sizes.sum(axis=0)
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(sizes))
@@ -121,7 +134,7 @@ def stratified_folds(
         best = np.lexsort((dealt.sum(axis=1), uneven, (there > 0).sum(axis=1)))[0]
         fold[group] = best
         dealt[best] += sizes[group]
-    _check_folds(classes, sizes, (dealt > 0).sum(axis=0), folds, names)
+    _check_folds(classes, sizes, (dealt > 0).sum(axis=0), folds, names, bond)
     return fold[members]
 
 
@@ -142,6 +155,7 @@ def _check_folds(
     parts: NDArray[np.intp],
     folds: int,
     names: Sequence[str],
+    bond: Bond,
 ) -> None:
     """Raise an error if a class has fewer parts, of those that folds may hold, than folds."""
     few = int(parts.argmin())
@@ -150,10 +164,10 @@ def _check_folds(
     images, groups = int(sizes[:, few].sum()), int((sizes[:, few] > 0).sum())
     what = f"{images:,} image" if images == 1 else f"{images:,} images"
     if groups < images:
-        what += f" in {groups:,} group{'s' if groups > 1 else ''} that share pixels"
-    remedy = f"use {parts[few]} folds, or add images" if parts[few] > 1 else "add images"
-    if groups < images:
-        remedy += " cut from other pictures, or split at random"
+        what += f" in {groups:,} group{'s' if groups > 1 else ''} that {bond.what}"
+    remedy = bond.remedy if groups < images else "add images"
+    if parts[few] > 1:
+        remedy = f"use {parts[few]} folds, or {remedy}"
     raise DatasetError(
         f"class {_name(classes[few], names)} has {what}, too few for {folds:,} folds that hold "
         f"it each; {remedy}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from geosim.trainer.data.dataset import Dataset, open_dataset
@@ -46,8 +47,12 @@ def open_described(
     options: FactOptions,
     *,
     hashes: Path | None = None,
+    rehash: bool = False,
 ) -> Dataset:
     """List the images of ``location`` as `open_dataset` does, with their facts and classes.
+
+    ``rehash`` reads the EXIF data of pictures again that seem unchanged, which is kept in
+    ``hashes``.
 
     Raises:
         DatasetError: the data set or a source of facts cannot be used, or there is no fact of the
@@ -62,7 +67,7 @@ def open_described(
     if options.key is not None and options.table is None:
         raise DatasetError("--table-key names a column of a table; give the table with --table")
     layers, told = [], list(dataset.notes)
-    for read in _sources(options):
+    for read in _sources(options, partial(exif_facts, folder=hashes, rehash=rehash)):
         layer, notes = read(dataset)
         layers.append(layer)
         told += notes
@@ -73,7 +78,9 @@ def open_described(
     return dataset if rule in (FOLDER, NONE) else _with_classes(dataset, rule)
 
 
-def _sources(options: FactOptions) -> list[Callable[[Dataset], Told]]:
+def _sources(
+    options: FactOptions, exif: Callable[[Dataset], Told]
+) -> list[Callable[[Dataset], Told]]:
     """Return the sources of facts, the one that comes before the others first."""
     sources: list[Callable[[Dataset], Told]] = []
     if options.table is not None:
@@ -83,7 +90,7 @@ def _sources(options: FactOptions) -> list[Callable[[Dataset], Told]]:
         pattern = options.pattern
         sources.append(lambda data: name_facts(pattern, _paths(data), options.types))
     if options.exif:
-        sources.append(exif_facts)
+        sources.append(exif)
     return sources
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
@@ -13,6 +14,7 @@ from geosim.trainer.data.dataset import Dataset, Rejected, read_records
 from geosim.trainer.data.facts import DATE, GEO, TEXT, Layer, Value
 from geosim.trainer.data.images import FORMATS
 from geosim.trainer.decoding.encoded import Encoded, open_encoded
+from geosim.trainer.facts.exif_cache import ExifCache
 from geosim.trainer.facts.layer import LOCATION
 from geosim.trainer.facts.types import read_date
 from geosim.trainer.progress import progress_bar
@@ -22,25 +24,28 @@ TYPES = {"time": DATE, "camera": TEXT, LOCATION: GEO}
 """The facts, with their types."""
 
 
-class _Exif(NamedTuple):
-    time: Value | None
-    camera: Value | None
-    location: Value | None
-
-
-def exif_facts(dataset: Dataset) -> tuple[Layer, list[str]]:
+def exif_facts(
+    dataset: Dataset, folder: Path | None = None, *, rehash: bool = False
+) -> tuple[Layer, list[str]]:
     """Return the facts in the EXIF data of the pictures, and what to tell about them.
 
     ``time`` is when the picture was taken, in local time where EXIF tells no zone; ``camera`` is
     maker and model; ``location`` is in degrees, WGS 84. A picture that cannot be read has none.
+    What was read is kept in ``folder``; pictures that are unchanged since are read again only with
+    ``rehash``.
     """
     columns: dict[str, list[Value | None]] = {name: [] for name in TYPES}
     rows: dict[str, tuple[int]] = {}
     counts: Counter[str] = Counter()
     with progress_bar("EXIF", len(dataset.records)) as bar:
-        found = read_records(dataset.source, dataset.records, _read, progress=bar.update)
+        if folder is None:
+            outcomes = read_records(dataset.source, dataset.records, _read, progress=bar.update)
+            found = [None if isinstance(one, Rejected) else one for one in outcomes]
+        else:
+            cache = ExifCache(folder, dataset.location, rehash=rehash)
+            found = cache.read(dataset, _read, bar.update)
         for record, one in zip(dataset.records, found, strict=True):
-            if isinstance(one, Rejected) or not any(one):
+            if one is None:
                 continue
             rows[record.path] = (len(rows),)
             for name, value in zip(TYPES, one, strict=True):
@@ -50,15 +55,16 @@ def exif_facts(dataset: Dataset) -> tuple[Layer, list[str]]:
     return Layer(columns, TYPES, rows), [f"EXIF of {len(dataset.records):,} pictures: {told}"]
 
 
-def _read(data: Encoded) -> _Exif:
-    nothing = _Exif(None, None, None)
+def _read(data: Encoded) -> list[Value | None] | None:
+    """Return the values of `TYPES` in a picture; None without any."""
     try:
         with open_encoded(data) as file, Image.open(file, formats=FORMATS) as image:
             exif = image.getexif()
             inner, gps = exif.get_ifd(IFD.Exif), exif.get_ifd(IFD.GPSInfo)
     except Exception:  # Pillow raises many kinds for damaged files; the ingest tells them
-        return nothing
-    return _Exif(_time(exif, inner), _camera(exif), _location(gps))
+        return None
+    found = [_time(exif, inner), _camera(exif), _location(gps)]
+    return found if any(found) else None
 
 
 def _time(exif: Image.Exif, inner: Mapping[int, Any]) -> Value | None:

@@ -119,6 +119,8 @@ def without_ending(path: str) -> str:
 
 def _clean(name: str) -> str:
     """Return a name as a POSIX path without what says that it begins here."""
+    if "\\" not in name and {"", "."}.isdisjoint(name.split("/")):
+        return name
     return PurePosixPath(name.replace("\\", "/")).as_posix().lstrip("/")
 
 

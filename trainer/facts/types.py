@@ -63,7 +63,8 @@ def read_column(
     mostly: tuple[str, dict[str, Value]] | None = None
     if known and wanted != TEXT:
         for kind in (YES_NO, NUMBER, DATE) if wanted is None else (wanted,):
-            found = _readings(kind, known, decimal_comma=decimal_comma)
+            least = 0.0 if wanted else _MOSTLY
+            found = _readings(kind, known, least, decimal_comma=decimal_comma)
             if len(found) > 1:
                 return _ambiguous(name, cells, where, forced=wanted is not None)
             (read,) = found
@@ -107,22 +108,38 @@ def _ambiguous(
     return Column(TEXT, [cell or None for cell in cells], f"{told}. They are text now")
 
 
-def _readings(kind: str, known: set[str], *, decimal_comma: bool) -> list[dict[str, Value]]:
-    """Return the best reading of cells as a type; two if they are equally good and differ."""
+def _readings(
+    kind: str, known: set[str], least: float, *, decimal_comma: bool
+) -> list[dict[str, Value]]:
+    """Return the best reading of cells as a type; two if they are equally good and differ.
+
+    A reading of less than the share ``least`` of the cells is given up, and empty.
+    """
     readers: dict[str, tuple[Reader, ...]] = {
         YES_NO: (lambda cell: _YES_NO.get(cell.casefold()),),
         NUMBER: (_number, _comma) if decimal_comma else (_number,),
         DATE: tuple(map(_date_reader, _DATES)),
     }
-    every = [
-        {cell: value for cell in known if (value := read(cell)) is not None}
-        for read in readers[kind]
-    ]
+    every = [_reading(read, known, (1 - least) * len(known)) for read in readers[kind]]
     most = max(map(len, every))
     best = [reading for reading in every if len(reading) == most]
     distinct = [one for number, one in enumerate(best) if one not in best[:number]]
     # Of numbers the point comes first: "1" reads alike, and a column has one of both.
     return distinct if kind == DATE and most == len(known) else distinct[:1]
+
+
+def _reading(read: Reader, cells: set[str], most: float) -> dict[str, Value]:
+    """Return the cells that can be read; none if more than ``most`` cannot."""
+    found: dict[str, Value] = {}
+    others = 0
+    for cell in cells:
+        if (value := read(cell)) is not None:
+            found[cell] = value
+        else:
+            others += 1
+            if others > most:
+                return {}
+    return found
 
 
 def _number(cell: str) -> int | float | None:

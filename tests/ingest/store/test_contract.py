@@ -1,17 +1,12 @@
 """The contract of every engine: embedded, qdrant-client in memory, and a real server."""
 
-import os
-import uuid
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from geosim.ingest.schema import Change, Filter, ModelRef, Origin, Payload, VectorQuery, point_id
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
-from geosim.ingest.store.edge import EdgeStore
 from geosim.trainer.data.places import Place
 from geosim.trainer.errors import StoreError
 
@@ -38,32 +33,6 @@ def payloads(count: int, *, dataset: str = "rocks", start: int = 0) -> list[Payl
 
 def vectors(count: int, *, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(count, 32)).astype(np.float32)
-
-
-@pytest.fixture(params=["edge", "memory", "server"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    if request.param == "edge":
-        with EdgeStore(tmp_path / "qdrant", "rocks") as edge:
-            yield edge
-        return
-    from qdrant_client import QdrantClient
-
-    from geosim.ingest.store.server import ServerStore, connect
-
-    if request.param == "memory":
-        with ServerStore(QdrantClient(":memory:"), "rocks", location="memory") as memory:
-            yield memory
-        return
-    url = os.environ.get("GEOSIM_TEST_QDRANT_URL")
-    if not url:
-        pytest.skip("GEOSIM_TEST_QDRANT_URL names no Qdrant server")
-    name, key = f"geosim-test-{uuid.uuid4().hex}", os.environ.get("GEOSIM_TEST_QDRANT_API_KEY")
-    try:
-        with connect(url, key, name) as server:
-            yield server
-    finally:
-        with connect(url, key, name) as cleaner:
-            cleaner.drop()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from PIL.ExifTags import GPS, IFD, Base
 from geosim.trainer.data.dataset import Dataset
 from geosim.trainer.data.facts import Facts
 from geosim.trainer.data.layout import decide_anew
+from geosim.trainer.data.sources import Files, Record
 from geosim.trainer.errors import DatasetError
 from geosim.trainer.facts.collect import FactOptions, open_described
 from geosim.trainer.facts.pattern import name_facts
@@ -114,6 +115,54 @@ def test_exif_gives_time_camera_and_location(tmp_path: Path) -> None:
     assert dataset.facts.of("trip/f.jpg") == dataset.facts.of("trip/g.jpg") == {}
     assert dataset.notes == ("EXIF of 7 pictures: time of 5, camera of 5, location of 4",)
     assert opened(folder).facts is None
+
+
+def test_exif_of_unchanged_pictures_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, kept = tmp_path / "trip", tmp_path / "hashes"
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        photograph(folder / name)
+    Image.effect_noise((32, 32), 60).save(folder / "none.jpg")
+    (folder / "broken.jpg").write_bytes(b"broken")
+    monkeypatch.setattr("geosim.trainer.data.hashes.SETTLED_NS", -(10**12))
+    read: list[str] = []
+    original = Files.read
+
+    def noted(self: Files, record: Record) -> bytes:
+        read.append(record.path.rpartition("/")[2])
+        return original(self, record)
+
+    monkeypatch.setattr(Files, "read", noted)
+
+    def facts(**options: bool) -> dict[str, Any]:
+        read.clear()
+        found = open_described(
+            folder, (), decide_anew, FactOptions(exif=True), hashes=kept, **options
+        )
+        assert found.facts is not None
+        return {one.path: found.facts.of(one.path) for one in found.records}
+
+    first = facts()
+    assert len(read) == 5
+    assert first["trip/a.jpg"]["camera"] == "NIKON D90"
+    assert facts() == first
+    assert read == []
+    photograph(folder / "b.jpg", fix=False)
+    (folder / "c.jpg").unlink()
+    photograph(folder / "d.jpg")
+    changed = facts()
+    assert sorted(read) == ["b.jpg", "d.jpg"]
+    assert "location" not in changed["trip/b.jpg"]
+    assert changed["trip/d.jpg"] == first["trip/a.jpg"]
+    assert facts(rehash=True) == changed
+    assert len(read) == 5
+    (file,) = kept.glob("*.exif.json")
+    for damaged in (file.read_bytes()[:-30], b"[]", b'{"version": 0, "pictures": {}}'):
+        file.write_bytes(damaged)
+        assert facts() == changed
+        assert len(read) == 5
+    assert list(kept.glob("*.exif.json*")) == [file]
 
 
 def test_a_table_comes_before_names_and_names_before_exif(tmp_path: Path) -> None:

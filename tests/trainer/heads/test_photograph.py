@@ -78,6 +78,7 @@ def test_few_pictures_or_features_have_components_too(shape: tuple[int, ...]) ->
     assert np.isfinite(fit.loss).all()
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_the_fit_and_another_gives_another() -> None:
     features, labels = pictures()
     short = replace(OPTIONS, epochs=2, validation_split=0.2)
