@@ -103,12 +103,13 @@ class Fields:
     @cached_property
     def facts(self) -> dict[str, str]:
         """The type of each fact, by name; those without an index are of the first images."""
-        indexed = {name: _TYPES.get(kind, TEXT) for name, kind in self._indexed.items()}
-        return indexed | {name: kind for name, kind in self._seen.items() if name not in indexed}
+        return self._seen | self.indexed
 
     @cached_property
-    def _indexed(self) -> Mapping[str, str]:
-        return self._store.fact_indexes()
+    def indexed(self) -> dict[str, str]:
+        """The type of each fact that has a payload index, by name."""
+        kinds = self._store.fact_indexes()
+        return {name: _TYPES.get(kind, TEXT) for name, kind in kinds.items()}
 
     @cached_property
     def _seen(self) -> dict[str, str]:
@@ -140,12 +141,19 @@ class Fields:
                 f"{name} is a fact here, and a field of every image; write {FACT}{name} or "
                 f"{IMAGE}{name}"
             )
-        kind = self._indexed.get(fact)
-        return Field(name, self.facts[fact] if kind is None else _TYPES.get(kind, TEXT), fact)
+        return Field(name, self.indexed.get(fact) or self.facts[fact], fact)
+
+    def fact(self, name: str) -> Field:
+        """Return the field of a fact, with a name by which `find` finds it.
+
+        Raises:
+            QueryError: there is none.
+        """
+        return self.find(f"{FACT}{name}" if name in BUILT_IN else name)
 
     def _fact(self, name: str) -> str | None:
         """Return the fact of a name, in any normal form; the index is asked first."""
-        for known in (self._indexed, self._seen):
+        for known in (self.indexed, self._seen):
             if name in known:
                 return name
             for one in known:

@@ -30,10 +30,8 @@ import re
 import unicodedata
 from collections.abc import Callable
 from datetime import date, timedelta
-from functools import cache
-from typing import NoReturn
 
-from lark import Lark, Token, Tree, UnexpectedCharacters, UnexpectedToken
+from lark import Token, Tree
 
 from geosim.ingest.conditions import (
     All,
@@ -47,56 +45,18 @@ from geosim.ingest.conditions import (
     Range,
 )
 from geosim.search.fields import Field, Fields
+from geosim.search.syntax import fault, parse
 from geosim.trainer.data.facts import DATE, GEO, NUMBER, TEXT
 from geosim.trainer.errors import ExpressionError, QueryError
 from geosim.trainer.facts.types import read_date
 from geosim.trainer.text import listed, printable
 
-MAX_LENGTH = 4000
-"""Characters of an expression: an address of the page has room for them."""
-
 MAX_DEPTH = 32
 """Levels of and, or and not inside of each other; a server reads 64 levels of a filter."""
-
-_GRAMMAR = r"""
-?start: or
-?or: and (_OR and)*
-?and: not (_AND not)*
-?not: negation | "(" or ")" | compare | contains | has | near
-negation: _NOT not
-compare: text COMPARE text
-contains: text NOT_IN? _IN "(" text ("," text)* ")"
-has: _HAS "(" text ")"
-near: NEAR "(" text ("," text)* text? ")"
-?text: WORD | QUOTED
-
-COMPARE: "==" | "!=" | "<>" | "<=" | ">=" | "=" | "<" | ">"
-_OR.2: /or(?![^\s()=<>!,"'])/i
-_AND.2: /and(?![^\s()=<>!,"'])/i
-_NOT.2: /not(?![^\s()=<>!,"'])/i
-NOT_IN.3: /not(?=\s+in\s*\()/i
-_IN.2: /in(?=\s*\()/i
-_HAS.2: /has(?=\s*\()/i
-NEAR.2: /near(?=\s*\()/i
-WORD: /[^\s()=<>!,"'“”„«»‘’]+/
-QUOTED: /"([^"]|"")*"|'([^']|'')*'/
-%ignore /\s+/
-"""
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _DISTANCE = re.compile(rf"({_NUMBER.pattern})\s*(km|m)")
 _METRES = {"km": 1000.0, "m": 1.0}
-
-_EXPECTED = {
-    "_NOT": "a condition, such as depth >= 2900",
-    "COMPARE": "=, !=, <, <=, >, >= or in (...)",
-    "COMMA": "',' or ')'",
-    "WORD": "a name or a value",
-    "$END": "and, or, or the end",
-    "LPAR": "'('",
-    "RPAR": "')'",
-}
-"""What to write for the tokens that may follow; the first that is among them tells it."""
 
 
 def parse_where(text: str, fields: Fields) -> Condition:
@@ -106,53 +66,7 @@ def parse_where(text: str, fields: Fields) -> Condition:
         ExpressionError: it is too long or too deep, is no expression, names no field, or compares
             one with what is not of its type; it tells the place.
     """
-    if len(text) > MAX_LENGTH:
-        raise ExpressionError(
-            f"the expression has {len(text):,} characters, at most {MAX_LENGTH:,} are read; write "
-            "a shorter one",
-            MAX_LENGTH,
-        )
-    try:
-        tree = _parser().parse(text)
-    except UnexpectedCharacters as error:
-        _refuse_character(text, error.pos_in_stream or 0)
-    except UnexpectedToken as error:
-        _refuse_token(text, error)
-    return _Builder(fields).build(tree)
-
-
-@cache
-def _parser() -> Lark:
-    return Lark(_GRAMMAR, parser="lalr")
-
-
-def _refuse(place: int, why: str) -> NoReturn:
-    raise ExpressionError(f"column {place + 1} of the expression: {why}", place)
-
-
-def _refuse_character(text: str, place: int) -> NoReturn:
-    character = text[place]
-    if character in "\"'":
-        _refuse(place, f"the quote {character} is not closed; write one in a text twice")
-    if character in "“”„«»‘’":
-        _refuse(place, f"received the quote {character}; write \" or '")
-    _refuse(place, f"received {printable(character)!r}; put names and values with it in quotes")
-
-
-def _refuse_token(text: str, error: UnexpectedToken) -> NoReturn:
-    accepted = error.accepts or error.expected
-    expected = next((told for name, told in _EXPECTED.items() if name in accepted), "another word")
-    if expected == "')'" and isinstance(_last_read(error), Tree):
-        expected = "and, or, or ')'"
-    ends = error.token.type == "$END"
-    received = "the end" if ends else repr(printable(str(error.token)[:40]))
-    place = len(text.rstrip()) if ends else error.token.start_pos or 0
-    _refuse(place, f"expected {expected}, received {received}")
-
-
-def _last_read(error: UnexpectedToken) -> object:
-    """Return what was read before the token: a tree, if it was a condition."""
-    return error.interactive_parser.parser_state.value_stack[-1]
+    return _Builder(fields).build(parse(text))
 
 
 class _Builder:
@@ -188,7 +102,7 @@ class _Builder:
             try:
                 self._found[name] = self._fields.find(name)
             except QueryError as error:
-                _refuse(token.start_pos or 0, str(error))
+                raise fault(token.start_pos or 0, str(error)) from error
         return self._found[name]
 
     def _compare(self, children: list[Token]) -> Condition:
@@ -204,7 +118,7 @@ class _Builder:
             return _compare_dates(field, operator, value)
         what = "text" if field.kind == TEXT else "a place"
         instead = "=, != or in" if field.kind == TEXT else "near(...)"
-        _refuse(
+        raise fault(
             sign.start_pos or 0,
             f"{printable(field.name)} is {what}, which {operator} does not compare; use {instead}",
         )
@@ -225,12 +139,12 @@ class _Builder:
         if given and not _NUMBER.fullmatch(_text(given[0])):
             field = self._field(given.pop(0))
             if field.kind != GEO:
-                _refuse(place, f"{printable(field.name)} is {field.kind}, not a place")
+                raise fault(place, f"{printable(field.name)} is {field.kind}, not a place")
         else:
             field = self._only_place(place)
         numbers, distance = given[:2], _DISTANCE.fullmatch(" ".join(map(_text, given[2:])))
         if len(numbers) < 2 or distance is None:
-            _refuse(place, "expected near(LATITUDE, LONGITUDE, DISTANCE km) or m")
+            raise fault(place, "expected near(LATITUDE, LONGITUDE, DISTANCE km) or m")
         lat, lon = (
             _degrees(number, what, most)
             for number, what, most in zip(
@@ -239,13 +153,13 @@ class _Builder:
         )
         metres = float(distance[1]) * _METRES[distance[4]]
         if not 0 < metres < float("inf"):
-            _refuse(given[2].start_pos or 0, "the distance is not above 0")
+            raise fault(given[2].start_pos or 0, "the distance is not above 0")
         return Near(field.path, lat, lon, metres)
 
     def _only_place(self, place: int) -> Field:
         names = [name for name, kind in self._fields.facts.items() if kind == GEO]
         if len(names) != 1:
-            _refuse(
+            raise fault(
                 place,
                 f"the images have several places: {listed(names)}; write near({names[0]!r}, ...)"
                 if names
@@ -276,7 +190,7 @@ def _equals(field: Field, value: Token) -> Condition:
     if field.kind == DATE:
         return _compare_dates(field, "=", value)
     if field.kind == GEO:
-        _refuse(value.start_pos or 0, f"{printable(field.name)} is a place; use near(...)")
+        raise fault(value.start_pos or 0, f"{printable(field.name)} is a place; use near(...)")
     return Match(field.path, tuple(_forms(value)))
 
 
@@ -284,7 +198,7 @@ def _number(field: Field, value: Token) -> float:
     text = _text(value)
     number = float(text) if _NUMBER.fullmatch(text) else float("inf")
     if abs(number) == float("inf"):
-        _refuse(
+        raise fault(
             value.start_pos or 0,
             f"{printable(field.name)} is a number; received {printable(text[:40])!r}",
         )
@@ -294,7 +208,7 @@ def _number(field: Field, value: Token) -> float:
 def _degrees(token: Token, what: str, most: int) -> float:
     text = _text(token)
     if not _NUMBER.fullmatch(text) or abs(float(text)) > most:
-        _refuse(
+        raise fault(
             token.start_pos or 0,
             f"a {what} is -{most} to {most} degrees; received {printable(text[:40])!r}",
         )
@@ -305,7 +219,7 @@ def _compare_dates(field: Field, operator: str, value: Token) -> DateRange:
     """Return a comparison with a date; one without a time is the whole day."""
     moment = read_date(_text(value))
     if moment is None:
-        _refuse(
+        raise fault(
             value.start_pos or 0,
             f"{printable(field.name)} is a date, such as 2024-05-31 or 2024-05-31T12:00; received "
             f"{printable(_text(value)[:40])!r}",

@@ -33,6 +33,7 @@ def some(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return archive
 
 
+@pytest.mark.slow
 def test_the_archive_is_read_whole(real_data: Path) -> None:
     dataset = open_dataset(real_data)
     assert dataset.name == "geological_similarity"
@@ -44,6 +45,7 @@ def test_the_archive_is_read_whole(real_data: Path) -> None:
     assert len({item.sha256 for item in hashed}) == 29_998 - 7, "7 pairs are byte-identical"
 
 
+@pytest.mark.slow
 def test_run_on_real_tiles(geosim: Callable[..., Result], some: Path, tmp_path: Path) -> None:
     working = Working(tmp_path / "working")
     options = ("--backbone", "efficientnet-lite0", "--working", working.root)

@@ -170,8 +170,25 @@ class VectorStore(AbstractContextManager["VectorStore"]):
 
     def values(self, field: str) -> dict[str, int]:
         """Return the number of points per value of a keyword field, sorted by value."""
-        counts = sorted(self._facet(field, limit=max(1, self.count())))
+        counts = sorted(self._facet(field, max(1, self.count()), None))
         return {value: count for value, count in counts if count}  # Qdrant Edge lists deleted ones
+
+    def facet(self, field: str, limit: int, where: Filter | None = None) -> list[tuple[str, int]]:
+        """Return the values of a keyword field that most matching points have, with their number.
+
+        There are up to ``limit``, the most frequent first, then by value.
+        """
+        counts = [(value, n) for value, n in self._facet(field, limit, where) if n]
+        return sorted(counts, key=lambda one: (-one[1], one[0]))
+
+    def ends(self, field: str, where: Filter | None = None) -> tuple[Payload, Payload] | None:
+        """Return the matching points with the least and the greatest value of an indexed field.
+
+        The field has numbers or dates; None if no matching point has it.
+        """
+        ends = (self._end(field, where, last) for last in (False, True))
+        least, greatest = ends
+        return None if least is None or greatest is None else (least, greatest)
 
     def unlabelled(self) -> int:
         """Return the number of points without a class."""
@@ -252,8 +269,12 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         """Make all writes durable, for an engine that acknowledges them earlier."""
 
     @abstractmethod
-    def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
-        """Return the exact number of points for up to ``limit`` values of a keyword field."""
+    def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
+        """Return the exact number of matching points of the ``limit`` most frequent values."""
+
+    @abstractmethod
+    def _end(self, field: str, where: Filter | None, last: bool) -> Payload | None:
+        """Return the first matching point by a field, or the last one; None without any."""
 
     @abstractmethod
     def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:

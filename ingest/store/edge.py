@@ -186,10 +186,20 @@ class EdgeStore(VectorStore):
         with self._open() as shard:
             shard.flush()
 
-    def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
+    def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
+        request = edge.FacetRequest(field, limit, exact=True, filter=translate(where, TERMS))
         with self._open() as shard:
-            facet = shard.facet(edge.FacetRequest(field, limit=limit, exact=True))
+            facet = shard.facet(request)
         return ((str(hit.value), hit.count) for hit in facet.hits)
+
+    def _end(self, field: str, where: Filter | None, last: bool) -> Payload | None:
+        order = edge.OrderBy(field, edge.Direction.Desc if last else edge.Direction.Asc)
+        request = edge.ScrollRequest(
+            limit=1, filter=translate(where, TERMS), with_payload=True, order_by=order
+        )
+        with self._open() as shard:
+            records, _ = shard.scroll(request)
+        return Payload.from_dict(records[0].payload) if records else None
 
     def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:
         with self._open() as shard:

@@ -16,6 +16,7 @@ from geosim.ingest.schema import (
     CollectionInfo,
     Filter,
     Origin,
+    Payload,
     Point,
     ScoredPoint,
     VectorQuery,
@@ -141,9 +142,13 @@ class SharedEdgeStore(VectorStore):
         with self._read() as store:
             return store._indexes()
 
-    def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
+    def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
         with self._read() as store:
-            return store._facet(field, limit)
+            return store._facet(field, limit, where)
+
+    def _end(self, field: str, where: Filter | None, last: bool) -> Payload | None:
+        with self._read() as store:
+            return store._end(field, where, last)
 
     def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:
         with self._read() as store:

@@ -187,9 +187,26 @@ class ServerStore(VectorStore):
         stored = self._send(self._client.get_collection, self.name).payload_schema
         return {path: one.data_type.value for path, one in stored.items()}
 
-    def _facet(self, field: str, limit: int) -> Iterable[tuple[str, int]]:
-        facet = self._send(self._client.facet, self.name, field, limit=limit, exact=True)
+    def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
+        only, name = translate(where, TERMS), self.name
+        facet = self._send(
+            self._client.facet, name, field, facet_filter=only, limit=limit, exact=True
+        )
         return ((str(hit.value), hit.count) for hit in facet.hits)
+
+    def _end(self, field: str, where: Filter | None, last: bool) -> Payload | None:
+        order = models.OrderBy(
+            key=field, direction=models.Direction.DESC if last else models.Direction.ASC
+        )
+        records, _ = self._send(
+            self._client.scroll,
+            self.name,
+            scroll_filter=translate(where, TERMS),
+            limit=1,
+            order_by=order,
+            with_payload=True,
+        )
+        return Payload.from_dict(records[0].payload) if records else None
 
     def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:
         records = self._send(

@@ -14,8 +14,9 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from geosim.ingest.store.base import VectorStore
+from geosim.search.web.answers import Answer, MapAnswer
 from geosim.search.web.map import MapCache
-from geosim.search.web.models import Answer, MapAnswer, PictureParameters
+from geosim.search.web.models import PictureParameters
 from geosim.search.web.pictures import NOT_HERE, Thumbnails
 from geosim.search.web.service import PartParameters, PointId, SearchService
 from geosim.trainer.errors import ImageError
@@ -64,6 +65,7 @@ class Api:
         router.get("/images/{id}.jpg", include_in_schema=False)(self.image)
         router.get("/images/{id}", response_class=Response, responses=image_responses)(self.image)
         router.get("/collection")(service.collection)
+        router.get("/facets")(service.facets)
         router.get("/map", response_class=Response, responses=map_responses)(self.map)
         return router
 

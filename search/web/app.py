@@ -16,9 +16,9 @@ from starlette.types import ASGIApp, Scope
 
 from geosim.ingest.store.base import VectorStore
 from geosim.search.web.access import BEARER, SESSION, Access
+from geosim.search.web.answers import Failure
 from geosim.search.web.api import UPLOAD_PATH, Api
 from geosim.search.web.limits import BodyLimit, limit_requests
-from geosim.search.web.models import Failure
 from geosim.search.web.pictures import UPLOAD_BYTES
 from geosim.search.web.responses import HANDLERS, with_security_headers
 from geosim.trainer.working import Working

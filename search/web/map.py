@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync
 
 from geosim.ingest.store.base import VectorStore
 from geosim.search.graph.layout import layout
-from geosim.search.web.models import MapAnswer
+from geosim.search.web.answers import MapAnswer
 from geosim.trainer.working import Working
 
 WAIT_SECONDS = 5.0

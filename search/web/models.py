@@ -1,21 +1,27 @@
-"""Requests and responses of the JSON API, from which its documentation is made."""
+"""Requests of the JSON API, from which its documentation is made."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, field_validator
 from pydantic_core import PydanticCustomError
 
-from geosim.ingest.plan import IMAGE_ROUTE
-from geosim.ingest.schema import ModelRef
 from geosim.search.crop import PATTERN, Crop, parse_crop
+from geosim.search.fields import field_names
+from geosim.search.syntax import MAX_LENGTH
 from geosim.search.types import SearchOptions
 from geosim.trainer.errors import QueryError
 
 MAX_HITS = 1000
 """Hits of one search."""
+
+MAX_SHOW = 1000
+"""Characters of the names of the fields that are shown."""
+
+MAX_FACETS, MAX_VALUES = 100, 200
+"""Fields whose values are counted, and values of each."""
 
 MAX_EXAMPLES = 100
 """Positive examples of a search by several images; negative ones as well."""
@@ -47,6 +53,17 @@ CropText = Annotated[
 ]
 
 
+Expression = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH)]
+
+WHERE = (
+    'Only images for which this holds, such as depth >= 2900 and hole = "A-7": comparisons of '
+    "facts, class, dataset, path, sha256, width and height by = != < <= > >=, in (..), has(..), "
+    "near(LATITUDE, LONGITUDE, 20 km), and, or, not, parentheses."
+)
+
+FieldName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class SearchParameters(BaseModel, extra="forbid"):
     """Which hits to return."""
 
@@ -62,16 +79,32 @@ class SearchParameters(BaseModel, extra="forbid"):
     min_score: FiniteFloat | None = Field(
         None, ge=-1, le=1, description="Only hits with this score or a higher one."
     )
-    one_per: Literal["class", "dataset"] | None = Field(
+    where: Expression | None = Field(None, description=WHERE)
+    one_per: FieldName | None = Field(
         None,
-        description="Only the best hit of each class or data set; images without a class are in "
-        "no class.",
+        description="Only the best hit of each class, dataset or value of a fact; images without "
+        "one are left out.",
+    )
+    not_same: FieldName | None = Field(
+        None,
+        description="No hits with the query's own value of this fact, or its class; note of the "
+        "answer tells if none is known.",
+    )
+    show: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_SHOW,
+        description="Names of facts and of class, dataset, path, sha256, width and height, with "
+        "commas between and quoted as in CSV, for shown of each hit.",
     )
 
     def options(self) -> SearchOptions:
         """Return the parameters as the searcher takes them."""
         k = MAX_HITS if self.k is None and self.min_score is not None else self.k
-        return SearchOptions(k, self.label, self.min_score, self.one_per)
+        show = () if self.show is None else field_names(self.show)
+        return SearchOptions(
+            k, self.label, self.min_score, self.one_per, self.where, self.not_same, show
+        )
 
 
 class PictureParameters(SearchParameters):
@@ -127,133 +160,10 @@ class Examples(SearchParameters):
         return value
 
 
-class Failure(BaseModel):
-    """An error and its reason."""
+class FacetParameters(BaseModel, extra="forbid"):
+    """Of which images values are counted, and how many values."""
 
-    error: str
-
-
-class StoredImage(BaseModel, from_attributes=True):
-    """An indexed image."""
-
-    id: UUID
-    path: str
-    label: Annotated[str | None, AfterValidator(lambda label: label or None)] = Field(
-        serialization_alias="class", description="null without a class."
+    where: Expression | None = Field(None, description=WHERE)
+    values: int = Field(
+        20, ge=1, le=MAX_VALUES, description="Values of a text, the most frequent ones."
     )
-    picture: Annotated[str, AfterValidator(lambda id_: f"{IMAGE_ROUTE}{id_}")] = Field(
-        validation_alias="id", description="Path of its picture; add ?side= for another size."
-    )
-
-
-class HitAnswer(StoredImage):
-    """An indexed image that is similar to the query."""
-
-    rank: int = Field(description="From 1.")
-    score: float = Field(description="Cosine similarity, -1 to 1, to six decimals.")
-    identical: bool = Field(description="Whether its file is identical to the query's.")
-
-
-class VoteAnswer(BaseModel, from_attributes=True):
-    """One class among the nearest images."""
-
-    label: str = Field(serialization_alias="class")
-    votes: int
-    share: float = Field(description="Share of the votes weighted by score, 0 to 1.")
-
-
-class ExplanationAnswer(BaseModel, from_attributes=True):
-    """What the ten nearest images of all classes say about the query, whatever the filters are."""
-
-    votes: list[VoteAnswer]
-    without_class: int = Field(
-        validation_alias="unlabelled",
-        description="Images among the ten that have no class to vote.",
-    )
-    predicted: str = Field(description="The class with the highest share; empty without votes.")
-    confidence: float | None = Field(
-        description="0 to 1: about this share of such predictions is right; null where there are "
-        "too few images or classes to tell."
-    )
-    unlike: bool = Field(
-        validation_alias="is_novel",
-        description="Whether the best score is below the usual one and no hit is identical.",
-    )
-    best: float = Field(validation_alias="best_score", description="The best score.")
-    usual: float | None = Field(
-        validation_alias="threshold",
-        description="The best score that 99 % of the indexed images reach; null while it is "
-        "measured, and unless the query is a new picture.",
-    )
-
-
-class CropAnswer(BaseModel, from_attributes=True):
-    """The part of a picture that was searched by, and the size of the picture, in pixels."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-    picture_width: int
-    picture_height: int
-
-
-class Answer(BaseModel):
-    """The result of a search."""
-
-    hits: list[HitAnswer] = Field(description="Best first.")
-    explanation: ExplanationAnswer
-    query: StoredImage | None = Field(
-        None, description="The query, if it is an indexed image or a part of one."
-    )
-    crop: CropAnswer | None = Field(
-        None, description="The part of the picture; null for the whole, and for several images."
-    )
-    embedding: EmbeddingText | None = Field(
-        None,
-        description="The embedding of the query, or of its part, for a link to this search; null "
-        "for several images.",
-    )
-    sha256: str | None = Field(
-        None,
-        description="Hex digest of the query's file, of a part as PNG; null for several images.",
-    )
-    model: str = Field("", description="The model that made the embedding.")
-    positive: list[StoredImage | UploadedImage] = Field(
-        [], description="The positive examples of a search by several images."
-    )
-    negative: list[StoredImage | UploadedImage] = Field([], description="Its negative examples.")
-
-
-class Count(BaseModel):
-    """The number of indexed images with one value of a field."""
-
-    name: str
-    count: int
-
-
-class CollectionAnswer(BaseModel):
-    """The collection and the limits of uploads."""
-
-    name: str
-    points: int = Field(description="Number of indexed images.")
-    classes: list[Count]
-    without_class: int = Field(description="Number of indexed images without a class.")
-    datasets: list[Count]
-    model: ModelRef
-    engine: str
-    version: str = Field(description="Version of geosim.")
-    upload_bytes: int = Field(description="Maximum bytes of an upload.")
-    upload_pixels: int = Field(description="Maximum pixels of an upload.")
-    examples: int = Field(description="Maximum number of positive examples, and of negative ones.")
-
-
-class MapAnswer(BaseModel):
-    """All indexed images as points; every list except classes has one item per image."""
-
-    classes: list[str | None] = Field(description="Null, the last one, for images without a class.")
-    labels: list[int] = Field(description="Index into classes.")
-    ids: list[str]
-    paths: list[str]
-    x: list[float] = Field(description="0 to 1, left to right.")
-    y: list[float] = Field(description="0 to 1, top to bottom.")

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from geosim.trainer.errors import GeosimError, ImageError, ModelError, QueryError
+from geosim.trainer.errors import ExpressionError, GeosimError, ImageError, ModelError, QueryError
 from geosim.trainer.text import printable
 
 SECURITY_HEADERS = {
@@ -67,7 +67,8 @@ async def _error_as_json(request: Request, error: Exception) -> Response:
             fields = [(".".join(map(str, one["loc"][1:])), one["msg"]) for one in error.errors()]
             return error_response(422, "; ".join(f"{name}: {message}" for name, message in fields))
         case ImageError() | QueryError():
-            return error_response(422, str(error))
+            place = {"place": error.place} if isinstance(error, ExpressionError) else {}
+            return JSONResponse({"error": str(error), **place}, 422)
         case ModelError():
             text = "there is no model here: only indexed images can be searched from"
         case GeosimError():

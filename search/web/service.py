@@ -19,16 +19,25 @@ from numpy.typing import NDArray
 from geosim.ingest.schema import CollectionInfo, Point
 from geosim.ingest.store.base import VectorStore
 from geosim.search.explain import explain, novelty_threshold, vote_certainty
+from geosim.search.facets import facts_of, read_facets
+from geosim.search.fields import Fields
 from geosim.search.queries import ResolvedQuery
 from geosim.search.searcher import Searcher
 from geosim.search.types import DEFAULT_K, Result, SearchOptions
-from geosim.search.web.models import (
-    MAX_EXAMPLES,
+from geosim.search.web.answers import (
     Answer,
-    ByEmbedding,
     CollectionAnswer,
     Count,
+    FacetAnswer,
+    FacetsAnswer,
+    Fact,
+)
+from geosim.search.web.models import (
+    MAX_EXAMPLES,
+    MAX_FACETS,
+    ByEmbedding,
     Examples,
+    FacetParameters,
     PictureParameters,
     UploadedImage,
 )
@@ -150,6 +159,7 @@ class SearchService:
             classes=self._counts("class"),
             without_class=self._store.unlabelled(),
             datasets=self._counts("dataset"),
+            facts=[Fact.model_validate(one) for one in facts_of(Fields(self._store))],
             model=info.model,
             engine=info.engine,
             version=version("geosim"),
@@ -157,6 +167,15 @@ class SearchService:
             upload_pixels=MAX_UPLOAD_PIXELS,
             examples=MAX_EXAMPLES,
         )
+
+    @_reading
+    def facets(self, parameters: Annotated[FacetParameters, Query()]) -> FacetsAnswer:
+        """Count the values of the class, the data set and the facts, of the images that match.
+
+        Numbers and dates have a least and a greatest value.
+        """
+        found = read_facets(self._store, parameters.where, parameters.values, MAX_FACETS)
+        return FacetsAnswer(facets=[FacetAnswer.model_validate(one) for one in found])
 
     def _embedded(
         self, picture: bytes | ResolvedQuery, parameters: PictureParameters
@@ -250,9 +269,10 @@ def _answer(
     fields: Mapping[str, Any],
 ) -> Answer:
     """Search, and explain by the ten nearest of all classes, whatever the filters are."""
-    hits = search(options).hits
-    enough = options == SearchOptions(options.k) and (options.k or DEFAULT_K) >= DEFAULT_K
-    nearest = hits if enough else search(SearchOptions()).hits
+    found = search(options)
+    whole = not options.narrows and options.min_score is None
+    enough = whole and (options.k or DEFAULT_K) >= DEFAULT_K
+    nearest = found.hits if enough else search(SearchOptions()).hits
     # Hits, explanations and payloads are read by their attributes.
-    explanation = explain(nearest, novelty, certainty)
-    return Answer.model_validate({"hits": hits, "explanation": explanation, **fields})
+    answer = {"hits": found.hits, "explanation": explain(nearest, novelty, certainty)}
+    return Answer.model_validate({**answer, "note": found.note, **fields})

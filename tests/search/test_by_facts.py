@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result as Ran
 from PIL import Image
 
-from geosim.ingest.schema import Change, Payload
+from geosim.ingest.schema import Payload
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.search.index import open_index
@@ -22,42 +22,13 @@ from geosim.search.searcher import Searcher
 from geosim.search.types import Hit, Result, SearchOptions
 from geosim.trainer.errors import ExpressionError, QueryError
 from geosim.trainer.working import Working
+from tests.search.described import ODD, describe, facts
 
 # The in-memory mode of qdrant-client says that it always searches exactly.
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
 
 Run = Callable[..., Ran]
 QUERY = "rocks/marble/marble-0002.jpg"
-ODD = 'Probe, "neu" (m)'.replace('"', "'")
-KINDS = {
-    "hole": "keyword",
-    "depth": "float",
-    "sampled": "datetime",
-    "oriented": "keyword",
-    "location": "geo",
-    ODD: "keyword",
-}
-
-
-def facts(path: str) -> dict[str, Any]:
-    """The facts of a picture of the sample; the last of each class has none."""
-    number = int(path[-8:-4])
-    if number == 11:
-        return {}
-    return {
-        "hole": f"A-{number % 4}",
-        "depth": 2900 + number * 10.5,
-        "sampled": f"2024-05-{number + 1:02}",
-        "oriented": "yes" if number % 2 else "no",
-        "location": {"lat": 51.0 + number / 10, "lon": -0.1},
-        ODD: f'=1+{number}, "x"',
-    }
-
-
-def describe(store: VectorStore) -> None:
-    paths = [point.payload for batch in store.scan(vectors=False) for point in batch]
-    store.index_facts(KINDS)
-    store.update([Change((one.id,), facts=facts(one.path)) for one in paths if facts(one.path)])
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ from geosim.ingest.conditions import (
 from geosim.ingest.schema import Payload, Point
 from geosim.ingest.store.edge import EdgeStore
 from geosim.search.fields import Fields
-from geosim.search.where import MAX_LENGTH, parse_where
+from geosim.search.syntax import MAX_LENGTH
+from geosim.search.where import parse_where
 from geosim.trainer.errors import ExpressionError
 
 KINDS = {

@@ -98,6 +98,7 @@ def test_a_model_of_another_recipe_is_trained_anew(
     assert json.loads((working.model / "model.json").read_bytes())["recipe"] == earlier
 
 
+@pytest.mark.slow
 def test_a_run_of_another_recipe_is_done_anew_and_not_reported(
     working: Working, sample: Path, geosim: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from math import acos, cos, radians, sin
 from typing import Any
@@ -160,3 +161,22 @@ def test_a_deep_and_long_condition_is_answered(described: VectorStore) -> None:
     assert described.count(Filter(where=many)) == sum(
         facts(row).get("depth", 0.5) % 1 == 0 for row in range(COUNT)
     )
+
+
+def test_facets_and_ends_are_of_the_points_that_match(described: VectorStore) -> None:
+    every = [facts(row) for row in range(COUNT)]
+    for where, chosen in (
+        (None, every),
+        (Filter(where=Match("facts.hole", ("A-7",))), [f for f in every if f.get("hole") == "A-7"]),
+        (Filter(where=Range("facts.depth", gt=9999)), []),
+    ):
+        for name, path in (("hole", "facts.hole"), (ODD, ODD_PATH)):
+            counts = Counter(one[name] for one in chosen if one)
+            expected = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+            assert described.facet(path, 10, where) == expected
+        for name in ("depth", "taken"):
+            values = [one[name] for one in chosen if one]
+            ends = described.ends(f"facts.{name}", where)
+            found = None if ends is None else [one.facts[name] for one in ends]
+            assert found == ([min(values), max(values)] if values else None)
+    assert len(described.facet("facts.hole", 2)) == 2

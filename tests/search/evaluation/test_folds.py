@@ -187,6 +187,7 @@ def test_folds_that_cannot_be(
     assert not (tmp_path / "working" / "report" / "runs").exists()
 
 
+@pytest.mark.slow
 def test_labels_are_hidden_from_the_training_and_measure(
     geosim: Callable[..., Result], copies: Path, tmp_path: Path
 ) -> None:

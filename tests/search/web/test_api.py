@@ -45,6 +45,8 @@ def as_json(hits: tuple[Hit, ...]) -> list[dict[str, Any]]:
             "id": hit.id,
             "identical": hit.identical,
             "picture": f"/api/images/{hit.id}",
+            "facts": {},
+            "shown": {},
         }
         for hit in hits
     ]
@@ -392,6 +394,7 @@ def test_the_documentation_is_complete_and_needs_no_internet(client: httpx.Clien
         "/api/recommend",
         "/api/images/{id}",
         "/api/collection",
+        "/api/facets",
         "/api/map",
     }
     for path, operations in described["paths"].items():

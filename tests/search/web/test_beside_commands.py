@@ -150,6 +150,7 @@ def ending(process: subprocess.Popen[str]) -> Iterator[None]:
         process.send_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_all_commands_work_and_every_answer_is_right(
     started: Started,
     indexed: Working,
@@ -206,6 +207,7 @@ def test_all_commands_work_and_every_answer_is_right(
         assert answer in allowed, (question, start_, end, begun, completed)
 
 
+@pytest.mark.slow
 def test_a_killed_command_and_a_killed_page_keep_nobody_out(
     started: Started,
     indexed: Working,

@@ -49,7 +49,7 @@ def schema_of(url: str, cases: int) -> Any:
 
     @schemathesis.hook
     def before_call(_: Any, case: Any, __: Any) -> None:
-        """Give valid requests what a document cannot describe: a class, a part, finite numbers."""
+        """Give valid requests what a document cannot describe: a class, a field, a part."""
         if case.meta is None or not case.meta.generation.mode.is_positive:
             return
         body = case.body if isinstance(case.body, dict) else {}
@@ -58,6 +58,11 @@ def schema_of(url: str, cases: int) -> Any:
             if isinstance(part, dict):
                 if part.get("class"):
                     part["class"] = classes[len(part["class"]) % len(classes)]
+                if part.get("where"):
+                    part["where"] = f"not class = '{classes[0]}'"
+                for name in ("one_per", "not_same", "show"):
+                    if part.get(name):
+                        part[name] = ("class", "dataset", "width")[len(part[name]) % 3]
                 if part.get("crop"):
                     part["crop"] = "25%,12.5%,50%,75%"
                 if "embedding" in part:

@@ -93,6 +93,7 @@ def test_the_model_can_be_saved(model: Any, batch: np.ndarray, tmp_path: Path) -
     np.testing.assert_array_equal(loaded.predict_on_batch(batch), model.predict_on_batch(batch))
 
 
+@pytest.mark.slow
 def test_the_exported_graph_gives_the_same_features(model: Any, batch: np.ndarray) -> None:
     exported = OpenVinoBackbone(KerasBackbone(model).exported, "f32")
     expected = model.predict_on_batch(batch)
@@ -247,6 +248,7 @@ def test_a_cache_that_cannot_be_made_is_refused(
         resnet50.pretrained_file(published)
 
 
+@pytest.mark.slow
 def test_the_whole_job_on_given_weights(
     sample: Path, geosim: Callable[..., Result], tmp_path: Path
 ) -> None:

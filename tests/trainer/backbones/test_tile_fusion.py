@@ -14,6 +14,8 @@ from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.sample.textures import draw
 
+pytestmark = pytest.mark.slow
+
 LABELS = ("granite", "schist")
 
 

@@ -86,6 +86,7 @@ def test_it_tells_textures_apart_that_it_has_not_seen(fitted, tiles) -> None:
     assert result.best_epoch == int(np.argmin(result.loss)) + 1
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_the_fit_and_callers_arrays_stay(tiles) -> None:
     pixels, labels = tiles
     before = pixels.copy()

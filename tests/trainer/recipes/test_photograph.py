@@ -132,6 +132,7 @@ def test_a_model_of_other_views_is_refused_and_made_anew(
     assert load_model(working.model).head.views == 2
 
 
+@pytest.mark.slow
 def test_evaluate_names_the_recipe(geosim: Run, photographs: Path, tmp_path: Path) -> None:
     options = ("--split", "random", "--test-share", 0.25, "--working", tmp_path / "working")
     for views in (2, 3):

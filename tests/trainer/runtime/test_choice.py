@@ -49,6 +49,7 @@ def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", left, right) / norms
 
 
+@pytest.mark.slow
 def test_real_images_get_the_embedding_that_tensorflow_gives(lite0: Any, real_data: Path) -> None:
     dataset = open_dataset(real_data)
     records = dataset.records[::300]
