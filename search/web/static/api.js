@@ -4,10 +4,12 @@ import { $ } from "./dom.js";
 
 // What the API answers; /docs describes each field.
 /** @typedef {string | null} Class null for none */
+/** @typedef {string | number | { lat: number, lon: number } | null} Value of a fact */
 /** @typedef {{ id: string, path: string, class: Class, picture: string }} StoredImage */
 /** @typedef {{ embedding: string, sha256: string, model?: string }} UploadedImage */
 /** @typedef {StoredImage | UploadedImage} Image */
-/** @typedef {StoredImage & { rank: number, score: number, identical: boolean }} Hit */
+/** @typedef {StoredImage & { rank: number, score: number, identical: boolean,
+ *   shown: Record<string, Value> }} Hit */
 /** @typedef {{ class: string, votes: number, share: number }} Vote */
 /** @typedef {{ votes: Vote[], without_class: number, predicted: string,
  *   confidence: number | null,
@@ -16,13 +18,26 @@ import { $ } from "./dom.js";
  *   picture_height: number }} Crop in pixels */
 /** @typedef {{ hits: Hit[], explanation: Explanation, query: StoredImage | null,
  *   crop: Crop | null, embedding: string | null, sha256: string | null, model: string,
- *   positive: Image[], negative: Image[] }} Answer */
-/** @typedef {{ points: number, classes: { name: string, count: number }[], without_class: number,
- *   upload_bytes: number, examples: number }} Collection */
+ *   positive: Image[], negative: Image[], note: string | null }} Answer */
+/** @typedef {{ name: string, count: number }} Count */
+/** @typedef {{ name: string, kind: "text" | "yes/no" | "number" | "date" | "geo" }} Fact */
+/** @typedef {Fact & { images: number, values: Count[], more: boolean, least: Value,
+ *   greatest: Value }} Facet */
+/** @typedef {{ points: number, classes: Count[], without_class: number, datasets: Count[],
+ *   facts: Fact[], upload_bytes: number, examples: number }} Collection */
 /** @typedef {{ classes: Class[], labels: number[], ids: string[], paths: string[],
  *   x: number[], y: number[] }} MapAnswer */
 
 let pendingLogin = /** @type {Promise<void> | null} */ (null);
+
+/** A refusal of the server; `place` is where an expression fails, in Unicode characters. */
+export class Refusal extends Error {
+  /** @param {string} reason @param {number | null} place */
+  constructor(reason, place) {
+    super(reason);
+    this.place = place;
+  }
+}
 
 /** Return the JSON of an answer. Throw the server's reason, or an AbortError of the signal.
  * @template T @param {string} path @param {RequestInit} [init] @returns {Promise<T>} */
@@ -37,7 +52,9 @@ export async function api(path, init) {
   }
   const answer = await response.json().catch(() => ({})); // not JSON
   init?.signal?.throwIfAborted();
-  if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
+  if (!response.ok) {
+    throw new Refusal(answer.error ?? `The server answered ${response.status}.`, answer.place ?? null);
+  }
   return answer;
 }
 

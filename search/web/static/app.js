@@ -1,29 +1,29 @@
 // The page: reads the address, searches, and shows the answer.
 
-import { api, jsonRequest } from "./api.js";
+import { api, jsonRequest, Refusal } from "./api.js";
 import { registerClasses } from "./colours.js";
 import { boxOf, cropText, parseCrop } from "./crop.js";
 import { $, count, quantity, span } from "./dom.js";
+import { showFacets } from "./facets.js";
 import { rememberPart, wholeOf } from "./image.js";
 import { openMap } from "./map.js";
+import { clearFault, fillOptions, listenForOptions, offerFields, readOptions, showFault } from "./options.js";
 import * as results from "./results.js";
 import {
-  address, imageKey, OPTION_NAMES, parameters, parseKey, randomEmbedding, readAddress,
+  address, imageKey, parameters, parseKey, randomEmbedding, readAddress,
 } from "./state.js";
 import { setExamples, setOnSearch } from "./tray.js";
 import { fileOf, listenForFiles, searchByFile } from "./upload.js";
 
 /** @import { Answer, Collection } from "./api.js" */
 /** @import { Box, Part } from "./crop.js" */
-/** @import { OptionName, Options, Query } from "./state.js" */
+/** @import { Options, Query } from "./state.js" */
 /** @import { PartOfFile } from "./upload.js" */
 const QUERY_TITLES = {
   embedding: "Your picture", point: "From the collection", examples: "Several examples",
 };
 const PART_TITLES = { embedding: "Part of your picture", point: "Part, from the collection" };
 
-const form = $("options", HTMLFormElement);
-const classSelect = $("option-class", HTMLSelectElement);
 let current = new AbortController(); // of the current search, aborted by the next one
 let uploading = /** @type {Parameters<typeof upload> | null} */ (null);
 let collection = /** @type {Collection | null} */ (null);
@@ -52,7 +52,7 @@ async function show({ focus = false } = {}) {
   $("to-search").ariaCurrent = map ? null : "page";
   document.body.classList.toggle("map-page", map);
   warn("");
-  if (!map) fillForm(options); // before any wait, so that it replaces nothing that is typed
+  if (!map) fillOptions(options); // before any wait, so that it replaces nothing that is typed
   try {
     await loadCollection();
     signal.throwIfAborted();
@@ -62,6 +62,7 @@ async function show({ focus = false } = {}) {
       return;
     }
     setStatus("Searching …", { busy: true });
+    showFacets(options.where ?? "");
     if (query) showAnswer(await fetchAnswer(query, options, signal), query, options);
     else await showStart(options, signal);
     if (focus && query) focusResults();
@@ -69,7 +70,7 @@ async function show({ focus = false } = {}) {
     if (signal.aborted) return;
     const { message } = /** @type {Error} */ (error);
     if (map) $("map-status").textContent = message;
-    else fail(message);
+    else if (!refuseExpression(error)) fail(message);
   }
 }
 
@@ -79,43 +80,33 @@ async function loadCollection() {
   collection = /** @type {Collection} */ (await api("/api/collection"));
   const { points, classes, without_class: unlabelled } = collection;
   registerClasses(classes.map(({ name }) => name));
-  const entries = classes.map((one) => new Option(`${one.name} (${count(one.count)})`, one.name));
-  classSelect.replaceChildren(classSelect.options[0], ...entries);
-  chooseClass(readAddress(location).options.class ?? "");
+  offerFields(collection);
+  $("facets").hidden = collection.facts.length === 0;
   const classCount = classes.length ? quantity(classes.length, "class", "classes") : "no classes";
   const without = classes.length && unlabelled ? `, ${count(unlabelled)} without one` : "";
   $("summary").textContent = `${quantity(points, "image")}, ${classCount}${without}`;
   return collection;
 }
 
-/** @param {OptionName} name */
-const control = (name) => /** @type {HTMLInputElement} */ (form.elements.namedItem(name));
-
-/** Fill the form. It is opened where an option is set. @param {Options} options */
-function fillForm(options) {
-  for (const name of OPTION_NAMES) {
-    const value = options[name] ?? "";
-    if (name === "class") chooseClass(value);
-    else control(name).value = value;
-    if (value !== "") $("filters", HTMLDetailsElement).open = true;
-  }
-}
-
-/** Choose a class, even one of an address that the collection lacks. @param {string} name */
-function chooseClass(name) {
-  classSelect.value = name;
-  if (classSelect.selectedIndex < 0) classSelect.add(new Option(name, name, false, true));
-}
-
 /** @param {Event} event */
 function changeOptions(event) {
   event.preventDefault();
-  if (!form.reportValidity()) return;
-  const options = Object.fromEntries(OPTION_NAMES.map((name) => [name, control(name).value]));
-  history.pushState(null, "", address(readAddress(location).query, options));
+  const options = readOptions();
+  if (!options) return;
+  const url = address(readAddress(location).query, options);
+  if (event.type === "change" && url === location.pathname + location.search) return;
+  history.pushState(null, "", url);
   results.updateLinks(options);
   if (uploading) upload(...uploading);
   else show();
+}
+
+/** Show where an expression fails, and keep the hits. @param {unknown} error */
+function refuseExpression(error) {
+  if (!(error instanceof Refusal) || error.place === null) return false;
+  showFault(error.message, error.place);
+  setStatus("The expression under Where cannot be read.");
+  return true;
 }
 
 /** Return a parameter's value as JSON has it. @param {string} name @param {string} value */
@@ -141,7 +132,7 @@ function fetchAnswer(query, options, signal) {
 
 /** @param {Answer} answer @param {Query} query @param {Options} options */
 function showAnswer(answer, query, options) {
-  const { hits, explanation, positive, negative } = answer;
+  const { hits, explanation, positive, negative, note } = answer;
   $("query-title").textContent = QUERY_TITLES[query.kind];
   const image = query.kind === "embedding" ? query : answer.query;
   if (image && query.kind !== "examples") {
@@ -159,7 +150,7 @@ function showAnswer(answer, query, options) {
   $("results-title").textContent = hits.length ? "Most similar images" : "No hits";
   const none = "No image fits: lower the score, or allow another class.";
   const found = quantity(hits.length, "hit") + (options.one_per === "class" ? leftOut() : "");
-  setStatus(hits.length ? found : none, { summary });
+  setStatus((hits.length ? found : none) + (note ? `; ${note}` : ""), { summary });
 }
 
 /** Return the part that was searched by, and how to change it.
@@ -190,14 +181,17 @@ function leftOut() {
 async function showStart(options, signal) {
   clearQuery();
   const hasClasses = collection?.classes.length !== 0;
-  const which = hasClasses ? "one_per=class&k=60" : "k=12";
-  const path = `/api/search?embedding=${randomEmbedding()}&${which}`;
+  const { where = "", show: shown = "" } = options; // the others are about a query
+  const which = where || !hasClasses ? { k: where ? "24" : "12" } : { one_per: "class", k: "60" };
+  const wanted = parameters({ ...which, where, show: shown });
+  const path = `/api/search?embedding=${randomEmbedding()}&${wanted}`;
   const { hits } = /** @type {Answer} */ (await api(path, { signal }));
   hits.sort((a, b) => ((a.class ?? "") < (b.class ?? "") ? -1 : 1));
   results.showSuggestions(hits, options);
   $("results-title").textContent = "Or start from an image of the collection";
-  const what = hasClasses ? "One of each class" : "Some of the images";
-  setStatus(`${what}, other ones each time${hasClasses ? leftOut() : ""}.`);
+  const oneOfEach = hasClasses && !where;
+  const what = oneOfEach ? "One of each class" : `Some of the images${where ? " that match" : ""}`;
+  setStatus(`${what}, other ones each time${oneOfEach ? leftOut() : ""}.`);
 }
 
 function clearQuery() {
@@ -218,6 +212,7 @@ async function upload(files, part = null) {
   try {
     const limits = await loadCollection();
     warn("");
+    clearFault();
     if (several && files.length > limits.examples) {
       throw new Error(`These are ${files.length} pictures; at most ${limits.examples} are taken.`);
     }
@@ -241,6 +236,7 @@ async function upload(files, part = null) {
     focusResults();
   } catch (error) {
     if (signal.aborted) return;
+    if (refuseExpression(error)) return;
     setStatus("");
     warn(/** @type {Error} */ (error).message);
   } finally {
@@ -275,7 +271,7 @@ function focusResults() {
   $("results").focus({ preventScroll: true });
 }
 
-form.onchange = form.onsubmit = changeOptions;
+listenForOptions(changeOptions);
 setOnSearch((positive, negative) => {
   navigate(address({ kind: "examples", positive, negative }, readAddress(location).options));
 });

@@ -7,7 +7,7 @@ import { imageName, thumbnail } from "./image.js";
 import { address, readAddress } from "./state.js";
 import { exampleButtons } from "./tray.js";
 
-/** @import { Class, Explanation, Hit, Image, Vote } from "./api.js" */
+/** @import { Class, Explanation, Hit, Image, Value, Vote } from "./api.js" */
 /** @import { Part } from "./crop.js" */
 /** @import { Options, Query } from "./state.js" */
 const CLASS_HEADINGS = {
@@ -49,7 +49,20 @@ function hitLink(hit, options, queryClass, ...facts) {
   }
   return el("a", { href, class: "hit", title: "Search from this image" },
     span("frame", thumbnail(hit, ""), hit.identical ? span("badge", "identical file") : null),
-    span("facts", ...facts), label, path(hit.path));
+    span("facts", ...facts), label, path(hit.path), shownFields(hit.shown));
+}
+
+/** @param {Record<string, Value>} shown */
+function shownFields(shown) {
+  const rows = Object.entries(shown).flatMap(([name, value]) =>
+    [el("dt", {}, name), el("dd", {}, valueText(value))]);
+  return rows.length ? el("dl", { class: "shown" }, ...rows) : null;
+}
+
+/** @param {Value} value */
+function valueText(value) {
+  if (value === null) return "–";
+  return typeof value === "object" ? `${value.lat}, ${value.lon}` : `${value}`;
 }
 
 /** Show the classes of the nearest images. Return a summary for screen readers.

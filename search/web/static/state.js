@@ -7,7 +7,8 @@
  *   { kind: "point", id: string, crop?: string } |
  *   { kind: "examples", positive: string[], negative: string[] }} Query examples by key */
 
-export const OPTION_NAMES = /** @type {const} */ (["k", "class", "min_score", "one_per"]);
+export const OPTION_NAMES = /** @type {const} */ (
+  ["k", "class", "min_score", "one_per", "not_same", "where", "show"]);
 
 /** Return the key of an image in an address. @param {Image} image */
 export const imageKey = (image) =>

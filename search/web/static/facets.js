@@ -1,0 +1,92 @@
+// The facts of the collection with counts and ranges, each of which adds to the expression.
+
+import { api, Refusal } from "./api.js";
+import { $, count, el, quantity, span } from "./dom.js";
+import { addCondition } from "./options.js";
+
+/** @import { Facet } from "./api.js" */
+const panel = $("facets", HTMLDetailsElement);
+const PLAIN = /^[\p{L}\p{N}_.-]+$/u;
+const WORDS = ["and", "or", "not"];
+let expression = ""; // of which the facets are
+let current = new AbortController();
+
+/** Return a name as an expression has it. @param {string} name */
+const named = (name) => PLAIN.test(name) && !WORDS.includes(name.toLowerCase()) ? name : text(name);
+
+/** @param {string} value */
+const text = (value) => `"${value.replaceAll('"', '""')}"`;
+
+/** Show the facets of the images for which an expression holds. They are asked for when the panel
+ * is open. @param {string} where */
+export function showFacets(where) {
+  panel.ontoggle = () => { if (panel.open) load(where); };
+  if (panel.open && where !== expression) load(where);
+}
+
+/** @param {string} where */
+async function load(where) {
+  current.abort();
+  current = new AbortController();
+  const { signal } = current;
+  const query = where ? `?${new URLSearchParams({ where })}` : "";
+  try {
+    const { facets } = /** @type {{ facets: Facet[] }} */ (
+      await api(`/api/facets${query}`, { signal }));
+    expression = where;
+    $("facet-list").replaceChildren(...facets.filter(isUseful).map(draw));
+  } catch (error) {
+    if (signal.aborted || isFault(error)) return; // the search tells it
+    $("facet-list").replaceChildren(/** @type {Error} */ (error).message);
+  }
+}
+
+/** Whether an expression cannot be read. @param {unknown} error */
+const isFault = (error) => error instanceof Refusal && error.place !== null;
+
+/** Whether a facet tells images apart. @param {Facet} facet */
+const isUseful = ({ name, values }) => name !== "dataset" || values.length > 1;
+
+/** @param {Facet} facet */
+function draw(facet) {
+  const { name, images } = facet;
+  const title = el("h3", {}, name, span("number", quantity(images, "image")));
+  return el("section", { "aria-label": name }, title, ...(images ? choices(facet) : []));
+}
+
+/** @param {Facet} facet @returns {Node[]} */
+function choices(facet) {
+  const { name, kind, values, more } = facet;
+  if (kind === "number" || kind === "date") return [range(facet)];
+  if (kind === "geo") {
+    return [el("p", { class: "fine" }, "near(latitude, longitude, 20 km) finds images around a place.")];
+  }
+  const buttons = values.map((one) => el("li", {}, el("button", {
+    type: "button", onclick: () => addCondition(`${named(name)} = ${text(one.name)}`),
+  }, span("name", one.name), span("number", count(one.count)))));
+  const rest = more ? [el("p", { class: "fine" }, "and others: write them in the expression")] : [];
+  return [el("ul", {}, ...buttons), ...rest];
+}
+
+/** @param {Facet} facet */
+function range({ name, kind, least, greatest }) {
+  const isDate = kind === "date";
+  /** @type {(label: string, value: string) => HTMLInputElement} */
+  const input = (label, value) => el("input", {
+    type: isDate ? "date" : "number", step: isDate ? null : "any", placeholder: value,
+    "aria-label": `${name} ${label}`, ...(isDate ? { min: day(least), max: day(greatest) } : {}),
+  });
+  const [from, to] = [input("from", `${least}`), input("to", `${greatest}`)];
+  const onsubmit = /** @param {Event} event */ (event) => {
+    event.preventDefault();
+    const bounds = [[">=", from.value], ["<=", to.value]].filter(([, value]) => value !== "");
+    if (bounds.length === 0) return;
+    addCondition(bounds.map(([sign, value]) => `${named(name)} ${sign} ${value}`).join(" and "));
+  };
+  const ends = isDate ? `${day(least)} to ${day(greatest)}` : `${least} to ${greatest}`;
+  return el("form", { class: "range", onsubmit }, el("p", { class: "fine" }, ends), from, "–", to,
+    el("button", { type: "submit" }, "Add"));
+}
+
+/** Return the day of a date. @param {unknown} moment */
+const day = (moment) => `${moment}`.slice(0, 10);

@@ -1,0 +1,123 @@
+// The form of the options: which hits, and what to show of each.
+
+import { $, count, el } from "./dom.js";
+import { OPTION_NAMES } from "./state.js";
+
+/** @import { Collection } from "./api.js" */
+/** @import { OptionName, Options } from "./state.js" */
+const form = $("options", HTMLFormElement);
+const where = $("option-where", HTMLTextAreaElement);
+const fault = $("where-fault");
+
+/** @param {OptionName} name */
+const control = (name) =>
+  /** @type {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} */ (
+    form.elements.namedItem(name));
+
+/** @param {(event: Event) => void} onChange */
+export function listenForOptions(onChange) {
+  form.onchange = (event) => {
+    const box = event.target;
+    if (box instanceof HTMLInputElement && box.type === "checkbox") collectShown();
+    onChange(event);
+  };
+  form.onsubmit = onChange;
+  where.onkeydown = (event) => {
+    if (event.key !== "Enter" || event.shiftKey) return;
+    event.preventDefault();
+    form.requestSubmit();
+  };
+}
+
+/** Return the options, or null where one is invalid, which is told. @returns {Options | null} */
+export function readOptions() {
+  if (!form.reportValidity()) return null;
+  return Object.fromEntries(OPTION_NAMES.map((name) => [name, control(name).value.trim()]));
+}
+
+/** Fill the form. It is opened where an option is set. @param {Options} options */
+export function fillOptions(options) {
+  clearFault();
+  for (const name of OPTION_NAMES) {
+    const value = options[name] ?? "";
+    const field = control(name);
+    if (field instanceof HTMLSelectElement) choose(field, value);
+    else field.value = value;
+    if (value !== "") $("filters", HTMLDetailsElement).open = true;
+  }
+  tickShown();
+}
+
+/** Offer the classes and facts of the collection. @param {Collection} collection */
+export function offerFields({ classes, facts, datasets }) {
+  const entries = classes.map((one) => new Option(`${one.name} (${count(one.count)})`, one.name));
+  replaceOptions("class", entries);
+  const names = facts.filter(({ kind }) => kind !== "geo").map(({ name }) => name);
+  for (const name of /** @type {const} */ (["one_per", "not_same"])) {
+    replaceOptions(name, ["class", "dataset", ...names].map((one) =>
+      new Option(one === "dataset" ? "data set" : one, one)));
+  }
+  const several = datasets.length > 1 ? ["dataset"] : [];
+  const shown = [...facts.map(({ name }) => name), ...several, "width", "height"];
+  $("show-choices").replaceChildren(...shown.map((name) =>
+    el("label", {}, el("input", { type: "checkbox", value: name }), name)));
+  tickShown();
+}
+
+/** Replace all but the first option of a select, and keep its choice.
+ * @param {OptionName} name @param {HTMLOptionElement[]} entries */
+function replaceOptions(name, entries) {
+  const field = control(name);
+  if (!(field instanceof HTMLSelectElement)) return;
+  const chosen = field.value;
+  field.replaceChildren(field.options[0], ...entries);
+  choose(field, chosen);
+}
+
+/** Choose a value, even one of an address that the collection lacks.
+ * @param {HTMLSelectElement} field @param {string} value */
+function choose(field, value) {
+  field.value = value;
+  if (field.selectedIndex < 0) field.add(new Option(value, value, false, true));
+}
+
+const boxes = () => [.../** @type {NodeListOf<HTMLInputElement>} */ (
+  $("show-choices").querySelectorAll("input"))];
+
+/** Write the fields that are ticked as the API takes them: quoted as in CSV where needed. */
+function collectShown() {
+  const names = boxes().filter((box) => box.checked).map((box) => box.value);
+  control("show").value = names.map((name) =>
+    /[",]/.test(name) ? `"${name.replaceAll('"', '""')}"` : name).join();
+}
+
+function tickShown() {
+  const names = [...control("show").value.matchAll(/\s*(?:"((?:[^"]|"")*)"|([^,]+))/g)]
+    .map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain.trim());
+  for (const box of boxes()) box.checked = names.includes(box.value);
+  $("show-fields", HTMLDetailsElement).open = names.length > 0;
+}
+
+/** Add a condition to the expression and search. @param {string} condition */
+export function addCondition(condition) {
+  const before = where.value.trim();
+  const kept = /(^|[\s)])or([\s(]|$)/i.test(before) ? `(${before})` : before;
+  where.value = before ? `${kept} and ${condition}` : condition;
+  form.requestSubmit();
+}
+
+/** Show where an expression fails. @param {string} reason @param {number} place */
+export function showFault(reason, place) {
+  const characters = [...where.value.trim()];
+  const rest = characters.slice(place).join("");
+  fault.replaceChildren(
+    el("code", {}, characters.slice(Math.max(0, place - 30), place).join(""),
+      el("mark", {}, rest.slice(0, 30) || "…")), el("br"), reason);
+  fault.hidden = false;
+  where.setAttribute("aria-invalid", "true");
+}
+
+export function clearFault() {
+  fault.hidden = true;
+  where.removeAttribute("aria-invalid");
+}
