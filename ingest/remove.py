@@ -36,5 +36,6 @@ def remove(store: VectorStore, name: str, catalog: Path) -> None:
         StoreError: there is no collection, or no such data set in it.
     """
     store.delete([point.id for point in find_points(store, name)])
+    store.drop_unused_indexes(())
     store.set_origin(stored_name(name), None)
     unregister_place(catalog, stored_name(name))

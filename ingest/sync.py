@@ -165,6 +165,8 @@ def sync(
         delete_former_spellings(plan, store)
     for one in checked.moved:
         _delete_moved(one, store, working)
+    if dataset.facts is not None:
+        store.drop_unused_indexes(dataset.facts.types)
 
     added = len(written.paths - plan.stored.keys())
     _check_count(dataset.name, plan, store, len(plan.stored) - len(plan.removed) + added)

@@ -26,16 +26,21 @@ class FactColumns:
 
     @classmethod
     def of(cls, facts: Iterable[Facts], others: Collection[str]) -> FactColumns:
-        """Return the columns of all ``facts``, in the order in which they are first there.
-
-        The columns of a fact ``location`` are ``latitude`` and ``longitude``, as a table has them.
-        A name that is among ``others``, the further columns, is written as ``facts.name``.
-        """
+        """Return the columns of all ``facts``, in the order in which they are first there."""
         places: dict[str, bool] = {}
         for one in facts:
             if not places.keys() >= one.keys():
                 for name, value in one.items():
                     places[name] = places.get(name, False) or isinstance(value, Mapping)
+        return cls.of_kinds(places, others)
+
+    @classmethod
+    def of_kinds(cls, places: Mapping[str, bool], others: Collection[str]) -> FactColumns:
+        """Return the columns of facts by name; ``places`` says whether one is a place.
+
+        The columns of a fact ``location`` are ``latitude`` and ``longitude``, as a table has them.
+        A name that is among ``others``, the further columns, is written as ``facts.name``.
+        """
         header: list[str] = []
         sources: list[tuple[str, str | None]] = []
         for name, place in places.items():

@@ -20,6 +20,7 @@ from geosim.search.crop import Crop
 from geosim.search.queries import QueryLike, ResolvedQuery
 from geosim.search.resolver import Resolver
 from geosim.search.scope import Scope, best_of_each, open_scope
+from geosim.search.specimens import best_specimens, query_of
 from geosim.search.types import Result, SearchOptions, ranked_hits
 from geosim.trainer.errors import QueryError
 from geosim.trainer.text import encodable
@@ -130,6 +131,53 @@ class Searcher:
         text += "".join(f" - {one.text}" for one in examples[count:])
         hits = ranked_hits(matches, "", options.limit, scope.shown)
         return Result(text, hits, note=note)
+
+    def search_specimens(
+        self,
+        queries: Sequence[QueryLike],
+        by: str,
+        options: SearchOptions = DEFAULT_OPTIONS,
+        *,
+        together: bool = False,
+    ) -> Iterator[Result]:
+        """Return the best specimens for each query, computed while they are iterated.
+
+        A specimen is all indexed images with one value of the field ``by``. A query stands for all
+        images of its own specimen, which is not among the hits; one that is not indexed, or has no
+        value, for itself alone, as the result's note tells. A hit is the image of a specimen that
+        is most like one of the query, with the score of the specimen (`search/specimens.py`), and
+        shows the field. ``together`` makes one query of all. ``options`` say which images count,
+        and the least score of a specimen.
+
+        Raises:
+            QueryError: an option cannot be combined with this, or as in `search`; raised at the
+                call. With ``together``, also an example that has no vector.
+            ModelError: an image must be embedded and there is no model.
+        """
+        if options.one_per is not None or options.not_same is not None:
+            raise QueryError("specimens are ranked without one_per and not_same; leave them out")
+        options = replace(options, not_same=by, show=(by, *options.show))
+        scope, copies = open_scope(self._store, options), Copies(self._store)
+        groups = [[*queries]] if together else [[one] for one in queries]
+        return (self._specimens(group, options, scope, copies) for group in groups)
+
+    def _specimens(
+        self, group: Sequence[QueryLike], options: SearchOptions, scope: Scope, copies: Copies
+    ) -> Result:
+        resolved = self._resolver.resolve(group, copies)
+        text = encodable(" + ".join(one.text for one in resolved))
+        for one in resolved:
+            if one.error is not None and len(resolved) > 1:
+                raise QueryError(f"{one.text}: {one.error}")
+            if one.error is not None:
+                return Result(text, error=one.error)
+        query = query_of(self._store, scope, [(one, _known(one, copies)) for one in resolved])
+        found = best_specimens(self._store, query, options.limit or self._store.count())
+        least = -1.0 if options.min_score is None else options.min_score
+        matches = [ScoredPoint(one.picture, one.score) for one in found if one.score >= least]
+        hits = ranked_hits(matches, "", options.limit, scope.shown)
+        indexed = resolved[0].indexed if len(resolved) == 1 else None
+        return Result(text, hits, indexed, note=query.note)
 
     def warm_up(self) -> None:
         """Load the backbone now instead of with the first query that needs it."""

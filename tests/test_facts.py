@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+from geosim.ingest.conditions import Range
+from geosim.ingest.remove import remove
 from geosim.ingest.schema import Filter
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
@@ -297,3 +299,26 @@ def test_a_killed_update_is_completed_by_the_next(
     assert "updated 56 without embedding" in told
     with EdgeStore(working.qdrant, "geosim") as store:
         assert all(facts(store).values())
+
+
+def test_indexes_of_facts_that_no_picture_has_are_dropped(
+    rocks: Path, flat: Path, working: Working, tmp_path: Path
+) -> None:
+    with EdgeStore(working.qdrant, "geosim") as store:
+        table = write_table(tmp_path / "samples.csv", rocks)
+        ingest(rocks, working, store, table)
+        other = tmp_path / "other.csv"
+        other.write_text("file,rock,hole\nbasalt-0001.jpg,basalt,A-7\n")
+        ingest(flat, working, store, other)
+        assert set(store.fact_indexes()) == {
+            *("depth", "rock", "sampled", "oriented", "location", "hole")
+        }
+        lines = [line.split(",")[:2] for line in table.read_text().splitlines()]
+        table.write_text("\n".join(map(",".join, lines)))
+        ingest(rocks, working, store, table)
+        assert set(store.fact_indexes()) == {"depth", "rock", "hole"}
+        ingest(rocks, working, store)
+        assert set(store.fact_indexes()) == {"depth", "rock", "hole"}
+        remove(store, flat.name, working.datasets)
+        assert set(store.fact_indexes()) == {"depth"}
+        assert store.count(Filter(where=Range("facts.depth", gte=0))) == COUNT

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geosim.ingest.conditions import Present
 from geosim.ingest.schema import (
     SCORE_DIGITS,
     Change,
@@ -141,8 +142,26 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         indexed = self.fact_indexes()
         for name, kind in kinds.items():
             if indexed.get(name) != kind:
-                self._index(fact_field(name), kind, replace=name in indexed)
+                if name in indexed:
+                    self._drop_index(fact_field(name))
+                self._index(fact_field(name), kind)
         self._flush()
+
+    def drop_unused_indexes(self, used: Collection[str]) -> list[str]:
+        """Drop the payload indexes of facts that no point has; return these facts.
+
+        Those that are ``used`` are kept, and not asked for.
+        """
+        unused = [
+            name
+            for name in sorted(self.fact_indexes().keys() - set(used))
+            if not self.count(Filter(where=Present(fact_field(name))))
+        ]
+        for name in unused:
+            self._drop_index(fact_field(name))
+        if unused:
+            self._flush()
+        return unused
 
     def fact_indexes(self) -> dict[str, str]:
         """Return the kind of the payload index of each fact that has one."""
@@ -235,8 +254,12 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         """Make one batch of changes."""
 
     @abstractmethod
-    def _index(self, field: str, kind: str, *, replace: bool) -> None:
-        """Make a payload index; ``replace`` one of another kind."""
+    def _index(self, field: str, kind: str) -> None:
+        """Make a payload index of a field that has none."""
+
+    @abstractmethod
+    def _drop_index(self, field: str) -> None:
+        """Drop a payload index."""
 
     @abstractmethod
     def _indexes(self) -> dict[str, str]:

@@ -166,12 +166,15 @@ class EdgeStore(VectorStore):
                 if one.gone:
                     shard.update(operation.delete_payload(ids, [*one.gone]))
 
-    def _index(self, field: str, kind: str, *, replace: bool) -> None:
+    def _index(self, field: str, kind: str) -> None:
         with self._open() as shard:
             self._files.begin_writing()
-            if replace:
-                shard.update(edge.UpdateOperation.delete_field_index(field))
             shard.update(edge.UpdateOperation.create_field_index(field, _KINDS[kind]))
+
+    def _drop_index(self, field: str) -> None:
+        with self._open() as shard:
+            self._files.begin_writing()
+            shard.update(edge.UpdateOperation.delete_field_index(field))
 
     def _indexes(self) -> dict[str, str]:
         with self._open() as shard:

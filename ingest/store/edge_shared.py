@@ -136,7 +136,7 @@ class SharedEdgeStore(VectorStore):
             f"collection {self.name!r} at {self.location} is open for reading; open it for writing"
         )
 
-    create = drop = set_origin = _upsert = _delete = _update = _index = _refuse
+    create = drop = set_origin = _upsert = _delete = _update = _index = _drop_index = _refuse
 
     def _indexes(self) -> dict[str, str]:
         with self._read() as store:

@@ -176,11 +176,12 @@ class ServerStore(VectorStore):
                 operations.append(models.DeletePayloadOperation(delete_payload=gone))
         self._send(self._client.batch_update_points, self.name, operations, wait=True)
 
-    def _index(self, field: str, kind: str, *, replace: bool) -> None:
-        if replace:
-            self._send(self._client.delete_payload_index, self.name, field, wait=True)
+    def _index(self, field: str, kind: str) -> None:
         schema = models.PayloadSchemaType(kind)
         self._send(self._client.create_payload_index, self.name, field, schema, wait=True)
+
+    def _drop_index(self, field: str) -> None:
+        self._send(self._client.delete_payload_index, self.name, field, wait=True)
 
     def _indexes(self) -> dict[str, str]:
         stored = self._send(self._client.get_collection, self.name).payload_schema

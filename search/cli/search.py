@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
     from geosim.search.explain import Explanation
+    from geosim.search.fact_columns import FactColumns
     from geosim.search.types import Result
 
     Answer = tuple[Result, Explanation | None]
@@ -77,6 +79,12 @@ result_form_option = form_option("table", "json", "jsonl", "csv", about="How res
 )
 @click.option("--together", is_flag=True, help="One search for what looks like all PATHs at once.")
 @click.option(
+    "--together-by",
+    metavar="FIELD",
+    help="Search by all indexed images with the FIELD of each PATH, such as its specimen, and rank "
+    "specimens, each with its image that is most like one of these.",
+)
+@click.option(
     "--unlike",
     "negative",
     multiple=True,
@@ -96,6 +104,7 @@ def search(
     paths: tuple[str, ...],
     crop: str | None,
     together: bool,
+    together_by: str | None,
     negative: tuple[str, ...],
     form: str,
     sheet: Path | None,
@@ -136,33 +145,47 @@ def search(
       geosim search core.jpg --not-same hole --one-per hole
       geosim search photo.jpg --crop 10%,20%,50%,50% --sheet hits.png
       geosim search a.jpg b.jpg --together --unlike c.jpg
+      geosim search thin-section.jpg --together-by specimen
     """  # noqa: D301 - click's mark for text that keeps its lines
     from geosim.search.crop import parse_crop
     from geosim.search.explain import explain_results
+    from geosim.search.render.table import csv_facts
     from geosim.search.resolver import expand
     from geosim.search.scope import count_without
     from geosim.search.searcher import Searcher
     from geosim.search.types import SearchOptions
 
     options, part = SearchOptions(**which), None if crop is None else parse_crop(crop)
+    if together_by is not None and (crop or negative or options.one_per or options.not_same):
+        raise click.UsageError(
+            "--together-by compares whole specimens: leave out --crop, --unlike, --one-per and "
+            "--not-same"
+        )
     examples = list(expand(paths, exclude, report=lambda passed: say(str(passed), err=True)))
     drawn: list[Result] = []
     with open_from_options(qdrant, collection, wait, working) as store:
         searcher = Searcher(store, working)
         answers: Iterable[Answer]
-        if together or negative:
+        if together_by is not None:
+            options = replace(options, show=(together_by, *options.show))
+            specimens = searcher.search_specimens(examples, together_by, options, together=together)
+            answers = ((result, None) for result in specimens)
+        elif together or negative:
             answers = [(searcher.recommend(examples, negative, options, part), None)]
         else:
             found = _with_progress(searcher.search(examples, options, part), len(examples), form)
             answers = explain_results(found, options, store, working)
-        if count := count_without(store, options):
+        option, field = "--one-per", options.one_per
+        if together_by is not None:
+            option, field = "--together-by", together_by
+        if count := count_without(store, replace(options, one_per=field)):
             noun = "image" if count == 1 else "images"
-            field = options.one_per
-            say(f"--one-per {field} leaves out {count:,} {noun} without a {field}", err=True)
+            say(f"{option} {field} leaves out {count:,} {noun} without a {field}", err=True)
         if sheet is not None:
             answers = _collect(answers, drawn)
         if form in STREAMED:
-            failed = print_results(answers, form, options.show)
+            facts = csv_facts(store, options.show) if form == "csv" else None
+            failed = print_results(answers, form, options.show, facts)
         else:
             answers = list(answers)
     if form not in STREAMED:
@@ -176,13 +199,18 @@ def search(
         raise click.exceptions.Exit(1)
 
 
-def print_results(answers: Iterable[Answer], form: str, show: Sequence[str] = ()) -> int:
+def print_results(
+    answers: Iterable[Answer],
+    form: str,
+    show: Sequence[str] = (),
+    facts: FactColumns | None = None,
+) -> int:
     """Print answers on stdout, errors and notes on stderr; return the number of errors.
 
     Of formats in `STREAMED`, lines are printed, and an error told, before the next answer is asked
-    for. ``show`` are the fields that were shown.
+    for. ``show`` are the fields that were shown, ``facts`` further columns of a ``csv``.
     """
-    from geosim.search.render.table import render
+    from geosim.search.render.table import NO_FACTS, render
 
     failed, told = 0, list[str]()
 
@@ -203,7 +231,7 @@ def print_results(answers: Iterable[Answer], form: str, show: Sequence[str] = ()
             say(text, err=True)
         told.clear()
 
-    print_text(render(noted(), form, show), form)
+    print_text(render(noted(), form, show, facts or NO_FACTS), form)
     tell()
     return failed
 

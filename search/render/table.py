@@ -6,11 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from geosim.ingest.store.base import VectorStore
 from geosim.search.explain import NOVEL_SHARE, Explanation
+from geosim.search.fact_columns import FactColumns
+from geosim.search.fields import Fields
 from geosim.search.fields import shown as shown_value
 from geosim.search.spreadsheet import Cell, csv_lines
 from geosim.search.types import Hit, Result
 from geosim.trainer.console import to_json
+from geosim.trainer.data.facts import GEO
 from geosim.trainer.text import printable, printable_class
 
 UNKNOWN_CERTAINTY = "; too few images or classes to tell how sure"
@@ -18,6 +22,8 @@ UNKNOWN_CERTAINTY = "; too few images or classes to tell how sure"
 QUERY_COLUMNS = ("query", "query_class", "predicted", "certainty", "unlike")
 HIT_COLUMNS = ("rank", "score", "class", "path", "identical")
 """Columns of a CSV; the last one of a row is ``error``."""
+
+NO_FACTS = FactColumns((), ())
 
 LONGEST_VALUE = 40
 """Characters of a value of a field in a table; JSON and CSV have all of it."""
@@ -68,11 +74,13 @@ def render(
     answers: Iterable[tuple[Result, Explanation | None]],
     output_format: str,
     show: Sequence[str] = (),
+    facts: FactColumns = NO_FACTS,
 ) -> Iterator[str]:
     """Yield results as text: a ``table`` each, one array as ``json``, or a line each as ``jsonl``.
 
     A ``csv`` has a line for each hit, and one for a query without any. Lines and tables
-    are yielded as the answers come. ``show`` are the fields that hits were to show.
+    are yielded as the answers come. ``show`` are the fields that hits were to show, ``facts`` the
+    further columns of a ``csv``.
     """
     if output_format == "json":
         objects = [as_json(*answer) for answer in answers]
@@ -81,16 +89,23 @@ def render(
         yield from (to_json(as_json(*answer)).decode() for answer in answers)
     elif output_format == "csv":
         show = tuple(dict.fromkeys(show))
-        rows = (row for answer in answers for row in _rows(*answer, show))
+        rows = (row for answer in answers for row in _rows(*answer, show, facts))
         columns = (*QUERY_COLUMNS, *HIT_COLUMNS, "error")
         named = [f"shown.{name}" if name in columns else name for name in show]
-        yield from csv_lines((*columns[:-1], *named, columns[-1]), rows)
+        yield from csv_lines((*columns[:-1], *named, *facts.header, "error"), rows)
     else:
         yield from (table(*answer) for answer in answers if answer[0].error is None)
 
 
+def csv_facts(store: VectorStore, show: Sequence[str]) -> FactColumns:
+    """Return columns for the facts of a collection's images that ``show`` does not name."""
+    kinds = sorted(Fields(store).facts.items())
+    places = {name: kind == GEO for name, kind in kinds if name not in show}
+    return FactColumns.of_kinds(places, (*QUERY_COLUMNS, *HIT_COLUMNS, *show, "error"))
+
+
 def _rows(
-    result: Result, explanation: Explanation | None, show: Sequence[str]
+    result: Result, explanation: Explanation | None, show: Sequence[str], facts: FactColumns
 ) -> Iterator[list[Cell]]:
     """Yield the rows of a CSV; only queries that are not indexed have a prediction, as in JSON."""
     of_query: list[Cell] = [result.query, None, None, None, None]
@@ -100,9 +115,11 @@ def _rows(
         of_query[2:] = [*explanation.prediction, explanation.is_novel]
     for hit in result.hits:
         shown = (_cell(hit.shown.get(name)) for name in show)
-        yield [*of_query, hit.rank, hit.score, hit.label, hit.path, hit.identical, *shown, None]
+        found = (hit.rank, hit.score, hit.label, hit.path, hit.identical)
+        yield [*of_query, *found, *shown, *facts.cells(hit.facts), None]
     if not result.hits:
-        yield [*of_query, *(None for _ in (*HIT_COLUMNS, *show)), result.error]
+        empty = (None for _ in (*HIT_COLUMNS, *show, *facts.header))
+        yield [*of_query, *empty, result.error]
 
 
 def _cell(value: Any) -> Cell:

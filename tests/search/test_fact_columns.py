@@ -138,6 +138,11 @@ def test_commands_tell_the_facts(geosim: Run, described: Working, tmp_path: Path
     listed = json.loads(geosim("duplicates", "--format", "json", *options).stdout)
     images = {one["path"]: one for group in listed for one in group["images"]}
     assert images[FIRST]["facts"]["note"] == "=1+0"
+    hits = rows_of(geosim("search", FIRST, "-k", 2, "--format", "csv", *options).stdout_bytes)
+    assert (hits[0]["path"], hits[0]["depth"]) == ("rocks/basalt/copy.jpg", str(float(3) / 2))
+    assert [*hits[0]][-6:] == ["depth", "latitude", "longitude", "note", "vote", "error"]
+    shown = geosim("search", FIRST, "--show", "note", "--format", "csv", *options)
+    assert [*rows_of(shown.stdout_bytes)[0]][-6:-4] == ["note", "depth"]
     outliers = rows_of(geosim("outliers", "--format", "csv", *options).stdout_bytes)
     objects = json.loads(geosim("outliers", "--format", "json", *options).stdout)
     assert len(outliers) == len(objects) > 0

@@ -140,28 +140,19 @@ def _network(keras: Any, feature_width: int, width: int, classes: int, head: str
     return keras.Model(features, cosine_layers(features, width, classes)[0])
 
 
-def cosine_layers(features: Any, width: int, classes: int, number: int = 0) -> tuple[Any, Any]:
-    """Return the logits and the embedding of a ``cosine`` head, layers on a tensor of Keras.
-
-    ``number`` is that of the head in its network.
-    """
-    layers, (hidden, last) = import_keras().layers, _names(number)
-    x = layers.Dense(HIDDEN_WIDTH, activation="relu", name=hidden)(features)
-    embedding = layers.UnitNormalization()(layers.Dense(width, name=last)(x))
+def cosine_layers(features: Any, width: int, classes: int) -> tuple[Any, Any]:
+    """Return the logits and the embedding of the ``cosine`` head, layers on a tensor of Keras."""
+    layers = import_keras().layers
+    x = layers.Dense(HIDDEN_WIDTH, activation="relu", name="hidden")(features)
+    embedding = layers.UnitNormalization()(layers.Dense(width, name="embedding")(x))
     directions = layers.Dense(classes, use_bias=False, kernel_constraint="unit_norm")
     return layers.Rescaling(COSINE_SCALE)(directions(embedding)), embedding
 
 
-def cosine_head(network: Any, number: int = 0) -> Head:
-    """Return a head of a Keras model whose layers `cosine_layers` made."""
-    hidden, last = _names(number)
-    return Head(*_weights(network, last), relu=False, hidden=Hidden(*_weights(network, hidden)))
-
-
-def _names(number: int) -> tuple[str, str]:
-    """Return the names of a head's two layers."""
-    end = f"_{number}" if number else ""
-    return f"hidden{end}", f"embedding{end}"
+def cosine_head(network: Any, *, views: int = 1) -> Head:
+    """Return the head of a Keras model with the layers ``hidden`` and ``embedding``."""
+    hidden = Hidden(*_weights(network, "hidden"))
+    return Head(*_weights(network, "embedding"), relu=False, hidden=hidden, views=views)
 
 
 def _weights(network: Any, layer: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

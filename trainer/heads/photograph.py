@@ -1,16 +1,14 @@
 """Fit of a head on the features of several views of each picture.
 
-With classes, `HEADS` cosine heads learn from the mean of a picture's views and become one, whose
-errors are fewer (Hansen and Salamon 1990). A head that is to see fewer of the views, or pictures
-without a class, is fitted after it: as in distillation (Hinton et al. 2015) it learns the classes
-and the first one's embedding, so that few views come close to all. Without classes:
-`trainer/heads/unlabelled.py`.
+With classes, a cosine head learns from the mean of a picture's views. A head that is to see fewer
+of the views, or pictures without a class, is fitted after it: as in distillation (Hinton et al.
+2015) it learns the classes and the first head's embedding, so that few views come close to all.
+Without classes: `trainer/heads/unlabelled.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -26,11 +24,11 @@ from geosim.trainer.heads.fit import (
     cosine_layers,
     keep_best,
 )
-from geosim.trainer.heads.head import EMBEDDING_DIM, Head, Hidden
+from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.heads.unlabelled import fit_unlabelled
 from geosim.trainer.runtime.keras import import_keras
 
-LEARNING_RATE = 1.4e-3
+LEARNING_RATE = 1e-3
 """Adam's learning rate at the start; it falls to zero as a cosine."""
 
 DROPOUT = 0.3
@@ -38,9 +36,6 @@ DROPOUT = 0.3
 
 LABEL_SMOOTHING = 0.1
 """Share of a label that is spread over all classes (Szegedy et al. 2016)."""
-
-HEADS = 2
-"""Heads with other initial weights and other features left out, fitted at once and joined."""
 
 DISTILLATION = 4.0
 """Weight of the distance to the teacher's embedding, 1 minus the cosine, beside the loss of the
@@ -63,7 +58,7 @@ def fit_views(
     ``views`` is the number of views that the head makes an embedding of. A picture whose label is
     -1 has no class: it is learned from by the embedding of its T views alone, or, where no picture
     has a class, by its views. ``progress`` is called with the number of epochs just done; a fit
-    without classes is all of them. The losses are those of the last fit, the means of its heads.
+    without classes is all of them. The losses are those of the head that is kept.
 
     Raises:
         ModelError: a feature is not finite, or no epoch has a finite loss.
@@ -88,16 +83,16 @@ def fit_views(
 
     truth = np.eye(classes, dtype=np.float32)[labels]
     whole = _means(features, features.shape[1])
-    head, history = _fit(whole, [truth], (kept, held), options, report)
+    network, history = _fit(whole, [truth], (kept, held), options, report)
     if twice:
-        target = head(whole)
+        target = cosine_head(network)(whole)
         seen = whole if views == features.shape[1] else _means(features, views)
         learned = np.setdiff1d(np.arange(len(labels)), held)
-        head, history = _fit(
+        network, history = _fit(
             seen, [truth, target], (learned, held), options, report, labelled=labels >= 0
         )
     name = "cross-entropy and distance to the embedding of all views" if twice else "cross-entropy"
-    return Fit(replace(head, views=views), *history, name)
+    return Fit(cosine_head(network, views=views), *history, name)
 
 
 def _fit(
@@ -108,8 +103,8 @@ def _fit(
     progress: Callable[[int], object],
     *,
     labelled: NDArray[np.bool_] | None = None,
-) -> tuple[Head, tuple[list[float], list[float], int]]:
-    """Fit `HEADS` cosine heads on one mean of each picture; return them as one and the history.
+) -> tuple[Any, tuple[list[float], list[float], int]]:
+    """Fit a cosine head on one mean of each picture; return the Keras model and the history.
 
     ``wanted`` is the one-hot classes, which mean nothing where ``labelled`` is false, and with a
     second array the embedding to come close to. ``rows`` are learned and held out.
@@ -117,16 +112,9 @@ def _fit(
     keras = import_keras()
     keras.utils.set_random_seed(options.seed)
     features = keras.Input((seen.shape[1],))
-    heads = [
-        cosine_layers(
-            keras.layers.Dropout(DROPOUT)(features), EMBEDDING_DIM, wanted[0].shape[1], number
-        )
-        for number in range(HEADS)
-    ]
-    # The losses of the classes, then those of the embeddings.
-    outputs = [head[kind] for kind in range(len(wanted)) for head in heads]
-    wanted = [one for one in wanted for _ in heads]
-    network = keras.Model(features, outputs)
+    dropped = keras.layers.Dropout(DROPOUT)(features)
+    outputs = cosine_layers(dropped, EMBEDDING_DIM, wanted[0].shape[1])[: len(wanted)]
+    network = keras.Model(features, list(outputs))
     learned, held = rows
     steps = options.epochs * -(-len(learned) // options.batch_size)
     class_loss = keras.losses.CategoricalCrossentropy(
@@ -134,14 +122,12 @@ def _fit(
     )
     network.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)),
-        loss=[*[class_loss] * HEADS, *[_distance] * HEADS][: len(wanted)],
-        loss_weights=[*[1.0 / HEADS] * HEADS, *[DISTILLATION / HEADS] * HEADS][: len(wanted)],
+        loss=[class_loss, _distance][: len(wanted)],
+        loss_weights=[1.0, DISTILLATION][: len(wanted)],
     )
 
     def samples(part: NDArray[np.intp]) -> tuple[Any, ...]:
-        if labelled is None:
-            return seen[part], [one[part] for one in wanted], None
-        told = [labelled[part].astype(np.float32)] * HEADS + [np.ones(len(part))] * HEADS
+        told = None if labelled is None else [labelled[part].astype(np.float32), np.ones(len(part))]
         return seen[part], [one[part] for one in wanted], told
 
     x, y, weights = samples(learned)
@@ -155,41 +141,7 @@ def _fit(
         progress=progress,
         batch_size=options.batch_size,
     )
-    return join([cosine_head(network, number) for number in range(HEADS)], x), history
-
-
-def join(heads: Sequence[Head], features: NDArray[np.float32]) -> Head:
-    """Return one head from several linear ones with a hidden layer.
-
-    Their embeddings are laid side by side, each in units of its root mean square on ``features``,
-    ``(n, feature_width)``, and projected on the 32 directions with the largest second moments
-    there: no other map to 32 dimensions keeps more of them.
-    """
-    layers = [head.hidden for head in heads if head.hidden is not None]
-    hidden = [np.maximum(features @ one.kernel + one.bias, 0.0) for one in layers]
-    raw = [one @ head.kernel + head.bias for one, head in zip(hidden, heads, strict=True)]
-    units = [np.sqrt(np.square(one).sum(axis=1).mean()) or np.float32(1.0) for one in raw]
-    together = np.concatenate(
-        [one / unit for one, unit in zip(raw, units, strict=True)], axis=1, dtype=np.float64
-    )
-    _, directions = np.linalg.eigh(together.T @ together)
-    parts = np.split(directions[:, : -EMBEDDING_DIM - 1 : -1], len(heads))
-    kernel, bias = (
-        [
-            getattr(head, name) / unit @ part
-            for head, unit, part in zip(heads, units, parts, strict=True)
-        ]
-        for name in ("kernel", "bias")
-    )
-    return Head(
-        np.concatenate(kernel).astype(np.float32),
-        np.sum(bias, axis=0, dtype=np.float32),
-        relu=False,
-        hidden=Hidden(
-            np.concatenate([one.kernel for one in layers], axis=1),
-            np.concatenate([one.bias for one in layers]),
-        ),
-    )
+    return network, history
 
 
 def _means(features: Array, views: int) -> NDArray[np.float32]:
