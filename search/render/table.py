@@ -90,9 +90,9 @@ def render(
     elif output_format == "csv":
         show = tuple(dict.fromkeys(show))
         rows = (row for answer in answers for row in _rows(*answer, show, facts))
-        columns = (*QUERY_COLUMNS, *HIT_COLUMNS, "error")
-        named = [f"shown.{name}" if name in columns else name for name in show]
-        yield from csv_lines((*columns[:-1], *named, *facts.header, "error"), rows)
+        fixed = (*QUERY_COLUMNS, *HIT_COLUMNS)
+        named = [f"shown.{name}" if name in {*fixed, "error"} else name for name in show]
+        yield from csv_lines((*fixed, *named, *facts.header, "error"), rows)
     else:
         yield from (table(*answer) for answer in answers if answer[0].error is None)
 
