@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from geosim.ingest.conditions import Present
 from geosim.ingest.schema import (
-    SCORE_DIGITS,
     Change,
     CollectionInfo,
     Filter,
@@ -26,6 +25,7 @@ from geosim.ingest.schema import (
     fact_field,
     fact_name,
 )
+from geosim.ingest.store.exact import check_vectors, rank
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 WAIT_SECONDS = 30.0
@@ -111,7 +111,7 @@ class VectorStore(AbstractContextManager["VectorStore"]):
             ValueError: another shape or dtype, or a row that is zero or not finite.
         """
         names = [f"vector of {payload.path}" for payload in payloads]
-        _check_vectors(vectors, (len(payloads), EMBEDDING_DIM), "vectors", names)
+        check_vectors(vectors, (len(payloads), EMBEDDING_DIM), "vectors", names)
         for start in range(0, len(payloads), self.upsert_batch):
             batch = slice(start, start + self.upsert_batch)
             self._upsert(payloads[batch], vectors[batch])
@@ -223,7 +223,7 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         if k < 1:
             raise ValueError(f"expected k of 1 or more, received {k}")
         for query in queries:
-            _check_vectors(query.vector, (EMBEDDING_DIM,), "a query vector", ["query vector"])
+            check_vectors(query.vector, (EMBEDDING_DIM,), "a query vector", ["query vector"])
         best: list[list[ScoredPoint]] = [[] for _ in queries]
         pending, limit = list(range(len(queries))), k + TIE_MARGIN
         while pending:
@@ -233,7 +233,7 @@ class VectorStore(AbstractContextManager["VectorStore"]):
                 batch = pending[start : start + step]
                 answers = self._query([queries[index] for index in batch], limit)
                 for index, points in zip(batch, answers, strict=True):
-                    ranked = _ranked(points, queries[index].min_score)
+                    ranked = rank(points, queries[index].min_score)
                     best[index] = [point for _, point in ranked[:k]]
                     # An engine returns an arbitrary part of a tie at its limit: ask for more.
                     if len(ranked) >= limit and ranked[-1][0] == ranked[k - 1][0]:
@@ -292,27 +292,6 @@ class VectorStore(AbstractContextManager["VectorStore"]):
 def without_userinfo(url: str) -> str:
     """Return ``url`` without user name and password, even wrongly quoted ones."""
     return re.sub(r"(?<=://).*@", "", url)
-
-
-def _check_vectors(
-    vectors: NDArray[np.float32], shape: tuple[int, ...], expected: str, names: Sequence[str]
-) -> None:
-    """Raise ValueError for invalid vectors; the engines accept zero and NaN vectors silently."""
-    if vectors.shape != shape or vectors.dtype != np.float32:
-        raise ValueError(
-            f"expected {expected} of shape {shape} and dtype float32, "
-            f"received {vectors.shape} {vectors.dtype}"
-        )
-    for name, norm in zip(names, np.linalg.norm(vectors, axis=-1).reshape(-1), strict=True):
-        if not np.isfinite(norm) or norm == 0:
-            raise ValueError(f"{name} has norm {norm}; a cosine needs a direction")
-
-
-def _ranked(points: list[ScoredPoint], least: float | None) -> list[tuple[float, ScoredPoint]]:
-    """Return points of at least a score with their rounded scores, highest first, then by path."""
-    scored = [(round(point.score, SCORE_DIGITS), point) for point in points]
-    found = [pair for pair in scored if least is None or pair[0] >= least]
-    return sorted(found, key=lambda pair: (-pair[0], pair[1].payload.path))
 
 
 def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
