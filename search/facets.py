@@ -64,7 +64,7 @@ def _facet(
     having = Filter(where=both(condition, Present(field.path)))
     images = store.count(having)
     if field.kind == TEXT:
-        values = tuple(store.facet(field.path, most_values + 1, having))
+        values = tuple(store.facet(field.path, most_values + 1, Filter(where=condition)))
         yes_no = field.fact is not None and bool(values) and {v for v, _ in values} <= {"yes", "no"}
         kind = YES_NO if yes_no else TEXT
         return Facet(field.name, kind, images, values[:most_values], more=len(values) > most_values)

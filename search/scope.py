@@ -117,7 +117,8 @@ def best_of_each(
     for the nearest points without the values that were found before.
     """
     found: list[dict[Any, ScoredPoint]] = [{} for _ in queries]
-    pending, size = list(range(len(queries))), FIRST_ROUND
+    pending = list(range(len(queries)))
+    size = store.count() if most is None else FIRST_ROUND
     while pending:
         requests = [
             replace(queries[index], where=_without(queries[index].where, field, found[index]))
@@ -130,7 +131,7 @@ def best_of_each(
                 best.setdefault(field.key(point.payload), point)
             if len(points) == size and (most is None or len(best) < most):
                 unfinished.append(index)
-        pending, size = unfinished, min(2 * size, MOST_IN_A_ROUND)
+        pending, size = unfinished, max(size, min(2 * size, MOST_IN_A_ROUND))
     return [[*best.values()][:most] for best in found]
 
 

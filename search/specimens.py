@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.conditions import AnyOf, both
-from geosim.ingest.schema import SCORE_DIGITS, Filter, Payload, VectorQuery
+from geosim.ingest.conditions import AnyOf, Condition, both
+from geosim.ingest.schema import SCORE_DIGITS, Filter, Payload, Point, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.search.fields import Field, shown
 from geosim.search.queries import ResolvedQuery
@@ -31,6 +31,15 @@ from geosim.trainer.text import printable
 
 FIRST_ROUND = 16
 """Specimens per picture of the query in the first round; each round asks for four times as many."""
+
+MOST_PICTURES = 1000
+"""Pictures of a query at most: each is one search. More are no specimen, but a class or a site."""
+
+VALUES_BATCH = 256
+"""Specimens that are read at once."""
+
+PAIRS_BATCH = 4096
+"""Pictures of a specimen that are compared at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ def query_of(
     specimens is ``scope.not_same``.
 
     Raises:
-        QueryError: the scope has no such field.
+        QueryError: the scope has no such field, or there are more than `MOST_PICTURES`.
     """
     field = scope.not_same
     if field is None:
@@ -75,6 +84,13 @@ def query_of(
     known = [payload for _, payloads in given for payload in payloads]
     values = {field.key(one): field.of(one) for one in known}
     values.pop(None, None)
+    name = printable(field.name)
+    count = store.count(Filter(where=_any_of(field, [*values.values()]))) if values else 0
+    if count > MOST_PICTURES:
+        raise QueryError(
+            f"{count:,} images have the {name} of the query, and a specimen has at most "
+            f"{MOST_PICTURES:,}; name a field that tells specimens apart"
+        )
     pictures, vectors = _read(store, Filter(), field, [*values.values()])
     alone = [
         one.vector
@@ -90,7 +106,6 @@ def query_of(
     told = [f"{len(pictures):,} images of {shown(value)}" for value in list(values.values())[:1]]
     if len(values) > 1:
         told = [f"{len(pictures):,} images of {len(values):,} values"]
-    name = printable(field.name)
     if alone:
         told.append(f"{len(alone):,} whose {name} is not known, and that stands for itself")
     note = f"searched by {name}: {' and '.join(told)}"
@@ -106,7 +121,8 @@ def best_specimens(store: VectorStore, query: SpecimenQuery, k: int) -> list[Spe
     """
     vectors, where, field = query.vectors, query.where, query.field
     queries = [VectorQuery(vector, where) for vector in vectors]
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = vectors.astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     size = max(FIRST_ROUND, 2 * k)
     while True:
         near = best_of_each(store, queries, field, size)
@@ -121,7 +137,7 @@ def best_specimens(store: VectorStore, query: SpecimenQuery, k: int) -> list[Spe
 
 def _scored(
     store: VectorStore,
-    unit: NDArray[np.float32],
+    unit: NDArray[np.float64],
     where: Filter,
     field: Field,
     values: Sequence[Any],
@@ -133,25 +149,30 @@ def _scored(
         rows.setdefault(field.key(payload), []).append(row)
     found = []
     for own in rows.values():
-        cosines = np.clip(unit.astype(np.float64) @ vectors[own].T.astype(np.float64), -1, 1)
-        best = own[int(cosines.max(axis=0).argmax())]
-        score = round(float(cosines.max(axis=1).mean()), SCORE_DIGITS)
-        found.append(Specimen(score, payloads[best]))
+        best, nearest, highest = np.full(len(unit), -1.0), own[0], -1.0
+        for start in range(0, len(own), PAIRS_BATCH):
+            some = own[start : start + PAIRS_BATCH]
+            cosines = np.clip(unit @ vectors[some].T.astype(np.float64), -1, 1)
+            best = np.maximum(best, cosines.max(axis=1))
+            if cosines.max() > highest:
+                nearest, highest = some[int(cosines.max(axis=0).argmax())], float(cosines.max())
+        found.append(Specimen(round(float(best.mean()), SCORE_DIGITS), payloads[nearest]))
     return sorted(found, key=lambda one: (-one.score, one.picture.path))
 
 
 def _read(
     store: VectorStore, where: Filter, field: Field, values: Sequence[Any]
 ) -> tuple[list[Payload], NDArray[np.float32]]:
-    if not values:
-        return [], np.empty((0, EMBEDDING_DIM), dtype=np.float32)
-    equal = AnyOf(tuple(field.equals(value) for value in values))
-    only = Filter(
-        where=both(where.where, equal),
-        exclude=where.exclude,
-        exclude_sha256=where.exclude_sha256,
-    )
-    points = [point for batch in store.scan(only, vectors=True) for point in batch]
+    points: list[Point] = []
+    for start in range(0, len(values), VALUES_BATCH):
+        some = _any_of(field, values[start : start + VALUES_BATCH])
+        only = replace(where, where=both(where.where, some))
+        points += [point for batch in store.scan(only, vectors=True) for point in batch]
     points.sort(key=lambda point: point.payload.path)
     vectors = [point.vector for point in points if point.vector is not None]
-    return [point.payload for point in points], np.array(vectors, dtype=np.float32)
+    array = np.array(vectors, dtype=np.float32).reshape(-1, EMBEDDING_DIM)
+    return [point.payload for point in points], array
+
+
+def _any_of(field: Field, values: Sequence[Any]) -> Condition:
+    return AnyOf(tuple(field.equals(value) for value in values))

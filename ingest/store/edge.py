@@ -5,8 +5,6 @@ Owns every call of ``qdrant_edge``; `ingest/store/edge_files.py` owns the files.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +30,7 @@ from geosim.ingest.schema import (
     VectorQuery,
 )
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
-from geosim.ingest.store.edge_faults import engine_error
+from geosim.ingest.store.edge_faults import engine_error, panic_hidden
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.ingest.store.edge_terms import KINDS, TERMS
 from geosim.ingest.store.filters import translate
@@ -40,8 +38,6 @@ from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 T = TypeVar("T")
-
-_redirecting = threading.Lock()
 
 
 class EdgeStore(VectorStore):
@@ -238,7 +234,7 @@ class EdgeStore(VectorStore):
                 self._files.require()  # first, to make no lock file without a collection
                 with self._locked(self._files.acquire_to_read) as path:
                     self._files.require()  # another process may have dropped it
-                    with self._translated(), _panic_hidden():
+                    with self._translated(), panic_hidden():
                         self._shard = _load(path)
             shard = self._shard
         with self._translated():
@@ -272,21 +268,6 @@ def _load(path: Path) -> edge.EdgeShard:
         shard.close()
         raise FileNotFoundError(f"a folder or version.info in {path / 'segments'} is missing")
     return shard
-
-
-@contextmanager
-def _panic_hidden() -> Iterator[None]:
-    """Hide what Rust writes to file descriptor 2 when it panics, before it raises the reason."""
-    with _redirecting:
-        sys.stderr.flush()
-        stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, 2)
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            os.close(nowhere)
 
 
 def _config() -> edge.EdgeConfig:

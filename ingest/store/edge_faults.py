@@ -6,7 +6,10 @@ import errno
 import json
 import os
 import re
-from collections.abc import Sequence
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from geosim.ingest.schema import NAME_ANOTHER, Payload
@@ -32,6 +35,9 @@ _MACHINE = (
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBUSY),
 )
 """Codes of errors of the machine, which say nothing about the files."""
+
+
+_redirecting = threading.Lock()
 
 
 def bytes_to_write(shard: Path, points: int, payloads: Sequence[Payload]) -> int:
@@ -86,3 +92,18 @@ def engine_error(error: BaseException, shard: Path, metadata: Path) -> StoreErro
         f"collection {shard.name!r} in {shard.parent} is damaged ({reason}); restore it from a "
         f"backup, or move {shard} and {metadata.name} away and ingest again"
     )
+
+
+@contextmanager
+def panic_hidden() -> Iterator[None]:
+    """Hide what Rust writes to file descriptor 2 when it panics, before it raises the reason."""
+    with _redirecting:
+        sys.stderr.flush()
+        stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            os.close(nowhere)

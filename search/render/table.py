@@ -90,8 +90,9 @@ def render(
     elif output_format == "csv":
         show = tuple(dict.fromkeys(show))
         rows = (row for answer in answers for row in _rows(*answer, show, facts))
-        header = (*QUERY_COLUMNS, *HIT_COLUMNS, *show, *facts.header, "error")
-        yield from csv_lines(header, rows)
+        fixed = (*QUERY_COLUMNS, *HIT_COLUMNS)
+        named = [f"shown.{name}" if name in {*fixed, "error"} else name for name in show]
+        yield from csv_lines((*fixed, *named, *facts.header, "error"), rows)
     else:
         yield from (table(*answer) for answer in answers if answer[0].error is None)
 

@@ -98,6 +98,8 @@ def test_filtered_searches_are_the_filtered_ranking(
         others = [hit for hit in every if value(hit, name) != own]
         found = one(searcher, k=200, not_same=name)
         assert (paths(found.hits), found.note) == (paths(tuple(others)), None), name
+    assert len(one(searcher, one_per="depth", min_score=-1).hits) == 11
+    assert len(one(searcher, k=60, one_per="path").hits) == 60
     least = every[20].score
     few = one(searcher, one_per="depth", min_score=least).hits
     assert len({hit.facts["depth"] for hit in few}) == len(few) <= 21
@@ -179,6 +181,8 @@ def test_commands_search_by_facts(
         assert row[ODD] == (f"'{known[ODD]}" if known else ""), "no formula"
         assert row["dataset"] == "rocks"
         assert row["location"] == (f"{known['location']['lat']}, -0.1" if known else "")
+    told = run(geosim, folder, "search", picture, "--show", "class,hole", "--format", "csv")
+    assert ",path,identical,shown.class,hole," in told.stdout.splitlines()[0]
     told = run(geosim, folder, "search", picture, new, "--not-same", "hole", "--format", "json")
     first, second = json.loads(told.stdout)
     assert "A-2" not in {hit["facts"].get("hole") for hit in first["hits"] if "facts" in hit}

@@ -67,7 +67,8 @@ def ranking(
 def test_specimens_are_ranked_by_the_mean_of_their_best_pairs(
     any_store: VectorStore, indexed: Working, k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("geosim.search.specimens.FIRST_ROUND", 1)
+    for name in ("FIRST_ROUND", "VALUES_BATCH", "PAIRS_BATCH"):
+        monkeypatch.setattr(f"geosim.search.specimens.{name}", 1)
     vectors = describe(any_store)
     searcher = Searcher(any_store, indexed)
     queries = [QUERY, "rocks/basalt/basalt-0009.jpg"]
@@ -132,6 +133,10 @@ def test_new_pictures_stand_for_themselves_alone_or_together(
     assert missing.error is not None
     with pytest.raises(QueryError, match=r"none\.jpg: "):
         list(searcher.search_specimens(["rocks/none.jpg", QUERY], "specimen", together=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geosim.search.specimens.MOST_PICTURES", 2)
+        with pytest.raises(QueryError, match="3 images have the specimen of the query"):
+            list(searcher.search_specimens([QUERY], "specimen"))
     with pytest.raises(QueryError, match="leave them out"):
         searcher.search_specimens([QUERY], "specimen", SearchOptions(one_per="class"))
 

@@ -210,3 +210,11 @@ def test_facts_without_an_index_are_known_by_their_values() -> None:
     assert fields.facts == {"depth": "number", "hole": "text", "taken": "date", "at": "geo"}
     assert parse_where("near(1, 2, 3 km)", fields) == Near("facts.at", 1, 2, 3000)
     assert parse_where("depth > 2", fields) == Range("facts.depth", gt=2)
+
+
+def test_dates_of_one_moment_are_one_group() -> None:
+    field = Fields(Described(KINDS)).find("taken")
+    day = "2024-05-31"
+    dates = (day, f"{day}T00:00:00.0", f"{day}T00:00:00Z", f"{day}T02:00:00+02:00")
+    payloads = [Payload("a/b.jpg", "", "0" * 64, 1, 1, "a", facts={"taken": one}) for one in dates]
+    assert len({field.key(one) for one in payloads}) == 1

@@ -149,10 +149,10 @@ def cosine_layers(features: Any, width: int, classes: int) -> tuple[Any, Any]:
     return layers.Rescaling(COSINE_SCALE)(directions(embedding)), embedding
 
 
-def cosine_head(network: Any, *, views: int = 1) -> Head:
+def cosine_head(network: Any) -> Head:
     """Return the head of a Keras model with the layers ``hidden`` and ``embedding``."""
     hidden = Hidden(*_weights(network, "hidden"))
-    return Head(*_weights(network, "embedding"), relu=False, hidden=hidden, views=views)
+    return Head(*_weights(network, "embedding"), relu=False, hidden=hidden)
 
 
 def _weights(network: Any, layer: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

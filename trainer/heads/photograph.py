@@ -1,14 +1,16 @@
 """Fit of a head on the features of several views of each picture.
 
-With classes, a cosine head learns from the mean of a picture's views. A head that is to see fewer
-of the views, or pictures without a class, is fitted after it: as in distillation (Hinton et al.
-2015) it learns the classes and the first head's embedding, so that few views come close to all.
-Without classes: `trainer/heads/unlabelled.py`.
+With classes, a cosine head learns from the mean of a picture's views: to tell the classes, and by
+the supervised contrastive loss (Khosla et al. 2020) to bring pictures of one class close and move
+those of others apart. A head that is to see fewer of the views, or pictures without a class, is
+fitted after it: as in distillation (Hinton et al. 2015) it also learns the first head's embedding,
+so that few views come close to all. Without classes: `trainer/heads/unlabelled.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -24,11 +26,11 @@ from geosim.trainer.heads.fit import (
     cosine_layers,
     keep_best,
 )
-from geosim.trainer.heads.head import EMBEDDING_DIM
+from geosim.trainer.heads.head import EMBEDDING_DIM, Head
 from geosim.trainer.heads.unlabelled import fit_unlabelled
 from geosim.trainer.runtime.keras import import_keras
 
-LEARNING_RATE = 1e-3
+LEARNING_RATE = 1.4e-3
 """Adam's learning rate at the start; it falls to zero as a cosine."""
 
 DROPOUT = 0.3
@@ -37,8 +39,11 @@ DROPOUT = 0.3
 LABEL_SMOOTHING = 0.1
 """Share of a label that is spread over all classes (Szegedy et al. 2016)."""
 
+TEMPERATURE = 0.1
+"""Divisor of the cosines in the contrastive loss."""
+
 DISTILLATION = 4.0
-"""Weight of the distance to the teacher's embedding, 1 minus the cosine, beside the loss of the
+"""Weight of the distance to the teacher's embedding, 1 minus the cosine, beside the losses of the
 classes."""
 
 Array = NDArray[np.float16] | NDArray[np.float32]
@@ -81,40 +86,38 @@ def fit_views(
         if not twice or next(done) % 2 == 0:
             progress(1)
 
-    truth = np.eye(classes, dtype=np.float32)[labels]
+    truth = np.eye(classes, dtype=np.float32)[labels] * (labels >= 0)[:, None]
     whole = _means(features, features.shape[1])
-    network, history = _fit(whole, [truth], (kept, held), options, report)
+    head, history = _fit(whole, truth, None, (kept, held), options, report)
     if twice:
-        target = cosine_head(network)(whole)
         seen = whole if views == features.shape[1] else _means(features, views)
         learned = np.setdiff1d(np.arange(len(labels)), held)
-        network, history = _fit(
-            seen, [truth, target], (learned, held), options, report, labelled=labels >= 0
-        )
-    name = "cross-entropy and distance to the embedding of all views" if twice else "cross-entropy"
-    return Fit(cosine_head(network, views=views), *history, name)
+        head, history = _fit(seen, truth, head(whole), (learned, held), options, report)
+    name = "cross-entropy and contrastive loss"
+    if twice:
+        name += ", and distance to the embedding of all views"
+    return Fit(replace(head, views=views), *history, name)
 
 
 def _fit(
     seen: NDArray[np.float32],
-    wanted: list[NDArray[np.float32]],
+    truth: NDArray[np.float32],
+    target: NDArray[np.float32] | None,
     rows: tuple[NDArray[np.intp], NDArray[np.intp]],
     options: TrainOptions,
     progress: Callable[[int], object],
-    *,
-    labelled: NDArray[np.bool_] | None = None,
-) -> tuple[Any, tuple[list[float], list[float], int]]:
-    """Fit a cosine head on one mean of each picture; return the Keras model and the history.
+) -> tuple[Head, tuple[list[float], list[float], int]]:
+    """Fit a cosine head on one mean of each picture; return it and the history.
 
-    ``wanted`` is the one-hot classes, which mean nothing where ``labelled`` is false, and with a
-    second array the embedding to come close to. ``rows`` are learned and held out.
+    ``truth`` is the one-hot classes, zeros where a picture has none, and ``target`` the embeddings
+    to come close to. ``rows`` are learned and held out.
     """
     keras = import_keras()
     keras.utils.set_random_seed(options.seed)
     features = keras.Input((seen.shape[1],))
     dropped = keras.layers.Dropout(DROPOUT)(features)
-    outputs = cosine_layers(dropped, EMBEDDING_DIM, wanted[0].shape[1])[: len(wanted)]
-    network = keras.Model(features, list(outputs))
+    classes = truth.shape[1]
+    network = keras.Model(features, list(cosine_layers(dropped, EMBEDDING_DIM, classes)))
     learned, held = rows
     steps = options.epochs * -(-len(learned) // options.batch_size)
     class_loss = keras.losses.CategoricalCrossentropy(
@@ -122,13 +125,13 @@ def _fit(
     )
     network.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)),
-        loss=[class_loss, _distance][: len(wanted)],
-        loss_weights=[1.0, DISTILLATION][: len(wanted)],
+        loss=[class_loss, _embedding_loss(classes)],
     )
+    wanted = truth if target is None else np.concatenate([truth, target], axis=1)
+    labelled, each = truth.sum(axis=1), np.ones(len(truth), np.float32)
 
     def samples(part: NDArray[np.intp]) -> tuple[Any, ...]:
-        told = None if labelled is None else [labelled[part].astype(np.float32), np.ones(len(part))]
-        return seen[part], [one[part] for one in wanted], told
+        return seen[part], [truth[part], wanted[part]], [labelled[part], each[part]]
 
     x, y, weights = samples(learned)
     history = keep_best(
@@ -141,7 +144,7 @@ def _fit(
         progress=progress,
         batch_size=options.batch_size,
     )
-    return network, history
+    return cosine_head(network), history
 
 
 def _means(features: Array, views: int) -> NDArray[np.float32]:
@@ -149,6 +152,34 @@ def _means(features: Array, views: int) -> NDArray[np.float32]:
     return np.asarray(features[:, :views].mean(axis=1, dtype=np.float32))
 
 
-def _distance(target: Any, embedding: Any) -> Any:
-    """Return 1 minus the cosine of vectors of L2 norm 1."""
-    return 1.0 - import_keras().ops.sum(target * embedding, axis=-1)
+def _embedding_loss(classes: int) -> Callable[[Any, Any], Any]:
+    """Return the loss of each embedding of a batch, of L2 norm 1.
+
+    What is wanted of a picture is the one-hot class, zeros where it has none, and behind it
+    nothing or an embedding to come close to.
+    """
+
+    def loss(wanted: Any, embedding: Any) -> Any:
+        contrast = _contrast(wanted[:, :classes], embedding)
+        if wanted.shape[1] == classes:
+            return contrast
+        cosine = import_keras().ops.sum(wanted[:, classes:] * embedding, axis=1)
+        return contrast + DISTILLATION * (1.0 - cosine)
+
+    return loss
+
+
+def _contrast(truth: Any, embedding: Any) -> Any:
+    """Return the supervised contrastive loss of each picture; 0 without another of its class.
+
+    It is the mean over the others of its class of minus the logarithm of their share in the
+    softmax over all other pictures with a class, ``L_out`` of Khosla et al. 2020.
+    """
+    ops = import_keras().ops
+    others = (1.0 - ops.eye(ops.shape(truth)[0])) * ops.sum(truth, axis=1)
+    same = ops.matmul(truth, ops.transpose(truth)) * others
+    logits = ops.matmul(embedding, ops.transpose(embedding)) / TEMPERATURE
+    logits = ops.where(others > 0, logits, -1e9)
+    shares = logits - ops.logsumexp(logits, axis=1, keepdims=True)
+    found = ops.sum(ops.where(same > 0, shares, 0.0), axis=1)
+    return -found / ops.maximum(ops.sum(same, axis=1), 1.0)

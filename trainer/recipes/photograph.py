@@ -25,7 +25,7 @@ VIEWS = 7
 """Views of a picture that its embedding is made of, by default: the fixed ones. With fewer the head
 is taught by the embedding of this many."""
 
-EPOCHS, BATCH_SIZE = 100, 64
+EPOCHS, BATCH_SIZE = 100, 128
 """Default passes over the pictures, and pictures per step."""
 
 

@@ -14,14 +14,16 @@ from geosim.trainer.heads.photograph import fit_views
 OPTIONS = TrainOptions(epochs=12, batch_size=16, seed=1)
 
 
-def pictures(count: int = 90, views: int = 6, width: int = 40) -> tuple[np.ndarray, np.ndarray]:
+def pictures(
+    count: int = 90, views: int = 6, width: int = 40, noise: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Three classes; a view is its picture's class, its picture and noise."""
     generator = np.random.default_rng(0)
     labels = np.arange(count, dtype=np.int32) % 3
     classes = generator.normal(size=(3, 1, width))
     own = generator.normal(size=(count, 1, width))
-    noise = generator.normal(size=(count, views, width))
-    return (classes[labels] + 0.5 * own + noise).astype(np.float16), labels
+    seen = classes[labels] + 0.5 * own + noise * generator.normal(size=(count, views, width))
+    return seen.astype(np.float16), labels
 
 
 def precision(embedded: np.ndarray, labels: np.ndarray) -> float:
@@ -39,7 +41,7 @@ def embed(fit: object, features: np.ndarray, views: int) -> np.ndarray:
 
 
 def test_classes_are_learned_and_more_views_find_them_better() -> None:
-    features, labels = pictures(240)
+    features, labels = pictures(240, noise=2.0)
     learned = np.arange(120)
     one, six = (
         embed(
