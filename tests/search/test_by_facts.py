@@ -182,7 +182,7 @@ def test_commands_search_by_facts(
         assert row["dataset"] == "rocks"
         assert row["location"] == (f"{known['location']['lat']}, -0.1" if known else "")
     told = run(geosim, folder, "search", picture, "--show", "class,hole", "--format", "csv")
-    assert ",path,identical,shown.class,hole," in told.stdout.splitlines()[0]
+    assert ",path,identical,box,shown.class,hole," in told.stdout.splitlines()[0]
     told = run(geosim, folder, "search", picture, new, "--not-same", "hole", "--format", "json")
     first, second = json.loads(told.stdout)
     assert "A-2" not in {hit["facts"].get("hole") for hit in first["hits"] if "facts" in hit}

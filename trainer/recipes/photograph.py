@@ -17,7 +17,7 @@ from geosim.trainer.data import views as view_table
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions
 from geosim.trainer.heads.photograph import LEARNING_RATE, fit_views
-from geosim.trainer.recipes.duration import feature_seconds
+from geosim.trainer.recipes.duration import feature_seconds, fit_seconds
 from geosim.trainer.recipes.registry import register
 from geosim.trainer.recipes.spec import Recipe
 
@@ -89,8 +89,8 @@ class Photograph(Recipe):
         return f"{self.name}: {spec.name}"
 
     def seconds(self, spec: BackboneSpec, images: int) -> float:
-        """Return about how long a training takes, most of it for features."""
-        return feature_seconds(spec, images * VIEWS)
+        """Return about how long a training takes: features, and fits for the head and its votes."""
+        return feature_seconds(spec, images * VIEWS) + fit_seconds(images, EPOCHS)
 
     def optimizer(self, spec: BackboneSpec) -> str:
         """Return the optimizer, for the model card."""
