@@ -38,6 +38,9 @@ CACHE_BYTES = 2**26
 """Bytes of the decoded segments that are kept, for parts that share them."""
 
 _JPEG = (6, 7, 33007, 34892)  # compressions with tables beside the segments
+_MOST_GAIN = {5: 4096, 8: 1100, 32946: 1100, 32773: 128}
+"""Bytes that a byte of LZW, Deflate or PackBits decodes to at most, with some to spare."""
+
 _ROWS_OF_VIPS = {5, 8, 32773, 32946, 34925, 50000}  # LZW, Deflate, PackBits, LZMA, ZSTD
 
 
@@ -70,6 +73,7 @@ class TiffRegions(AbstractContextManager["TiffRegions"]):
             page = open_page(self._file, directories[0].offset)
             self._channels = check_page(page)
             check_segments(page, size)
+            _check_gain(page)
             levels = (open_page(self._file, one.offset) for one in directories[1:])
             self._pages = [page, *(one for one in levels if _alike(one, page, size))]
             self._rows: VipsRows | None = None
@@ -175,6 +179,21 @@ class TiffRegions(AbstractContextManager["TiffRegions"]):
         return np.frombuffer(data, dtype).reshape(shape)  # ValueError if it is cut short
 
 
+def _check_gain(page: tifffile.TiffPage) -> None:
+    """Refuse tiles or strips that are too short for their pixels, before any is decoded."""
+    most = _MOST_GAIN.get(int(page.compression))
+    if most is None or page.is_subsampled or not isinstance(page.bitspersample, int):
+        return
+    width, height = _segment_size(page)
+    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    least = width * samples * page.bitspersample // 8 * height
+    strips = -(-page.imagelength // height)
+    for number, count in enumerate(page.databytecounts, start=1):
+        shorter = not page.is_tiled and strips > 1 and number % strips == 0  # the last strip
+        if count and not shorter and count * most < least:
+            raise ValueError("truncated")
+
+
 def _segment_size(page: tifffile.TiffPage) -> tuple[int, int]:
     if page.is_tiled:
         return page.tilewidth, page.tilelength
@@ -186,6 +205,7 @@ def _alike(page: tifffile.TiffPage, other: tifffile.TiffPage, size: int) -> bool
     try:
         check_page(page)
         check_segments(page, size)
+        _check_gain(page)
     except (ImageError, ValueError):
         return False
     kinds = [
