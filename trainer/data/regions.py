@@ -252,12 +252,19 @@ class Regions(AbstractContextManager["Regions"]):
             raise ImageError(reason(head_of(self._data, 1024), error)) from error
 
 
+_PNG_GAIN = 8 * 1100
+"""Pixels of one bit that a byte of Deflate decodes to at most, with some to spare."""
+
+
 class _Rows(AbstractContextManager["_Rows"]):
     """A PNG or JPEG as a `_Reader`."""
 
     def __init__(self, data: Encoded) -> None:
         png = head_of(data, 8) == _PNG
         with open_encoded(data) as file, (PngImageFile if png else JpegImageFile)(file) as image:
+            stored = len(data) if isinstance(data, bytes) else data.stat().st_size
+            if png and image.width * image.height > _PNG_GAIN * stored:
+                raise ValueError("truncated")
             if any(image.info.get(one) for one in ("interlace", "progressive")):
                 raise ImageError(
                     f"a large {image.format} that is stored for gradual display, which would have "
