@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from geosim.ingest.store.base import VectorStore
@@ -16,6 +15,7 @@ from geosim.search.searcher import Searcher
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
+from tests.search.engines import server_copy
 
 
 @pytest.fixture(scope="session")
@@ -51,15 +51,5 @@ def any_store(request: pytest.FixtureRequest, store: EdgeStore) -> Iterator[Vect
     if request.param == "edge":
         yield store
         return
-    from qdrant_client import QdrantClient
-
-    from geosim.ingest.store.server import ServerStore
-
-    info = store.info()
-    assert info is not None
-    with ServerStore(QdrantClient(":memory:"), "geosim", location="memory") as memory:
-        memory.create(info.model)
-        points = [point for batch in store.scan(vectors=True) for point in batch]
-        vectors = [point.vector for point in points if point.vector is not None]
-        memory.upsert([point.payload for point in points], np.stack(vectors))
+    with server_copy(store) as memory:
         yield memory

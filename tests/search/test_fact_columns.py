@@ -25,6 +25,7 @@ from geosim.trainer.facts.collect import FactOptions, open_described
 from geosim.trainer.model import load_model
 from geosim.trainer.sample.generate import write_sample
 from geosim.trainer.working import Working
+from tests.search.engines import server_copy
 
 Run = Callable[..., Result]
 FIRST = "rocks/basalt/basalt-0000.jpg"
@@ -54,24 +55,12 @@ def described(trained: Working, tmp_path_factory: pytest.TempPathFactory) -> Wor
 @pytest.fixture(params=["edge", "server"])
 def filled(request: pytest.FixtureRequest, described: Working, tmp_path: Path) -> Any:
     """The collection in the embedded engine, and in the client of a server."""
-    from qdrant_client import QdrantClient
-
-    from geosim.ingest.store.server import ServerStore
-
     folder = shutil.copytree(described.qdrant, tmp_path / "qdrant")
     with EdgeStore(Path(folder), "geosim") as store:
         if request.param == "edge":
             yield store
             return
-        import numpy as np
-
-        info = store.info()
-        assert info is not None
-        with ServerStore(QdrantClient(":memory:"), "geosim", location="memory") as memory:
-            memory.create(info.model)
-            points = [point for batch in store.scan(vectors=True) for point in batch]
-            vectors = [point.vector for point in points if point.vector is not None]
-            memory.upsert([point.payload for point in points], np.stack(vectors))
+        with server_copy(store) as memory:
             yield memory
 
 
