@@ -105,7 +105,7 @@ def make_plan(
     }
     tiling = None
     if tiles is not None:
-        if dataset.facts is not None:
+        if tiles.in_mm and dataset.facts is not None:
             scales = {path: dataset.facts.of(path).get(MM_PER_PIXEL) for path in contents}
         tiling = Tiling(tiles, scales)
     pending = [
@@ -155,7 +155,7 @@ def _differs(image: HashedRecord, point: Payload | None, image_url: str) -> bool
 
 def _version(point: Payload) -> tuple[str, str]:
     """Return what all tiles of an image have alike: the hash, and the URL of the whole image."""
-    return point.sha256, point.image_url.replace(point.id, point_id(point.path))
+    return point.sha256, _stored_url(point, point.path)
 
 
 def _is_cut(point: Payload, boxes: Mapping[str, set[Box]], tiling: Tiling) -> bool:

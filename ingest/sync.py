@@ -180,10 +180,10 @@ def sync(
         store.drop_unused_indexes(dataset.facts.types)
 
     added = len(written.paths - plan.stored.keys())
-    kept = plan.stored.keys() - written.points.keys() - {*plan.removed}
     if plan.tiling is None:
         expected = len(plan.stored) - len(plan.removed) + added
     else:
+        kept = plan.stored.keys() - written.points.keys() - {*plan.removed}
         expected = sum(len(plan.boxes[path]) for path in kept) + sum(written.points.values())
     _check_count(dataset.name, plan, store, expected)
     rejected = [*dataset.rejected, *checked.unreadable, *written.rejected]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,6 @@ def write_tiles(
     An image whose tiles are all in the feature cache is not read. ``moved`` are the points that
     some images had in other data sets.
     """
-    extractor = TileExtractor(model.extractor(cache))
     rejected: list[Rejected] = []
     decodings: list[Decoding] = []
     points: dict[str, int] = {}
@@ -65,30 +65,29 @@ def write_tiles(
     sizes = {p.sha256: (p.width, p.height) for p in (*plan.stored.values(), *elsewhere)}
     facts = {point.sha256: point.facts for point in elsewhere}
     batch = _Batch()
-    with progress_bar("embedding", len(plan.pending)) as bar:
+    with (
+        closing(TileExtractor(model.extractor(cache))) as extractor,
+        progress_bar("embedding", len(plan.pending)) as bar,
+    ):
         for item in plan.pending:
             path = item.record.path
             try:
-                found = _embed(item, dataset, tiling, extractor, model, sizes.get(item.sha256))
+                size = sizes.get(item.sha256)
+                boxes, vectors, picture, decoding = _embed(
+                    item, dataset, tiling, extractor, model, size
+                )
             except ImageError as error:
                 rejected.append(Rejected(path, str(error)))
                 bar.update(1)
                 continue
-            boxes, vectors, picture, decoding = found
-            nonzero = np.any(vectors != 0, axis=1)
-            kept = [box for box, good in zip(boxes, nonzero, strict=True) if good]
-            if not kept:
-                rejected.append(Rejected(path, ZERO_VECTOR_REASON))
-                bar.update(1)
-                continue
             own = _facts_of(item, dataset, plan, store, facts)
-            payloads = _payloads(item, dataset, kept, picture, plan.image_urls[path], own)
+            payloads = _payloads(item, dataset, boxes, picture, plan.image_urls[path], own)
             batch.payloads += payloads
-            batch.vectors.append(vectors[nonzero])
+            batch.vectors.append(vectors)
             new = {one.box for one in payloads}
             gone = plan.boxes.get(path, set()) - new
             batch.stale += [point_id(point_name(path, box)) for box in gone]
-            points[path] = len(kept)
+            points[path] = len(boxes)
             decodings.append(decoding)
             if (
                 len(batch.payloads) >= UPSERT_BATCH
@@ -109,21 +108,25 @@ def _embed(
     model: Model,
     size: tuple[int, int] | None,
 ) -> tuple[list[Box], NDArray[np.float32], tuple[int, int], Decoding]:
-    """Return the tiles of an image, their vectors, the image's size, and how it was decoded."""
+    """Return the tiles of an image, their vectors, the image's size, and how it was decoded.
+
+    Tiles whose vector is zero are left out.
+
+    Raises:
+        ImageError: it cannot be decoded or cut, or no tile is left.
+    """
     boxes: list[Box] = []
     vectors: list[NDArray[np.float32]] = []
-    cut = partial(_edges, tiling, item.record.path)
+    cut = partial(tiling.edges, item.record.path)
     for tiles in extractor.extract(dataset.source, item, cut, size):
-        boxes += [tile.box for tile in tiles]
-        vectors.append(model.head(np.stack([tile.features.vector for tile in tiles])))
+        embedded = model.head(np.stack([tile.features.vector for tile in tiles]))
+        nonzero = np.any(embedded != 0, axis=1)
+        boxes += [tile.box for tile in compress(tiles, nonzero)]
+        vectors.append(embedded[nonzero])
         size, decoding = tiles[0].picture, tiles[0].features.decoding
     if size is None or not boxes:
-        raise ImageError("it has no tiles")
+        raise ImageError(ZERO_VECTOR_REASON)
     return boxes, np.concatenate(vectors), size, decoding
-
-
-def _edges(tiling: Tiling, path: str, width: int, height: int) -> list[Box]:
-    return [(x, y, x + w, y + h) for x, y, w, h in tiling.boxes(path, width, height)]
 
 
 def _facts_of(
@@ -150,10 +153,10 @@ def _payloads(
     facts: Mapping[str, Any],
 ) -> list[Payload]:
     path = item.record.path
-    made = []
+    made, whole = [], point_id(path)
     for left, top, right, bottom in boxes:
         box = (left, top, right - left, bottom - top)
-        url = image_url.replace(point_id(path), point_id(point_name(path, box)))
+        url = image_url.replace(whole, point_id(point_name(path, box)))
         made.append(
             Payload(
                 path, item.record.label, item.sha256, *picture, dataset.name, url, facts, box=box

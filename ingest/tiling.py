@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from geosim.ingest.schema import NAME_ANOTHER, Box
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.tiles import TileSize, tile_boxes
+from geosim.trainer.decoding.vips_rows import Box as Edges
 from geosim.trainer.errors import StoreError
 
 
@@ -22,17 +23,19 @@ class Tiling:
     size: TileSize
     scales: Mapping[str, object]
 
-    def boxes(self, path: str, width: int, height: int) -> list[Box]:
+    def edges(self, path: str, width: int, height: int) -> list[Edges]:
         """Return the tiles of an image of a width and height.
 
         Raises:
             ImageError: the image has no scale and the size is in millimetres, or the tiles are too
                 small or too many.
         """
-        side = self.size.pixels(self.scales.get(path))
-        return [
-            (x, y, right - x, down - y) for x, y, right, down in tile_boxes(width, height, side)
-        ]
+        return tile_boxes(width, height, self.size.pixels(self.scales.get(path)))
+
+    def boxes(self, path: str, width: int, height: int) -> list[Box]:
+        """Return the tiles as payloads have them; see `edges`."""
+        edges = self.edges(path, width, height)
+        return [(left, top, right - left, bottom - top) for left, top, right, bottom in edges]
 
 
 def is_tiled(store: VectorStore) -> bool | None:

@@ -45,8 +45,12 @@ class TileExtractor:
     """Extracts features of tiles; ``computed`` counts those that went through the backbone."""
 
     def __init__(self, extractor: FeatureExtractor) -> None:
-        self._extractor = extractor
+        self._extractor, self._cache = extractor, extractor.open_cache()
         self.computed = 0
+
+    def close(self) -> None:
+        """Close the cache."""
+        self._cache.close()
 
     def extract(
         self,
@@ -62,11 +66,10 @@ class TileExtractor:
 
         Raises:
             ImageError: the picture cannot be decoded, or was changed.
-            ModelError: the cache or the backbone cannot be used.
+            ModelError: the backbone cannot be used.
         """
         with ExitStack() as stack:
-            cache = stack.enter_context(closing(self._extractor.open_cache()))
-            digest = partial(_digest, item.sha256)
+            cache, digest = self._cache, partial(_digest, item.sha256)
             if size is not None:
                 boxes = boxes_of(*size)
                 known = cache.get(map(digest, boxes))

@@ -177,9 +177,10 @@ class VectorStore(AbstractContextManager["VectorStore"]):
 
         The field has numbers or dates; None if no matching point has it.
         """
-        ends = (self._end(field, where, last) for last in (False, True))
-        least, greatest = ends
-        return None if least is None or greatest is None else (least, greatest)
+        if (least := self._end(field, where, last=False)) is None:
+            return None
+        greatest = self._end(field, where, last=True)
+        return None if greatest is None else (least, greatest)
 
     def unlabelled(self) -> int:
         """Return the number of points without a class."""

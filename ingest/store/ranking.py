@@ -69,8 +69,7 @@ def check_vectors(
 def _ranked(points: list[ScoredPoint], least: float | None) -> list[tuple[float, ScoredPoint]]:
     """Return points of at least a score with their rounded scores, highest first, then by path."""
     scored = [(round(point.score, SCORE_DIGITS), point) for point in best_tiles(points)]
-    found = [pair for pair in scored if least is None or pair[0] >= least]
-    return sorted(found, key=lambda pair: (-pair[0], pair[1].payload.path))
+    return [pair for pair in scored if least is None or pair[0] >= least]
 
 
 def best_tiles(points: Iterable[ScoredPoint]) -> list[ScoredPoint]:

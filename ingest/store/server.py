@@ -33,7 +33,7 @@ from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.filters import translate
 from geosim.ingest.store.server_groups import nearest_pictures
 from geosim.ingest.store.server_requests import PAUSE_S, TRIES, open_client, send
-from geosim.ingest.store.server_terms import TERMS
+from geosim.ingest.store.server_terms import EXACT, TERMS
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
@@ -235,7 +235,7 @@ class ServerStore(VectorStore):
                 limit=limit,
                 score_threshold=query.score_threshold,
                 with_payload=True,
-                params=models.SearchParams(exact=True),
+                params=EXACT,
             )
             for query in queries
         ]
