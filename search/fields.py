@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -153,13 +153,7 @@ class Fields:
 
     def _fact(self, name: str) -> str | None:
         """Return the fact of a name, in any normal form; the index is asked first."""
-        for known in (self.indexed, self._seen):
-            if name in known:
-                return name
-            for one in known:
-                if unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", name):
-                    return one
-        return None
+        return _same_name(name, self.indexed) or _same_name(name, self._seen)
 
     def _unknown(self, name: str) -> str:
         known = listed([printable(one) for one in sorted(self.facts)], MOST_LISTED)
@@ -208,3 +202,11 @@ def shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"{value['lat']}, {value['lon']}"
     return printable(str(value))
+
+
+def _same_name(name: str, known: Collection[str]) -> str | None:
+    """Return the name among ``known``, in this normal form if it is there, else in another."""
+    if name in known:
+        return name
+    form = unicodedata.normalize("NFC", name)
+    return next((one for one in known if unicodedata.normalize("NFC", one) == form), None)

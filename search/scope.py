@@ -11,7 +11,6 @@ from geosim.ingest.schema import Filter, Payload, ScoredPoint, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.search.fields import Field, Fields
 from geosim.search.types import SearchOptions
-from geosim.search.where import parse_where
 from geosim.trainer.errors import QueryError
 from geosim.trainer.text import printable, stored_name
 
@@ -67,6 +66,8 @@ def open_scope(store: VectorStore, options: SearchOptions) -> Scope:
     if options.label is not None:
         within.append(_of_class(store, options.label))
     if options.where is not None:
+        from geosim.search.where import parse_where  # its parser takes a moment to load
+
         within.append(parse_where(options.where, fields))
     where = Filter(where=both(*within))
     if options.where is not None and not store.count(where):
@@ -137,10 +138,8 @@ def best_of_each(
 
 def _without(where: Filter, field: Field, found: dict[Any, ScoredPoint]) -> Filter:
     values = [field.of(point.payload) for point in found.values()]
-    if not values:
-        return _having(where, field)
-    equal = AnyOf(tuple(field.equals(value) for value in values))
-    return replace(_having(where, field), where=both(_having(where, field).where, Not(equal)))
+    others = Not(AnyOf(tuple(field.equals(value) for value in values))) if values else None
+    return replace(where, where=both(where.where, Present(field.path), others))
 
 
 def _having(where: Filter, field: Field) -> Filter:

@@ -122,7 +122,7 @@ class Searcher:
         hashes = frozenset(one.sha256 for one in examples if one.sha256)
         paths = frozenset[str]().union(*(one.own_paths for one in examples))
         scope = open_scope(self._store, options)
-        known = [_known(one, copies) for one in examples[:count]]
+        known = [_known(one, copies) for one in examples[:count]] if scope.not_same else []
         where, note = scope.of(chain.from_iterable(known))
         if scope.not_same is not None and note is None and not all(known):
             note = "some examples are not indexed, so no hit is left out for them"

@@ -84,9 +84,11 @@ def duplicates(
     if missing := len(known.pairs) - len(rows):
         say(f"{missing:,} of {len(known.pairs):,} pairs of {ignore} are not indexed", err=True)
     found = find_duplicates(collection, working, rows)
-    with open_from_options(working=working, **store) as opened:
-        listed = [collection.paths[row] for group in found.groups for row in group.rows]
-        facts = read_facts(opened, listed)
+    facts: dict[str, Any] = {}  # a table shows none
+    if form != "table":
+        with open_from_options(working=working, **store) as opened:
+            listed = [collection.paths[row] for group in found.groups for row in group.rows]
+            facts = read_facts(opened, listed)
     print_text(render_groups(found.groups, collection, form, facts), form)
     _report(found, len(collection.paths))
     paths = collection.paths

@@ -54,7 +54,8 @@ def outliers(
         check_sheet(sheet)
     with open_from_options(working=working, **store) as opened:
         report = find_outliers(opened, working, condition_of(opened, where))
-        facts = read_facts(opened, [one.path for one in report.found])
+        listed = [] if form == "table" else [one.path for one in report.found]
+        facts = read_facts(opened, listed)
     print_text(render_outliers(report.found, form, facts), form)
     _report(report)
     if sheet is not None and report.found:

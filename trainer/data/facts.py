@@ -48,11 +48,9 @@ class Facts:
         found: dict[str, Value] = {}
         for layer in self.layers:
             for row in layer.rows.get(path, ()):
-                columns = layer.columns.items()
-                given = {n: value for n, values in columns if (value := values[row]) is not None}
-                found = (
-                    given
-                    if not found
-                    else found | {name: value for name, value in given.items() if name not in found}
-                )
+                found |= {
+                    name: value
+                    for name, values in layer.columns.items()
+                    if (value := values[row]) is not None and name not in found
+                }
         return found

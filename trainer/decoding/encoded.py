@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from geosim.trainer import files
 from geosim.trainer.errors import ImageError
 
 Encoded = bytes | Path
@@ -24,8 +25,6 @@ MAX_BYTES = 512 * 2**20
 MAX_PIXELS = 178_956_970
 """Largest picture that is decoded as a whole, in pixels; Pillow's limit against decompression
 bombs. TIFF, PNG and JPEG above it are read by parts (`trainer/data/regions.py`)."""
-
-_BLOCK = 2**20
 
 
 def open_encoded(data: Encoded) -> BinaryIO:
@@ -43,14 +42,10 @@ def sha256_of(data: Encoded) -> str:
     """Return the hex SHA-256 of a picture's bytes; raise `ImageError` if they cannot be read."""
     if isinstance(data, bytes):
         return hashlib.sha256(data).hexdigest()
-    digest = hashlib.sha256()
     try:
-        with data.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
+        return files.sha256_of(data)
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
 
 
 def all_of(data: Encoded) -> bytes:
