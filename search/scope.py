@@ -104,8 +104,8 @@ def count_without(store: VectorStore, options: SearchOptions) -> int:
     """Return the number of images in the scope that ``one_per`` leaves out: without its field."""
     if options.one_per is None:
         return 0
-    scope = open_scope(store, options)
-    field = Fields(store).find(options.one_per)
+    scope = open_scope(store, replace(options, one_per=None, show=(options.one_per,)))
+    (field,) = scope.shown
     return store.count(Filter(where=both(scope.where.where, Not(Present(field.path)))))
 
 

@@ -7,7 +7,7 @@ import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ _READ = {*_BOUNDED, *_HEADED, _LERC}
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR, _LAB = 0, 1, 2, 3, 4, 5, 6, 8
 _CHANNELS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _MASK: 1, _PALETTE: 1, _CMYK: 4}
 _RAW = {32803, 34892}  # a sensor's mosaic, and its linear values
-_JPEG = (6, 7)
+JPEG = (6, 7)
 _PREMULTIPLIED, _ALPHA = 1, 2  # kinds of ExtraSamples
 _PHOTOMETRIC, _ORIENTATION, _PROFILE, _NO_DATA, _INK_SET = 262, 274, 34675, 42113, 332
 _MOST, _SIGNED_LEAST, _SIGNED_MOST = 281, 340, 341  # MaxSampleValue, SMin- and SMaxSampleValue
@@ -61,22 +61,24 @@ def read_tiff(data: bytes, check: Callable[[int, int], object]) -> Tiff:
         ImageError: the file says how its pixels are stored, and they are not read.
         Exception: it is damaged; tifffile and imagecodecs raise many kinds.
     """
-    import tifffile
-
     directory = main_directory(data)
     check(directory.width, directory.height)
     with (
         quiet("tifffile", "imagecodecs"),
-        # Without the loops over the whole file that some microscopes' formats need.
-        tifffile.TiffFile(
-            io.BytesIO(data), is_lsm=False, is_ndpi=False, is_scanimage=False
-        ) as file,
+        open_tiff(io.BytesIO(data)) as file,
     ):
         page = open_page(file, directory.offset)
         channels = check_page(page)
         _check_sizes(page, data)
         values = page.asarray(squeeze=False, maxworkers=1)
         return interpret(file, page, channels, values)
+
+
+def open_tiff(file: BinaryIO) -> TiffFile:
+    """Open a file without the loops over all of it that some microscopes' formats need."""
+    import tifffile
+
+    return tifffile.TiffFile(file, is_lsm=False, is_ndpi=False, is_scanimage=False)
 
 
 def open_page(file: TiffFile, offset: int) -> TiffPage:
@@ -111,7 +113,7 @@ def check_page(page: TiffPage) -> int:
     odd = page.dtype is not None and page.dtype.kind == "u" and 16 < page.bitspersample < 32
     if page.dtype is None or odd:
         raise _refusal(f"of {page.bitspersample} bits per sample, which are not read")
-    if page.is_subsampled and compression not in _JPEG:
+    if page.is_subsampled and compression not in JPEG:
         raise _refusal("in YCbCr with reduced colour and without JPEG; save it as RGB")
     channels = _CHANNELS.get(photometric, 3)
     if photometric not in {*_CHANNELS, _RGB, _YCBCR, _LAB}:
@@ -202,7 +204,7 @@ def interpret(file: TiffFile, page: TiffPage, channels: int, values: NDArray[Any
         colours, bits, mode = _looked_up(page, colours[..., 0]), 8, "RGB"
     elif photometric == _LAB:
         colours, bits, mode = _lab_bytes(colours), 8, "LAB"
-    elif photometric == _YCBCR and int(page.compression) not in _JPEG:
+    elif photometric == _YCBCR and int(page.compression) not in JPEG:
         colours = _ycbcr_to_rgb(colours)
     samples = Samples(
         values=colours,

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from geosim.trainer.decoding.encoded import Encoded, mapped, open_encoded
 from geosim.trainer.decoding.tiff import (
+    JPEG,
     Tiff,
     check_page,
     check_segment,
     check_segments,
     interpret,
     open_page,
+    open_tiff,
     segment_bytes,
 )
 from geosim.trainer.decoding.tiff_directory import level_directories
@@ -37,7 +39,6 @@ SEGMENT_BYTES = 2**27
 CACHE_BYTES = 2**26
 """Bytes of the decoded segments that are kept, for parts that share them."""
 
-_JPEG = (6, 7, 33007, 34892)  # compressions with tables beside the segments
 _MOST_GAIN = {5: 4096, 8: 1100, 32946: 1100, 32773: 128}
 """Bytes that a byte of LZW, Deflate or PackBits decodes to at most, with some to spare."""
 
@@ -62,14 +63,7 @@ class TiffRegions(AbstractContextManager["TiffRegions"]):
         with ExitStack() as stack, quiet("tifffile", "imagecodecs"):
             with mapped(data) as view:
                 directories, size = level_directories(view), len(view)
-            self._file = stack.enter_context(
-                tifffile.TiffFile(
-                    stack.enter_context(open_encoded(data)),
-                    is_lsm=False,
-                    is_ndpi=False,
-                    is_scanimage=False,
-                )
-            )
+            self._file = stack.enter_context(open_tiff(stack.enter_context(open_encoded(data))))
             page = open_page(self._file, directories[0].offset)
             self._channels = check_page(page)
             check_segments(page, size)
@@ -146,7 +140,7 @@ class TiffRegions(AbstractContextManager["TiffRegions"]):
         data = self._bytes(page, number)
         check_segment(page, data)
         tables: dict[str, Any] = {}
-        if int(page.compression) in _JPEG:
+        if int(page.compression) in JPEG:  # tables may lie beside the segments
             tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
         decoded, _, _ = page.decode(data or None, number, **tables)
         if decoded is None:

@@ -52,6 +52,11 @@ class VipsRows(AbstractContextManager["VipsRows"]):
         """
         left, top, right, bottom = box
         width, kept = self.size[0], self._rows
+        if (bottom - top) * width * self._bands * self._dtype.itemsize > BUFFER_BYTES:
+            # Too wide to keep: the next part of the same rows is decoded from the top again.
+            self._open()
+            self._top, self._rows = self.size[1], self._rows[:0]
+            return self._fetch((left, top, right, bottom))
         if top < self._top:
             self._open()
             kept = kept[:0]
@@ -60,11 +65,6 @@ class VipsRows(AbstractContextManager["VipsRows"]):
         have = min(len(kept), bottom - top)
         if have == bottom - top:
             return kept[:have, left:right]
-        if (bottom - top) * width * self._bands * self._dtype.itemsize > BUFFER_BYTES:
-            # Too wide to keep: the next part of the same rows is decoded from the top again.
-            self._open()
-            self._top, self._rows = self.size[1], self._rows[:0]
-            return self._fetch((left, top, right, bottom))
         fresh = self._fetch((0, top + have, width, bottom))
         self._top, self._rows = top, np.concatenate([kept[:have], fresh]) if have else fresh
         return self._rows[:, left:right]

@@ -39,6 +39,10 @@ export class Refusal extends Error {
   }
 }
 
+/** Whether an expression cannot be read. @param {unknown} error
+ * @returns {error is Refusal & { place: number }} */
+export const isFault = (error) => error instanceof Refusal && error.place !== null;
+
 /** Return the JSON of an answer. Throw the server's reason, or an AbortError of the signal.
  * @template T @param {string} path @param {RequestInit} [init] @returns {Promise<T>} */
 export async function api(path, init) {

@@ -1,6 +1,6 @@
 // The page: reads the address, searches, and shows the answer.
 
-import { api, jsonRequest, Refusal } from "./api.js";
+import { api, isFault, jsonRequest } from "./api.js";
 import { registerClasses } from "./colours.js";
 import { boxOf, cropText, parseCrop } from "./crop.js";
 import { $, count, quantity, span } from "./dom.js";
@@ -103,7 +103,7 @@ function changeOptions(event) {
 
 /** Show where an expression fails, and keep the hits. @param {unknown} error */
 function refuseExpression(error) {
-  if (!(error instanceof Refusal) || error.place === null) return false;
+  if (!isFault(error)) return false;
   showFault(error.message, error.place);
   setStatus("The expression under Where cannot be read.");
   return true;
@@ -182,14 +182,14 @@ async function showStart(options, signal) {
   clearQuery();
   const hasClasses = collection?.classes.length !== 0;
   const { where = "", show: shown = "" } = options; // the others are about a query
-  const which = where || !hasClasses ? { k: where ? "24" : "12" } : { one_per: "class", k: "60" };
+  const oneOfEach = hasClasses && !where;
+  const which = oneOfEach ? { one_per: "class", k: "60" } : { k: where ? "24" : "12" };
   const wanted = parameters({ ...which, where, show: shown });
   const path = `/api/search?embedding=${randomEmbedding()}&${wanted}`;
   const { hits } = /** @type {Answer} */ (await api(path, { signal }));
   hits.sort((a, b) => ((a.class ?? "") < (b.class ?? "") ? -1 : 1));
   results.showSuggestions(hits, options);
   $("results-title").textContent = "Or start from an image of the collection";
-  const oneOfEach = hasClasses && !where;
   const what = oneOfEach ? "One of each class" : `Some of the images${where ? " that match" : ""}`;
   setStatus(`${what}, other ones each time${oneOfEach ? leftOut() : ""}.`);
 }

@@ -1,6 +1,6 @@
 // The facts of the collection with counts and ranges, each of which adds to the expression.
 
-import { api, Refusal } from "./api.js";
+import { api, isFault } from "./api.js";
 import { $, count, el, quantity, span } from "./dom.js";
 import { addCondition } from "./options.js";
 
@@ -40,9 +40,6 @@ async function load(where) {
     $("facet-list").replaceChildren(/** @type {Error} */ (error).message);
   }
 }
-
-/** Whether an expression cannot be read. @param {unknown} error */
-const isFault = (error) => error instanceof Refusal && error.place !== null;
 
 /** Whether a facet tells images apart. @param {Facet} facet */
 const isUseful = ({ name, values }) => name !== "dataset" || values.length > 1;
