@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from geosim.search.crop import Crop, CropBox
-from geosim.trainer.data.images import decode, samples_to_rgb, to_rgb
+from geosim.trainer.data.images import decode_small, samples_to_rgb, to_rgb
 from geosim.trainer.data.regions import Regions, is_large
 from geosim.trainer.decoding.encoded import MAX_BYTES, MAX_PIXELS, Encoded
 from geosim.trainer.decoding.samples import Samples
@@ -59,7 +59,7 @@ def cut_out(data: Encoded, crop: Crop) -> tuple[bytes, CropBox] | None:
     """
     with ExitStack() as stack:
         regions = stack.enter_context(Regions(data)) if is_large(data) else None
-        picture = decode(data, hint=None) if regions is None else regions
+        picture = decode_small(data, hint=None) if regions is None else regions
         box = crop.box(*picture.size)
         if box.is_whole:
             return None

@@ -149,14 +149,22 @@ _NO_MEMORY = "too little memory to decode it; make it smaller"
 
 def decode(data: Encoded, *, hint: int | None) -> Decoded:
     """Decode a file as `open_rgb` does; repair it if it is damaged."""
+    return _decode_by_parts(data, hint) if is_large(data) else decode_small(data, hint=hint)
+
+
+def decode_small(data: Encoded, *, hint: int | None) -> Decoded:
+    """Decode a file that is not `is_large` as `decode` does."""
     if not data:
         raise ImageError("the file is empty")
-    if not is_large(data):
-        try:
-            return _decode_whole(all_of(data), hint=hint)
-        except TooManySamplesError:
-            if header_size(data) is None:
-                raise
+    try:
+        return _decode_whole(all_of(data), hint=hint)
+    except TooManySamplesError:
+        if header_size(data) is None:
+            raise
+    return _decode_by_parts(data, hint)
+
+
+def _decode_by_parts(data: Encoded, hint: int | None) -> Decoded:
     with Regions(data) as regions:
         return Decoded(regions.read(side=hint), regions.size, regions.decoding)
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from geosim.trainer.data.images import decode
+from geosim.trainer.data.images import decode_small
 from geosim.trainer.data.regions import Regions, header_size, is_large
 from geosim.trainer.data.upright import Decoded
 from geosim.trainer.decoding.account import Decoding
@@ -129,7 +129,7 @@ def open_parts(data: Encoded) -> Iterator[Parts]:
             if large:
                 raise
     if regions is None:
-        yield _Whole(decode(data, hint=None))
+        yield _Whole(decode_small(data, hint=None))
         return
     with regions:
         yield regions

@@ -21,7 +21,7 @@ from zlib import crc32
 import numpy as np
 from PIL import Image
 
-from geosim.trainer.data.images import Prepared, decode, prepare
+from geosim.trainer.data.images import Prepared, decode_small, prepare
 from geosim.trainer.data.regions import Regions, is_large
 from geosim.trainer.data.upright import Decoded
 from geosim.trainer.decoding.encoded import Encoded, open_encoded
@@ -100,10 +100,8 @@ def prepare_views(data: Encoded, size: int, count: int) -> Prepared:
                 inside = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
                 return _resized(inside, Decoded(part, whole, regions.decoding), size)
         else:
-            coarse, at_full_size = (
-                decode(data, hint=2 * size),
-                cache(lambda: decode(data, hint=None)),
-            )
+            coarse = decode_small(data, hint=2 * size)
+            at_full_size = cache(lambda: decode_small(data, hint=None))
 
             def fine(box: Box) -> Image.Image:
                 return _resized(box, at_full_size(), size)
