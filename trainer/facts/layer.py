@@ -42,11 +42,14 @@ def as_layer(
     latitude, longitude = (_coordinate(read, forced, kind) for kind in (LATITUDE, LONGITUDE))
     if latitude and longitude:
         pairs = list(zip(read[latitude].values, read[longitude].values, strict=True))
-        wrong = next((row for row, pair in enumerate(pairs) if not _is_on_earth(*pair)), None)
+        points = {pair: _point(*pair) for pair in set(pairs)}
+        wrong = None
+        if not all(map(_is_on_earth, points)):
+            wrong = next(row for row, pair in enumerate(pairs) if not _is_on_earth(pair))
         if wrong is None:
             del read[latitude], read[longitude]
             name = LOCATION if LOCATION not in read else f"{latitude} {longitude}"
-            read[name] = Column(GEO, [_point(*pair) for pair in pairs])
+            read[name] = Column(GEO, [*map(points.__getitem__, pairs)])
         else:
             notes.append(
                 f"columns {latitude} and {longitude} stay numbers: {pairs[wrong]} "
@@ -68,9 +71,11 @@ def _coordinate(read: Mapping[str, Column], forced: Mapping[str, str], kind: str
     return found[0] if len(found) == 1 else None
 
 
-def _is_on_earth(latitude: Value | None, longitude: Value | None) -> bool:
-    pair = ((latitude, _LIMITS[LATITUDE]), (longitude, _LIMITS[LONGITUDE]))
-    return all(value is None or abs(value) <= limit for value, limit in pair)
+def _is_on_earth(pair: tuple[Value | None, Value | None]) -> bool:
+    limits = (_LIMITS[LATITUDE], _LIMITS[LONGITUDE])
+    return all(
+        value is None or abs(value) <= most for value, most in zip(pair, limits, strict=True)
+    )
 
 
 def _point(latitude: Value | None, longitude: Value | None) -> Value | None:
