@@ -38,7 +38,7 @@ class Column:
     """A column with its type and values, and what to tell about it."""
 
     type: str
-    values: list[Value | None]
+    values: Sequence[Value | None]
     note: str | None = None
 
 
