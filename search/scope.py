@@ -69,7 +69,7 @@ def open_scope(store: VectorStore, options: SearchOptions) -> Scope:
 
         within.append(parse_where(options.where, fields))
     where = Filter(where=both(*within))
-    if options.where is not None and not store.count(where):
+    if options.where is not None and not store.has(where):
         some = "" if options.label is None else f" of the class {printable(options.label)!r}"
         raise QueryError(f"no indexed image{some} matches {printable(options.where[:200])}")
     one_per = None if options.one_per is None else fields.find(options.one_per)
@@ -77,7 +77,7 @@ def open_scope(store: VectorStore, options: SearchOptions) -> Scope:
     for field in (one_per, not_same):
         if field is not None:
             field.require_comparable()
-    if one_per is not None and not store.count(_having(where, one_per)):
+    if one_per is not None and not store.has(_having(where, one_per)):
         what = "a class" if one_per.path == "class" else f"a {printable(one_per.name)}"
         raise QueryError(
             f"no indexed image has {what}, so there is no best hit of each; search without one "

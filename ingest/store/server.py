@@ -148,6 +148,12 @@ class ServerStore(VectorStore):
         condition = translate(where, TERMS)
         return self._send(self._client.count, self.name, count_filter=condition, exact=True).count
 
+    def has(self, where: Filter) -> bool:
+        """Return whether any point matches."""
+        scroll, only = self._client.scroll, translate(where, TERMS)
+        found = self._send(scroll, self.name, scroll_filter=only, limit=1, with_payload=False)
+        return bool(found[0])
+
     def close(self) -> None:
         """Close the connections; safe to call twice."""
         self._client.close()
