@@ -225,3 +225,15 @@ class MapAnswer(BaseModel):
     paths: list[str]
     x: list[float] = Field(description="0 to 1, left to right.")
     y: list[float] = Field(description="0 to 1, top to bottom.")
+    tag: str = Field(description="Differs after a change of the collection.")
+
+
+class MatchesAnswer(BaseModel):
+    """Which points of the map match an expression."""
+
+    tag: str = Field(description="That of the map.")
+    matches: int = Field(description="Number of points that match.")
+    mask: str = Field(
+        description="A bit per point, in the order of the map, as base64; the lowest bit of a "
+        "byte is the first."
+    )
