@@ -67,7 +67,7 @@ def ranking(
 def test_specimens_are_ranked_by_the_mean_of_their_best_pairs(
     any_store: VectorStore, indexed: Working, k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("FIRST_ROUND", "VALUES_BATCH", "PAIRS_BATCH"):
+    for name in ("FIRST_ROUND", "VALUES_BATCH"):
         monkeypatch.setattr(f"geosim.search.specimens.{name}", 1)
     vectors = describe(any_store)
     searcher = Searcher(any_store, indexed)

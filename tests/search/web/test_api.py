@@ -48,6 +48,7 @@ def as_json(hits: tuple[Hit, ...]) -> list[dict[str, Any]]:
             "box": None,
             "facts": {},
             "shown": {},
+            "specimen": None,
         }
         for hit in hits
     ]
