@@ -20,11 +20,12 @@ def store_options(function: AnyFunction) -> AnyFunction:
     """Add ``--qdrant``, ``--collection`` and ``--wait``."""
     qdrant = click.option(
         "--qdrant",
-        metavar="URL_OR_PATH",
+        metavar="URL[,URL...]_OR_PATH",
         envvar="GEOSIM_QDRANT_URL",
         show_envvar=True,
-        help="A Qdrant server (http://localhost:6333) or a folder for the embedded engine "
-        "[default: WORKING/qdrant]. A server's API key comes from GEOSIM_QDRANT_API_KEY.",
+        help="A Qdrant server (http://localhost:6333), the nodes of a cluster parted by commas, or "
+        "a folder for the embedded engine [default: WORKING/qdrant]. A server's API key comes from "
+        "GEOSIM_QDRANT_API_KEY.",
     )
     collection = click.option(
         "--collection",
@@ -42,7 +43,8 @@ def store_options(function: AnyFunction) -> AnyFunction:
         show_default=True,
         envvar="GEOSIM_WAIT",
         show_envvar=True,
-        help="How long to wait for another process that uses the embedded collection.",
+        help="How long to wait for another process that uses the embedded collection, and for a "
+        "server that was lost.",
     )
     return qdrant(collection(wait(function)))
 

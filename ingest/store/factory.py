@@ -20,10 +20,11 @@ def open_store(
 ) -> VectorStore:
     """Return the store of a collection; opens and requests nothing.
 
-    ``target`` is the URL of a Qdrant server, or a folder for the embedded engine; None for
-    ``<working>/qdrant``. ``wait`` is the number of seconds to wait for another process that holds
-    an embedded collection. ``shared`` leaves an embedded collection to other processes: the store
-    reads copies of it, and cannot write.
+    ``target`` is the URL of a Qdrant server, several of a cluster parted by commas, or a folder for
+    the embedded engine; None for ``<working>/qdrant``. ``wait`` is the number of seconds to wait
+    for another process that holds an embedded collection, and to try a lost server again.
+    ``shared`` leaves an embedded collection to other processes: the store reads copies of it, and
+    cannot write.
 
     Raises:
         StoreDeniedError: ``api_key`` has characters that no key has.
@@ -32,7 +33,7 @@ def open_store(
     if target is not None and re.match(r"https?://", target, re.IGNORECASE):
         from geosim.ingest.store.server import connect
 
-        return connect(target, api_key, collection)
+        return connect(target, api_key, collection, wait=wait)
     if target is not None and re.search(r"^[A-Za-z][\w+.-]*://|^[\w.-]+:\d+(/|$)", target):
         raise StoreError(
             f"--qdrant {without_userinfo(target)!r} is neither a server's URL nor a folder; "
