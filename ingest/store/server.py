@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import models
 
-from geosim.ingest.checks import check_name
 from geosim.ingest.schema import (
     FACTS,
-    KEYWORD_FIELDS,
-    NAME_ANOTHER,
-    REBUILD,
     Change,
     CollectionInfo,
     Filter,
@@ -31,43 +24,37 @@ from geosim.ingest.schema import (
 from geosim.ingest.store.base import SCAN_BATCH, WAIT_SECONDS, VectorStore
 from geosim.ingest.store.filters import translate
 from geosim.ingest.store.server_client import open_nodes
+from geosim.ingest.store.server_collection import ServerCollection
 from geosim.ingest.store.server_groups import nearest_pictures
 from geosim.ingest.store.server_requests import Connection
+from geosim.ingest.store.server_settings import Settings
 from geosim.ingest.store.server_terms import EXACT, TERMS
-from geosim.trainer.errors import StoreError
-from geosim.trainer.heads.head import EMBEDDING_DIM
-
-OLDEST_SERVER = (1, 16)
-"""First server version with metadata of collections."""
 
 ALL = models.ReadConsistencyType.ALL
 """Consistency of what an ingest decides by: a replica that was away may lack points, and is asked
 with the others, which have them."""
 
-METADATA_KEY = "geosim"
-"""Key of the model in a collection's metadata; geosim did not make a collection without it."""
 
-ORIGIN_KEY = "geosim-origin:"
-"""Start of the keys of the data sets' origins in a collection's metadata; the name follows.
-
-Each has a key of its own, because a server merges an update of the metadata key by key: two
-machines that note theirs at once keep both. The value is JSON as text, in ASCII, as a path may hold
-what is not valid UTF-8.
-"""
-
-
-def connect(url: str, api_key: str | None, name: str, *, wait: float = WAIT_SECONDS) -> ServerStore:
+def connect(
+    url: str,
+    api_key: str | None,
+    name: str,
+    *,
+    wait: float = WAIT_SECONDS,
+    settings: Settings | None = None,
+) -> ServerStore:
     """Return the store of collection ``name``; sends no request.
 
     ``url`` has port 6333 by default, and may have a path prefix, and a user name and password for a
     proxy's basic authentication; several, parted by commas, are nodes of one cluster. ``wait`` is
-    how long a lost connection is tried again, in seconds.
+    how long a lost connection is tried again, in seconds. ``settings`` are those of a collection
+    that is created, in Qdrant's names.
 
     Raises:
         StoreDeniedError: ``api_key`` has characters that no key has.
         StoreError: a URL or the name is unusable.
     """
-    return ServerStore(Connection(open_nodes(url, api_key), wait=wait), name)
+    return ServerStore(Connection(open_nodes(url, api_key), wait=wait), name, settings)
 
 
 class ServerStore(VectorStore):
@@ -75,75 +62,33 @@ class ServerStore(VectorStore):
 
     upsert_batch = 1000  # about 1 MB of JSON; a server accepts at most 32 MB by default
 
-    def __init__(self, connection: Connection, name: str) -> None:
+    def __init__(self, connection: Connection, name: str, settings: Settings | None = None) -> None:
         self._connection, self._send = connection, connection.send
-        self.name, self.location = check_name(name), connection.location
-        self._indexed = False
+        self._whole = ServerCollection(connection, name, settings or {})
+        self.name, self.location = name, connection.location
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
-        stored = self._collection()
-        if stored is None:
+        model = self._whole.read_model()
+        if model is None:
             return None
-        model = self._read_model(stored)
-        vectors = stored.config.params.vectors
-        received, expected = "named vectors", f"Cosine vectors of size {EMBEDDING_DIM}"
-        if isinstance(vectors, models.VectorParams):
-            received = f"{vectors.distance.value} vectors of size {vectors.size}"
-        if received != expected:
-            raise StoreError(
-                f"collection {self.name!r} at {self.location} holds {received}, expected "
-                f"{expected}; {REBUILD}"
-            )
-        return CollectionInfo(model, self.count(), f"Qdrant server {self._version()}")
+        return CollectionInfo(model, self.count(), f"Qdrant server {self._whole.version()}")
 
     def create(self, model: ModelRef) -> None:
-        """Create the empty collection with its model as metadata."""
-        version = self._version()
-        numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-        if numbers < OLDEST_SERVER:
-            raise StoreError(
-                f"the Qdrant server at {self.location} has version {version}, expected 1.16 or "
-                "later, which keeps the model beside a collection; update it, or leave --qdrant out"
-            )
-        if self._collection() is not None:
-            raise StoreError(
-                f"collection {self.name!r} exists already at {self.location}; {REBUILD}, "
-                f"or {NAME_ANOTHER}"
-            )
-        settings = models.VectorParams(size=EMBEDDING_DIM, distance=models.Distance.COSINE)
-        metadata = {METADATA_KEY: asdict(model)}
-        # Sent once: if only the answer is lost, a retry would find its own collection.
-        self._connection.send_once(
-            lambda client: client.create_collection(
-                self.name, vectors_config=settings, metadata=metadata
-            )
-        )
-        self._ensure_indexes()
+        """Create the empty collection with its model as metadata, or adopt a prepared one."""
+        self._whole.create(model)
 
     def drop(self) -> None:
         """Delete the collection with its points; refuse one that geosim did not make."""
-        stored = self._collection()
-        if stored is not None:
-            self._read_model(stored)
-            self._send(lambda client: client.delete_collection(self.name))
-        self._indexed = False
+        self._whole.drop()
 
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name."""
-        stored = self._collection()
-        metadata = {} if stored is None else stored.config.metadata or {}
-        return {
-            key.removeprefix(ORIGIN_KEY): _origin(text)
-            for key, text in metadata.items()
-            if key.startswith(ORIGIN_KEY) and text is not None
-        }
+        return self._whole.origins()
 
     def set_origin(self, dataset: str, origin: Origin | None) -> None:
         """Note where a data set comes from, or forget it."""
-        text = None if origin is None else json.dumps(origin.to_dict())
-        metadata = {f"{ORIGIN_KEY}{dataset}": text}  # null removes a key
-        self._send(lambda client: client.update_collection(self.name, metadata=metadata))
+        self._whole.set_origin(dataset, origin)
 
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
@@ -157,7 +102,7 @@ class ServerStore(VectorStore):
         self._connection.close()
 
     def _upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
-        self._ensure_indexes()
+        self._whole.ensure_indexes()
         points = [
             models.PointStruct(id=payload.id, vector=vector.tolist(), payload=payload.to_dict())
             for payload, vector in zip(payloads, vectors, strict=True)
@@ -182,8 +127,7 @@ class ServerStore(VectorStore):
         self._send(lambda client: client.batch_update_points(self.name, operations, wait=True))
 
     def _index(self, field: str, kind: str) -> None:
-        schema = models.PayloadSchemaType(kind)
-        self._send(lambda client: client.create_payload_index(self.name, field, schema, wait=True))
+        self._whole.make_index(field, kind)
 
     def _drop_index(self, field: str) -> None:
         self._send(lambda client: client.delete_payload_index(self.name, field, wait=True))
@@ -258,40 +202,3 @@ class ServerStore(VectorStore):
             return self._send(lambda client: client.query_points_groups(self.name, **asked))
 
         return nearest_pictures(ask, query, limit)
-
-    def _version(self) -> str:
-        return self._send(lambda client: client.info()).version
-
-    def _collection(self) -> models.CollectionInfo | None:
-        if not self._send(lambda client: client.collection_exists(self.name)):
-            return None
-        return self._send(lambda client: client.get_collection(self.name))
-
-    def _read_model(self, stored: models.CollectionInfo) -> ModelRef:
-        """Return the model in a collection's metadata, or raise `StoreError` without one."""
-        try:
-            stored_model = (stored.config.metadata or {})[METADATA_KEY]
-            return ModelRef(stored_model["fingerprint"], stored_model["backbone"])
-        except (KeyError, TypeError) as error:
-            raise StoreError(
-                f"collection {self.name!r} at {self.location} was not made by geosim: its "
-                f"metadata names no model; {NAME_ANOTHER}"
-            ) from error
-
-    def _ensure_indexes(self) -> None:
-        """Create missing keyword indexes: an interrupted `create` may have left some out."""
-        if self._indexed:
-            return
-        present = self._send(lambda client: client.get_collection(self.name)).payload_schema
-        for key in KEYWORD_FIELDS:
-            if key not in present:
-                self._index(key, models.PayloadSchemaType.KEYWORD)
-        self._indexed = True
-
-
-def _origin(text: Any) -> Origin:
-    try:
-        stored = json.loads(text)
-    except (TypeError, ValueError):
-        stored = {}
-    return Origin.from_dict(stored)

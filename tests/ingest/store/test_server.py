@@ -297,10 +297,13 @@ def test_a_collection_of_another_program_is_left_alone() -> None:
     client = QdrantClient(":memory:")
     settings = models.VectorParams(size=32, distance=models.Distance.COSINE)
     client.create_collection("rocks", vectors_config=settings)
+    client.upsert("rocks", [models.PointStruct(id=1, vector=[1.0] * 32, payload={})])
     with memory_store("rocks", client) as store:
         for call in (store.info, store.drop):
             with pytest.raises(StoreError, match="not made by geosim"):
                 call()
+        with pytest.raises(StoreError, match="exists already"):
+            store.create(MODEL)
         assert client.collection_exists("rocks")
 
 
