@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from geosim.ingest.store.server_groups import nearest_pictures
 from geosim.ingest.store.server_requests import Connection
 from geosim.ingest.store.server_settings import Settings
 from geosim.ingest.store.server_terms import EXACT, TERMS
+from geosim.trainer.errors import StoreError
 
 ALL = models.ReadConsistencyType.ALL
 """Consistency of what an ingest decides by: a replica that was away may lack points, and is asked
@@ -81,6 +83,26 @@ class ServerStore(VectorStore):
     def drop(self) -> None:
         """Delete the collection with its points; refuse one that geosim did not make."""
         self._whole.drop()
+
+    @contextmanager
+    def rebuilt(self, model: ModelRef) -> Iterator[VectorStore]:
+        """Yield the store of a collection beside this one, and switch to it at the end."""
+        try:
+            missing = self._whole.read_model() is None
+        except StoreError:  # one that cannot be used has nothing to keep
+            self.drop()
+            missing = True
+        if missing:
+            yield self
+            return
+        whole = self._whole.beside(model)
+        try:
+            yield ServerStore(self._connection, whole.name, whole.settings)
+        except StoreError:
+            with suppress(StoreError):
+                whole.drop()
+            raise
+        self._whole.replace(whole)
 
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name."""

@@ -31,6 +31,9 @@ machines that note theirs at once keep both. The value is JSON as text, in ASCII
 what is not valid UTF-8.
 """
 
+SUCCESSOR_KEY = "geosim-replaces"
+"""Key of the name that a complete collection takes over from another one."""
+
 _WANTED = f"Cosine vectors of size {EMBEDDING_DIM}"
 
 
@@ -38,7 +41,7 @@ class ServerCollection:
     """A collection by its name; ``settings`` are those with which it is made."""
 
     def __init__(self, connection: Connection, name: str, settings: Settings) -> None:
-        self.name, self._connection, self._settings = check_name(name), connection, settings
+        self.name, self.settings, self._connection = check_name(name), settings, connection
         self._former: Settings = {}  # of the collection that was dropped
         self._indexed = False
 
@@ -81,7 +84,7 @@ class ServerCollection:
         stored = self._stored()
         metadata = {METADATA_KEY: asdict(model)}
         if stored is None:
-            wanted = arguments({**self._default_settings(), **self._former, **self._settings})
+            wanted = arguments({**self._default_settings(), **self._former, **self.settings})
             # Sent once: if only the answer is lost, a retry would find its own collection.
             self._connection.send_once(
                 lambda client: client.create_collection(self.name, metadata=metadata, **wanted)
@@ -104,8 +107,57 @@ class ServerCollection:
         if stored is not None and not _is_prepared(stored):
             self._model_of(stored)
             self._former = settings_of(stored)
-            self._connection.send(lambda client: client.delete_collection(self.name))
+            for name in {self._live(), *self._successors()}:
+                self._delete(name)
         self._indexed = False
+
+    def beside(self, model: ModelRef) -> ServerCollection:
+        """Return a collection that does not exist, to be built and to take this one's place.
+
+        It gets this one's settings. What an interrupted run left of it is deleted.
+        """
+        live, stored = self._live(), self._stored()
+        former = {} if stored is None else settings_of(stored)
+        names = [f"{self.name}-{model.fingerprint[:12]}{end}" for end in ("", "-2")]
+        name = next(one for one in names if one != live)
+        found = ServerCollection(self._connection, name, {**former, **self.settings})
+        found.drop()
+        return found
+
+    def replace(self, new: ServerCollection) -> None:
+        """Give ``new`` the name of this collection, as an alias, and delete this one.
+
+        Whoever searches meets the one or the other: where the name is an alias the server switches
+        it at once. A collection of that name is deleted first, and `_stored` finds its successor.
+        """
+        live = self._live()
+        new._change({SUCCESSOR_KEY: self.name})
+        if live == self.name:
+            self._delete(live)
+        self._switch(new.name, replaced=live not in (None, self.name))
+        for one in {live, *self._successors()} - {None, self.name, new.name}:
+            self._delete(one)
+
+    def _switch(self, name: str, *, replaced: bool = False) -> None:
+        """Make the name of this collection an alias of ``name``; ``replaced`` if it is one now."""
+        made = models.CreateAlias(collection_name=name, alias_name=self.name)
+        switch: list[Any] = [models.CreateAliasOperation(create_alias=made)]
+        if replaced:
+            gone = models.DeleteAlias(alias_name=self.name)
+            switch.insert(0, models.DeleteAliasOperation(delete_alias=gone))
+        self._connection.send(lambda client: client.update_collection_aliases(switch))
+
+    def _delete(self, name: str | None) -> None:
+        if name is not None:
+            self._connection.send(lambda client: client.delete_collection(name))
+
+    def _live(self) -> str | None:
+        """Return the name of the collection behind an alias, or its own; None without one."""
+        if self._stored() is None:
+            return None
+        aliases = self._connection.send(lambda client: client.get_aliases()).aliases
+        named = {one.alias_name: one.collection_name for one in aliases}
+        return named.get(self.name, self.name)
 
     def ensure_indexes(self) -> None:
         """Create missing keyword indexes: an interrupted `create` may have left some out."""
@@ -144,9 +196,27 @@ class ServerCollection:
         self._connection.send(lambda client: client.update_collection(self.name, metadata=metadata))
 
     def _stored(self) -> models.CollectionInfo | None:
-        if not self._connection.send(lambda client: client.collection_exists(self.name)):
+        send = self._connection.send
+        if not send(lambda client: client.collection_exists(self.name)) and not self._finish():
             return None
-        return self._connection.send(lambda client: client.get_collection(self.name))
+        return send(lambda client: client.get_collection(self.name))
+
+    def _finish(self) -> bool:
+        """Finish a `replace` that was interrupted after it deleted; return whether there is one."""
+        for name in self._successors():
+            self._switch(name)
+            return True
+        return False
+
+    def _successors(self) -> list[str]:
+        """Return the names of complete collections that take, or took, the name of this one."""
+        send = self._connection.send
+        names = [one.name for one in send(lambda client: client.get_collections()).collections]
+        return [name for name in names if name.startswith(f"{self.name}-") and self._is_for(name)]
+
+    def _is_for(self, name: str) -> bool:
+        stored = self._connection.send(lambda client: client.get_collection(name))
+        return (stored.config.metadata or {}).get(SUCCESSOR_KEY) == self.name
 
     def _model_of(self, stored: models.CollectionInfo) -> ModelRef:
         """Return the model in a collection's metadata, or raise `StoreError` without one."""
@@ -166,7 +236,7 @@ class ServerCollection:
         except StoreError:  # a proxy may not let it through
             return {}
         found = settings_for(len(getattr(cluster, "peers", ())))
-        told = {key: self._settings.get(key, value) for key, value in found.items()}
+        told = {key: self.settings.get(key, value) for key, value in found.items()}
         if told and not self._former:
             listed = ", ".join(f"{key} {value}" for key, value in told.items())
             logging.getLogger(__name__).warning("collection %s is made with %s", self.name, listed)

@@ -25,6 +25,7 @@ from tests.memory import memory_store
 
 MODEL = ModelRef("abc123", "efficientnet-lite0")
 SECRET = "s3cret-key"
+NO_OTHERS = (200, {"result": {"collections": []}, "status": "ok", "time": 0.0})
 ABSENT = (200, {"result": {"exists": False}, "status": "ok", "time": 0.0})
 
 
@@ -46,9 +47,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         headers = {key.lower(): value for key, value in self.headers.items()}
-        self.server.requests.append((self.path, headers))
         script = self.server.script
-        answer = script.pop(0) if len(script) > 1 else script[0]
+        if self.path.endswith("/collections"):  # looked at where a collection is missing
+            answer: tuple[int, object] | None = NO_OTHERS
+        else:
+            self.server.requests.append((self.path, headers))
+            answer = script.pop(0) if len(script) > 1 else script[0]
         if answer is None:
             return
         status, content = answer
