@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from geosim.ingest.conditions import AnyOf, Condition, Match, Not, Present, both
+from geosim.ingest.conditions import Condition, Match, Not, Present, both
 from geosim.ingest.schema import Filter, Payload, ScoredPoint, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.search.fields import Field, Fields
@@ -45,13 +45,12 @@ class Scope:
         field = self.not_same
         if field is None:
             return self.where, None
-        values = {field.key(one): field.of(one) for one in known}
-        values.pop(None, None)
+        values = field.values(known)
         if not values:
             told = f"its {printable(field.name)} is not known, so no hit is left out by it"
             return self.where, told
-        own = tuple(Not(field.equals(value)) for value in values.values())
-        return replace(self.where, where=both(self.where.where, *own)), None
+        others = Not(field.any_of(values))
+        return replace(self.where, where=both(self.where.where, others)), None
 
 
 def open_scope(store: VectorStore, options: SearchOptions) -> Scope:
@@ -137,8 +136,8 @@ def best_of_each(
 
 
 def _without(where: Filter, field: Field, found: dict[Any, ScoredPoint]) -> Filter:
-    values = [field.of(point.payload) for point in found.values()]
-    others = Not(AnyOf(tuple(field.equals(value) for value in values))) if values else None
+    values = field.values(point.payload for point in found.values())
+    others = Not(field.any_of(values)) if values else None
     return replace(where, where=both(where.where, Present(field.path), others))
 
 

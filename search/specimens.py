@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.conditions import AnyOf, Condition, both
+from geosim.ingest.conditions import both
 from geosim.ingest.schema import SCORE_DIGITS, Filter, Payload, Point, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.search.fields import Field, shown
@@ -82,16 +82,15 @@ def query_of(
     if field is None:
         raise QueryError("specimens are the values of a field; name one")
     known = [payload for _, payloads in given for payload in payloads]
-    values = {field.key(one): field.of(one) for one in known}
-    values.pop(None, None)
+    values = field.values(known)
     name = printable(field.name)
-    count = store.count(Filter(where=_any_of(field, [*values.values()]))) if values else 0
+    count = store.count(Filter(where=field.any_of(values))) if values else 0
     if count > MOST_PICTURES:
         raise QueryError(
             f"{count:,} images have the {name} of the query, and a specimen has at most "
             f"{MOST_PICTURES:,}; name a field that tells specimens apart"
         )
-    pictures, vectors = _read(store, Filter(), field, [*values.values()])
+    pictures, vectors = _read(store, Filter(), field, values)
     alone = [
         one.vector
         for one, payloads in given
@@ -103,7 +102,7 @@ def query_of(
         exclude=frozenset(picture.id for picture in pictures),
         exclude_sha256=frozenset(one.sha256 for one, _ in given if one.sha256),
     )
-    told = [f"{len(pictures):,} images of {shown(value)}" for value in list(values.values())[:1]]
+    told = [f"{len(pictures):,} images of {shown(value)}" for value in values[:1]]
     if len(values) > 1:
         told = [f"{len(pictures):,} images of {len(values):,} values"]
     if alone:
@@ -126,8 +125,8 @@ def best_specimens(store: VectorStore, query: SpecimenQuery, k: int) -> list[Spe
     size = max(FIRST_ROUND, 2 * k)
     while True:
         near = best_of_each(store, queries, field, size)
-        values = {field.key(one.payload): field.of(one.payload) for row in near for one in row}
-        found = _scored(store, unit, where, field, [*values.values()])[:k]
+        values = field.values(one.payload for row in near for one in row)
+        found = _scored(store, unit, where, field, values)[:k]
         unseen = np.mean([row[-1].score if len(row) == size else -2.0 for row in near])
         enough = len(found) == k and found[-1].score > round(float(unseen), SCORE_DIGITS)
         if enough or all(len(row) < size for row in near):
@@ -165,14 +164,10 @@ def _read(
 ) -> tuple[list[Payload], NDArray[np.float32]]:
     points: list[Point] = []
     for start in range(0, len(values), VALUES_BATCH):
-        some = _any_of(field, values[start : start + VALUES_BATCH])
+        some = field.any_of(values[start : start + VALUES_BATCH])
         only = replace(where, where=both(where.where, some))
         points += [point for batch in store.scan(only, vectors=True) for point in batch]
     points.sort(key=lambda point: point.payload.path)
     vectors = [point.vector for point in points if point.vector is not None]
     array = np.array(vectors, dtype=np.float32).reshape(-1, EMBEDDING_DIM)
     return [point.payload for point in points], array
-
-
-def _any_of(field: Field, values: Sequence[Any]) -> Condition:
-    return AnyOf(tuple(field.equals(value) for value in values))

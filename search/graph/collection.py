@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from geosim.ingest.conditions import Condition
 from geosim.ingest.schema import NAME_ANOTHER, Filter, point_id
 from geosim.ingest.store.base import VectorStore
+from geosim.ingest.tiling import is_tiled
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.progress import progress_bar
@@ -26,7 +27,6 @@ class Collection:
     hashes: list[str]  # hex SHA-256 of the files
     vectors: NDArray[np.float32]  # (n, 32), L2 norm 1; (0, 32) if they were not read
     facts: tuple[Mapping[str, Any], ...] = ()  # facts of some images, together with all names
-    tiled: bool = False  # whether it holds tiles
 
     @property
     def ids(self) -> list[str]:
@@ -48,7 +48,7 @@ def read_collection(
     interned: dict[str, str] = {}
     facts: list[Mapping[str, Any]] = []
     names: set[str] = set()
-    only, tiled = Filter(where=where), False
+    only = Filter(where=where)
     count = store.count(only)
     read = np.empty((count if vectors else 0, EMBEDDING_DIM), dtype=np.float32)
     with progress_bar("loading", count) as bar:
@@ -58,7 +58,6 @@ def read_collection(
             paths += [payload.name for payload in payloads]
             labels += [interned.setdefault(p.label, p.label) for p in payloads]
             hashes += [payload.sha256 for payload in payloads]
-            tiled = payloads[0].box is not None
             for payload in payloads:
                 if not names >= payload.facts.keys():
                     names |= payload.facts.keys()
@@ -75,7 +74,6 @@ def read_collection(
         [hashes[row] for row in order],
         read[order] if vectors else read,
         tuple(facts),
-        tiled,
     )
 
 
@@ -90,15 +88,16 @@ def read_filled(
     Raises:
         StoreError: there are none, or they are tiles.
     """
-    collection = read_collection(store, where=where) if store.info() is not None else None
+    exists = store.info() is not None
+    if exists and not tiles and is_tiled(store):
+        raise StoreError(
+            f"collection {store.name!r} holds tiles, and it takes whole pictures to {purpose} "
+            f"them; ingest them without --tiles, and {NAME_ANOTHER}"
+        )
+    collection = read_collection(store, where=where) if exists else None
     if collection is None or not collection.paths:
         raise StoreError(
             f"collection {store.name!r} at {store.location} holds nothing to {purpose}; fill it "
             "with `geosim ingest DATA`"
-        )
-    if collection.tiled and not tiles:
-        raise StoreError(
-            f"collection {store.name!r} holds tiles, and it takes whole pictures to {purpose} "
-            f"them; ingest them without --tiles, and {NAME_ANOTHER}"
         )
     return collection
