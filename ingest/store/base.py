@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -64,6 +64,16 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     @abstractmethod
     def drop(self) -> None:
         """Delete the collection, if there is one; raise `StoreError` if geosim did not make it."""
+
+    @contextmanager
+    def rebuilt(self, model: ModelRef) -> Iterator[VectorStore]:  # noqa: ARG002
+        """Yield the store of a collection that takes the place of this one when the block ends.
+
+        It is empty, or there is none yet. On a server this one is searched meanwhile, and stays if
+        the block raises; an embedded one is dropped first.
+        """
+        self.drop()
+        yield self
 
     @abstractmethod
     def origins(self) -> dict[str, Origin]:
