@@ -121,9 +121,11 @@ class ServerStore(VectorStore):
 
     def has(self, where: Filter) -> bool:
         """Return whether any point matches."""
-        scroll, only = self._client.scroll, translate(where, TERMS)
-        found = self._send(scroll, self.name, scroll_filter=only, limit=1, with_payload=False)
-        return bool(found[0])
+        only = translate(where, TERMS)
+        found, _ = self._send(
+            lambda client: client.scroll(self.name, scroll_filter=only, limit=1, with_payload=False)
+        )
+        return bool(found)
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""
