@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import orjson
 
 from geosim.ingest.schema import FACTS, INDEX_KINDS, Change, Filter, Payload, fact_field, point_id
 from geosim.ingest.store.base import VectorStore
-from geosim.trainer.data.dataset import Dataset
+from geosim.trainer.data.dataset import Dataset, blocks
 from geosim.trainer.errors import StoreError
 from geosim.trainer.progress import progress_bar
 
-CHANGE_POINTS = 1000
-"""Points that are changed alike at once."""
+ALIKE = 8192
+"""Images that are changed alike at once."""
 
-CHANGES_BATCH = 32_768
-"""Changes after which the store makes them durable, and the progress is shown."""
+BATCH = 32_768
+"""Images after which the store makes the changes durable, and the progress is shown."""
 
 
 @dataclass(slots=True)
@@ -66,19 +67,30 @@ class Changes:
         """
         if not self._by_path:
             return
+        with progress_bar("updating", len(self._by_path)) as bar:
+            for batch, images in self._batches(ids_of):
+                store.update(batch)
+                bar.update(images)
+
+    def _batches(
+        self, ids_of: Callable[[str], Iterable[str]]
+    ) -> Iterator[tuple[list[Change], int]]:
+        """Yield all changes in batches, with the number of images of each."""
         alike: dict[bytes, list[str]] = {}
         for path, change in self._by_path.items():
-            alike.setdefault(change, []).extend(ids_of(path))
-        changes = [
-            Change(tuple(ids[start : start + CHANGE_POINTS]), *orjson.loads(change))
-            for change, ids in alike.items()
-            for start in range(0, len(ids), CHANGE_POINTS)
-        ]
-        with progress_bar("updating", sum(len(one.ids) for one in changes)) as bar:
-            for start in range(0, len(changes), CHANGES_BATCH):
-                batch = changes[start : start + CHANGES_BATCH]
-                store.update(batch)
-                bar.update(sum(len(one.ids) for one in batch))
+            alike.setdefault(change, []).append(path)
+        batch: list[Change] = []
+        images = 0
+        for change, paths in alike.items():
+            for part in blocks(paths, ALIKE):
+                ids = tuple(chain.from_iterable(map(ids_of, part)))
+                batch.append(Change(ids, *orjson.loads(change)))
+                images += len(part)
+                if images >= BATCH:
+                    yield batch, images
+                    batch, images = [], 0
+        if batch:
+            yield batch, images
 
 
 def facts_of(paths: Sequence[str], dataset: Dataset, store: VectorStore) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from sys import intern
+from typing import Any
 
 from geosim.ingest.changes import Changes
 from geosim.ingest.schema import Box, Filter, Payload, point_id, point_name
@@ -14,6 +16,8 @@ from geosim.trainer.data.dataset import Dataset, HashedRecord
 from geosim.trainer.data.tiles import MM_PER_PIXEL, TileSize
 from geosim.trainer.errors import ImageError, StoreError
 from geosim.trainer.text import stored_name, stored_path
+
+NO_FACTS: Mapping[str, Any] = {}
 
 IMAGE_ROUTE = "/api/images/"
 """Path of a point's image at `geosim serve`; ``<id>.jpg`` follows, which the Qdrant dashboard
@@ -74,15 +78,15 @@ def make_plan(
     boxes: dict[str, set[Box]] = {}
     scales: dict[str, object] = {}
     uneven: set[str] = set()  # images whose tiles are of several versions, after a killed ingest
-    present_path = {one.former: one.path for one in dataset.records}
-    changes, labels = Changes(), {one.record.path: one.record.label for one in hashed}
+    present_path = {one.former: one.path for one in dataset.records if one.former != one.path}
+    changes, images = Changes(), {one.record.path: one for one in hashed}
     names = spellings_of_name(dataset, store)
     for name in names:
         for batch in store.scan(Filter(dataset=name), vectors=False):
             for payload in (point.payload for point in batch):
                 path = present_path.get(payload.path) or stored_path(payload.path)
-                # All facts would not fit the memory.
-                bare = replace(payload, facts={}) if payload.facts else payload
+                image = images.get(path)
+                bare = _without_facts(payload, image)
                 if path != payload.path:
                     former[path], respelled[payload.path] = bare, path
                     continue
@@ -92,21 +96,20 @@ def make_plan(
                     if path in current and _version(current[path]) != _version(bare):
                         uneven.add(path)
                 current[path] = bare
-                if path in labels:
+                if image is not None:
                     facts = None if dataset.facts is None else dataset.facts.of(path)
-                    changes.note(payload, labels[path], facts)
-    stored = former | current
-    contents = {image.record.path: image.sha256 for image in hashed}
+                    changes.note(payload, image.record.label, facts)
+    stored = former | current if former else current
     image_urls = {
         path: f"{url_prefix}{point_id(path)}.jpg"
         if url_prefix
         else _stored_url(stored.get(path), path)
-        for path in contents
+        for path in images
     }
     tiling = None
     if tiles is not None:
         if tiles.in_mm and dataset.facts is not None:
-            scales = {path: dataset.facts.of(path).get(MM_PER_PIXEL) for path in contents}
+            scales = {path: dataset.facts.of(path).get(MM_PER_PIXEL) for path in images}
         tiling = Tiling(tiles, scales)
     pending = [
         image
@@ -119,11 +122,11 @@ def make_plan(
         changes.discard(image.record.path)
     present = {one.path for one in dataset.records} | {one.path for one in dataset.rejected}
     removed = [path for path in stored if path not in present]
-    kept = set(contents.values())
+    kept = {image.sha256 for image in hashed}
     lost = [
         path
         for path, point in stored.items()
-        if point.sha256 not in kept and (path in contents or path not in present)
+        if point.sha256 not in kept and (path in images or path not in present)
     ]
     return Plan(
         names,
@@ -137,6 +140,19 @@ def make_plan(
         tiling,
         boxes,
     )
+
+
+def _without_facts(point: Payload, image: HashedRecord | None) -> Payload:
+    """Return a payload to keep, as all facts would not fit the memory.
+
+    It shares its text with that of others, and with the image of its path, if there is one.
+    """
+    path, sha256 = point.path, point.sha256
+    if image is not None:
+        path = image.record.path if image.record.path == path else path
+        sha256 = image.sha256 if image.sha256 == sha256 else sha256
+    label, dataset, size = intern(point.label), intern(point.dataset), (point.width, point.height)
+    return Payload(path, label, sha256, *size, dataset, point.image_url, NO_FACTS, point.box)
 
 
 def _stored_url(point: Payload | None, path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from geosim.ingest.conditions import Condition, Present, both
+from geosim.ingest.conditions import Condition, Not, Present, both
 from geosim.ingest.schema import Filter
 from geosim.ingest.store.base import VectorStore
 from geosim.search.fields import Field, Fields
@@ -50,7 +50,8 @@ def read_facets(
     fields = Fields(store)
     condition = None if where is None else parse_where(where, fields)
     every = [fields.find("class"), fields.find("dataset"), *facts_of(fields)]
-    return [_facet(store, field, condition, most_values) for field in every[:most_fields]]
+    matching = store.count(Filter(where=condition))
+    return [_facet(store, field, condition, matching, most_values) for field in every[:most_fields]]
 
 
 def facts_of(fields: Fields) -> list[Field]:
@@ -59,10 +60,11 @@ def facts_of(fields: Fields) -> list[Field]:
 
 
 def _facet(
-    store: VectorStore, field: Field, condition: Condition | None, most_values: int
+    store: VectorStore, field: Field, condition: Condition | None, matching: int, most_values: int
 ) -> Facet:
     having = Filter(where=both(condition, Present(field.path)))
-    images = store.count(having)
+    # An engine counts few that have no value faster than many that have one.
+    images = matching - store.count(Filter(where=both(condition, Not(Present(field.path)))))
     if field.kind == TEXT:
         values = tuple(store.facet(field.path, most_values + 1, Filter(where=condition)))
         yes_no = field.fact is not None and bool(values) and {v for v, _ in values} <= {"yes", "no"}

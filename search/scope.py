@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from geosim.ingest.conditions import AnyOf, Condition, Match, Not, Present, both
+from geosim.ingest.conditions import Condition, Match, Not, Present, both
 from geosim.ingest.schema import Filter, Payload, ScoredPoint, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.search.fields import Field, Fields
@@ -45,13 +45,12 @@ class Scope:
         field = self.not_same
         if field is None:
             return self.where, None
-        values = {field.key(one): field.of(one) for one in known}
-        values.pop(None, None)
+        values = field.values(known)
         if not values:
             told = f"its {printable(field.name)} is not known, so no hit is left out by it"
             return self.where, told
-        own = tuple(Not(field.equals(value)) for value in values.values())
-        return replace(self.where, where=both(self.where.where, *own)), None
+        others = Not(field.any_of(values))
+        return replace(self.where, where=both(self.where.where, others)), None
 
     def is_alone(self, known: Iterable[Payload]) -> bool:
         """Return whether no value of ``not_same`` is known of a query; see `of`."""
@@ -76,7 +75,7 @@ def open_scope(store: VectorStore, options: SearchOptions) -> Scope:
 
         within.append(parse_where(options.where, fields))
     where = Filter(where=both(*within))
-    if options.where is not None and not store.count(where):
+    if options.where is not None and not store.has(where):
         some = "" if options.label is None else f" of the class {printable(options.label)!r}"
         raise NoMatchError(f"no indexed image{some} matches {printable(options.where[:200])}")
     one_per = None if options.one_per is None else fields.find(options.one_per)
@@ -84,7 +83,7 @@ def open_scope(store: VectorStore, options: SearchOptions) -> Scope:
     for field in (one_per, not_same):
         if field is not None:
             field.require_comparable()
-    if one_per is not None and not store.count(_having(where, one_per)):
+    if one_per is not None and not store.has(_having(where, one_per)):
         what = "a class" if one_per.path == "class" else f"a {printable(one_per.name)}"
         raise QueryError(
             f"no indexed image has {what}, so there is no best hit of each; search without one "
@@ -143,8 +142,8 @@ def best_of_each(
 
 
 def _without(where: Filter, field: Field, found: dict[Any, ScoredPoint]) -> Filter:
-    values = [field.of(point.payload) for point in found.values()]
-    others = Not(AnyOf(tuple(field.equals(value) for value in values))) if values else None
+    values = field.values(point.payload for point in found.values())
+    others = Not(field.any_of(values)) if values else None
     return replace(where, where=both(where.where, Present(field.path), others))
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.conditions import AnyOf, Condition, both
+from geosim.ingest.conditions import both
 from geosim.ingest.schema import SCORE_DIGITS, Filter, Payload, Point, ScoredPoint, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.ranking import best_tiles
@@ -104,9 +104,8 @@ def query_of(
     if by is None:
         raise QueryError("specimens are the values of a field; name one")
     known = [payload for _, payloads in given for payload in payloads]
-    values = {by.key(one): by.of(one) for one in known}
-    values.pop(None, None)
-    points, told = _own_points(store, by, [*values.values()]) if values else ([], [])
+    values = by.values(known)
+    points, told = _own_points(store, by, values) if values else ([], [])
     sizes = Counter(point.payload.path for point in points)
     alone = [
         one.vector for one, payloads in given if one.vector is not None and scope.is_alone(payloads)
@@ -141,10 +140,8 @@ def best_specimens(store: VectorStore, query: SpecimenQuery, k: int) -> list[Fou
     size = max(FIRST_ROUND, 2 * k)
     while True:
         near = best_of_each(store, requests, query.field, size)
-        values = {
-            query.field.key(p.payload): query.field.of(p.payload) for row in near for p in row
-        }
-        found = _scored(store, query, [*values.values()])[:k]
+        values = query.field.values(one.payload for row in near for one in row)
+        found = _scored(store, query, values)[:k]
         if any(len(row) < size for row in near):  # there are no others
             return found
         unseen = float(query.weights @ [row[-1].score for row in near])
@@ -174,7 +171,7 @@ def _own_points(
     store: VectorStore, by: Field, values: Sequence[Any]
 ) -> tuple[list[Point], list[str]]:
     """Return the points of the query's specimens, sorted by path, and what is told of them."""
-    where, name = Filter(where=_any_of(by, values)), printable(by.name)
+    where, name = Filter(where=by.any_of(values)), printable(by.name)
     count = store.count(where)
     batches = store.scan(where, vectors=True)
     first = next(batches, [])
@@ -205,7 +202,7 @@ def _scored(store: VectorStore, query: SpecimenQuery, values: Sequence[Any]) -> 
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     batches = [values[at : at + VALUES_BATCH] for at in range(0, len(values), VALUES_BATCH)]
     wheres = [
-        replace(query.where, where=both(query.where.where, _any_of(by, some))) for some in batches
+        replace(query.where, where=both(query.where.where, by.any_of(some))) for some in batches
     ]
     if (count := sum(map(store.count, wheres))) > MOST_READ:
         raise QueryError(
@@ -230,7 +227,3 @@ def _scored(store: VectorStore, query: SpecimenQuery, values: Sequence[Any]) -> 
     for one in found.values():
         one.score = round(float(query.weights @ one.best), SCORE_DIGITS)
     return sorted(found.values(), key=lambda one: (-one.score, one.pictures[0].payload.path))
-
-
-def _any_of(by: Field, values: Sequence[Any]) -> Condition:
-    return AnyOf(tuple(by.equals(value) for value in values))

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 
 from lark import Token, Tree
@@ -157,7 +157,7 @@ class _Builder:
         return Near(field.path, lat, lon, metres)
 
     def _only_place(self, place: int) -> Field:
-        names = [name for name, kind in self._fields.facts.items() if kind == GEO]
+        names = _places(self._fields.indexed) or _places(self._fields.facts)
         if len(names) != 1:
             raise fault(
                 place,
@@ -169,6 +169,10 @@ class _Builder:
 
 
 _BOUNDS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+
+
+def _places(types: Mapping[str, str]) -> list[str]:
+    return [name for name, kind in types.items() if kind == GEO]
 
 
 def _text(token: Token) -> str:

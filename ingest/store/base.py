@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,6 +65,16 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     def drop(self) -> None:
         """Delete the collection, if there is one; raise `StoreError` if geosim did not make it."""
 
+    @contextmanager
+    def rebuilt(self, model: ModelRef) -> Iterator[VectorStore]:  # noqa: ARG002
+        """Yield the store of a collection that takes the place of this one when the block ends.
+
+        It is empty, or there is none yet. On a server this one is searched meanwhile, and stays if
+        the block raises; an embedded one is dropped first.
+        """
+        self.drop()
+        yield self
+
     @abstractmethod
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name; earlier versions did not note it."""
@@ -76,6 +86,10 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     @abstractmethod
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
+
+    @abstractmethod
+    def has(self, where: Filter) -> bool:
+        """Return whether any point matches; among many this is much faster than to count them."""
 
     @abstractmethod
     def close(self) -> None:
@@ -146,7 +160,7 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         unused = [
             name
             for name in sorted(self.fact_indexes().keys() - set(used))
-            if not self.count(Filter(where=Present(fact_field(name))))
+            if not self.has(Filter(where=Present(fact_field(name))))
         ]
         for name in unused:
             self._drop_index(fact_field(name))

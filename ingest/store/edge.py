@@ -113,6 +113,12 @@ class EdgeStore(VectorStore):
         with self._open() as shard:
             return shard.count(edge.CountRequest(exact=True, filter=translate(where, TERMS)))
 
+    def has(self, where: Filter) -> bool:
+        """Return whether any point matches."""
+        request = edge.ScrollRequest(limit=1, filter=translate(where, TERMS), with_payload=False)
+        with self._open() as shard:
+            return bool(shard.scroll(request)[0])
+
     def close(self) -> None:
         """Close the shard and release its lock; safe to call twice."""
         with self._opening:
@@ -176,7 +182,10 @@ class EdgeStore(VectorStore):
             shard.flush()
 
     def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
-        request = edge.FacetRequest(field, limit, exact=True, filter=translate(where, TERMS))
+        only = translate(where, TERMS)
+        # Without a filter the index has the counts, which are exact as geosim never optimizes a
+        # shard; exact=True would search for each value.
+        request = edge.FacetRequest(field, limit, exact=only is not None, filter=only)
         with self._open() as shard:
             facet = shard.facet(request)
         return ((str(hit.value), hit.count) for hit in facet.hits)

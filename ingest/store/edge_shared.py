@@ -123,6 +123,11 @@ class SharedEdgeStore(VectorStore):
         with self._read() as store:
             return store.count(where)
 
+    def has(self, where: Filter) -> bool:
+        """Return whether any point matches."""
+        with self._read() as store:
+            return store.has(where)
+
     def close(self) -> None:
         """Delete the copy; safe to call twice."""
         with self._changing:

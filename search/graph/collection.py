@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from geosim.ingest.conditions import Condition
 from geosim.ingest.schema import Filter, point_id
 from geosim.ingest.store.base import VectorStore
+from geosim.ingest.tiling import is_tiled
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.progress import progress_bar
@@ -35,7 +36,7 @@ class Collection:
     hashes: list[str]  # hex SHA-256 of the files
     vectors: NDArray[np.float32]  # (n, 32), L2 norm 1; (0, 32) if they were not read
     facts: tuple[Mapping[str, Any], ...] = ()  # facts of some images, together with all names
-    tiled: bool = False  # whether the store holds tiles
+    tiled: bool = False  # whether these are the images of a collection of tiles
 
     @property
     def ids(self) -> list[str]:
@@ -57,7 +58,7 @@ def read_collection(
     interned: dict[str, str] = {}
     facts: list[Mapping[str, Any]] = []
     names: set[str] = set()
-    only, tiled = Filter(where=where), False
+    only = Filter(where=where)
     count = store.count(only)
     read = np.empty((count if vectors else 0, EMBEDDING_DIM), dtype=np.float32)
     with progress_bar("loading", count) as bar:
@@ -67,7 +68,6 @@ def read_collection(
             paths += [payload.name for payload in payloads]
             labels += [interned.setdefault(p.label, p.label) for p in payloads]
             hashes += [payload.sha256 for payload in payloads]
-            tiled = payloads[0].box is not None
             for payload in payloads:
                 if not names >= payload.facts.keys():
                     names |= payload.facts.keys()
@@ -84,7 +84,6 @@ def read_collection(
         [hashes[row] for row in order],
         read[order] if vectors else read,
         tuple(facts),
-        tiled,
     )
 
 
@@ -99,13 +98,14 @@ def read_filled(
     Raises:
         StoreError: there are none.
     """
-    collection = read_collection(store, where=where) if store.info() is not None else None
+    exists = store.info() is not None
+    collection = read_collection(store, where=where) if exists else None
     if collection is None or not collection.paths:
         raise StoreError(
             f"collection {store.name!r} at {store.location} holds nothing to {purpose}; fill it "
             "with `geosim ingest DATA`"
         )
-    return whole_images(collection) if collection.tiled and not tiles else collection
+    return collection if tiles or not is_tiled(store) else whole_images(collection)
 
 
 def whole_images(collection: Collection) -> Collection:
@@ -131,4 +131,5 @@ def whole_images(collection: Collection) -> Collection:
         labels=[collection.labels[row] for row in rows],
         hashes=[collection.hashes[row] for row in rows],
         vectors=vectors.astype(np.float32),
+        tiled=True,
     )

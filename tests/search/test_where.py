@@ -212,6 +212,16 @@ def test_facts_without_an_index_are_known_by_their_values() -> None:
     assert parse_where("depth > 2", fields) == Range("facts.depth", gt=2)
 
 
+def test_images_are_not_read_where_facts_have_an_index() -> None:
+    class Indexed(Described):
+        def scan(self, *_: Any, **__: Any) -> Iterator[list[Point]]:
+            raise AssertionError("reads images")
+
+    fields = Fields(Indexed(KINDS))
+    assert parse_where("near(1, 2, 3 km)", fields) == Near("facts.location", 1, 2, 3000)
+    assert parse_where("depth > 2", fields) == Range("facts.depth", gt=2)
+
+
 def test_dates_of_one_moment_are_one_group() -> None:
     field = Fields(Described(KINDS)).find("taken")
     day = "2024-05-31"

@@ -48,9 +48,7 @@ class Facts:
         found: dict[str, Value] = {}
         for layer in self.layers:
             for row in layer.rows.get(path, ()):
-                found |= {
-                    name: value
-                    for name, values in layer.columns.items()
-                    if (value := values[row]) is not None and name not in found
-                }
+                for name, values in layer.columns.items():
+                    if (value := values[row]) is not None and name not in found:
+                        found[name] = value
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from geosim.trainer.data.facts import GEO, NUMBER, Layer, Value
 from geosim.trainer.facts.types import LATITUDE, LONGITUDE, Column, read_column
@@ -41,15 +42,16 @@ def as_layer(
     notes = [column.note for column in read.values() if column.note]
     latitude, longitude = (_coordinate(read, forced, kind) for kind in (LATITUDE, LONGITUDE))
     if latitude and longitude:
-        pairs = list(zip(read[latitude].values, read[longitude].values, strict=True))
-        wrong = next((row for row, pair in enumerate(pairs) if not _is_on_earth(*pair)), None)
+        pair = (read[latitude].values, read[longitude].values)
+        wrong = _first_beyond(pair)
         if wrong is None:
             del read[latitude], read[longitude]
             name = LOCATION if LOCATION not in read else f"{latitude} {longitude}"
-            read[name] = Column(GEO, [_point(*pair) for pair in pairs])
+            read[name] = Column(GEO, _Points(*pair))
         else:
             notes.append(
-                f"columns {latitude} and {longitude} stay numbers: {pairs[wrong]} "
+                f"columns {latitude} and {longitude} stay numbers: "
+                f"{tuple(values[wrong] for values in pair)} "
                 f"({where(wrong)}) is no place in degrees"
             )
     values = {name: column.values for name, column in read.items()}
@@ -68,15 +70,32 @@ def _coordinate(read: Mapping[str, Column], forced: Mapping[str, str], kind: str
     return found[0] if len(found) == 1 else None
 
 
-def _is_on_earth(latitude: Value | None, longitude: Value | None) -> bool:
-    pair = ((latitude, _LIMITS[LATITUDE]), (longitude, _LIMITS[LONGITUDE]))
-    return all(value is None or abs(value) <= limit for value, limit in pair)
+def _first_beyond(pair: Sequence[Sequence[Value | None]]) -> int | None:
+    """Return the first row whose latitude or longitude is no place in degrees, if there is one."""
+    beyond = [
+        {one for one in {*values} if one is not None and abs(one) > most}
+        for values, most in zip(pair, (_LIMITS[LATITUDE], _LIMITS[LONGITUDE]), strict=True)
+    ]
+    rows = enumerate(zip(*pair, strict=True))
+    return next((row for row, (lat, lon) in rows if lat in beyond[0] or lon in beyond[1]), None)
 
 
-def _point(latitude: Value | None, longitude: Value | None) -> Value | None:
-    if latitude is None or longitude is None:
-        return None
-    return {"lat": float(latitude), "lon": float(longitude)}
+class _Points(Sequence[Value | None]):
+    """The points of two columns. Each is made when it is asked for: those of all rows are large."""
+
+    def __init__(
+        self, latitudes: Sequence[Value | None], longitudes: Sequence[Value | None]
+    ) -> None:
+        self._latitudes, self._longitudes = latitudes, longitudes
+
+    def __len__(self) -> int:
+        return len(self._latitudes)
+
+    def __getitem__(self, row: Any) -> Any:
+        latitude, longitude = self._latitudes[row], self._longitudes[row]
+        if latitude is None or longitude is None:
+            return None
+        return {"lat": float(latitude), "lon": float(longitude)}
 
 
 def describe_types(types: Mapping[str, str]) -> str:

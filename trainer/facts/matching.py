@@ -6,6 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from fnmatch import translate
+from functools import cached_property
 from pathlib import PurePosixPath
 from re import Pattern
 from re import compile as compile_pattern
@@ -26,15 +27,28 @@ class Names:
     def __init__(self, paths: Sequence[str]) -> None:
         """Take the stored paths of the pictures."""
         self._paths = paths
-        self._by_name: dict[str, list[str]] = defaultdict(list)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
-        for path in paths:
-            name = _folded(path.rpartition("/")[2])
-            self._by_name[name].append(path)
-            self._by_stem[name.rpartition(".")[0]].append(path)
+        self._whole = dict(zip(paths, paths, strict=True))
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        """The pictures of each file name."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for path in self._paths:
+            found[_folded(path.rpartition("/")[2])].append(path)
+        return found
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        """The pictures of each file name without its ending."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name, paths in self._by_name.items():
+            found[name.rpartition(".")[0]] += paths
+        return found
 
     def find(self, name: str) -> list[str]:
         """Return the pictures that have a name; several where it does not tell them apart."""
+        if path := self._whole.get(name):
+            return [path]
         name = _clean(name)
         folded = _folded(name)
         last = folded.rpartition("/")[2]
@@ -79,13 +93,13 @@ def share_named(cells: Iterable[str], names: Names) -> float:
 
 def match_rows(
     cells: Sequence[str], lines: Sequence[int], names: Names, table: str
-) -> tuple[dict[str, list[int]], list[int]]:
+) -> tuple[dict[str, tuple[int, ...]], list[int]]:
     """Return the rows of each picture, that with its name before patterns, and rows without any.
 
     Raises:
         DatasetError: two rows name one picture, or one row has the name of several.
     """
-    rows: dict[str, list[int]] = {}
+    rows: dict[str, tuple[int, ...]] = {}
     patterns: list[tuple[int, list[str]]] = []
     without = []
     for row, cell in enumerate(cells):
@@ -101,14 +115,14 @@ def match_rows(
                 f"lines {earlier} and {lines[row]} of {table} are both of {found[0]}; remove one"
             )
         if found:
-            rows[found[0]] = [row]
+            rows[found[0]] = (row,)
         elif is_pattern(cell) and (fitting := names.matches(cell)):
             patterns.append((row, fitting))
         else:
             without.append(row)
     for row, fitting in patterns:
         for path in fitting:
-            rows.setdefault(path, []).append(row)
+            rows[path] = (*rows.get(path, ()), row)
     return rows, without
 
 

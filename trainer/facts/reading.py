@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from geosim.trainer.data.dataset import blocks
 from geosim.trainer.errors import DatasetError
 from geosim.trainer.text import stored_name
 
@@ -27,6 +28,7 @@ MAX_COLUMNS = 256
 _DELIMITERS = ",;\t|"
 _SAMPLE_LINES = 50
 _BLOCK = 2**20
+_BLOCK_ROWS = 4096  # turned into columns at once
 _BINARY = {
     b"PK\x03\x04": "an Excel or OpenDocument workbook",
     b"\xd0\xcf\x11\xe0": "an Excel workbook",
@@ -163,20 +165,30 @@ def _names(header: Sequence[str], path: Path) -> list[str]:
 
 def _fill(cells: list[list[str]], rows: Iterator[tuple[int, list[str]]], path: Path) -> list[int]:
     """Append the cells of all rows to their columns; return the lines of the rows."""
-    lines = []
-    seen: dict[str, str] = {}  # equal cells share their memory
-    for line, row in rows:
-        stripped = [stored_name(cell.strip()) for cell in row]
-        if any(stripped[len(cells) :]):
-            raise DatasetError(
-                f"line {line} of {path} has {len(row)} cells, the header has {len(cells)}; put "
-                "cells with the delimiter in them in double quotes"
-            )
-        stripped += [""] * (len(cells) - len(stripped))
-        for column, cell in zip(cells, stripped, strict=False):
-            column.append(seen.setdefault(cell, cell))
-        lines.append(line)
+    lines: list[int] = []
+    width, read = len(cells), _Cells()
+    for block in blocks(rows, _BLOCK_ROWS):
+        for line, row in block:
+            if len(row) != width:
+                if any(map(str.strip, row[width:])):
+                    raise DatasetError(
+                        f"line {line} of {path} has {len(row)} cells, the header has {width}; put "
+                        "cells with the delimiter in them in double quotes"
+                    )
+                row[width:] = [""] * (width - len(row))
+            lines.append(line)
+        for column, found in zip(cells, zip(*(row for _, row in block), strict=True), strict=True):
+            column.extend(map(read.__getitem__, found))
     return lines
+
+
+class _Cells(dict[str, str]):
+    """Cells as they are kept, by what is written; equal ones share their memory."""
+
+    def __missing__(self, written: str) -> str:
+        cell = stored_name(written.strip())
+        self[written] = kept = self.setdefault(cell, cell)
+        return kept
 
 
 def _delimiter(sample: Sequence[str]) -> str:

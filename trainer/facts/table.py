@@ -86,6 +86,8 @@ def _check_patterns(
     """Raise `DatasetError` if two patterns give a picture different values."""
     checked = set()
     for picture, found in rows.items():
+        if len(found) < 2:
+            continue
         fitting = tuple(row for row in found if is_pattern(cells[row]))
         if len(fitting) < 2 or fitting in checked:
             continue

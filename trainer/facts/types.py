@@ -38,7 +38,7 @@ class Column:
     """A column with its type and values, and what to tell about it."""
 
     type: str
-    values: list[Value | None]
+    values: Sequence[Value | None]
     note: str | None = None
 
 
@@ -69,7 +69,7 @@ def read_column(
                 return _ambiguous(name, cells, where, forced=wanted is not None)
             (read,) = found
             if len(read) == len(known):
-                return Column(kind, [read.get(cell) for cell in cells])
+                return Column(kind, [*map(read.get, cells)])
             if wanted is not None or len(read) >= _MOSTLY * len(known):
                 mostly = kind, read
     if mostly is None:
@@ -92,7 +92,7 @@ def read_column(
     note = (
         f"column {name}: {len(others):,} values that are not {_WHAT[kind]} left out, first {first}"
     )
-    return Column(kind, [read.get(cell) for cell in cells], note)
+    return Column(kind, [*map(read.get, cells)], note)
 
 
 def _ambiguous(
@@ -143,10 +143,12 @@ def _reading(read: Reader, cells: set[str], most: float) -> dict[str, Value]:
 
 
 def _number(cell: str) -> int | float | None:
-    cell = cell.replace("\u2212", "-")  # the minus sign of typesetting
-    if not _NUMBER.fullmatch(cell):
+    if not cell.isascii():
+        cell = cell.replace("\u2212", "-")  # the minus sign of typesetting
+    found = _NUMBER.fullmatch(cell)
+    if found is None:
         return None
-    if cell.lstrip("+-").isdecimal():
+    if found.lastindex == 1:
         return int(cell) if abs(int(cell)) <= _EXACT else None
     value = float(cell)
     return value if abs(value) < float("inf") else None

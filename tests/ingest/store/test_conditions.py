@@ -133,6 +133,7 @@ def test_conditions_select_what_python_does(described: VectorStore) -> None:
         assert 0 < len(expected) < COUNT, name
         where = Filter(where=condition)
         assert described.count(where) == len(expected), name
+        assert described.has(where), name
         points = [one for batch in described.scan(where, vectors=False) for one in batch]
         assert {one.payload.width - 20 for one in points} == expected, name
         (found,) = described.query([VectorQuery(vector, where)], COUNT)
@@ -148,7 +149,10 @@ def test_a_condition_goes_with_the_other_filters(described: VectorStore) -> None
     (first, *_) = next(described.scan(where, vectors=False))
     less = Filter(label="gneiss", where=hole, exclude=frozenset({first.payload.id}))
     assert described.count(less) == len(rows) - 1
-    assert described.count(Filter(where=Match("facts.none", ("A-7",)))) == 0
+    none = Filter(where=Match("facts.none", ("A-7",)))
+    assert (described.count(none), described.has(none)) == (0, False)
+    other = Filter(label="schist", where=hole)
+    assert described.has(other) == bool(described.count(other))
 
 
 def test_a_deep_and_long_condition_is_answered(described: VectorStore) -> None:

@@ -1,5 +1,6 @@
 """The contract of every engine: embedded, qdrant-client in memory, and a real server."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -406,13 +407,44 @@ def test_an_update_changes_payloads_and_leaves_vectors(filled: VectorStore) -> N
     assert other.payload == replace(second, label="schist")
 
 
+def test_values_are_counted_exactly_after_every_kind_of_write(filled: VectorStore) -> None:
+    filled.index_facts({"hole": "keyword"})
+    every, holes = payloads(60), {row: f"A-{row % 7}" for row in range(60)}
+    by_hole = {hole: [row for row in holes if holes[row] == hole] for hole in holes.values()}
+    filled.update(
+        [Change(tuple(every[r].id for r in rows), {}, {"hole": h}) for h, rows in by_hole.items()]
+    )
+
+    def check() -> None:
+        counts = sorted(Counter(holes.values()).items())
+        assert [*filled.values("facts.hole").items()] == counts
+        most = sorted(counts, key=lambda one: (-one[1], one[0]))
+        assert filled.facet("facts.hole", 60) == most
+        assert filled.facet("facts.hole", 60, Filter(dataset="rocks")) == most
+
+    check()
+    filled.delete([every[row].id for row in range(0, 60, 4)])
+    holes = {row: hole for row, hole in holes.items() if row % 4}
+    check()
+    filled.update([Change((every[1].id, every[2].id), {}, {"hole": "B"})])
+    filled.update([Change((every[3].id,), gone=("facts.hole",))])
+    filled.upsert([every[5], replace(every[6], facts={"hole": "B"})], vectors(2))
+    holes |= {1: "B", 2: "B", 6: "B"}
+    del holes[3], holes[5]
+    check()
+    filled.release()
+    check()
+
+
 def test_an_update_larger_than_one_request_is_complete(store: VectorStore) -> None:
     store.create(MODEL)
     every = payloads(2500)
     store.upsert(every, vectors(2500))
     store.update([Change((one.id,), {}, {"number": row}) for row, one in enumerate(every)])
+    store.update([Change(tuple(one.id for one in every[1:]), {}, {"hole": "A-7"})])
     found = {p.payload.path: p.payload.facts for batch in store.scan(vectors=False) for p in batch}
-    assert found == {one.path: {"number": row} for row, one in enumerate(every)}
+    hole = {"hole": "A-7"}
+    assert found == {one.path: {"number": n} | (hole if n else {}) for n, one in enumerate(every)}
 
 
 def test_facts_have_an_index_of_their_kind(
