@@ -49,7 +49,7 @@ SEED = 0
 """Seed of that draw: equal queries have equal answers."""
 
 MOST_READ = 300_000
-"""Images, or tiles, of specimens that are compared at most: some ten seconds."""
+"""Images, or tiles, of specimens that are compared at most: some fifteen seconds."""
 
 VALUES_BATCH = 256
 """Specimens that are read at once."""

@@ -16,6 +16,7 @@ from geosim.search.searcher import Searcher
 from geosim.search.types import SearchOptions
 from geosim.trainer.errors import QueryError
 from geosim.trainer.working import Working
+from tests.memory import memory_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
 
@@ -43,14 +44,10 @@ def tile_of(path: str, tile: int, facts: dict[str, str]) -> Payload:
 @pytest.fixture(params=["edge", "server"])
 def tiles(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     """Tiles in each engine; there is neither a model nor a picture."""
-    from qdrant_client import QdrantClient
-
-    from geosim.ingest.store.server import ServerStore
-
     if request.param == "edge":
         opened: VectorStore = EdgeStore(tmp_path / "qdrant", "geosim")
     else:
-        opened = ServerStore(QdrantClient(":memory:"), "geosim", location="memory")
+        opened = memory_store("geosim")
     with opened as store:
         store.create(ModelRef("0" * 64, "colour-grid"))
         made = payloads()

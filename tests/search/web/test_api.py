@@ -398,6 +398,7 @@ def test_the_documentation_is_complete_and_needs_no_internet(client: httpx.Clien
         "/api/collection",
         "/api/facets",
         "/api/map",
+        "/api/map/matching",
     }
     for path, operations in described["paths"].items():
         for operation in operations.values():

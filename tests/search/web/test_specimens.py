@@ -7,11 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
+import httpx
 import pytest
 
 from geosim.ingest.schema import point_id
+from geosim.ingest.store.edge import EdgeStore
+from geosim.ingest.sync import sync
 from geosim.search.searcher import Searcher
 from geosim.search.types import LISTED_IMAGES, Result, SearchOptions
+from geosim.search.web.access import Access
+from geosim.search.web.app import make_app
+from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.data.tiles import parse_tile_size
+from geosim.trainer.model import load_model
+from geosim.trainer.working import Working
 from tests.search.described import describe, facts
 
 STORED = "rocks/marble/marble-0002.jpg"
@@ -114,3 +124,36 @@ def test_what_specimens_are_not_ranked_with(page: Any) -> None:
         answer = client.post("/api/recommend", json={**body, "together_by": "hole"})
         assert answer.status_code == 422
         assert "leave out negative or together_by" in answer.json()["error"]
+
+
+def test_specimens_of_tiles_say_where(working: Working, sample: Path) -> None:
+    tiles = parse_tile_size("40")
+    with EdgeStore(working.qdrant, "geosim") as store:
+        sync(open_dataset(sample), load_model(working.model), store, working, tiles=tiles)
+        describe(store)
+        ids = [point.payload.id for batch in store.scan(vectors=False) for point in batch]
+        app = make_app(store, working, Access("127.0.0.1", None))
+        expected = Searcher(store, working).search_specimens([STORED], "hole")
+        shown = {hit.path: hit for one in expected for hit in one.hits}
+
+        async def ask() -> dict[str, Any]:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://127.0.0.1"
+            ) as client:
+                own = f"{STORED}#xywh=0,0,40,40"
+                assert point_id(own) in ids
+                address = f"/api/points/{point_id(own)}/similar"
+                answer = await client.get(address, params={"together_by": "hole"})
+                assert answer.status_code == 200, answer.text
+                return dict(answer.json())
+
+        answer = anyio.run(ask)
+        assert answer["note"] == "searched by hole: 96 tiles of 24 images of A-2"
+        assert {hit["path"] for hit in answer["hits"]} == {*shown}
+        for hit in answer["hits"]:
+            assert hit["score"] == shown[hit["path"]].score
+            for one in (hit, *hit["specimen"]["best"]):
+                box = [one["box"][name] for name in ("x", "y", "width", "height")]
+                name = f"{one['path']}#xywh={','.join(map(str, box))}"
+                assert one["id"] == point_id(name)
