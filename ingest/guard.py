@@ -64,22 +64,21 @@ def origin_after(
     )
 
 
-def drop(store: VectorStore, name: str, catalog: Path, *, replace: bool) -> dict[str, int]:
-    """Drop the collection; return the number of images of each data set in it but ``name``.
+def dropped_with(store: VectorStore, name: str, catalog: Path, *, replace: bool) -> dict[str, int]:
+    """Return the images of each data set but ``name`` that are lost with the collection.
 
     Raises:
         StoreError: it holds data sets of other machines, and ``replace`` is not set.
     """
     others: dict[str, int] = {}
     origins: dict[str, Origin] = {}
-    with suppress(StoreError):  # one that cannot be used, or not reached: `drop` fails again
+    with suppress(StoreError):  # one that cannot be used, or not reached: that fails again
         if store.info() is not None:
             others = store.values("dataset")
             origins = known_origins(store, catalog)
     others.pop(name, None)
     if others and not replace:
         _refuse_to_drop(origins, name, store)
-    store.drop()
     return others
 
 

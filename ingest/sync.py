@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
+from typing import Any
 
 from geosim.ingest.changes import check_indexes
 from geosim.ingest.checks import require_same_model
-from geosim.ingest.guard import drop, note_origin, origin_after
+from geosim.ingest.guard import dropped_with, note_origin, origin_after
 from geosim.ingest.known import known_origins
 from geosim.ingest.moves import Moved, find_moved
 from geosim.ingest.plan import (
@@ -132,11 +134,11 @@ def sync(
     """Make the points of ``dataset`` in a collection equal to it.
 
     Points of other data sets are not touched, except those of images that were moved here. New
-    images are added before old ones are deleted. ``recreate`` drops the collection first, with all
-    its data sets. ``replace`` allows what `check` refuses. ``image_url`` is the base URL of
-    `geosim serve` for the points' image URLs; None keeps those that are stored.
-    ``rehash`` reads the files that seem unchanged as well. ``tiles`` stores an embedding of each
-    tile of that size in place of one of the whole image.
+    images are added before old ones are deleted. ``recreate`` puts a new collection in the place of
+    this one, with all its data sets (`VectorStore.rebuilt`). ``replace`` allows what `check`
+    refuses. ``image_url`` is the base URL of `geosim serve` for the points' image URLs; None keeps
+    those that are stored. ``rehash`` reads the files that seem unchanged as well. ``tiles`` stores
+    an embedding of each tile of that size in place of one of the whole image.
 
     Raises:
         ModelMismatchError: another model made the collection.
@@ -145,14 +147,33 @@ def sync(
     """
     started = time.perf_counter()
     url_prefix = None if image_url is None else image_url_prefix(image_url)
-    dropped = drop(store, dataset.name, working.datasets, replace=replace) if recreate else {}
-    info, made_by = store.info(), ModelRef(model.fingerprint, model.spec.name)
+    made_by = ModelRef(model.fingerprint, model.spec.name)
+    options = {"replace": replace, "rehash": rehash, "url_prefix": url_prefix, "tiles": tiles}
+    if not recreate:
+        report = _make_equal(dataset, model, made_by, store, working, options)
+    else:
+        lost = dropped_with(store, dataset.name, working.datasets, replace=replace)
+        with store.rebuilt(made_by) as new:
+            report = _make_equal(dataset, model, made_by, new, working, options)
+        report = replace_fields(report, dropped=lost)
+    return replace_fields(report, seconds=time.perf_counter() - started)
+
+
+def _make_equal(
+    dataset: Dataset,
+    model: Model,
+    made_by: ModelRef,
+    store: VectorStore,
+    working: Working,
+    options: Mapping[str, Any],
+) -> SyncReport:
+    """Make the points of a data set equal to it; ``options`` are those of `check`."""
+    info = store.info()
     if info is None:
         store.create(made_by)
     else:
         require_same_model(info, made_by, name=store.name)
-    options = {"replace": replace, "rehash": rehash}
-    checked = check(dataset, store, working, url_prefix=url_prefix, tiles=tiles, **options)
+    checked = check(dataset, store, working, **options)
     plan = checked.plan
     note_origin(dataset.name, checked.origin, store)
     register_place(working.datasets, dataset.name, dataset.place)
@@ -202,10 +223,10 @@ def sync(
         rejected=tuple(sorted(rejected, key=lambda one: one.path)),
         scaled=count_scaled(written.decodings),
         points=store.count(),
-        seconds=time.perf_counter() - started,
+        seconds=0.0,
         moved={one.dataset: one.images for one in checked.moved if one.points},
         left={one.dataset: one.left for one in checked.moved if one.left},
-        dropped=dropped,
+        dropped={},
     )
 
 

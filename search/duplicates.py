@@ -77,8 +77,9 @@ def find_duplicates(collection: Collection, working: Working, known: Edges) -> D
     """Compare all images of a collection: their bytes, their pixels, and some of their cosines.
 
     Pictures are compared as in `find_overlaps`, across classes; those that are not on this machine,
-    or changed since they were ingested, by their embeddings alone (`EQUAL_SCORE`). ``known (p, 2)``
-    are rows of images that are known to be alike: pairs of them are left out, also through others.
+    or changed since they were ingested, by their embeddings alone (`EQUAL_SCORE`), in tiles by the
+    mean of them. ``known (p, 2)`` are rows of images that are known to be alike: pairs of them are
+    left out, also through others.
     """
     hashes = collection.hashes
     first: dict[str, int] = {}

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from geosim.ingest.schema import FACTS, point_id
+from geosim.ingest.conditions import Match
+from geosim.ingest.schema import FACTS, Filter, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.search.spreadsheet import Cell
 from geosim.trainer.facts.layer import LOCATION
@@ -15,6 +16,9 @@ Facts = Mapping[str, Any]
 
 COORDINATES = {"lat": "latitude", "lon": "longitude"}
 """Keys of a place, in degrees, and the names of their columns."""
+
+PATHS_BATCH = 256
+"""Images in tiles whose facts are asked for at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,13 @@ def place_of(value: Any) -> Mapping[str, float]:
 def read_facts(store: VectorStore, paths: Sequence[str]) -> dict[str, Facts]:
     """Return the facts of indexed images by stored path, without images that are gone.
 
-    Of tiles the paths are the names of the points (`point_name`).
+    Paths may be the names of tiles (`point_name`), or those of images that are stored in tiles.
     """
     points = store.fetch([point_id(path) for path in paths], vectors=False)
-    return {point.payload.name: point.payload.facts for point in points}
+    facts = {point.payload.name: point.payload.facts for point in points}
+    others = [path for path in paths if path not in facts]
+    for start in range(0, len(others), PATHS_BATCH):
+        some = Match("path", tuple(others[start : start + PATHS_BATCH]))
+        for batch in store.scan(Filter(where=some), vectors=False):
+            facts.update((point.payload.path, point.payload.facts) for point in batch)
+    return facts

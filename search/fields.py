@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
 
-from geosim.ingest.conditions import Condition, DateRange, Match, Range
+from geosim.ingest.conditions import AnyOf, Condition, DateRange, Match, Range
 from geosim.ingest.schema import INDEX_KINDS, Payload, fact_field
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.data.facts import DATE, GEO, NUMBER, TEXT
@@ -84,6 +84,16 @@ class Field:
             return DateRange(self.path, gte=value, lte=value)
         self.require_comparable()
         return Match(self.path, (value,))
+
+    def any_of(self, values: Iterable[Any]) -> Condition:
+        """Return the condition that the field has one of some values; see `equals`."""
+        return AnyOf(tuple(self.equals(value) for value in values))
+
+    def values(self, payloads: Iterable[Payload]) -> list[Any]:
+        """Return the different values of images, as `of` returns them."""
+        found = {self.key(one): self.of(one) for one in payloads}
+        found.pop(None, None)
+        return [*found.values()]
 
     def require_comparable(self) -> None:
         """Raise `QueryError` for a place."""

@@ -9,9 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.ingest.conditions import Condition
-from geosim.ingest.schema import Filter, point_id
+from geosim.ingest.schema import SCORE_DIGITS, Filter, point_id
 from geosim.ingest.store.base import VectorStore
-from geosim.search.explain import novelty_threshold, vote_certainty
+from geosim.search.explain import (
+    MIN_IMAGES,
+    NOVEL_SHARE,
+    novelty_threshold,
+    vote_certainty,
+)
 from geosim.search.graph.collection import Collection, read_filled
 from geosim.search.graph.neighbours import neighbour_graph
 from geosim.search.graph.votes import Ballots, count_votes, number_classes
@@ -74,7 +79,8 @@ def find_outliers(store: VectorStore, working: Working, where: Condition | None 
 
     The vote is that of `explain`, of up to `VOTERS` images. Byte-identical images have one vote,
     and none if they are of several classes. Only images for which ``where`` holds are listed and
-    counted; all vote.
+    counted; all vote. Images in tiles are compared by the mean of their tiles: of such votes
+    nothing tells the certainty, and unlike all are those of `NOVEL_SHARE` that are least similar.
 
     Raises:
         StoreError: the collection is missing or empty.
@@ -82,7 +88,10 @@ def find_outliers(store: VectorStore, working: Working, where: Condition | None 
     with store.reading():
         collection = read_filled(store, "compare")
         wanted = _wanted(store, collection, where)
-        threshold, certainty = novelty_threshold(store, working), vote_certainty(store, working)
+        threshold, certainty = None, None
+        if not collection.tiled:  # both are of whole images, as they are embedded
+            threshold = novelty_threshold(store, working)
+            certainty = vote_certainty(store, working)
     store.release()
     names, labels = number_classes(collection.labels)
     contents = _Contents.of(collection, labels)
@@ -90,6 +99,8 @@ def find_outliers(store: VectorStore, working: Working, where: Condition | None 
     votes = count_votes(contents.labels[near], scores, len(names))
     sure = _certainty(votes, certainty)
     novel = np.zeros(len(near), dtype=bool)
+    if collection.tiled and len(near) >= MIN_IMAGES:
+        threshold = round(float(np.quantile(scores[:, 0], NOVEL_SHARE)), SCORE_DIGITS)
     if threshold is not None and near.shape[1]:
         novel = scores[:, 0] < threshold
     other = (votes.winner >= 0) & (votes.own > 0) & ~novel

@@ -93,8 +93,7 @@ class Resolver:
             ModelError: a query must be embedded and there is no model.
             QueryError: an array is neither a picture nor an embedding.
         """
-        resolved = [q if isinstance(q, ResolvedQuery) else read_query(q) for q in queries]
-        self._look_up([query for query in resolved if query.vector is None], copies)
+        resolved = self.look_up(queries, copies)
         if crop is not None:
             for query in resolved:
                 if query.error is None:
@@ -102,12 +101,23 @@ class Resolver:
         self._embed([query for query in resolved if query.vector is None and query.error is None])
         return resolved
 
+    def look_up(
+        self, queries: Sequence[QueryLike | ResolvedQuery], copies: Copies
+    ) -> list[ResolvedQuery]:
+        """Return each query with its stored vector, if it has one, or the reason why there is none.
+
+        Nothing is embedded. See `resolve`, which goes on from here.
+        """
+        resolved = [q if isinstance(q, ResolvedQuery) else read_query(q) for q in queries]
+        self._take_stored([query for query in resolved if query.vector is None], copies)
+        return resolved
+
     def warm_up(self) -> None:
         """Load the backbone now instead of with the first query that needs it."""
         if isinstance(self._model, Model):
             _ = self._extractor.backbone
 
-    def _look_up(self, queries: Sequence[ResolvedQuery], copies: Copies) -> None:
+    def _take_stored(self, queries: Sequence[ResolvedQuery], copies: Copies) -> None:
         """Take stored vectors: of the indexed image that a query is, or of an identical one."""
         ids = {point_id(path) for query in queries for path in query.candidates}
         points = {point.payload.path: point for point in self._store.fetch(sorted(ids))}

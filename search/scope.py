@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from geosim.ingest.conditions import AnyOf, Condition, Match, Not, Present, both
+from geosim.ingest.conditions import Condition, Match, Not, Present, both
 from geosim.ingest.schema import Filter, Payload, ScoredPoint, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.search.fields import Field, Fields
 from geosim.search.types import SearchOptions
-from geosim.trainer.errors import QueryError
+from geosim.trainer.errors import NoMatchError, QueryError
 from geosim.trainer.text import printable, stored_name
 
 FIRST_ROUND = 32
@@ -45,13 +45,17 @@ class Scope:
         field = self.not_same
         if field is None:
             return self.where, None
-        values = {field.key(one): field.of(one) for one in known}
-        values.pop(None, None)
+        values = field.values(known)
         if not values:
             told = f"its {printable(field.name)} is not known, so no hit is left out by it"
             return self.where, told
-        own = tuple(Not(field.equals(value)) for value in values.values())
-        return replace(self.where, where=both(self.where.where, *own)), None
+        others = Not(field.any_of(values))
+        return replace(self.where, where=both(self.where.where, others)), None
+
+    def is_alone(self, known: Iterable[Payload]) -> bool:
+        """Return whether no value of ``not_same`` is known of a query; see `of`."""
+        field = self.not_same
+        return field is None or all(field.of(one) is None for one in known)
 
 
 def open_scope(store: VectorStore, options: SearchOptions) -> Scope:
@@ -59,7 +63,8 @@ def open_scope(store: VectorStore, options: SearchOptions) -> Scope:
 
     Raises:
         ExpressionError: the expression of ``where`` cannot be read.
-        QueryError: an option names no field, or no indexed image is in the scope.
+        QueryError: an option names no field, or no indexed image is in the scope, of which
+            `NoMatchError` if none matches ``where``.
     """
     fields = Fields(store)
     within: list[Condition | None] = []
@@ -72,7 +77,7 @@ def open_scope(store: VectorStore, options: SearchOptions) -> Scope:
     where = Filter(where=both(*within))
     if options.where is not None and not store.has(where):
         some = "" if options.label is None else f" of the class {printable(options.label)!r}"
-        raise QueryError(f"no indexed image{some} matches {printable(options.where[:200])}")
+        raise NoMatchError(f"no indexed image{some} matches {printable(options.where[:200])}")
     one_per = None if options.one_per is None else fields.find(options.one_per)
     not_same = None if options.not_same is None else fields.find(options.not_same)
     for field in (one_per, not_same):
@@ -137,8 +142,8 @@ def best_of_each(
 
 
 def _without(where: Filter, field: Field, found: dict[Any, ScoredPoint]) -> Filter:
-    values = [field.of(point.payload) for point in found.values()]
-    others = Not(AnyOf(tuple(field.equals(value) for value in values))) if values else None
+    values = field.values(point.payload for point in found.values())
+    others = Not(field.any_of(values)) if values else None
     return replace(where, where=both(where.where, Present(field.path), others))
 
 

@@ -20,7 +20,7 @@ from geosim.search.crop import Crop
 from geosim.search.queries import QueryLike, ResolvedQuery
 from geosim.search.resolver import Resolver
 from geosim.search.scope import Scope, best_of_each, open_scope
-from geosim.search.specimens import best_specimens, query_of
+from geosim.search.specimens import best_specimens, hits_of, query_of
 from geosim.search.types import Result, SearchOptions, ranked_hits
 from geosim.trainer.errors import QueryError
 from geosim.trainer.text import encodable
@@ -135,7 +135,7 @@ class Searcher:
 
     def search_specimens(
         self,
-        queries: Sequence[QueryLike],
+        queries: Sequence[QueryLike | ResolvedQuery],
         by: str,
         options: SearchOptions = DEFAULT_OPTIONS,
         *,
@@ -147,8 +147,8 @@ class Searcher:
         images of its own specimen, which is not among the hits; one that is not indexed, or has no
         value, for itself alone, as the result's note tells. A hit is the image of a specimen that
         is most like one of the query, with the score of the specimen (`search/specimens.py`), and
-        shows the field. ``together`` makes one query of all. ``options`` say which images count,
-        and the least score of a specimen.
+        shows the field; `Hit.specimen` has the other images. ``together`` makes one query of all.
+        ``options`` say which images count, and the least score of a specimen.
 
         Raises:
             QueryError: an option cannot be combined with this, or as in `search`; raised at the
@@ -163,20 +163,25 @@ class Searcher:
         return (self._specimens(group, options, scope, copies) for group in groups)
 
     def _specimens(
-        self, group: Sequence[QueryLike], options: SearchOptions, scope: Scope, copies: Copies
+        self,
+        group: Sequence[QueryLike | ResolvedQuery],
+        options: SearchOptions,
+        scope: Scope,
+        copies: Copies,
     ) -> Result:
-        resolved = self._resolver.resolve(group, copies)
+        resolved = self._resolver.look_up(group, copies)
+        given = [(one, _known(one, copies)) for one in resolved]
+        self._resolver.resolve([one for one, known in given if scope.is_alone(known)], copies)
         text = encodable(" + ".join(one.text for one in resolved))
         for one in resolved:
             if one.error is not None and len(resolved) > 1:
                 raise QueryError(f"{one.text}: {one.error}")
             if one.error is not None:
                 return Result(text, error=one.error)
-        query = query_of(self._store, scope, [(one, _known(one, copies)) for one in resolved])
+        query = query_of(self._store, scope, given)
         found = best_specimens(self._store, query, options.limit or self._store.count())
         least = -1.0 if options.min_score is None else options.min_score
-        matches = [ScoredPoint(one.picture, one.score) for one in found if one.score >= least]
-        hits = ranked_hits(matches, "", options.limit, scope.shown)
+        hits = hits_of([one for one in found if one.score >= least], query.field, scope.shown)
         indexed = resolved[0].indexed if len(resolved) == 1 else None
         return Result(text, hits, indexed, note=query.note)
 

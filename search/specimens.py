@@ -8,25 +8,31 @@ the best cosine that each has with one of its pictures::
 
 So each picture of the query is compared with the picture of the specimen that is most like it, and
 pictures of the specimen that the query has no counterpart of do not count.
+
+In a collection of tiles, each tile of a picture of the query is compared with the tile of the
+specimen that is most like it, so that both have one scale, and the mean over the tiles counts for
+the picture. All are stored vectors; no picture is read. Of more than `MOST_TILES` some are drawn.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.conditions import AnyOf, Condition, both
-from geosim.ingest.schema import SCORE_DIGITS, Filter, Payload, Point, VectorQuery
+from geosim.ingest.conditions import both
+from geosim.ingest.schema import SCORE_DIGITS, Filter, Payload, Point, ScoredPoint, VectorQuery
 from geosim.ingest.store.base import VectorStore
+from geosim.ingest.store.ranking import best_tiles
 from geosim.search.fields import Field, shown
 from geosim.search.queries import ResolvedQuery
 from geosim.search.scope import Scope, best_of_each
+from geosim.search.types import LISTED_IMAGES, Hit, Specimen, ranked_hits
 from geosim.trainer.errors import QueryError
-from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.text import printable
 
 FIRST_ROUND = 16
@@ -35,19 +41,33 @@ FIRST_ROUND = 16
 MOST_PICTURES = 1000
 """Pictures of a query at most: each is one search. More are no specimen, but a class or a site."""
 
+MOST_TILES = 256
+"""Tiles of a query at most, for the same reason. Drawn at random, so many tell the mean of a scan's
+tiles to a few hundredths."""
+
+SEED = 0
+"""Seed of that draw: equal queries have equal answers."""
+
+MOST_READ = 300_000
+"""Images, or tiles, of specimens that are compared at most: some fifteen seconds."""
+
 VALUES_BATCH = 256
 """Specimens that are read at once."""
 
-PAIRS_BATCH = 4096
-"""Pictures of a specimen that are compared at once."""
 
+@dataclass(slots=True, eq=False)
+class Found:
+    """A specimen that was found.
 
-@dataclass(frozen=True, slots=True)
-class Specimen:
-    """A specimen that was found: its score, and its picture that is most like one of the query."""
+    Attributes:
+        best: ``(m,)``, the best cosine of each vector of the query.
+        pictures: each by its best tile, with its best cosine with the query, best first.
+        score: of the specimen.
+    """
 
-    score: float
-    picture: Payload
+    best: NDArray[np.float64]
+    pictures: list[ScoredPoint] = field(default_factory=list)
+    score: float = -1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,13 +75,15 @@ class SpecimenQuery:
     """The pictures of a query, and what may be found.
 
     Attributes:
-        vectors: ``(m, 32) float32`` of its pictures.
+        vectors: ``(m, 32) float32`` of its pictures or their tiles.
+        weights: ``(m,) float64``, sum 1: each picture counts the same.
         where: filter of the images that count, without its own.
         field: whose values are specimens.
         note: the specimens that it is, or that none is known.
     """
 
     vectors: NDArray[np.float32]
+    weights: NDArray[np.float64]
     where: Filter
     field: Field
     note: str
@@ -72,107 +94,136 @@ def query_of(
 ) -> SpecimenQuery:
     """Return the query of given pictures: all images of their specimens, and those of none.
 
-    Beside each picture are the indexed images that it is, or has the bytes of. The field of the
-    specimens is ``scope.not_same``.
+    Beside each picture are the indexed images that it is, or has the bytes of. Only pictures for
+    which `Scope.is_alone` need a vector. The field of the specimens is ``scope.not_same``.
 
     Raises:
         QueryError: the scope has no such field, or there are more than `MOST_PICTURES`.
     """
-    field = scope.not_same
-    if field is None:
+    by = scope.not_same
+    if by is None:
         raise QueryError("specimens are the values of a field; name one")
     known = [payload for _, payloads in given for payload in payloads]
-    values = {field.key(one): field.of(one) for one in known}
-    values.pop(None, None)
-    name = printable(field.name)
-    count = store.count(Filter(where=_any_of(field, [*values.values()]))) if values else 0
-    if count > MOST_PICTURES:
-        raise QueryError(
-            f"{count:,} images have the {name} of the query, and a specimen has at most "
-            f"{MOST_PICTURES:,}; name a field that tells specimens apart"
-        )
-    pictures, vectors = _read(store, Filter(), field, [*values.values()])
+    values = by.values(known)
+    points, told = _own_points(store, by, values) if values else ([], [])
+    sizes = Counter(point.payload.path for point in points)
     alone = [
-        one.vector
-        for one, payloads in given
-        if one.vector is not None and not any(field.of(payload) is not None for payload in payloads)
+        one.vector for one, payloads in given if one.vector is not None and scope.is_alone(payloads)
     ]
-    where, _ = scope.of(known)
-    where = replace(
-        where,
-        exclude=frozenset(picture.id for picture in pictures),
-        exclude_sha256=frozenset(one.sha256 for one, _ in given if one.sha256),
-    )
-    told = [f"{len(pictures):,} images of {shown(value)}" for value in list(values.values())[:1]]
-    if len(values) > 1:
-        told = [f"{len(pictures):,} images of {len(values):,} values"]
     if alone:
+        name = printable(by.name)
         told.append(f"{len(alone):,} whose {name} is not known, and that stands for itself")
-    note = f"searched by {name}: {' and '.join(told)}"
-    return SpecimenQuery(np.array([*vectors, *alone], np.float32), where, field, note)
+    stored = [point.vector for point in points if point.vector is not None]
+    weights = np.array([1 / sizes[point.payload.path] for point in points] + [1.0] * len(alone))
+    where, _ = scope.of(known)
+    where = replace(where, exclude_sha256=frozenset(one.sha256 for one, _ in given if one.sha256))
+    return SpecimenQuery(
+        np.array([*stored, *alone], np.float32),
+        weights / weights.sum(),
+        where,
+        by,
+        f"searched by {printable(by.name)}: {' and '.join(told)}",
+    )
 
 
-def best_specimens(store: VectorStore, query: SpecimenQuery, k: int) -> list[Specimen]:
+def best_specimens(store: VectorStore, query: SpecimenQuery, k: int) -> list[Found]:
     """Return the ``k`` best specimens of a query, best first.
 
     Exact: specimens that were not read have no better score than the mean of the worst cosines of
     those that were found for each picture, and rounds are repeated until ``k`` have a better one.
     Equal scores, at `SCORE_DIGITS` decimals, are ordered by the path of the picture.
+
+    Raises:
+        QueryError: they have more than `MOST_READ` images or tiles.
     """
-    vectors, where, field = query.vectors, query.where, query.field
-    queries = [VectorQuery(vector, where) for vector in vectors]
-    unit = vectors.astype(np.float64)
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    requests = [VectorQuery(vector, query.where) for vector in query.vectors]
     size = max(FIRST_ROUND, 2 * k)
     while True:
-        near = best_of_each(store, queries, field, size)
-        values = {field.key(one.payload): field.of(one.payload) for row in near for one in row}
-        found = _scored(store, unit, where, field, [*values.values()])[:k]
-        unseen = np.mean([row[-1].score if len(row) == size else -2.0 for row in near])
-        enough = len(found) == k and found[-1].score > round(float(unseen), SCORE_DIGITS)
-        if enough or all(len(row) < size for row in near):
+        near = best_of_each(store, requests, query.field, size)
+        values = query.field.values(one.payload for row in near for one in row)
+        found = _scored(store, query, values)[:k]
+        if any(len(row) < size for row in near):  # there are no others
+            return found
+        unseen = float(query.weights @ [row[-1].score for row in near])
+        if len(found) == k and found[-1].score > round(unseen, SCORE_DIGITS):
             return found
         size *= 4
 
 
-def _scored(
-    store: VectorStore,
-    unit: NDArray[np.float64],
-    where: Filter,
-    field: Field,
-    values: Sequence[Any],
-) -> list[Specimen]:
+def hits_of(found: Sequence[Found], by: Field, show: Sequence[Field]) -> tuple[Hit, ...]:
+    """Return specimens as hits: each its picture that is most like one of the query."""
+    matches = [ScoredPoint(one.pictures[0].payload, one.score) for one in found]
+    others = [one for one in show if one.path != by.path]
+    return tuple(
+        replace(
+            hit,
+            specimen=Specimen(
+                by.of(one.pictures[0].payload),
+                len(one.pictures),
+                ranked_hits(one.pictures[:LISTED_IMAGES], "", None, others),
+            ),
+        )
+        for hit, one in zip(ranked_hits(matches, "", None, show), found, strict=True)
+    )
+
+
+def _own_points(
+    store: VectorStore, by: Field, values: Sequence[Any]
+) -> tuple[list[Point], list[str]]:
+    """Return the points of the query's specimens, sorted by path, and what is told of them."""
+    where, name = Filter(where=by.any_of(values)), printable(by.name)
+    count = store.count(where)
+    batches = store.scan(where, vectors=True)
+    first = next(batches, [])
+    tiled = any(point.payload.box is not None for point in first)
+    most, noun = (MOST_READ, "tiles") if tiled else (MOST_PICTURES, "images")
+    if count > most:
+        raise QueryError(
+            f"{count:,} {noun} have the {name} of the query, and a specimen has at most "
+            f"{most:,}; name a field that tells specimens apart"
+        )
+    points = [*first, *(point for batch in batches for point in batch)]
+    points.sort(key=lambda point: (point.payload.path, point.payload.box or ()))
+    total, pictures = len(points), len({point.payload.path for point in points})
+    told = f"{pictures:,} image{'s' * (pictures != 1)} of "
+    told += shown(values[0]) if len(values) == 1 else f"{len(values):,} values"
+    if tiled and total > MOST_TILES:
+        drawn = np.random.default_rng(SEED).choice(total, MOST_TILES, replace=False)
+        points = [points[row] for row in sorted(drawn.tolist())]
+        told = f"{MOST_TILES:,} of {total:,} tiles of {told}"
+    elif tiled:
+        told = f"{total:,} tile{'s' * (total != 1)} of {told}"
+    return points, [told]
+
+
+def _scored(store: VectorStore, query: SpecimenQuery, values: Sequence[Any]) -> list[Found]:
     """Return specimens with their scores, best first."""
-    payloads, vectors = _read(store, where, field, values)
-    rows: dict[Any, list[int]] = {}
-    for row, payload in enumerate(payloads):
-        rows.setdefault(field.key(payload), []).append(row)
-    found = []
-    for own in rows.values():
-        best, nearest, highest = np.full(len(unit), -1.0), own[0], -1.0
-        for start in range(0, len(own), PAIRS_BATCH):
-            some = own[start : start + PAIRS_BATCH]
-            cosines = np.clip(unit @ vectors[some].T.astype(np.float64), -1, 1)
-            best = np.maximum(best, cosines.max(axis=1))
-            if cosines.max() > highest:
-                nearest, highest = some[int(cosines.max(axis=0).argmax())], float(cosines.max())
-        found.append(Specimen(round(float(best.mean()), SCORE_DIGITS), payloads[nearest]))
-    return sorted(found, key=lambda one: (-one.score, one.picture.path))
-
-
-def _read(
-    store: VectorStore, where: Filter, field: Field, values: Sequence[Any]
-) -> tuple[list[Payload], NDArray[np.float32]]:
-    points: list[Point] = []
-    for start in range(0, len(values), VALUES_BATCH):
-        some = _any_of(field, values[start : start + VALUES_BATCH])
-        only = replace(where, where=both(where.where, some))
-        points += [point for batch in store.scan(only, vectors=True) for point in batch]
-    points.sort(key=lambda point: point.payload.path)
-    vectors = [point.vector for point in points if point.vector is not None]
-    array = np.array(vectors, dtype=np.float32).reshape(-1, EMBEDDING_DIM)
-    return [point.payload for point in points], array
-
-
-def _any_of(field: Field, values: Sequence[Any]) -> Condition:
-    return AnyOf(tuple(field.equals(value) for value in values))
+    by, unit = query.field, query.vectors.astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    batches = [values[at : at + VALUES_BATCH] for at in range(0, len(values), VALUES_BATCH)]
+    wheres = [
+        replace(query.where, where=both(query.where.where, by.any_of(some))) for some in batches
+    ]
+    if (count := sum(map(store.count, wheres))) > MOST_READ:
+        raise QueryError(
+            f"the nearest {len(values):,} values of {printable(by.name)} have {count:,} images or "
+            f"tiles, and at most {MOST_READ:,} are compared; ask for fewer hits, or name a field "
+            "that tells specimens apart"
+        )
+    found: dict[Any, Found] = {}
+    for where in wheres:
+        for batch in store.scan(where, vectors=True):
+            stored = np.stack([point.vector for point in batch if point.vector is not None])
+            cosines = np.clip(unit @ stored.T.astype(np.float64), -1, 1)
+            nearest = cosines.max(axis=0).tolist()
+            rows: dict[Any, list[int]] = defaultdict(list)
+            for row, point in enumerate(batch):
+                rows[by.key(point.payload)].append(row)
+            for value, own in rows.items():
+                one = found.setdefault(value, Found(np.full(len(unit), -1.0)))
+                one.best = np.maximum(one.best, cosines[:, own].max(axis=1))
+                scored = (ScoredPoint(batch[row].payload, nearest[row]) for row in own)
+                one.pictures = best_tiles([*one.pictures, *scored])
+    for one in found.values():
+        one.score = round(float(query.weights @ one.best), SCORE_DIGITS)
+    return sorted(found.values(), key=lambda one: (-one.score, one.pictures[0].payload.path))

@@ -14,6 +14,9 @@ from geosim.trainer.errors import QueryError
 DEFAULT_K = 10
 """Number of hits if none is given."""
 
+LISTED_IMAGES = 12
+"""Images of a specimen that are listed at most: polarised in two ways, at six angles."""
+
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
@@ -64,7 +67,8 @@ class Hit:
     `SCORE_DIGITS`, and ``identical`` is whether both files have the same bytes. ``facts`` are the
     image's by name (`trainer/data/facts.py`), ``shown`` the values of the fields that the search
     was to show, None where there is none. ``box`` is the tile that is like the query, in a
-    collection of tiles, whose id ``id`` is then.
+    collection of tiles, whose id ``id`` is then. ``specimen`` is what a search that ranks specimens
+    found, with the score of the hit.
     """
 
     rank: int
@@ -76,6 +80,23 @@ class Hit:
     facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
     shown: Mapping[str, Any] = field(default_factory=dict, hash=False)
     box: CropBox | None = None
+    specimen: Specimen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Specimen:
+    """The indexed images that show one specimen.
+
+    Attributes:
+        value: of the field that tells specimens apart, which all of them have.
+        images: their number, of those that the search may return.
+        best: those that are most like the query, best first, at most `LISTED_IMAGES`. Their scores
+            are the best cosine with an image of the query.
+    """
+
+    value: Any
+    images: int
+    best: tuple[Hit, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from qdrant_client import QdrantClient
 
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
-from geosim.ingest.store.server import ServerStore
 from geosim.trainer.sample.generate import write_sample
 from geosim.trainer.working import Working
+from tests.memory import memory_store
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "geological_similarity.zip"
 
@@ -127,6 +126,6 @@ def store(request: pytest.FixtureRequest, working: Working) -> Iterator[VectorSt
     if request.param == "edge":
         opened: VectorStore = EdgeStore(working.qdrant, "geosim")
     else:
-        opened = ServerStore(QdrantClient(":memory:"), "geosim", location=":memory:")
+        opened = memory_store("geosim")
     with opened:
         yield opened

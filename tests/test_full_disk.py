@@ -247,12 +247,25 @@ def test_a_fault_of_a_disk_is_told_with_the_disk_and_a_remedy(tmp_path: Path, co
     assert "\n" not in told
 
 
-def test_room_is_required_of_the_quota_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    require_room(tmp_path, MIB)
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(OSError, match="No space left"):
-        require_room(tmp_path, 2 * shutil.disk_usage(tmp_path).total)
+def test_room_is_required_without_a_moment_in_which_the_disk_is_full(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allocated = []
+    allocate = os.posix_fallocate
 
+    def observe(file: int, offset: int, size: int) -> None:
+        allocated.append(size)
+        allocate(file, offset, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", observe)
+    require_room(small_disk, MIB)
+    assert list(small_disk.iterdir()) == [small_disk / "lost+found"]
+    with pytest.raises(OSError, match="No space left"):
+        require_room(small_disk, shutil.disk_usage(small_disk).free + 1)
+    assert allocated == [MIB]
+
+
+def test_room_is_required_of_the_quota_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def exceed(*_: object) -> None:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 

@@ -23,8 +23,11 @@ _REMEDY = "or name a folder on another disk, and run the same command again"
 def require_room(folder: Path, needed: int) -> None:
     """Raise `OSError` unless ``needed`` bytes can be written to files in ``folder`` now.
 
-    They are allocated for a moment where the system can do that, which heeds quotas too.
+    They are allocated for a moment where the system can do that, which heeds quotas too; never
+    more than is free, as that would fill the disk under the mapped files of others.
     """
+    if shutil.disk_usage(folder).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     if hasattr(os, "posix_fallocate"):
         with tempfile.TemporaryFile(dir=folder) as file:
             try:
@@ -32,10 +35,6 @@ def require_room(folder: Path, needed: int) -> None:
             except OSError as error:
                 if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
                     raise OSError(error.errno, error.strerror, str(folder)) from error
-            else:
-                return
-    if shutil.disk_usage(folder).free < needed:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def keeps_holes(folder: Path) -> bool:

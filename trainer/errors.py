@@ -72,6 +72,10 @@ class QueryError(GeosimError):
     """A query is invalid or cannot be answered."""
 
 
+class NoMatchError(QueryError):
+    """No indexed image fulfils the conditions of a search."""
+
+
 class ExpressionError(QueryError):
     """A condition on facts cannot be read; ``place`` is the index of the character, from 0."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geosim.ingest.cli.options import open_from_options, store_options
+from geosim.ingest.cli.options import open_from_options, settings_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.fact_options import fact_options
 from geosim.trainer.cli.messages import report_dataset, report_rejected, report_scaled
@@ -62,6 +62,7 @@ replace_option = click.option(
 @exclude_option
 @rehash_option
 @strict_option
+@settings_options
 @store_options
 @working_option
 def ingest(
@@ -100,6 +101,7 @@ def ingest(
       geosim ingest photos --recreate
       geosim ingest scans --tiles 512 --collection scans
       geosim ingest photos --qdrant http://localhost:6333 --image-url http://localhost:8000
+      geosim ingest photos --qdrant http://node1:6333,http://node2:6333 --replicas 2
     """  # noqa: D301 - click's mark for lines that are not wrapped
     from geosim.ingest.known import decide_for
     from geosim.ingest.sync import sync

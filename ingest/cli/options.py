@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -20,11 +22,12 @@ def store_options(function: AnyFunction) -> AnyFunction:
     """Add ``--qdrant``, ``--collection`` and ``--wait``."""
     qdrant = click.option(
         "--qdrant",
-        metavar="URL_OR_PATH",
+        metavar="URL[,URL...]_OR_PATH",
         envvar="GEOSIM_QDRANT_URL",
         show_envvar=True,
-        help="A Qdrant server (http://localhost:6333) or a folder for the embedded engine "
-        "[default: WORKING/qdrant]. A server's API key comes from GEOSIM_QDRANT_API_KEY.",
+        help="A Qdrant server (http://localhost:6333), the nodes of a cluster parted by commas, or "
+        "a folder for the embedded engine [default: WORKING/qdrant]. A server's API key comes from "
+        "GEOSIM_QDRANT_API_KEY.",
     )
     collection = click.option(
         "--collection",
@@ -42,16 +45,71 @@ def store_options(function: AnyFunction) -> AnyFunction:
         show_default=True,
         envvar="GEOSIM_WAIT",
         show_envvar=True,
-        help="How long to wait for another process that uses the embedded collection.",
+        help="How long to wait for another process that uses the embedded collection, and for a "
+        "server that was lost.",
     )
     return qdrant(collection(wait(function)))
 
 
+def settings_options(function: AnyFunction) -> AnyFunction:
+    """Add the settings of a new collection on a server, received as ``settings``."""
+    numbers = {
+        "--shards": ("shard_number", "Shards of a new collection on a server"),
+        "--replicas": ("replication_factor", "Copies of each of its points"),
+        "--write-consistency": (
+            "write_consistency_factor",
+            "Copies that must have a write before it is acknowledged",
+        ),
+    }
+
+    @wraps(function)
+    def collect(*args: Any, collection_config: Path | None, **options: Any) -> Any:
+        given = {key: options.pop(key) for key, _ in numbers.values()}
+        given = {key: value for key, value in given.items() if value is not None}
+        settings = None
+        if given or collection_config is not None:
+            from geosim.ingest.store.server_settings import read_settings
+
+            settings = read_settings(collection_config, given)
+        return function(*args, settings=settings, **options)
+
+    decorated: Any = collect
+    for name, (key, summary) in reversed(numbers.items()):
+        decorated = click.option(
+            name,
+            key,
+            type=click.IntRange(min=1),
+            help=f"{summary}.  [default: what suits the number of nodes]",
+        )(decorated)
+    config = click.option(
+        "--collection-config",
+        type=click.Path(dir_okay=False, exists=True, path_type=Path),
+        metavar="FILE",
+        help="JSON with further settings of a new collection on a server, under Qdrant's own "
+        'names, as {"on_disk_payload": true, "hnsw_config": {"m": 32}}. One that is made anew '
+        "keeps its settings.",
+    )
+    decorated = config(decorated)
+    return cast("AnyFunction", decorated)
+
+
 def open_from_options(
-    qdrant: str | None, collection: str, wait: float, working: Working, *, shared: bool = False
+    qdrant: str | None,
+    collection: str,
+    wait: float,
+    working: Working,
+    *,
+    shared: bool = False,
+    settings: Mapping[str, Any] | None = None,
 ) -> VectorStore:
     """Open the store that the options name; take the API key from the environment."""
     key = os.environ.get("GEOSIM_QDRANT_API_KEY") or None
     return open_store(
-        qdrant or None, collection, working=working.root, api_key=key, wait=wait, shared=shared
+        qdrant or None,
+        collection,
+        working=working.root,
+        api_key=key,
+        wait=wait,
+        shared=shared,
+        settings=settings,
     )

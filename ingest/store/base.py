@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -64,6 +63,16 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     @abstractmethod
     def drop(self) -> None:
         """Delete the collection, if there is one; raise `StoreError` if geosim did not make it."""
+
+    @contextmanager
+    def rebuilt(self, model: ModelRef) -> Iterator[VectorStore]:  # noqa: ARG002
+        """Yield the store of a collection that takes the place of this one when the block ends.
+
+        It is empty, or there is none yet. On a server this one is searched meanwhile, and stays if
+        the block raises; an embedded one is dropped first.
+        """
+        self.drop()
+        yield self
 
     @abstractmethod
     def origins(self) -> dict[str, Origin]:
@@ -282,11 +291,6 @@ class VectorStore(AbstractContextManager["VectorStore"]):
             (points,) = self._query([query], asked)
             if is_complete(points, asked, k):
                 return best_tiles(points)
-
-
-def without_userinfo(url: str) -> str:
-    """Return ``url`` without user name and password, even wrongly quoted ones."""
-    return re.sub(r"(?<=://).*@", "", url)
 
 
 def _batches(ids: Sequence[str]) -> Iterator[list[str]]:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
-from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 
-from geosim.ingest.checks import check_name
 from geosim.ingest.schema import (
     FACTS,
-    KEYWORD_FIELDS,
-    NAME_ANOTHER,
-    REBUILD,
     Change,
     CollectionInfo,
     Filter,
@@ -29,146 +22,126 @@ from geosim.ingest.schema import (
     ScoredPoint,
     VectorQuery,
 )
-from geosim.ingest.store.base import SCAN_BATCH, VectorStore
+from geosim.ingest.store.base import SCAN_BATCH, WAIT_SECONDS, VectorStore
 from geosim.ingest.store.filters import translate
+from geosim.ingest.store.server_client import open_nodes
+from geosim.ingest.store.server_collection import ServerCollection
 from geosim.ingest.store.server_groups import nearest_pictures
-from geosim.ingest.store.server_requests import PAUSE_S, TRIES, open_client, send
+from geosim.ingest.store.server_requests import Connection
+from geosim.ingest.store.server_settings import Settings
 from geosim.ingest.store.server_terms import EXACT, TERMS
 from geosim.trainer.errors import StoreError
-from geosim.trainer.heads.head import EMBEDDING_DIM
 
-OLDEST_SERVER = (1, 16)
-"""First server version with metadata of collections."""
-
-METADATA_KEY = "geosim"
-"""Key of the model in a collection's metadata; geosim did not make a collection without it."""
-
-ORIGIN_KEY = "geosim-origin:"
-"""Start of the keys of the data sets' origins in a collection's metadata; the name follows.
-
-Each has a key of its own, because a server merges an update of the metadata key by key: two
-machines that note theirs at once keep both. The value is JSON as text, in ASCII, as a path may hold
-what is not valid UTF-8.
-"""
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+ALL = models.ReadConsistencyType.ALL
+"""Consistency of what an ingest decides by: a replica that was away may lack points, and is asked
+with the others, which have them."""
 
 
-def connect(url: str, api_key: str | None, name: str, *, pause: float = PAUSE_S) -> ServerStore:
+def connect(
+    url: str,
+    api_key: str | None,
+    name: str,
+    *,
+    wait: float = WAIT_SECONDS,
+    settings: Settings | None = None,
+) -> ServerStore:
     """Return the store of collection ``name``; sends no request.
 
     ``url`` has port 6333 by default, and may have a path prefix, and a user name and password for a
-    proxy's basic authentication. ``pause`` is the time before the first retry, in seconds.
+    proxy's basic authentication; several, parted by commas, are nodes of one cluster. ``wait`` is
+    how long a lost connection is tried again, in seconds. ``settings`` are those of a collection
+    that is created, in Qdrant's names.
 
     Raises:
         StoreDeniedError: ``api_key`` has characters that no key has.
-        StoreError: the URL or the name is unusable.
+        StoreError: a URL or the name is unusable.
     """
-    client, location = open_client(url, api_key)
-    return ServerStore(client, name, location=location, pause=pause)
+    return ServerStore(Connection(open_nodes(url, api_key), wait=wait), name, settings)
 
 
 class ServerStore(VectorStore):
-    """One collection on a Qdrant server; `close` closes the client."""
+    """One collection on a Qdrant server or cluster; `close` closes the connection."""
 
     upsert_batch = 1000  # about 1 MB of JSON; a server accepts at most 32 MB by default
 
-    def __init__(
-        self, client: QdrantClient, name: str, *, location: str, pause: float = PAUSE_S
-    ) -> None:
-        self._client, self._pause = client, pause
-        self.name, self.location = check_name(name), location
-        self._indexed = False
+    def __init__(self, connection: Connection, name: str, settings: Settings | None = None) -> None:
+        self._connection, self._send = connection, connection.send
+        self._whole = ServerCollection(connection, name, settings or {})
+        self.name, self.location = name, connection.location
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
-        stored = self._collection()
-        if stored is None:
+        model = self._whole.read_model()
+        if model is None:
             return None
-        model = self._read_model(stored)
-        vectors = stored.config.params.vectors
-        received, expected = "named vectors", f"Cosine vectors of size {EMBEDDING_DIM}"
-        if isinstance(vectors, models.VectorParams):
-            received = f"{vectors.distance.value} vectors of size {vectors.size}"
-        if received != expected:
-            raise StoreError(
-                f"collection {self.name!r} at {self.location} holds {received}, expected "
-                f"{expected}; {REBUILD}"
-            )
-        return CollectionInfo(model, self.count(), f"Qdrant server {self._version()}")
+        return CollectionInfo(model, self.count(), f"Qdrant server {self._whole.version()}")
 
     def create(self, model: ModelRef) -> None:
-        """Create the empty collection with its model as metadata."""
-        version = self._version()
-        numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-        if numbers < OLDEST_SERVER:
-            raise StoreError(
-                f"the Qdrant server at {self.location} has version {version}, expected 1.16 or "
-                "later, which keeps the model beside a collection; update it, or leave --qdrant out"
-            )
-        if self._collection() is not None:
-            raise StoreError(
-                f"collection {self.name!r} exists already at {self.location}; {REBUILD}, "
-                f"or {NAME_ANOTHER}"
-            )
-        settings = models.VectorParams(size=EMBEDDING_DIM, distance=models.Distance.COSINE)
-        metadata = {METADATA_KEY: asdict(model)}
-        create = partial(self._client.create_collection, vectors_config=settings, metadata=metadata)
-        # Sent once: if only the answer is lost, a retry would find its own collection.
-        send(partial(create, self.name), self.location, tries=1, pause=self._pause)
-        self._ensure_indexes()
+        """Create the empty collection with its model as metadata, or adopt a prepared one."""
+        self._whole.create(model)
 
     def drop(self) -> None:
         """Delete the collection with its points; refuse one that geosim did not make."""
-        stored = self._collection()
-        if stored is not None:
-            self._read_model(stored)
-            self._send(self._client.delete_collection, self.name)
-        self._indexed = False
+        self._whole.drop()
+
+    @contextmanager
+    def rebuilt(self, model: ModelRef) -> Iterator[VectorStore]:
+        """Yield the store of a collection beside this one, and switch to it at the end."""
+        try:
+            missing = self._whole.read_model() is None
+        except StoreError:  # one that cannot be used has nothing to keep
+            self.drop()
+            missing = True
+        if missing:
+            yield self
+            return
+        whole = self._whole.beside(model)
+        try:
+            yield ServerStore(self._connection, whole.name, whole.settings)
+        except StoreError:
+            with suppress(StoreError):
+                whole.drop()
+            raise
+        self._whole.replace(whole)
 
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name."""
-        stored = self._collection()
-        metadata = {} if stored is None else stored.config.metadata or {}
-        return {
-            key.removeprefix(ORIGIN_KEY): _origin(text)
-            for key, text in metadata.items()
-            if key.startswith(ORIGIN_KEY) and text is not None
-        }
+        return self._whole.origins()
 
     def set_origin(self, dataset: str, origin: Origin | None) -> None:
         """Note where a data set comes from, or forget it."""
-        text = None if origin is None else json.dumps(origin.to_dict())
-        metadata = {f"{ORIGIN_KEY}{dataset}": text}  # null removes a key
-        self._send(self._client.update_collection, self.name, metadata=metadata)
+        self._whole.set_origin(dataset, origin)
 
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
         condition = translate(where, TERMS)
-        return self._send(self._client.count, self.name, count_filter=condition, exact=True).count
+        return self._send(
+            lambda client: client.count(self.name, count_filter=condition, exact=True)
+        ).count
 
     def has(self, where: Filter) -> bool:
         """Return whether any point matches."""
-        scroll, only = self._client.scroll, translate(where, TERMS)
-        found = self._send(scroll, self.name, scroll_filter=only, limit=1, with_payload=False)
-        return bool(found[0])
+        only = translate(where, TERMS)
+        found, _ = self._send(
+            lambda client: client.scroll(self.name, scroll_filter=only, limit=1, with_payload=False)
+        )
+        return bool(found)
 
     def close(self) -> None:
-        """Close the connections; safe to call twice."""
-        self._client.close()
+        """Close the connection; safe to call twice."""
+        self._connection.close()
 
     def _upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
-        self._ensure_indexes()
+        self._whole.ensure_indexes()
         points = [
             models.PointStruct(id=payload.id, vector=vector.tolist(), payload=payload.to_dict())
             for payload, vector in zip(payloads, vectors, strict=True)
         ]
-        self._send(self._client.upsert, self.name, points, wait=True)
+        self._send(lambda client: client.upsert(self.name, points, wait=True))
 
     def _delete(self, ids: list[str]) -> None:
         selector = models.PointIdsList(points=[*ids])
-        self._send(self._client.delete, self.name, selector, wait=True)
+        self._send(lambda client: client.delete(self.name, selector, wait=True))
 
     def _update(self, changes: Sequence[Change]) -> None:
         operations: list[Any] = []
@@ -181,23 +154,22 @@ class ServerStore(VectorStore):
             if one.gone:
                 gone = models.DeletePayload(keys=[*one.gone], points=ids)
                 operations.append(models.DeletePayloadOperation(delete_payload=gone))
-        self._send(self._client.batch_update_points, self.name, operations, wait=True)
+        self._send(lambda client: client.batch_update_points(self.name, operations, wait=True))
 
     def _index(self, field: str, kind: str) -> None:
-        schema = models.PayloadSchemaType(kind)
-        self._send(self._client.create_payload_index, self.name, field, schema, wait=True)
+        self._whole.make_index(field, kind)
 
     def _drop_index(self, field: str) -> None:
-        self._send(self._client.delete_payload_index, self.name, field, wait=True)
+        self._send(lambda client: client.delete_payload_index(self.name, field, wait=True))
 
     def _indexes(self) -> dict[str, str]:
-        stored = self._send(self._client.get_collection, self.name).payload_schema
+        stored = self._send(lambda client: client.get_collection(self.name)).payload_schema
         return {path: one.data_type.value for path, one in stored.items()}
 
     def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
         only, name = translate(where, TERMS), self.name
         facet = self._send(
-            self._client.facet, name, field, facet_filter=only, limit=limit, exact=True
+            lambda client: client.facet(name, field, facet_filter=only, limit=limit, exact=True)
         )
         return ((str(hit.value), hit.count) for hit in facet.hits)
 
@@ -206,30 +178,35 @@ class ServerStore(VectorStore):
             key=field, direction=models.Direction.DESC if last else models.Direction.ASC
         )
         records, _ = self._send(
-            self._client.scroll,
-            self.name,
-            scroll_filter=translate(where, TERMS),
-            limit=1,
-            order_by=order,
-            with_payload=True,
+            lambda client: client.scroll(
+                self.name,
+                scroll_filter=translate(where, TERMS),
+                limit=1,
+                order_by=order,
+                with_payload=True,
+            )
         )
         return Payload.from_dict(records[0].payload) if records else None
 
     def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:
         records = self._send(
-            self._client.retrieve, self.name, ids, with_payload=True, with_vectors=vectors
+            lambda client: client.retrieve(
+                self.name, ids, with_payload=True, with_vectors=vectors, consistency=ALL
+            )
         )
         return ((str(one.id), Point.from_stored(one.payload, one.vector)) for one in records)
 
     def _scroll(self, where: Filter | None, offset: Any, vectors: bool) -> tuple[list[Point], Any]:
         records, next_offset = self._send(
-            self._client.scroll,
-            self.name,
-            scroll_filter=translate(where, TERMS),
-            limit=SCAN_BATCH,
-            offset=offset,
-            with_payload=True,
-            with_vectors=vectors,
+            lambda client: client.scroll(
+                self.name,
+                scroll_filter=translate(where, TERMS),
+                limit=SCAN_BATCH,
+                offset=offset,
+                with_payload=True,
+                with_vectors=vectors,
+                consistency=ALL,
+            )
         )
         return [Point.from_stored(one.payload, one.vector) for one in records], next_offset
 
@@ -245,54 +222,13 @@ class ServerStore(VectorStore):
             )
             for query in queries
         ]
-        answers = self._send(self._client.query_batch_points, self.name, requests)
+        answers = self._send(lambda client: client.query_batch_points(self.name, requests))
         return [
             [ScoredPoint.from_stored(one.payload, one.score) for one in a.points] for a in answers
         ]
 
     def _query_pictures(self, query: VectorQuery, k: int, limit: int) -> list[ScoredPoint]:  # noqa: ARG002
-        ask: Callable[..., Any] = self._client.query_points_groups
-        return nearest_pictures(partial(self._send, ask, self.name), query, limit)
+        def ask(**asked: Any) -> models.GroupsResult:
+            return self._send(lambda client: client.query_points_groups(self.name, **asked))
 
-    def _version(self) -> str:
-        return self._send(self._client.info).version
-
-    def _collection(self) -> models.CollectionInfo | None:
-        if not self._send(self._client.collection_exists, self.name):
-            return None
-        return self._send(self._client.get_collection, self.name)
-
-    def _read_model(self, stored: models.CollectionInfo) -> ModelRef:
-        """Return the model in a collection's metadata, or raise `StoreError` without one."""
-        try:
-            stored_model = (stored.config.metadata or {})[METADATA_KEY]
-            return ModelRef(stored_model["fingerprint"], stored_model["backbone"])
-        except (KeyError, TypeError) as error:
-            raise StoreError(
-                f"collection {self.name!r} at {self.location} was not made by geosim: its "
-                f"metadata names no model; {NAME_ANOTHER}"
-            ) from error
-
-    def _ensure_indexes(self) -> None:
-        """Create missing keyword indexes: an interrupted `create` may have left some out."""
-        if self._indexed:
-            return
-        present = self._send(self._client.get_collection, self.name).payload_schema
-        for key in KEYWORD_FIELDS:
-            if key not in present:
-                keyword = models.PayloadSchemaType.KEYWORD
-                self._send(self._client.create_payload_index, self.name, key, keyword, wait=True)
-        self._indexed = True
-
-    def _send(self, method: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Send an idempotent request, with retries."""
-        request = partial(method, *args, **kwargs)
-        return send(request, self.location, tries=TRIES, pause=self._pause)
-
-
-def _origin(text: Any) -> Origin:
-    try:
-        stored = json.loads(text)
-    except (TypeError, ValueError):
-        stored = {}
-    return Origin.from_dict(stored)
+        return nearest_pictures(ask, query, limit)

@@ -14,7 +14,7 @@ from geosim.ingest.store.server_terms import EXACT, TERMS
 def nearest_pictures(ask: Callable[..., Any], query: VectorQuery, limit: int) -> list[ScoredPoint]:
     """Return the nearest tile of each of up to ``limit`` nearest pictures.
 
-    ``ask`` is `QdrantClient.query_points_groups` of the collection. A server's groups are a best
+    ``ask`` sends `QdrantClient.query_points_groups` of the collection. A server's groups are a best
     effort: it returns fewer than there are where one picture has many of the nearest tiles. They
     are the nearest pictures nevertheless, so the others are asked for.
     """

@@ -1,14 +1,12 @@
-"""The connection to a Qdrant server: the client, bounded retries and translated errors."""
+"""Requests to a Qdrant server or cluster: retries, the next node, and errors in words."""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
 
 import httpx
 from qdrant_client import QdrantClient
@@ -19,137 +17,169 @@ from qdrant_client.http.exceptions import (
     UnexpectedResponse,
 )
 
-from geosim.ingest.store.base import without_userinfo
+from geosim.ingest.store.base import WAIT_SECONDS
+from geosim.ingest.store.server_client import ANSWER_S, CONNECT_S, FIRST_ANSWER_S, Node
 from geosim.trainer.errors import StoreDeniedError, StoreError, StoreUnreachableError
 
-TIMEOUT_S = 60
-"""Seconds to wait for an answer; qdrant-client's default of 5 is too short for large writes."""
+PAUSE_S = 0.2
+"""Seconds before the first retry; doubled before each further one, up to `LONGEST_PAUSE_S`."""
 
-TRIES = 3
-"""Times that a request is sent before a transient failure is final."""
-
-PAUSE_S = 0.5
-"""Seconds before the first retry; doubled before each further one."""
+LONGEST_PAUSE_S = 5.0
 
 TRANSIENT_STATUS = frozenset({429, 500, 502, 503, 504})
-"""HTTP statuses of a server or proxy that is busy or starting."""
+"""HTTP statuses of a server or proxy that is busy or starting, or whose other nodes are away."""
+
+_ERRORS = (ApiException, QdrantException, ValueError, RuntimeError)
+"""What qdrant-client raises for an answer or for none."""
 
 _T = TypeVar("_T")
 
 
-def open_client(url: str, api_key: str | None) -> tuple[QdrantClient, str]:
-    """Return a client for the server at ``url`` and that URL without secrets; sends no request.
+class Connection:
+    """The nodes of a server or cluster: one of them is asked until it fails, then the next.
 
-    Raises:
-        StoreDeniedError: ``api_key`` has characters that no key has.
-        StoreError: the URL has no valid host or port.
+    ``wait`` is how long a request is repeated after all nodes failed, in seconds.
     """
-    api_key = (api_key or "").strip()
-    if not (api_key.isascii() and api_key.isprintable()):
-        raise StoreDeniedError(
-            "GEOSIM_QDRANT_API_KEY holds characters that no key has; set it to the server's key, "
-            "printable ASCII"
-        )
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or 6333
-    except ValueError as error:
-        raise _url_error(url, "is no URL with a valid port") from error
-    if not host:
-        raise _url_error(url, "names no host")
-    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    location = f"{parts.scheme}://{authority}{parts.path.rstrip('/')}"
-    user, password = parts.username, unquote(parts.password or "")
-    if api_key and parts.scheme == "http" and host not in {"localhost", "127.0.0.1", "::1"}:
-        logging.getLogger(__name__).warning(
-            "the API key travels unencrypted to %s; use https:// beyond this machine", location
-        )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
+
+    def __init__(self, nodes: Sequence[Node], *, wait: float = WAIT_SECONDS) -> None:
+        self._nodes, self._wait = list(nodes), wait
+        self.location = ",".join(node.location for node in nodes)
+
+    def send(self, request: Callable[[QdrantClient], _T]) -> _T:
+        """Return the answer to an idempotent request, sent again after transient failures.
+
+        A node that never answered and refuses the connection is not waited for.
+
+        Raises:
+            StoreUnreachableError: no answer.
+            StoreDeniedError: the server refused the API key.
+            StoreError: the server refused the request, or the answer is not a Qdrant server's.
+        """
+        pause, end = PAUSE_S, None
+        while True:
+            for _ in self._nodes:
+                node = self._nodes[0]
+                try:
+                    return request(node.client)
+                except _ERRORS as error:
+                    failure = error
+                    if not _transient(failure):
+                        break
+                self._nodes.append(self._nodes.pop(0))
+            now = time.monotonic()
+            told = _translate(failure, node)
+            hopeless = _refused(failure) and not any(one.answered for one in self._nodes)
+            if not _transient(failure) or hopeless or now >= (end or now + self._wait):
+                raise told from failure
+            if end is None:
+                end = now + self._wait
+                logging.getLogger(__name__).warning(
+                    "%s; trying again for %g s", str(told).partition(";")[0], self._wait
+                )
+            time.sleep(max(0.0, min(pause, end - now)))
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def send_once(self, request: Callable[[QdrantClient], _T]) -> _T:
+        """Return the answer to a request that must not be repeated; raises as `send` does."""
         try:
-            client = QdrantClient(
-                url=location,
-                api_key=api_key or None,
-                timeout=TIMEOUT_S,
-                prefer_grpc=False,
-                check_compatibility=False,
-                auth=None if user is None else (unquote(user), password),
-            )
-        except ValueError as error:  # from urllib3 and httpx, for an invalid host
-            raise _url_error(url, "is no usable URL") from error
-    return client, location
+            return request(self._nodes[0].client)
+        except _ERRORS as error:
+            raise _translate(error, self._nodes[0]) from error
 
-
-def _url_error(url: str, fault: str) -> StoreError:
-    return StoreError(f"--qdrant {without_userinfo(url)!r} {fault}; expected http://HOST:6333")
-
-
-def send(request: Callable[[], _T], location: str, *, tries: int, pause: float) -> _T:
-    """Return the answer to ``request``, sent again after transient failures.
-
-    ``tries`` is 1 or more; ``pause`` is in seconds, doubled before each further retry.
-
-    Raises:
-        StoreUnreachableError: no answer.
-        StoreDeniedError: the server refused the API key.
-        StoreError: the server refused the request, or the answer is not a Qdrant server's.
-    """
-    for attempt in range(1, tries + 1):
-        try:
-            return request()
-        except (ApiException, QdrantException, ValueError, RuntimeError) as error:
-            if attempt == tries or not _transient(error):
-                raise _translate(error, location) from error
-        time.sleep(pause * 2 ** (attempt - 1))
-    raise ValueError(f"expected tries of 1 or more, received {tries}")
+    def close(self) -> None:
+        """Close all connections; safe to call twice."""
+        for node in self._nodes:
+            node.client.close()
 
 
 def _transient(error: Exception) -> bool:
     if isinstance(error, UnexpectedResponse):
         return error.status_code in TRANSIENT_STATUS
     if isinstance(error, ResponseHandlingException):
-        # A connection that cannot be made now cannot be made a second later either.
-        unreachable = isinstance(error.source, httpx.ConnectError | httpx.ConnectTimeout)
-        return isinstance(error.source, httpx.TransportError) and not unreachable
+        return isinstance(error.source, httpx.TransportError)
     return isinstance(error, ResourceExhaustedResponse)
 
 
-def _translate(error: Exception, location: str) -> StoreError:
+def _refused(error: Exception) -> bool:
+    """Return whether no connection was made."""
+    source = error.source if isinstance(error, ResponseHandlingException) else None
+    return isinstance(source, httpx.ConnectError | httpx.TimeoutException)
+
+
+def _translate(error: Exception, node: Node) -> StoreError:
     if isinstance(error, UnexpectedResponse):
-        server, message = f"the Qdrant server at {location}", _server_message(error.content)
-        reason = _short(f"{error.status_code} {error.reason_phrase}: {message}")
-        if error.status_code in {401, 403}:
-            return StoreDeniedError(
-                f"{server} refused access ({reason}); set GEOSIM_QDRANT_API_KEY to a key that it "
-                "accepts and that may write"
-            )
-        if error.status_code == 404:
-            return StoreError(
-                f"{server} found nothing ({reason}); make the collection with `geosim ingest "
-                "DATA`, or check the URL"
-            )
-        return StoreError(f"{server} refused a request ({reason}); its log may say more")
+        return _refusal(error, node.location)
     source = error.source if isinstance(error, ResponseHandlingException) else error
     if isinstance(source, httpx.TransportError):
-        reason = _short(f"{type(source).__name__}: {source}")
+        return _no_answer(source, node)
+    if source is not error or isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return _stranger(node.location, _short(str(source)))
+    return StoreError(f"the request to {node.location} failed: {_short(str(error))}")
+
+
+def _refusal(error: UnexpectedResponse, location: str) -> StoreError:
+    """Return what a status other than 2xx says."""
+    server, status = f"the Qdrant server at {location}", f"{error.status_code}"
+    if error.reason_phrase:
+        status += f" {error.reason_phrase}"
+    message = _server_message(error.content)
+    reason = status if message is None else _short(f"{status}: {message}")
+    if error.status_code in {401, 403}:
+        return StoreDeniedError(
+            f"{server} refused access ({reason}); set GEOSIM_QDRANT_API_KEY to a key that it "
+            "accepts and that may write"
+        )
+    if message is None:
+        if error.status_code in TRANSIENT_STATUS:
+            return StoreUnreachableError(
+                f"no Qdrant server answers behind {location} ({status}); start it, or check the "
+                "proxy"
+            )
+        return _stranger(location, status)
+    if error.status_code == 404:
+        return StoreError(
+            f"{server} found nothing ({reason}); make the collection with `geosim ingest DATA`, "
+            "or check the URL"
+        )
+    return StoreError(f"{server} refused a request ({reason}); its log may say more")
+
+
+def _no_answer(source: httpx.TransportError, node: Node) -> StoreUnreachableError:
+    reason = _short(f"{type(source).__name__}: {source}".rstrip(": "))
+    if isinstance(source, httpx.ConnectTimeout):
         return StoreUnreachableError(
-            f"no Qdrant server answers at {location} ({reason}); start one with "
+            f"{node.location} cannot be reached within {CONNECT_S:g} s; check the URL, the network "
+            "and the firewalls between"
+        )
+    if isinstance(source, httpx.TimeoutException):
+        limit = ANSWER_S if node.answered else FIRST_ANSWER_S
+        return StoreUnreachableError(
+            f"{node.location} accepts connections but does not answer within {limit:g} s; the "
+            "server is halted or overloaded: look at its log and load, and try again"
+        )
+    if isinstance(source, httpx.ConnectError):
+        return StoreUnreachableError(
+            f"no Qdrant server answers at {node.location} ({reason}); start one with "
             "`docker compose up -d --wait`, or leave --qdrant out to use the embedded engine"
         )
-    if source is not error or isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return StoreError(
-            f"the answer from {location} is not a Qdrant server's ({_short(str(source))}); "
-            "check the URL"
-        )
-    return StoreError(f"the request to {location} failed: {_short(str(error))}")
+    return StoreUnreachableError(
+        f"the connection to {node.location} broke ({reason}); see whether the server there is a "
+        "Qdrant server and still runs"
+    )
 
 
-def _server_message(content: bytes) -> str:
-    """Return the error message in a server's answer, or the whole answer."""
+def _stranger(location: str, reason: str) -> StoreError:
+    return StoreError(
+        f"the answer from {location} is not a Qdrant server's ({reason}); check the URL"
+    )
+
+
+def _server_message(content: bytes) -> str | None:
+    """Return the error message in a Qdrant server's answer, or None in that of another program."""
     try:
         return str(json.loads(content)["status"]["error"])
     except (ValueError, KeyError, TypeError):
-        return content.decode("utf-8", errors="replace")
+        return None
 
 
 def _short(text: str) -> str:

@@ -53,7 +53,8 @@ def duplicates(
     Identical images have the same bytes; nearly identical ones show the same picture, re-encoded or
     resized; overlapping ones were cut from one larger picture on a grid. Groups under two classes
     come first: one of the classes is wrong. Turned and mirrored copies are not found. Pictures that
-    are not on this machine are compared by bytes and embeddings alone.
+    are not on this machine are compared by bytes and embeddings alone. A picture in tiles is
+    compared as a whole.
 
     \b
     Examples:

@@ -17,7 +17,7 @@ from geosim.trainer.working import Working
 if TYPE_CHECKING:
     from geosim.search.graph.export import ExportReport
 
-TABLES = ("csv", "geojson")
+TABLES = ("csv", "parquet", "geojson")
 """Formats with a row or a point per image."""
 
 k_option = click.option(
@@ -29,16 +29,15 @@ k_option = click.option(
 @k_option
 @form_option(
     "json",
-    "csv",
-    "geojson",
-    about="The neighbour graph and the embeddings as JSON, one CSV table for a spreadsheet, or a "
-    "GeoJSON point for each image that has coordinates.",
+    *TABLES,
+    about="The neighbour graph and the embeddings as JSON, one table as CSV for a spreadsheet or "
+    "as Parquet for pandas and the like, or a GeoJSON point for each image that has coordinates.",
 )
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     help="The file of the neighbour graph, the table or the points  [default: "
-    "WORKING/inverted-index.json, .csv or .geojson]",
+    "WORKING/inverted-index.json, or of the suffix of the format]",
 )
 @where_option
 @store_options
@@ -51,18 +50,20 @@ def export(
     working: Working,
     **store: Any,
 ) -> None:
-    """Write every indexed image's K most similar others, exactly, as JSON, CSV or GeoJSON.
+    """Write every indexed image's K most similar others, exactly, as JSON or a table.
 
     Writes WORKING/inverted-index.json and WORKING/embeddings.json; or, as CSV, one row per image
     with its class, the class that its 10 nearest vote for, its facts, and its neighbours with their
-    scores. An apostrophe is put before text that a spreadsheet would run as a formula. As GeoJSON,
-    the images with coordinates are points with the same columns as properties.
+    scores. An apostrophe is put before text that a spreadsheet would run as a formula. Parquet has
+    the same columns, with their types. As GeoJSON, the images with coordinates are points with the
+    same columns as properties.
 
     \b
     Examples:
       geosim export
       geosim export -k 50 --output graph.json
       geosim export --format csv --output neighbours.csv
+      geosim export --format parquet --output neighbours.parquet
       geosim export --format geojson --output outcrops.geojson
       geosim export --where 'hole = "A-7"' --output a7.json
     """  # noqa: D301

@@ -36,7 +36,7 @@ def outliers(
     The 10 nearest images of each image vote on its class, without the image itself and its copies.
     An image is listed if they vote for another class, with a certainty that was calibrated on
     held-out images, or if no image is like it at all. With --where, only images for which it holds
-    are listed; all vote.
+    are listed; all vote. A picture in tiles counts by the mean of its tiles, without a certainty.
 
     \b
     Examples:

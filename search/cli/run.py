@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geosim.ingest.cli.ingest import recreate_option, replace_option, report_ingest
-from geosim.ingest.cli.options import open_from_options, store_options
+from geosim.ingest.cli.options import open_from_options, settings_options, store_options
 from geosim.search.cli.export import k_option, report_export
 from geosim.search.cli.search import print_results, result_form_option
 from geosim.trainer.cli.command import Command
@@ -30,6 +30,8 @@ from geosim.trainer.console import say
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from geosim.ingest.sync import SyncReport
     from geosim.trainer.facts.collect import FactOptions
 
@@ -48,6 +50,7 @@ DATASET = Path("data", "geological_similarity")
 @exclude_option
 @rehash_option
 @strict_option
+@settings_options
 @store_options
 @working_option
 def run(
@@ -63,6 +66,7 @@ def run(
     qdrant: str | None,
     collection: str,
     wait: float,
+    settings: Mapping[str, Any] | None,
     working: Working,
     **training: Any,
 ) -> None:
@@ -86,7 +90,7 @@ def run(
 
     if data is None:
         data = DATASET if DATASET.is_dir() else download_dataset(DATASET.parent)
-    with open_from_options(qdrant, collection, wait, working) as store:
+    with open_from_options(qdrant, collection, wait, working, settings=settings) as store:
         decide = decide_for(store, working.datasets)
         dataset = open_described(
             data, exclude, decide, described, hashes=working.hashes, rehash=rehash

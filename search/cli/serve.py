@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 HEAD_BYTES = 64 * 2**10
 """Largest request head: the URL of a search by 200 examples has 53 KB."""
 
+KEEP_ALIVE_SECONDS = 10
+"""Seconds until an idle connection is closed. Clients that keep theirs for 5 s, as httpx does,
+close them first, and send no request into a connection that closes."""
+
 SHUTDOWN_SECONDS = 5
 """Time for running requests after Ctrl-C."""
 
@@ -136,6 +140,7 @@ def make_server(app: ASGIApp, protocol: type[asyncio.Protocol] | None = None) ->
         server_header=False,
         proxy_headers=False,
         h11_max_incomplete_event_size=HEAD_BYTES,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     return uvicorn.Server(config)

@@ -17,8 +17,16 @@ from geosim.ingest.conditions import Condition
 from geosim.ingest.store.base import VectorStore
 from geosim.search.fact_columns import read_facts
 from geosim.search.graph.collection import Collection, read_filled
-from geosim.search.graph.export_table import Counts, write_geojson, write_table
+from geosim.search.graph.export_table import (
+    Counts,
+    Write,
+    require_places,
+    write_csv,
+    write_geojson,
+    write_table,
+)
 from geosim.search.graph.neighbours import GraphBlock, neighbour_graph
+from geosim.search.graph.parquet import parquet_writer
 from geosim.search.graph.votes import number_classes
 from geosim.trainer.disk import explain
 from geosim.trainer.errors import QueryError
@@ -84,19 +92,24 @@ def export_table(
 ) -> ExportReport:
     """Write ``table``, all images with their facts and ``k`` neighbours each, atomically.
 
-    ``form`` is ``csv`` (`write_table`), or ``geojson`` (`write_geojson`) of the images that have
-    coordinates. With ``where``, it has only the images for which it holds.
+    ``form`` is ``csv``, ``parquet``, or ``geojson`` of the images that have coordinates. With
+    ``where``, it has only the images for which it holds.
 
     Raises:
-        QueryError: ``k`` is not positive, the folder is read-only, or no image has coordinates.
+        QueryError: ``k`` is not positive, the folder is read-only, no image has coordinates, or
+            pyarrow is not installed.
         StoreError: the collection is missing or empty.
     """
     started = time.perf_counter()
     _check(k)
-    write = partial(
-        write_geojson if form == "geojson" else write_table, facts=partial(read_facts, store)
-    )
     collection = read_filled(store, "export", where, tiles=True)
+    writer: Write = write_csv
+    if form == "geojson":
+        require_places(collection)
+        writer = write_geojson
+    elif form == "parquet":
+        writer = parquet_writer(collection.facts, store.fact_indexes())
+    write = partial(write_table, facts=partial(read_facts, store), write=writer)
     return _report(write, collection, table, None, k, started)
 
 

@@ -1,6 +1,6 @@
 """Export a collection as one table: a row per image, with its class, vote, facts and neighbours.
 
-As CSV for a spreadsheet, or as GeoJSON (RFC 7946) for a map.
+As CSV for a spreadsheet, as GeoJSON (RFC 7946) for a map, or as Parquet (`parquet.py`).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
@@ -58,77 +58,91 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """One image: its facts, and the cells before and after those of the facts."""
+class Row:
+    """One image: its facts, and all its cells."""
 
     facts: Facts
-    head: list[Cell]
-    neighbours: list[Cell]
+    cells: list[Cell]
 
 
-def write_table(path: Path, collection: Collection, k: int, facts: ReadFacts) -> Counts:
-    """Write a CSV atomically.
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The columns of a table and its rows, sorted by path and streamed.
 
-    The rows are sorted by path and streamed. ``vote`` is the class that wins the vote of the first
-    `VOTERS` neighbours, and ``vote_share`` its share of their scores, as a search for the indexed
-    image tells.
+    ``vote`` is the class that wins the vote of the first `VOTERS` neighbours, and ``vote_share``
+    its share of their scores, as a search for the indexed image tells.
     """
-    counts, neighbours = Counts(), _neighbour_columns(k)
+
+    facts: FactColumns
+    neighbours: tuple[str, ...]
+    rows: Iterator[Row]
+    counts: Counts
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The names of all columns."""
+        return (*COLUMNS, *self.facts.header, *self.neighbours)
+
+
+Write = Callable[[BinaryIO, Table], None]
+
+
+def write_table(
+    path: Path, collection: Collection, k: int, facts: ReadFacts, write: Write
+) -> Counts:
+    """Write a table of ``collection`` atomically, each image with ``k`` neighbours."""
+    counts = Counts()
+    neighbours = tuple(
+        name for rank in range(1, k + 1) for name in (f"neighbour_{rank}", f"score_{rank}")
+    )
     columns = FactColumns.of(collection.facts, (*COLUMNS, *neighbours))
-
-    def rows() -> Iterator[list[Cell]]:
-        for row in _rows(collection, k, facts, counts, bar.update):
-            yield [*row.head, *columns.cells(row.facts), *row.neighbours]
-
     with (
         replacing(path) as temporary,
         temporary.open("wb") as file,
         progress_bar("neighbours", len(collection.paths)) as bar,
     ):
-        for line in csv_lines((*COLUMNS, *columns.header, *neighbours), rows()):
-            file.write(line.encode())
+        rows = _rows(collection, k, facts, columns, counts, bar.update)
+        write(file, Table(columns, neighbours, rows, counts))
     return counts
 
 
-def write_geojson(path: Path, collection: Collection, k: int, facts: ReadFacts) -> Counts:
-    """Write a FeatureCollection atomically, a point per image that has coordinates.
+def write_csv(file: BinaryIO, table: Table) -> None:
+    """Write a CSV; see `csv_lines`."""
+    for line in csv_lines(table.header, (row.cells for row in table.rows)):
+        file.write(line.encode())
 
-    The properties of a feature are the columns of `write_table`; its id is the path. The place is
-    the fact ``location``, else the first that is a place.
 
-    Raises:
-        QueryError: no image has coordinates.
+def write_geojson(file: BinaryIO, table: Table) -> None:
+    """Write a FeatureCollection, a point per image that has coordinates.
+
+    The properties of a feature are the columns of the table; its id is the path. The place is the
+    fact ``location``, else the first that is a place.
     """
-    counts, neighbours = Counts(), _neighbour_columns(k)
-    columns = FactColumns.of(collection.facts, (*COLUMNS, *neighbours))
+    header, opening = table.header, b""
+    file.write(b'{"type":"FeatureCollection","features":[\n')
+    for row in table.rows:
+        place = _place(row.facts)
+        if not place:
+            table.counts.without_place += 1
+            continue
+        feature = {
+            "type": "Feature",
+            "id": row.cells[0],
+            "geometry": {"type": "Point", "coordinates": [place["lon"], place["lat"]]},
+            "properties": dict(zip(header, row.cells, strict=True)),
+        }
+        file.write(opening + orjson.dumps(feature))
+        opening = b",\n"
+    file.write(b"\n]}\n")
+
+
+def require_places(collection: Collection) -> None:
+    """Raise `QueryError` if no image has coordinates."""
     if not any(map(_place, collection.facts)):
         raise QueryError(
             "no indexed image has coordinates; give them with `geosim ingest --table`, in columns "
             "latitude and longitude, or with --exif"
         )
-    header, opening = (*COLUMNS, *columns.header, *neighbours), b""
-    with (
-        replacing(path) as temporary,
-        temporary.open("wb") as file,
-        progress_bar("neighbours", len(collection.paths)) as bar,
-    ):
-        file.write(b'{"type":"FeatureCollection","features":[\n')
-        for row in _rows(collection, k, facts, counts, bar.update):
-            place = _place(row.facts)
-            if not place:
-                counts.without_place += 1
-                continue
-            cells = [*row.head, *columns.cells(row.facts), *row.neighbours]
-            feature = {
-                "type": "Feature",
-                "id": row.head[0],
-                "geometry": {"type": "Point", "coordinates": [place["lon"], place["lat"]]},
-                "properties": dict(zip(header, cells, strict=True)),
-            }
-            file.write(opening + orjson.dumps(feature))
-            opening = b",\n"
-        file.write(b"\n]}\n")
-    return counts
 
 
 def _place(facts: Facts) -> Mapping[str, Any]:
@@ -137,17 +151,14 @@ def _place(facts: Facts) -> Mapping[str, Any]:
     return place_of(facts.get(LOCATION)) or next(filter(None, found), {})
 
 
-def _neighbour_columns(k: int) -> list[str]:
-    return [name for rank in range(1, k + 1) for name in (f"neighbour_{rank}", f"score_{rank}")]
-
-
 def _rows(
     collection: Collection,
     k: int,
     facts: ReadFacts,
+    columns: FactColumns,
     counts: Counts,
     progress: Callable[[int], object],
-) -> Iterator[_Row]:
+) -> Iterator[Row]:
     """Yield the images sorted by path, and count their neighbours."""
     names, labels = number_classes(collection.labels)
     for block in neighbour_graph(collection.vectors, max(k, VOTERS), progress=progress):
@@ -162,4 +173,5 @@ def _rows(
             vote = (names[winner], round(share, 4)) if winner >= 0 else (None, None)
             pairs = zip(near[at], scores[at], strict=True)
             found = [cell for one, score in pairs for cell in (collection.paths[one], score)]
-            yield _Row(known.get(path, {}), [path, label or None, *vote], found)
+            own = known.get(path, {})
+            yield Row(own, [path, label or None, *vote, *columns.cells(own), *found])

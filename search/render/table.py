@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from geosim.ingest.store.base import VectorStore
@@ -63,8 +63,11 @@ def _rounded(value: float | None) -> float | None:
 
 def _hit(hit: Hit) -> dict[str, Any]:
     """Return the fields of a hit: its label as ``class``, null for none; facts if it has any."""
-    fields = asdict(hit) | {"label": hit.label or None}
-    for name in ("facts", "shown", "box"):
+    fields = asdict(replace(hit, specimen=None)) | {"label": hit.label or None}
+    if (one := hit.specimen) is not None:
+        best = [_hit(picture) for picture in one.best]
+        fields["specimen"] = {"value": one.value, "images": one.images, "best": best}
+    for name in ("facts", "shown", "box", "specimen"):
         if not fields[name]:
             del fields[name]
     return {"class" if k == "label" else k: value for k, value in fields.items()}

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, field_validator
 
 from geosim.ingest.plan import IMAGE_ROUTE
 from geosim.ingest.schema import ModelRef
+from geosim.search.types import LISTED_IMAGES
 from geosim.search.web.models import EmbeddingText, UploadedImage
 
 
@@ -58,6 +59,24 @@ class CropAnswer(BaseModel, from_attributes=True):
     picture_height: int
 
 
+class SpecimenImage(StoredImage):
+    """An image of a specimen."""
+
+    score: float = Field(description="Best cosine with an image of the query, -1 to 1.")
+    shown: dict[str, Value | None] = Field({}, description="As of a hit.")
+    box: CropAnswer | None = Field(None, description="As of a hit.")
+
+
+class SpecimenAnswer(BaseModel, from_attributes=True):
+    """The indexed images that show one specimen."""
+
+    value: Value = Field(description="Of the field of together_by.")
+    images: int = Field(description="Their number, of those that the search may return.")
+    best: list[SpecimenImage] = Field(
+        description=f"Those most like the query, best first, at most {LISTED_IMAGES}."
+    )
+
+
 class HitAnswer(StoredImage):
     """An indexed image that is similar to the query."""
 
@@ -70,6 +89,9 @@ class HitAnswer(StoredImage):
     box: CropAnswer | None = Field(
         None, description="The tile that is similar; null in a collection of whole images."
     )
+    specimen: SpecimenAnswer | None = Field(
+        None, description="With together_by: what was found, of which the score is then."
+    )
 
 
 class VoteAnswer(BaseModel, from_attributes=True):
@@ -81,7 +103,10 @@ class VoteAnswer(BaseModel, from_attributes=True):
 
 
 class ExplanationAnswer(BaseModel, from_attributes=True):
-    """What the ten nearest images of all classes say about the query, whatever the filters are."""
+    """What the ten nearest images of all classes say about the query, whatever the filters are.
+
+    With together_by, those of the query's own specimen do not count.
+    """
 
     votes: list[VoteAnswer]
     without_class: int = Field(
@@ -130,7 +155,11 @@ class Answer(BaseModel):
         [], description="The positive examples of a search by several images."
     )
     negative: list[StoredImage | UploadedImage] = Field([], description="Its negative examples.")
-    note: str | None = Field(None, description="What the search could not do for this query.")
+    note: str | None = Field(
+        None,
+        description="What the search could not do for this query, that no image matches where, or "
+        "with together_by what was searched by.",
+    )
 
 
 class Count(BaseModel):
@@ -196,3 +225,15 @@ class MapAnswer(BaseModel):
     paths: list[str]
     x: list[float] = Field(description="0 to 1, left to right.")
     y: list[float] = Field(description="0 to 1, top to bottom.")
+    tag: str = Field(description="Differs after a change of the collection.")
+
+
+class MatchesAnswer(BaseModel):
+    """Which points of the map match an expression."""
+
+    tag: str = Field(description="That of the map.")
+    matches: int = Field(description="Number of points that match.")
+    mask: str = Field(
+        description="A bit per point, in the order of the map, as base64; the lowest bit of a "
+        "byte is the first."
+    )

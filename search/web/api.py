@@ -14,9 +14,9 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from geosim.ingest.store.base import VectorStore
-from geosim.search.web.answers import Answer, MapAnswer
+from geosim.search.web.answers import Answer, MapAnswer, MatchesAnswer
 from geosim.search.web.map import MapCache
-from geosim.search.web.models import PictureParameters
+from geosim.search.web.models import WHERE, Expression, PictureParameters
 from geosim.search.web.pictures import NOT_HERE, Thumbnails
 from geosim.search.web.service import PartParameters, PointId, SearchService
 from geosim.trainer.errors import ImageError
@@ -28,6 +28,8 @@ MAX_DECODERS = 2
 """Pictures that are decoded or embedded at once."""
 
 Side = Annotated[int, Query(ge=64, le=1024, description="Maximum of the longer side, in pixels.")]
+
+Where = Annotated[Expression, Query(description=WHERE)]
 
 
 class Api:
@@ -51,11 +53,12 @@ class Api:
         upload = {"required": True, "content": {"image/*": picture}}
         jpeg = {"content": {"image/jpeg": picture}, "description": "A JPEG."}
         unchanged = {"description": "Not changed since the ETag of If-None-Match."}
-        map_responses: dict[int | str, Any] = {
-            200: {"model": MapAnswer},
+        waiting: dict[int | str, Any] = {
             202: {"description": "The map is being computed.", "content": {"application/json": {}}},
             304: unchanged,
         }
+        map_responses: dict[int | str, Any] = {200: {"model": MapAnswer}, **waiting}
+        matching_responses: dict[int | str, Any] = {200: {"model": MatchesAnswer}, **waiting}
         image_responses: dict[int | str, Any] = {200: jpeg, 304: unchanged}
         router.post("/search", openapi_extra={"requestBody": upload})(self.search)
         router.get("/search")(service.search_again)
@@ -67,6 +70,9 @@ class Api:
         router.get("/collection")(service.collection)
         router.get("/facets")(service.facets)
         router.get("/map", response_class=Response, responses=map_responses)(self.map)
+        router.get("/map/matching", response_class=Response, responses=matching_responses)(
+            self.matching
+        )
         return router
 
     async def search(self, request: Request, parameters: PartParameters) -> Answer:
@@ -112,13 +118,25 @@ class Api:
         The first request computes the map, which takes minutes in a large collection. Until then
         the status is 202, without points; ask again.
         """
-        body = await self._map.get()
-        if body is None:
-            return Response(b"{}", 202, {"Retry-After": "1"}, "application/json")
-        headers = _cache_headers(hashlib.sha256(body).hexdigest()[:32])
-        if _is_cached(request, headers):
-            return Response(status_code=304, headers=headers)
-        return Response(body, media_type="application/json", headers=headers)
+        drawn = await self._map.get()
+        return _cached_json(request, None if drawn is None else drawn.body)
+
+    async def matching(self, request: Request, where: Where) -> Response:
+        """Return which points of the map match an expression.
+
+        Until the map is computed the status is 202, as of the map; ask again.
+        """
+        return _cached_json(request, await self._map.matching(where))
+
+
+def _cached_json(request: Request, body: bytes | None) -> Response:
+    """Return JSON with an ETag, or 304 if a browser has it; 202 if it is not there yet."""
+    if body is None:
+        return Response(b"{}", 202, {"Retry-After": "1"}, "application/json")
+    headers = _cache_headers(hashlib.sha256(body).hexdigest()[:32])
+    if _is_cached(request, headers):
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 def _cache_headers(tag: str) -> dict[str, str]:

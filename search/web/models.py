@@ -90,6 +90,13 @@ class SearchParameters(BaseModel, extra="forbid"):
         description="No hits with the query's own value of this fact, or its class; note of the "
         "answer tells if none is known.",
     )
+    together_by: FieldName | None = Field(
+        None,
+        description="Search by all images with the query's own value of this fact, such as its "
+        "specimen, and rank specimens in place of images, each by the mean over the query's images "
+        "of the best cosine with one of its images. Images without a value are left out. Not "
+        "together with one_per, not_same, crop and negative.",
+    )
     show: str | None = Field(
         None,
         min_length=1,
@@ -117,7 +124,13 @@ class PictureParameters(SearchParameters):
     )
 
     def part(self) -> Crop | None:
-        """Return the part as the searcher takes it."""
+        """Return the part as the searcher takes it.
+
+        Raises:
+            QueryError: specimens are to be ranked, which are searched by as a whole.
+        """
+        if self.crop is not None and self.together_by is not None:
+            raise QueryError("specimens are searched by as a whole; leave out crop or together_by")
         return None if self.crop is None else parse_crop(self.crop)
 
 

@@ -39,12 +39,13 @@ from geosim.search.web.models import (
     Examples,
     FacetParameters,
     PictureParameters,
+    SearchParameters,
     UploadedImage,
 )
 from geosim.search.web.pictures import MAX_UPLOAD_PIXELS, UPLOAD_BYTES, check_pixels
 from geosim.search.web.usual import UsualScore
 from geosim.trainer.decoding.encoded import Encoded
-from geosim.trainer.errors import QueryError, StoreError
+from geosim.trainer.errors import NoMatchError, QueryError, StoreError
 from geosim.trainer.evaluation.calibration import Certainty
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.working import Working
@@ -97,12 +98,12 @@ class SearchService:
             QueryError: the bytes are not a picture, or the part is not in it.
         """
         check_pixels(data)
-        return self._by_query(self._embedded(data, parameters), parameters.options())
+        return self._by_query(self._embedded(data, parameters), parameters)
 
     @_reading
     def search_again(self, parameters: Annotated[ByEmbedding, Query()]) -> Answer:
         """Search by the embedding of a picture that was uploaded before."""
-        return self._by_query(self._queries([parameters])[0], parameters.options())
+        return self._by_query(self._queries([parameters])[0], parameters)
 
     @_reading
     def similar(
@@ -119,7 +120,7 @@ class SearchService:
         if data is not None:
             query.data = data
             query = self._embedded(query, parameters)
-        return self._by_query(query, parameters.options())
+        return self._by_query(query, parameters)
 
     @_reading
     def recommend(self, examples: Examples) -> Answer:
@@ -128,12 +129,14 @@ class SearchService:
         Each is the id of an indexed image, or the embedding of a picture that was uploaded before.
         Neither they nor copies of them are among the hits.
         """
+        if examples.negative and examples.together_by is not None:
+            raise QueryError("specimens are ranked by likeness; leave out negative or together_by")
         images = [*examples.positive, *examples.negative]
         queries, split = self._queries(images), len(examples.positive)
         search = partial(self._searcher.recommend, queries[:split], queries[split:])
         shown = [query.indexed or one for query, one in zip(queries, images, strict=True)]
         fields = {"positive": shown[:split], "negative": shown[split:]}
-        return _answer(search, examples.options(), None, self._certainty(), fields)
+        return self._answer(search, queries, examples, None, fields)
 
     @_reading
     def points(self, ids: Iterable[UUID]) -> dict[UUID, Point]:
@@ -210,7 +213,7 @@ class SearchService:
             raise HTTPException(409, "the picture was embedded by another model; send it again")
         return [_query(points[one] if isinstance(one, UUID) else one) for one in images]
 
-    def _by_query(self, query: ResolvedQuery, options: SearchOptions) -> Answer:
+    def _by_query(self, query: ResolvedQuery, parameters: SearchParameters) -> Answer:
         """Answer a query that has its vector; only a new picture can be unlike the collection."""
         search = partial(self._searcher.search_resolved, query)
         fields = {
@@ -221,7 +224,31 @@ class SearchService:
             "model": self._stored_model(),
         }
         novelty = None if query.indexed else self._usual.get()
-        return _answer(search, options, novelty, self._certainty(), fields)
+        return self._answer(search, [query], parameters, novelty, fields)
+
+    def _answer(
+        self,
+        search: Search,
+        queries: Sequence[ResolvedQuery],
+        parameters: SearchParameters,
+        novelty: float | None,
+        fields: Mapping[str, Any],
+    ) -> Answer:
+        """Search, and explain by the ten nearest of all classes, whatever the filters are."""
+        options, by = parameters.options(), parameters.together_by
+        try:
+            if by is None:
+                found = search(options)
+            else:
+                (found,) = self._searcher.search_specimens(queries, by, options, together=True)
+        except NoMatchError as error:
+            found = Result("", note=str(error))
+        whole = not options.narrows and options.min_score is None and by is None
+        enough = whole and (options.k or DEFAULT_K) >= DEFAULT_K
+        nearest = found.hits if enough else search(SearchOptions(not_same=by)).hits
+        # Hits, explanations and payloads are read by their attributes.
+        answer = {"hits": found.hits, "explanation": explain(nearest, novelty, self._certainty())}
+        return Answer.model_validate({**answer, "note": found.note, **fields})
 
     def _certainty(self) -> Certainty | None:
         """Return how sure votes are, read again after every change of the collection."""
@@ -260,20 +287,3 @@ def decode_embedding(text: str) -> NDArray[np.float32]:
     if abs(norm - 1) > 1e-6:
         vector = vector.astype(np.float64) / norm  # float32 products could overflow
     return vector.astype(np.float32)
-
-
-def _answer(
-    search: Search,
-    options: SearchOptions,
-    novelty: float | None,
-    certainty: Certainty | None,
-    fields: Mapping[str, Any],
-) -> Answer:
-    """Search, and explain by the ten nearest of all classes, whatever the filters are."""
-    found = search(options)
-    whole = not options.narrows and options.min_score is None
-    enough = whole and (options.k or DEFAULT_K) >= DEFAULT_K
-    nearest = found.hits if enough else search(SearchOptions()).hits
-    # Hits, explanations and payloads are read by their attributes.
-    answer = {"hits": found.hits, "explanation": explain(nearest, novelty, certainty)}
-    return Answer.model_validate({**answer, "note": found.note, **fields})

@@ -17,7 +17,6 @@ from geosim.ingest.remove import remove
 from geosim.ingest.schema import Filter, ModelRef, Origin
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
-from geosim.ingest.store.server import ServerStore
 from geosim.ingest.sync import SyncReport, sync
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.data.layout import Layout
@@ -25,6 +24,7 @@ from geosim.trainer.data.places import Place, read_places
 from geosim.trainer.errors import DatasetError, StoreError
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
+from tests.memory import memory_store
 
 
 def picture(path: Path, seed: int) -> None:
@@ -420,7 +420,7 @@ def test_one_data_set_is_removed(tmp_path: Path, working: Working, store: Vector
 
 def test_machines_may_note_their_origins_at_once(tmp_path: Path) -> None:
     client = QdrantClient(":memory:")
-    stores = [ServerStore(client, "geosim", location=":memory:") for _ in range(2)]
+    stores = [memory_store("geosim", client) for _ in range(2)]
     stores[0].create(ModelRef("f" * 64, "colour-grid"))
     seen = [store.origins() for store in stores]  # both before either writes
     assert seen == [{}, {}]

@@ -325,6 +325,10 @@ def test_the_commands_know_tiles(
     assert '"236,64,64,64"' in line
     done = geosim("search", part, "--where", 'sample = "A"', "--one-per", "class", *at)
     assert "scans/basalt/" in done.stdout.splitlines()[2]
+    done = geosim("search", "scans/basalt/a.png", "--together-by", "sample", *at)
+    assert "searched by sample: 40 tiles of 2 images of A" in done.stderr
+    assert "scans/granite/c.png  (tile " in done.stdout
+    assert "scans/basalt" not in done.stdout.partition("\n")[2], "A is not its own hit"
     done = geosim("search", scans / "basalt/a.png", "--crop", "64,64,64,64", *at)
     assert "scans/basalt/a.png  (tile 64,64,64,64)" in done.stdout.splitlines()[2]
     assert "60 of 3 images" in geosim("status", *at).stdout
@@ -337,8 +341,9 @@ def test_the_commands_know_tiles(
     header, *rows = csv.reader(table.read_text("utf-8-sig").splitlines())
     assert len(rows) == 60
     assert {row[header.index("sample")] for row in rows} == {"A", "B"}
-    for command in ("duplicates", "outliers"):
-        assert "holds tiles" in geosim(command, *at).output
+    done = geosim("duplicates", *at)
+    assert (done.exit_code, "0 groups in 3 images" in done.stderr) == (0, True), done.output
+    assert "outliers in 3 images" in geosim("outliers", *at).stderr
     done = geosim("remove", "scans", "--yes", *at)
     assert "removed 3 images of scans" in done.output
     with EdgeStore(working.qdrant, "geosim") as store:

@@ -6,14 +6,18 @@ import csv
 import io
 import json
 import shutil
+import sys
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 from PIL import Image
+from pyarrow import parquet
 
+from geosim.ingest.schema import Change, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
@@ -108,6 +112,47 @@ def test_a_map_has_a_point_for_each_image_with_coordinates(
     assert list(one) == list(rows_of(table.read_bytes())[0])
 
 
+def test_parquet_has_the_columns_with_their_types(filled: VectorStore, tmp_path: Path) -> None:
+    filled.index_facts({"taken": "datetime"})
+    first, bare = (point_id(path) for path in (FIRST, "rocks/basalt/copy.jpg"))
+    filled.update(
+        [
+            Change((first,), facts={"taken": "2024-05-01T12:30:00+02:00"}),
+            Change((bare,), facts={"taken": "2024-05-02"}),
+        ]
+    )
+    export_table(filled, tmp_path / "all.parquet", 2, form="parquet")
+    table = parquet.read_table(tmp_path / "all.parquet")
+    export_table(filled, tmp_path / "all.csv", 2)
+    texts = rows_of((tmp_path / "all.csv").read_bytes())
+    assert table.column_names == list(texts[0])
+    assert (table.num_rows, len(texts)) == (26, 26)
+    types = {field.name: str(field.type) for field in table.schema}
+    dated = "taken" in filled.fact_indexes()  # the in-memory client has no indexes
+    assert types == dict.fromkeys(types, "string") | {
+        **dict.fromkeys(("vote_share", "depth", "score_1", "score_2"), "double"),
+        **dict.fromkeys(("latitude", "longitude"), "double"),
+        "taken": "timestamp[us, tz=UTC]" if dated else "string",
+    }
+    rows = {row["path"]: row for row in table.to_pylist()}
+    one, other = rows[FIRST], rows["rocks/basalt/copy.jpg"]
+    assert (one["depth"], one["note"], one["latitude"]) == (0.0, "=1+0", 50.0)
+    if dated:
+        assert one["taken"] == datetime(2024, 5, 1, 10, 30, tzinfo=timezone.utc)
+        assert other["taken"] == datetime(2024, 5, 2, tzinfo=timezone.utc)
+    assert [*rows.values()][-1]["taken"] is None
+    assert [row["path"] for row in texts] == list(rows)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(
+    filled: VectorStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(QueryError, match=r"pip install 'geosim\[parquet\]'"):
+        export_table(filled, tmp_path / "all.parquet", form="parquet")
+    assert not list(tmp_path.glob("*.parquet*"))
+
+
 def test_a_collection_without_coordinates_has_no_map(store: EdgeStore, tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="no indexed image has coordinates; give them with"):
         export_table(store, tmp_path / "all.geojson", form="geojson")
@@ -121,6 +166,9 @@ def test_commands_tell_the_facts(geosim: Run, described: Working, tmp_path: Path
     assert done.exit_code == 0, done.output
     assert "inverted-index.geojson: 24 images, 1 neighbours each" in done.stderr
     assert "2 images without coordinates left out" in done.stderr
+    done = geosim("export", "--format", "parquet", *options)
+    assert done.exit_code == 0, done.output
+    assert parquet.read_table(working.index.with_suffix(".parquet")).num_rows == 26
     groups = rows_of(geosim("duplicates", "--format", "csv", *options).stdout_bytes)
     facts = {row["path"]: (row["depth"], row["note"], row["vote"]) for row in groups}
     assert facts[FIRST] == ("0.0", "'=1+0", "v0")

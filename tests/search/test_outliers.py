@@ -19,6 +19,7 @@ from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.search.outliers import UNLIKE_ALL, WRONG_LABEL, find_outliers
 from geosim.trainer.working import Working
+from tests.memory import memory_store
 
 Run = Callable[..., Result]
 
@@ -36,14 +37,11 @@ def upsert(store: VectorStore, images: list[tuple[str, str, str]], axes: list[in
 @pytest.fixture(params=["edge", "server"])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
     """An empty collection in each engine."""
-    from qdrant_client import QdrantClient
-
-    from geosim.ingest.store.server import ServerStore
 
     if request.param == "edge":
         opened: VectorStore = EdgeStore(tmp_path / "qdrant", "geosim")
     else:
-        opened = ServerStore(QdrantClient(":memory:"), "geosim", location="memory")
+        opened = memory_store("geosim")
     with opened as store:
         store.create(ModelRef("0" * 64, "colour-grid"))
         yield store

@@ -67,7 +67,7 @@ def ranking(
 def test_specimens_are_ranked_by_the_mean_of_their_best_pairs(
     any_store: VectorStore, indexed: Working, k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("FIRST_ROUND", "VALUES_BATCH", "PAIRS_BATCH"):
+    for name in ("FIRST_ROUND", "VALUES_BATCH"):
         monkeypatch.setattr(f"geosim.search.specimens.{name}", 1)
     vectors = describe(any_store)
     searcher = Searcher(any_store, indexed)
@@ -157,6 +157,11 @@ def test_the_command_ranks_specimens(geosim: Run, indexed: Working, tmp_path: Pa
     (answer,) = json.loads(geosim(*command, "--format", "json").stdout)
     assert [hit["shown"] for hit in answer["hits"]] == [{"specimen": s} for _, _, s in expected]
     assert "votes" not in json.dumps(answer)
+    for hit in answer["hits"]:
+        found = hit["specimen"]
+        assert (found["value"], found["images"]) == (hit["shown"]["specimen"], len(found["best"]))
+        assert found["best"][0]["path"] == hit["path"]
+        assert "specimen" not in found["best"][0]
     for more in (("--crop", "0,0,9,9"), ("--unlike", QUERY), ("--one-per", "class")):
         refused = geosim(*command, *more)
         assert refused.exit_code == 2

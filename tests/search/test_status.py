@@ -11,12 +11,12 @@ from click.testing import Result
 from qdrant_client import QdrantClient
 
 from geosim.ingest.store.edge import EdgeStore
-from geosim.ingest.store.server import ServerStore
 from geosim.ingest.sync import sync
 from geosim.search.status import render, status
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
+from tests.memory import memory_store
 
 
 def test_it_reports_the_collection_and_the_model(
@@ -73,7 +73,7 @@ def test_holes_of_sparse_files_take_no_room(store: EdgeStore, indexed: Working) 
 @pytest.mark.filterwarnings("ignore:Local mode performs exact")
 def test_a_server_has_a_dashboard(working: Working, sample: Path) -> None:
     client = QdrantClient(":memory:")
-    with ServerStore(client, "geosim", location="http://localhost:6333") as store:
+    with memory_store("geosim", client, "http://localhost:6333") as store:
         sync(open_dataset(sample), load_model(working.model), store, working)
         found = status(store, working)
     assert found.dashboard == "http://localhost:6333/dashboard"

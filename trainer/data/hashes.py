@@ -55,8 +55,7 @@ class HashCache(AbstractContextManager["HashCache"]):
 
     def __init__(self, folder: Path, location: Path, *, rehash: bool = False) -> None:
         """Open the cache of the data set at ``location``; ``rehash`` empties it."""
-        name = hashlib.sha256(os.fsencode(location)).hexdigest()[:24]
-        self._path = folder / f"{name}.bin"
+        self._path = cache_file(folder, location, ".bin")
         if rehash:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
@@ -69,7 +68,7 @@ class HashCache(AbstractContextManager["HashCache"]):
 
     def known(self, source: Source, files: Sequence[str]) -> set[str]:
         """Return which files, given as `Record.source`, were hashed before and are unchanged."""
-        stamps, _ = stamps_of(source, [Record("", "", file) for file in files])
+        stamps, _ = _stamps(source, [Record("", "", file) for file in files])
         _, known = self._find(np.frombuffer(stamps, "<u8").reshape(-1, 2))
         return set(compress(files, known))
 
@@ -89,11 +88,8 @@ class HashCache(AbstractContextManager["HashCache"]):
         ``compute`` takes the records that are not known to be unchanged, and yields a hash or
         None for each. ``progress`` is called with the number of the others.
         """
-        step = -(-len(records) // STAT_THREADS) or 1
-        parts = [records[start : start + step] for start in range(0, len(records), step)]
-        asked = list(self._pool.map(partial(stamps_of, source), parts))
-        stamps = np.frombuffer(b"".join(keys for keys, _ in asked), "<u8").reshape(-1, 2)
-        settled = np.concatenate([flags for _, flags in asked])
+        keys, settled = stamps_of(source, records, self._pool)
+        stamps = np.frombuffer(keys, "<u8").reshape(-1, 2)
         rows, known = self._find(stamps)
         hex_digits = self._known["sha256"][rows[known]].tobytes().hex()
         self._used[rows[known]] = True
@@ -152,8 +148,26 @@ class HashCache(AbstractContextManager["HashCache"]):
         self._saved = time.monotonic()
 
 
-def stamps_of(source: Source, records: Sequence[Record]) -> tuple[bytes, NDArray[np.bool_]]:
-    """Return 16 bytes per record, of its path and stamp, and whether its times are settled."""
+def cache_file(folder: Path, location: Path, ending: str) -> Path:
+    """Return the file in ``folder`` of what is kept of the data set at ``location``."""
+    return folder / f"{hashlib.sha256(os.fsencode(location)).hexdigest()[:24]}{ending}"
+
+
+def stamps_of(
+    source: Source, records: Sequence[Record], pool: ThreadPoolExecutor
+) -> tuple[bytes, NDArray[np.bool_]]:
+    """Return 16 bytes per record, of its path and stamp, and whether its times are settled.
+
+    The ``pool`` has `STAT_THREADS`.
+    """
+    step = -(-len(records) // STAT_THREADS) or 1
+    parts = [records[start : start + step] for start in range(0, len(records), step)]
+    asked = list(pool.map(partial(_stamps, source), parts))
+    settled = np.concatenate([np.empty(0, np.bool_), *(flags for _, flags in asked)])
+    return b"".join(keys for keys, _ in asked), settled
+
+
+def _stamps(source: Source, records: Sequence[Record]) -> tuple[bytes, NDArray[np.bool_]]:
     now = time.time_ns()
     keys, settled = [], np.zeros(len(records), dtype=np.bool_)
     for row, record in enumerate(records):

@@ -6,9 +6,9 @@ file per data set, which holds the pictures that it had when it was last read.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from geosim.trainer.data.dataset import Dataset, Rejected, read_records
-from geosim.trainer.data.hashes import stamps_of
+from geosim.trainer.data.hashes import STAT_THREADS, cache_file, stamps_of
 from geosim.trainer.decoding.encoded import Encoded
 from geosim.trainer.files import replacing
 
@@ -29,8 +29,7 @@ class ExifCache:
 
     def __init__(self, folder: Path, location: Path, *, rehash: bool = False) -> None:
         """Open the cache of the data set at ``location``; ``rehash`` empties it."""
-        name = hashlib.sha256(os.fsencode(location)).hexdigest()[:24]
-        self._path = folder / f"{name}.exif.json"
+        self._path = cache_file(folder, location, ".exif.json")
         self._known = {} if rehash else _load(self._path)
 
     def read(
@@ -41,7 +40,8 @@ class ExifCache:
         It is JSON; None also for a picture that cannot be read. What is read is kept, also when the
         rest is interrupted.
         """
-        stamps, settled = stamps_of(dataset.source, dataset.records)
+        with ThreadPoolExecutor(STAT_THREADS) as pool:
+            stamps, settled = stamps_of(dataset.source, dataset.records, pool)
         keys = [stamps[at : at + 16].hex() for at in range(0, len(stamps), 16)]
         missing = [row for row, key in enumerate(keys) if key not in self._known]
         progress(len(keys) - len(missing))

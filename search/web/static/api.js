@@ -8,8 +8,10 @@ import { $ } from "./dom.js";
 /** @typedef {{ id: string, path: string, class: Class, picture: string }} StoredImage */
 /** @typedef {{ embedding: string, sha256: string, model?: string }} UploadedImage */
 /** @typedef {StoredImage | UploadedImage} Image */
-/** @typedef {StoredImage & { rank: number, score: number, identical: boolean,
- *   shown: Record<string, Value>, box: Crop | null }} Hit */
+/** @typedef {{ score: number, shown: Record<string, Value>, box: Crop | null }} Found */
+/** @typedef {{ value: Value, images: number, best: (StoredImage & Found)[] }} Specimen */
+/** @typedef {StoredImage & Found & { rank: number, identical: boolean,
+ *   specimen: Specimen | null }} Hit */
 /** @typedef {{ class: string, votes: number, share: number }} Vote */
 /** @typedef {{ votes: Vote[], without_class: number, predicted: string,
  *   confidence: number | null,
@@ -26,7 +28,8 @@ import { $ } from "./dom.js";
 /** @typedef {{ points: number, classes: Count[], without_class: number, datasets: Count[],
  *   facts: Fact[], upload_bytes: number, examples: number }} Collection */
 /** @typedef {{ classes: Class[], labels: number[], ids: string[], paths: string[],
- *   x: number[], y: number[] }} MapAnswer */
+ *   x: number[], y: number[], tag: string }} MapAnswer */
+/** @typedef {{ tag: string, matches: number, mask: string }} Matches */
 
 let pendingLogin = /** @type {Promise<void> | null} */ (null);
 

@@ -10,7 +10,7 @@ import { openMap } from "./map.js";
 import { clearFault, fillOptions, listenForOptions, offerFields, readOptions, showFault } from "./options.js";
 import * as results from "./results.js";
 import {
-  address, imageKey, parameters, parseKey, randomEmbedding, readAddress,
+  address, imageKey, mapAddress, parameters, parseKey, randomEmbedding, readAddress,
 } from "./state.js";
 import { setExamples, setOnSearch } from "./tray.js";
 import { fileOf, listenForFiles, searchByFile } from "./upload.js";
@@ -48,6 +48,9 @@ async function show({ focus = false } = {}) {
   const { map, query, options } = readAddress(location);
   $("map-view").hidden = !map;
   $("search-view").hidden = map;
+  const where = options.where ?? "";
+  $("to-map", HTMLAnchorElement).href = mapAddress(where);
+  $("to-search", HTMLAnchorElement).href = map ? address(null, { where }) : "/";
   $("to-map").ariaCurrent = map ? "page" : null;
   $("to-search").ariaCurrent = map ? null : "page";
   document.body.classList.toggle("map-page", map);
@@ -58,7 +61,7 @@ async function show({ focus = false } = {}) {
     signal.throwIfAborted();
     if (map) {
       document.title = "Map – geosim";
-      await openMap(navigate, signal);
+      await openMap(options.where ?? "", navigate, signal);
       return;
     }
     setStatus("Searching …", { busy: true });
@@ -93,7 +96,9 @@ function changeOptions(event) {
   event.preventDefault();
   const options = readOptions();
   if (!options) return;
-  const url = address(readAddress(location).query, options);
+  const { query } = readAddress(location);
+  if (options.together_by && query?.kind === "point") query.crop = ""; // specimens are whole
+  const url = address(query, options);
   if (event.type === "change" && url === location.pathname + location.search) return;
   history.pushState(null, "", url);
   results.updateLinks(options);
@@ -147,9 +152,11 @@ function showAnswer(answer, query, options) {
   results.showHits(hits, options, answer.query?.class ?? null);
   const summary = results.showExplanation(explanation, query.kind);
   document.title = `${answer.query?.path ?? QUERY_TITLES[query.kind]} – geosim`;
-  $("results-title").textContent = hits.length ? "Most similar images" : "No hits";
-  const none = "No image fits: lower the score, or allow another class.";
-  const found = quantity(hits.length, "hit") + (options.one_per === "class" ? leftOut() : "");
+  const what = options.together_by ? "specimen" : "image";
+  $("results-title").textContent = hits.length ? `Most similar ${what}s` : "No hits";
+  const none = note ? `No ${what} fits` : "No image fits: lower the score, or allow another class.";
+  const found = quantity(hits.length, options.together_by ? "specimen" : "hit")
+    + (options.one_per === "class" ? leftOut() : "");
   setStatus((hits.length ? found : none) + (note ? `; ${note}` : ""), { summary });
 }
 
@@ -157,7 +164,10 @@ function showAnswer(answer, query, options) {
  * @param {Answer} answer @param {Exclude<Query, { kind: "examples" }>} query @returns {Part} */
 function partOf({ crop }, query) {
   /** @param {Query} changed */
-  const go = (changed) => navigate(address(changed, readAddress(location).options));
+  const go = (changed) => {
+    const { options } = readAddress(location);
+    return navigate(address(changed, { ...options, together_by: "" })); // specimens are whole
+  };
   if (query.kind === "point") {
     const onDraw = /** @param {Box} box */ (box) => go({ ...query, crop: cropText(box) });
     return { box: crop && boxOf(crop), onDraw, onClear: () => go({ ...query, crop: "" }) };
@@ -186,12 +196,12 @@ async function showStart(options, signal) {
   const which = oneOfEach ? { one_per: "class", k: "60" } : { k: where ? "24" : "12" };
   const wanted = parameters({ ...which, where, show: shown });
   const path = `/api/search?embedding=${randomEmbedding()}&${wanted}`;
-  const { hits } = /** @type {Answer} */ (await api(path, { signal }));
+  const { hits, note } = /** @type {Answer} */ (await api(path, { signal }));
   hits.sort((a, b) => ((a.class ?? "") < (b.class ?? "") ? -1 : 1));
   results.showSuggestions(hits, options);
   $("results-title").textContent = "Or start from an image of the collection";
   const what = oneOfEach ? "One of each class" : `Some of the images${where ? " that match" : ""}`;
-  setStatus(`${what}, other ones each time${oneOfEach ? leftOut() : ""}.`);
+  setStatus(hits.length === 0 && note ? `No image fits; ${note}` : `${what}, other ones each time${oneOfEach ? leftOut() : ""}.`);
 }
 
 function clearQuery() {
@@ -206,6 +216,7 @@ function clearQuery() {
 async function upload(files, part = null) {
   if (readAddress(location).map) await navigate("/");
   const { options } = readAddress(location);
+  if (part) options.together_by = ""; // specimens are whole
   const signal = restart();
   const several = files.length > 1;
   uploading = [files, part];

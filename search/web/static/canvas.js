@@ -12,6 +12,7 @@ const DRAG_DISTANCE = 5; // CSS pixels from which on a press is a drag
 const KEY_STEP = 80; // CSS pixels that an arrow key moves the map
 const KEY_ZOOM = 1.5;
 const SLICES = 16; // parts of each class that are drawn in turn
+const DIMMED = 0.1; // opacity
 const SHAPE_SIZE = 5; // CSS pixels from which on a point has the shape of its class
 
 export class Canvas {
@@ -97,20 +98,24 @@ export class Canvas {
     const half = size / 2;
     context.setTransform(pixelRatio, 0, 0, pixelRatio, 0, 0);
     context.clearRect(0, 0, width, height);
-    context.globalAlpha = size < SHAPE_SIZE ? 0.8 : 0.92;
     const styles = size < SHAPE_SIZE ? [] : this.styles;
     const sprites = styles.map((style) => classSprite(style, size, pixelRatio));
-    points.forEachSlice(SLICES, (label, members) => {
-      const sprite = sprites[label];
-      context.fillStyle = this.styles[label].colour;
-      for (const point of members) {
-        const x = points.x[point] * scale + left;
-        const y = points.y[point] * scale + top;
-        if (x < -size || y < -size || x > width + size || y > height + size) continue;
-        if (sprite) context.drawImage(sprite, x - half - 1, y - half - 1, size + 2, size + 2);
-        else context.fillRect(x - half, y - half, size, size);
-      }
-    });
+    const { dimmed } = points;
+    for (const dim of dimmed ? [1, 0] : [0]) {
+      context.globalAlpha = dim ? DIMMED : size < SHAPE_SIZE ? 0.8 : 0.92;
+      points.forEachSlice(SLICES, (label, members) => {
+        const sprite = sprites[label];
+        context.fillStyle = this.styles[label].colour;
+        for (const point of members) {
+          const x = points.x[point] * scale + left;
+          const y = points.y[point] * scale + top;
+          if (x < -size || y < -size || x > width + size || y > height + size) continue;
+          if (dimmed && dimmed[point] !== dim) continue;
+          if (sprite) context.drawImage(sprite, x - half - 1, y - half - 1, size + 2, size + 2);
+          else context.fillRect(x - half, y - half, size, size);
+        }
+      });
+    }
     context.globalAlpha = 1;
     if (this.selected >= 0) {
       const { x, y } = this.position(this.selected);

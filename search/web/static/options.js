@@ -8,6 +8,7 @@ import { OPTION_NAMES } from "./state.js";
 const form = $("options", HTMLFormElement);
 const where = $("option-where", HTMLTextAreaElement);
 const fault = $("where-fault");
+const WITHOUT_SPECIMENS = /** @type {const} */ (["one_per", "not_same"]);
 
 /** @param {OptionName} name */
 const control = (name) =>
@@ -31,6 +32,8 @@ export function listenForOptions(onChange) {
 
 /** Return the options, or null where one is invalid, which is told. @returns {Options | null} */
 export function readOptions() {
+  if (control("together_by").value) for (const name of WITHOUT_SPECIMENS) control(name).value = "";
+  disableOthers();
   if (!form.reportValidity()) return null;
   return Object.fromEntries(OPTION_NAMES.map((name) => [name, control(name).value.trim()]));
 }
@@ -45,7 +48,14 @@ export function fillOptions(options) {
     else field.value = value;
     if (value !== "") $("filters", HTMLDetailsElement).open = true;
   }
+  disableOthers();
   tickShown();
+}
+
+/** Specimens are not ranked with some of the options. */
+function disableOthers() {
+  const together = control("together_by").value !== "";
+  for (const name of WITHOUT_SPECIMENS) control(name).disabled = together;
 }
 
 /** Offer the classes and facts of the collection. @param {Collection} collection */
@@ -53,7 +63,7 @@ export function offerFields({ classes, facts, datasets }) {
   const entries = classes.map((one) => new Option(`${one.name} (${count(one.count)})`, one.name));
   replaceOptions("class", entries);
   const names = facts.filter(({ kind }) => kind !== "geo").map(({ name }) => name);
-  for (const name of /** @type {const} */ (["one_per", "not_same"])) {
+  for (const name of /** @type {const} */ (["one_per", "not_same", "together_by"])) {
     replaceOptions(name, ["class", "dataset", ...names].map((one) =>
       new Option(one === "dataset" ? "data set" : one, one)));
   }

@@ -11,12 +11,20 @@ export class Points {
     this.y = Float32Array.from(y);
     this.labels = Uint16Array.from(labels);
     this.visible = classes.map(() => true);
+    this.dimmed = /** @type {Uint8Array | null} 1 for points that are hardly shown */ (null);
     this.byClass = groupBy(labels, classes.length);
     this.side = Math.max(1, Math.ceil(Math.sqrt(this.count / POINTS_PER_CELL)));
     const cells = x.map((value, i) => this.cell(y[i]) * this.side + this.cell(value));
     this.byCell = groupBy(cells, this.side * this.side);
     const [left, right, top, bottom] = [...limits(x), ...limits(y)];
     this.bounds = { left, right, top, bottom };
+  }
+
+  /** Dim the points whose bit is not set. @param {string | null} mask in base64, null for none */
+  mark(mask) {
+    const bytes = mask === null ? null : atob(mask);
+    this.dimmed = bytes === null ? null : Uint8Array.from({ length: this.count }, (_, i) =>
+      ((bytes.charCodeAt(i >> 3) >> (i & 7)) & 1) ^ 1);
   }
 
   /** Return the row or the column of a coordinate. @param {number} value */
@@ -43,7 +51,7 @@ export class Points {
     }
   }
 
-  /** Return a visible point, or -1. @param {number} x @param {number} y @param {number} radius */
+  /** Return a visible point that is not dimmed, or -1. @param {number} x @param {number} y @param {number} radius */
   nearest(x, y, radius) {
     const { order, starts } = this.byCell;
     let nearest = -1;
@@ -55,7 +63,7 @@ export class Points {
       for (let i = start; i < end; i += 1) {
         const point = order[i];
         const distance = (this.x[point] - x) ** 2 + (this.y[point] - y) ** 2;
-        if (distance > least || !this.visible[this.labels[point]]) continue;
+        if (distance > least || this.dimmed?.[point] || !this.visible[this.labels[point]]) continue;
         nearest = point;
         least = distance;
       }

@@ -2,12 +2,12 @@
 
 import { classLabel, NO_CLASS, swatch } from "./colours.js";
 import { boxOf, outlinePart, showPart } from "./crop.js";
-import { $, count, el, path, span } from "./dom.js";
+import { $, count, el, path, quantity, span } from "./dom.js";
 import { imageName, thumbnail } from "./image.js";
 import { address, readAddress } from "./state.js";
 import { exampleButtons } from "./tray.js";
 
-/** @import { Class, Explanation, Hit, Image, Value, Vote } from "./api.js" */
+/** @import { Class, Explanation, Hit, Image, Specimen, Value, Vote } from "./api.js" */
 /** @import { Part } from "./crop.js" */
 /** @import { Options, Query } from "./state.js" */
 const CLASS_HEADINGS = {
@@ -20,8 +20,23 @@ export function showHits(hits, options, queryClass) {
   $("hits").replaceChildren(...hits.map((hit) => {
     const score = el("span", { class: "score", title: "cosine similarity" }, hit.score.toFixed(4));
     const link = hitLink(hit, options, queryClass, span("rank", `${hit.rank}`), score);
-    return card(link, exampleButtons(hit));
+    return card(link, hit.specimen && specimenImages(hit.specimen, options), exampleButtons(hit));
   }));
+}
+
+/** Create links to the images of a specimen, small. The card shows the first one large.
+ * @param {Specimen} specimen @param {Options} options */
+function specimenImages({ value, images, best }, options) {
+  const links = best.slice(1).map((image) => {
+    const title = [image.path, image.score.toFixed(4),
+      ...Object.values(image.shown).map(valueText)].join(", ");
+    const frame = span("frame", thumbnail(image, title, 64));
+    return el("li", {}, el("a", { href: address({ kind: "point", id: image.id }, options), title }, frame));
+  });
+  const rest = images - best.length;
+  return el("div", { class: "specimen" },
+    el("p", { class: "fine" }, `${quantity(images, "image")}${rest ? `, ${count(rest)} not shown` : ""}`),
+    el("ul", { class: "set", "aria-label": `Other images of ${valueText(value)}` }, ...links));
 }
 
 /** Show images to start from. @param {Hit[]} images @param {Options} options */
@@ -29,7 +44,7 @@ export function showSuggestions(images, options) {
   $("hits").replaceChildren(...images.map((image) => card(hitLink(image, options, null))));
 }
 
-/** @param {...Node} children */
+/** @param {...(Node | null)} children */
 const card = (...children) => el("li", { class: "card" }, ...children);
 
 /** @param {Options} options */

@@ -11,6 +11,7 @@ import pytest
 
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
+from tests.memory import memory_store
 
 
 @pytest.fixture(params=["edge", "memory", "server"])
@@ -19,12 +20,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStor
         with EdgeStore(tmp_path / "qdrant", "rocks") as edge:
             yield edge
         return
-    from qdrant_client import QdrantClient
 
-    from geosim.ingest.store.server import ServerStore, connect
+    from geosim.ingest.store.server import connect
 
     if request.param == "memory":
-        with ServerStore(QdrantClient(":memory:"), "rocks", location="memory") as memory:
+        with memory_store("rocks") as memory:
             yield memory
         return
     url = os.environ.get("GEOSIM_TEST_QDRANT_URL")

@@ -9,27 +9,31 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from qdrant_client import QdrantClient, models
 
 from geosim.ingest.schema import ModelRef
+from geosim.ingest.store import server_client, server_requests
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.factory import open_store
 from geosim.ingest.store.server import ServerStore, connect
 from geosim.trainer.errors import StoreDeniedError, StoreError, StoreUnreachableError
+from tests.memory import memory_store
 
 MODEL = ModelRef("abc123", "efficientnet-lite0")
 SECRET = "s3cret-key"
+NO_OTHERS = (200, {"result": {"collections": []}, "status": "ok", "time": 0.0})
 ABSENT = (200, {"result": {"exists": False}, "status": "ok", "time": 0.0})
 
 
 class Stub(http.server.ThreadingHTTPServer):
     """Gives the scripted answers in turn, and then repeats the last; None closes the connection."""
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.script: list[tuple[int, object] | None] = []
         self.requests: list[tuple[str, dict[str, str]]] = []
 
@@ -43,9 +47,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         headers = {key.lower(): value for key, value in self.headers.items()}
-        self.server.requests.append((self.path, headers))
         script = self.server.script
-        answer = script.pop(0) if len(script) > 1 else script[0]
+        if self.path.endswith("/collections"):  # looked at where a collection is missing
+            answer: tuple[int, object] | None = NO_OTHERS
+        else:
+            self.server.requests.append((self.path, headers))
+            answer = script.pop(0) if len(script) > 1 else script[0]
         if answer is None:
             return
         status, content = answer
@@ -64,7 +71,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with Stub() as server:
+    with running() as server:
+        yield server
+
+
+@contextmanager
+def running(port: int = 0) -> Iterator[Stub]:
+    with Stub(port) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
@@ -96,7 +109,7 @@ def test_a_closed_port_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_refused_key_is_named_but_not_shown(stub: Stub, status: int) -> None:
     stub.script = [refusal(status, "Invalid API key or JWT")]
     with (
-        connect(stub.url, SECRET, "rocks", pause=0) as store,
+        connect(stub.url, SECRET, "rocks", wait=0) as store,
         pytest.raises(StoreDeniedError, match="GEOSIM_QDRANT_API_KEY") as caught,
     ):
         store.info()
@@ -105,47 +118,123 @@ def test_a_refused_key_is_named_but_not_shown(stub: Stub, status: int) -> None:
     assert stub.requests[0][1]["api-key"] == SECRET
 
 
-def test_a_transient_failure_is_retried(stub: Stub) -> None:
+def test_a_transient_failure_is_retried_and_told(
+    stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
     stub.script = [(503, b"busy"), None, ABSENT]
-    with connect(stub.url, None, "rocks", pause=0) as store:
+    with connect(stub.url, None, "rocks", wait=30) as store:
         assert store.info() is None
     assert len(stub.requests) == 3
+    assert caplog.messages == [
+        f"no Qdrant server answers behind {stub.url} (503 Service Unavailable); trying again for "
+        "30 s"
+    ]
 
 
 def test_retries_are_bounded(stub: Stub) -> None:
     stub.script = [refusal(503, "still\nstarting")]
     with (
-        connect(stub.url, None, "rocks", pause=0) as store,
+        connect(stub.url, None, "rocks", wait=0.5) as store,
         pytest.raises(StoreError, match=r"503 .*still starting"),
     ):
         store.info()
-    assert len(stub.requests) == 3
+    assert 2 <= len(stub.requests) <= 4
 
 
 def test_a_connection_that_always_breaks_is_unreachable(stub: Stub) -> None:
     stub.script = [None]
     with (
-        connect(stub.url, None, "rocks", pause=0) as store,
-        pytest.raises(StoreUnreachableError),
+        connect(stub.url, None, "rocks", wait=0.3) as store,
+        pytest.raises(StoreUnreachableError, match="broke"),
     ):
         store.info()
+    assert len(stub.requests) >= 2
+
+
+def test_a_server_that_goes_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with running() as first:
+        first.script = [ABSENT]
+        port = first.server_port
+        store = connect(first.url, None, "rocks", wait=30)
+        assert store.info() is None
+    back: list[Stub] = []
+
+    def return_at_first_retry(_: float) -> None:
+        if not back:
+            back.append(stack.enter_context(running(port)))
+            back[0].script = [ABSENT]
+
+    monkeypatch.setattr(server_requests.time, "sleep", return_at_first_retry)
+    with ExitStack() as stack, store:
+        assert store.info() is None
+        assert len(back[0].requests) == 1
+
+
+def test_a_server_that_hangs_is_told_from_one_that_is_away(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_client, "FIRST_ANSWER_S", 0.2)
+    with socket.socket() as hung:
+        hung.bind(("127.0.0.1", 0))
+        hung.listen()  # the system accepts connections, and nobody reads
+        url = f"http://127.0.0.1:{hung.getsockname()[1]}"
+        with (
+            connect(url, None, "rocks", wait=30) as store,
+            pytest.raises(StoreUnreachableError, match=r"does not answer within .*overloaded"),
+        ):
+            store.info()
+
+
+def test_another_node_answers_for_one_that_is_away(stub: Stub) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        away = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        stub.script = [ABSENT]
+        with connect(f"{away}, {stub.url}", None, "rocks", wait=0) as store:
+            assert store.location == f"{away},{stub.url}"
+            for _ in range(3):
+                assert store.info() is None
     assert len(stub.requests) == 3
+
+
+def test_a_cluster_of_which_no_node_answers_is_unreachable(stub: Stub) -> None:
+    stub.script = [refusal(500, "0 of 0 read operations failed")]
+    with running() as other:
+        other.script = [refusal(500, "0 of 0 read operations failed")]
+        with (
+            connect(f"{other.url},{stub.url}", None, "rocks", wait=0) as store,
+            pytest.raises(StoreError, match="0 of 0 read operations failed"),
+        ):
+            store.info()
+        assert (len(other.requests), len(stub.requests)) == (1, 1)
 
 
 def test_a_final_refusal_is_not_retried(stub: Stub) -> None:
     stub.script = [refusal(400, "Wrong input")]
     with (
-        connect(stub.url, None, "rocks", pause=0) as store,
+        connect(stub.url, None, "rocks", wait=0) as store,
         pytest.raises(StoreError, match=r"400 .*Wrong input"),
     ):
         store.count()
     assert len(stub.requests) == 1
 
 
-def test_an_answer_of_another_program_is_an_error(stub: Stub) -> None:
-    stub.script = [(200, b"<html>hello</html>")]
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, b"<html>hello</html>"),
+        (200, []),
+        (404, b"<html>not found</html>"),
+        (404, {"detail": "Not Found"}),
+        (405, b""),
+        (400, b"\xff"),
+    ],
+)
+def test_an_answer_of_another_program_is_an_error(stub: Stub, answer: tuple[int, object]) -> None:
+    stub.script = [answer]
     with (
-        connect(stub.url, None, "rocks", pause=0) as store,
+        connect(stub.url, None, "rocks", wait=0) as store,
         pytest.raises(StoreError, match=r"not a Qdrant server's.*check the URL") as caught,
     ):
         store.info()
@@ -155,7 +244,7 @@ def test_an_answer_of_another_program_is_an_error(stub: Stub) -> None:
 def test_an_old_server_is_refused(stub: Stub) -> None:
     stub.script = [(200, {"title": "qdrant - vector search engine", "version": "1.15.5"})]
     with (
-        connect(stub.url, None, "rocks", pause=0) as store,
+        connect(stub.url, None, "rocks", wait=0) as store,
         pytest.raises(StoreError, match=r"1\.15\.5, expected 1\.16 or later"),
     ):
         store.create(MODEL)
@@ -165,7 +254,7 @@ def test_an_old_server_is_refused(stub: Stub) -> None:
 def test_user_name_path_and_password_reach_the_server_but_no_message(stub: Stub) -> None:
     stub.script = [ABSENT]
     url = stub.url.replace("://", "://ann:p%40ss@") + "/prefix/"
-    with connect(url, None, "rocks", pause=0) as store:
+    with connect(url, None, "rocks", wait=0) as store:
         assert store.info() is None
         assert store.location == f"{stub.url}/prefix"
     path, headers = stub.requests[0]
@@ -176,7 +265,7 @@ def test_user_name_path_and_password_reach_the_server_but_no_message(stub: Stub)
 
 def test_an_empty_key_is_no_key(stub: Stub) -> None:
     stub.script = [ABSENT]
-    with connect(stub.url, "", "rocks", pause=0) as store:
+    with connect(stub.url, "", "rocks", wait=0) as store:
         assert store.info() is None
     assert "api-key" not in stub.requests[0][1]
 
@@ -212,10 +301,13 @@ def test_a_collection_of_another_program_is_left_alone() -> None:
     client = QdrantClient(":memory:")
     settings = models.VectorParams(size=32, distance=models.Distance.COSINE)
     client.create_collection("rocks", vectors_config=settings)
-    with ServerStore(client, "rocks", location="memory") as store:
+    client.upsert("rocks", [models.PointStruct(id=1, vector=[1.0] * 32, payload={})])
+    with memory_store("rocks", client) as store:
         for call in (store.info, store.drop):
             with pytest.raises(StoreError, match="not made by geosim"):
                 call()
+        with pytest.raises(StoreError, match="exists already"):
+            store.create(MODEL)
         assert client.collection_exists("rocks")
 
 
@@ -232,7 +324,7 @@ def test_other_settings_are_refused_and_can_be_dropped(
         vectors_config=models.VectorParams(size=size, distance=distance),
         metadata={"geosim": {"fingerprint": "f", "backbone": "b"}},
     )
-    with ServerStore(client, "rocks", location="memory") as store:
+    with memory_store("rocks", client) as store:
         with pytest.raises(StoreError, match=f"{received}.*expected Cosine vectors of size 32"):
             store.info()
         store.drop()
@@ -241,7 +333,7 @@ def test_other_settings_are_refused_and_can_be_dropped(
 
 def test_a_point_of_another_program_is_an_error() -> None:
     client = QdrantClient(":memory:")
-    with ServerStore(client, "rocks", location="memory") as store:
+    with memory_store("rocks", client) as store:
         store.create(MODEL)
         client.upsert("rocks", [models.PointStruct(id=1, vector=[1.0] * 32, payload={})])
         with pytest.raises(StoreError, match="no payload field 'path'"):

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
 
 from geosim.ingest.schema import CollectionInfo, ModelRef, Payload
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
-from geosim.ingest.store.server import ServerStore
 from geosim.search.graph.export import export
 from geosim.trainer.errors import QueryError, StoreError
+from tests.memory import memory_store
 
 IMAGES = 5000  # more than one batch of a scan, more than one block of the graph
 
@@ -26,7 +25,7 @@ def filled(
     if request.param == "edge":
         opened: VectorStore = EdgeStore(tmp_path_factory.mktemp("qdrant"), "geosim")
     else:
-        opened = ServerStore(QdrantClient(":memory:"), "geosim", location=":memory:")
+        opened = memory_store("geosim")
     generator = np.random.default_rng(3)
     vectors = np.maximum(generator.normal(size=(IMAGES, 32)), 0).astype(np.float32)
     vectors[1::500] = vectors[::500]  # identical pairs

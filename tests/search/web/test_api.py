@@ -48,6 +48,7 @@ def as_json(hits: tuple[Hit, ...]) -> list[dict[str, Any]]:
             "box": None,
             "facts": {},
             "shown": {},
+            "specimen": None,
         }
         for hit in hits
     ]
@@ -397,6 +398,7 @@ def test_the_documentation_is_complete_and_needs_no_internet(client: httpx.Clien
         "/api/collection",
         "/api/facets",
         "/api/map",
+        "/api/map/matching",
     }
     for path, operations in described["paths"].items():
         for operation in operations.values():

@@ -61,8 +61,14 @@ def test_an_expression_and_its_faults(visit: Open, served: Any) -> None:
     assert box.get_attribute("aria-invalid") == "true"
     box.fill("hole = none")
     box.press("Enter")
-    expect(page.locator("#notice")).to_contain_text("no indexed image matches hole = none")
+    expect(page.locator("#status")).to_contain_text(
+        "No image fits; no indexed image matches hole = none"
+    )
+    expect(page.locator("#notice")).to_be_hidden()
     expect(fault).to_be_hidden()
+    page.goto(f"{served.url}/?where=hole+%3D+none")
+    expect(page.locator("#status")).to_contain_text("no indexed image matches hole = none")
+    expect(page.locator("#notice")).to_be_hidden()
 
 
 def test_facets_count_and_add_to_the_expression(visit: Open, served: Any) -> None:

@@ -41,7 +41,7 @@ def test_a_collection_that_grows_is_drawn_by_one_thread_at_a_time(
         free.set()
         while (first := await drawn.get()) is None:
             pass
-        assert orjson.loads(first)["ids"] == ["id"]
+        assert orjson.loads(first.body)["ids"] == ["id"]
         while len(drawing) == 1:
             await drawn.get()  # once the first map is returned, the new images are drawn
         assert drawing[-1] == 3

@@ -61,9 +61,12 @@ def schema_of(url: str, cases: int) -> Any:
                     part["class"] = classes[len(part["class"]) % len(classes)]
                 if part.get("where"):
                     part["where"] = f"not class = '{classes[0]}'"
-                for name in ("one_per", "not_same", "show"):
+                for name in ("one_per", "not_same", "show", "together_by"):
                     if part.get(name):
                         part[name] = ("class", "dataset", "width")[len(part[name]) % 3]
+                if part.get("together_by"):  # what specimens are not ranked with
+                    for name in ("one_per", "not_same", "crop", "negative"):
+                        part.pop(name, None)
                 if part.get("crop"):
                     part["crop"] = "25%,12.5%,50%,75%"
                 if "embedding" in part:

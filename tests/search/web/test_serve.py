@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import socket
@@ -15,8 +16,10 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 from click.testing import Result
+from starlette.applications import Starlette
 
 from geosim.ingest.store.edge import EdgeStore
+from geosim.search.cli.serve import make_server
 from geosim.search.web.protocol import TimeLimitedProtocol
 from geosim.trainer.working import Working
 
@@ -175,3 +178,9 @@ def test_the_body_of_an_answer_does_not_wait_for_its_head_to_be_acknowledged(ser
         assert client.get("/api/collection").status_code == 200
     assert Noting.at_once
     assert all(Noting.at_once)
+
+
+def test_clients_close_idle_connections_first() -> None:
+    # Else a request may meet a closing connection, and a POST is not sent again.
+    keep_alive = make_server(Starlette()).config.timeout_keep_alive
+    assert keep_alive > (httpx.Limits().keepalive_expiry or math.inf)

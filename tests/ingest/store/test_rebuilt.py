@@ -1,0 +1,152 @@
+"""A collection that is made anew: on a server it is searched until its successor is complete."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient, models
+
+from geosim.ingest.schema import ModelRef, Payload, VectorQuery
+from geosim.ingest.store.base import VectorStore
+from geosim.ingest.store.edge import EdgeStore
+from geosim.ingest.sync import sync
+from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.errors import StoreError
+from geosim.trainer.model import load_model
+from geosim.trainer.working import Working
+from tests.memory import memory_store
+
+pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
+
+OLD, NEW = ModelRef("a" * 64, "colour-grid"), ModelRef("b" * 64, "colour-grid")
+ANY = VectorQuery(np.ones(32, np.float32))
+
+
+@pytest.fixture(params=["memory", "server"])
+def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
+    if request.param == "memory":
+        made = QdrantClient(":memory:")
+    else:
+        url = os.environ.get("GEOSIM_TEST_QDRANT_URL")
+        if not url:
+            pytest.skip("GEOSIM_TEST_QDRANT_URL names no Qdrant server")
+        made = QdrantClient(url=url, api_key=os.environ.get("GEOSIM_TEST_QDRANT_API_KEY"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def name(client: QdrantClient) -> Iterator[str]:
+    found = f"geosim-test-{uuid.uuid4().hex}-".ljust(128, "n")
+    yield found
+    for one in collections(client, found):
+        client.delete_collection(one)
+
+
+def collections(client: QdrantClient, name: str) -> list[str]:
+    return sorted(
+        one.name for one in client.get_collections().collections if one.name.startswith(name[:45])
+    )
+
+
+def fill(store: VectorStore, model: ModelRef, *paths: str) -> None:
+    if store.info() is None:
+        store.create(model)
+    payloads = [Payload(f"rocks/c/{path}.jpg", "c", "0" * 64, 1, 1, "rocks") for path in paths]
+    store.upsert(payloads, np.eye(32, dtype=np.float32)[: len(paths)])
+
+
+def found(store: VectorStore) -> tuple[str, set[str]]:
+    info = store.info()
+    assert info is not None
+    (hits,) = store.query([ANY], 9)
+    return info.model.fingerprint[0], {hit.payload.path[8] for hit in hits}
+
+
+def test_it_is_searched_until_its_successor_is_complete(client: QdrantClient, name: str) -> None:
+    store, reader = memory_store(name, client), memory_store(name, client)
+    fill(store, OLD, "x", "y")
+    for round_, (model, paths) in enumerate([(NEW, "pq"), (NEW, "rst"), (OLD, "u")]):
+        before = found(reader)
+        with store.rebuilt(model) as new:
+            assert new.info() is None
+            fill(new, model, *paths)
+            assert found(reader) == found(store) == before, round_
+        assert found(reader) == found(store) == (model.fingerprint[0], {*paths}), round_
+        assert len(collections(client, name)) == 1, "the former one is deleted"
+    store.drop()
+    assert reader.info() is None
+    assert collections(client, name) == []
+
+
+def test_a_failure_leaves_it_as_it_is(client: QdrantClient, name: str) -> None:
+    store = memory_store(name, client)
+    fill(store, OLD, "x")
+
+    def fail(error: BaseException) -> None:
+        with store.rebuilt(NEW) as new:
+            fill(new, NEW, "p", "q")
+            raise error
+
+    for error in (StoreError("full"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            fail(error)
+        assert found(store) == ("a", {"x"})
+    with store.rebuilt(NEW) as new:
+        assert new.info() is None, "what was left of the former attempt is gone"
+        fill(new, NEW, "z")
+    assert found(store) == ("b", {"z"})
+    assert len(collections(client, name)) == 1
+
+
+@pytest.mark.parametrize("killed_at", ["update_collection_aliases", "delete_collection"])
+def test_a_switch_that_was_interrupted_is_finished(
+    client: QdrantClient, name: str, killed_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = memory_store(name, client)
+    fill(store, OLD, "x")
+
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def be_killed() -> None:
+        with store.rebuilt(NEW) as new:
+            fill(new, NEW, "p")
+            monkeypatch.setattr(client, killed_at, kill)
+
+    with pytest.raises(KeyboardInterrupt):
+        be_killed()
+    monkeypatch.undo()
+    after = ("b", {"p"}) if killed_at == "update_collection_aliases" else ("a", {"x"})
+    assert found(memory_store(name, client)) == after
+    with store.rebuilt(NEW) as new:
+        fill(new, NEW, "q")
+    assert found(memory_store(name, client)) == ("b", {"q"})
+    assert len(collections(client, name)) == 1
+
+
+def test_another_program_s_collection_is_left_alone(client: QdrantClient, name: str) -> None:
+    store = memory_store(name, client)
+    cosine = models.VectorParams(size=32, distance=models.Distance.COSINE)
+    client.create_collection(name, vectors_config=cosine, metadata={"theirs": 1})
+    with pytest.raises(StoreError, match="not made by geosim"), store.rebuilt(NEW):
+        pass
+    assert collections(client, name) == [name]
+
+
+@pytest.mark.parametrize("engine", ["edge", "memory"])
+def test_an_ingest_recreates(engine: str, working: Working, sample: Path, tmp_path: Path) -> None:
+    embedded = EdgeStore(tmp_path / "qdrant", "geosim")
+    with embedded if engine == "edge" else memory_store("geosim") as store:
+        model, dataset = load_model(working.model), open_dataset(sample)
+        sync(dataset, model, store, working)
+        report = sync(dataset, model, store, working, recreate=True)
+        assert (report.added, report.points, report.dropped) == (96, 96, {})
+        assert store.count() == 96
+        assert {*store.origins()} == {"rocks"}
+        assert sync(dataset, model, store, working).unchanged == 96

@@ -1,0 +1,126 @@
+"""Which points of the map match an expression: in the API, and in a real browser."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from geosim.ingest.schema import point_id
+from tests.search.described import describe, facts
+from tests.search.web.test_browser import Open, browser, expect_changed, pytestmark, visit
+
+__all__ = ["browser", "pytestmark", "visit"]
+
+
+@pytest.fixture(scope="module")
+def served(serve: Any) -> Iterator[Any]:
+    """A page whose pictures have facts."""
+    with serve() as one:
+        describe(one.store)
+        yield one
+
+
+def drawn(client: httpx.Client, path: str, **parameters: Any) -> dict[str, Any]:
+    """Ask until the map is drawn; pytest's timeout bounds it."""
+    while (answer := client.get(path, params=parameters)).status_code == 202:
+        assert answer.headers["retry-after"] == "1"
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+@pytest.mark.parametrize(
+    ("where", "matches"),
+    [
+        ("hole = A-1", lambda own: own.get("hole") == "A-1"),
+        ("has(depth)", lambda own: "depth" in own),
+        ("not has(depth)", lambda own: "depth" not in own),
+        ("depth > 1e9", lambda _: False),
+        ("not depth > 1e9", lambda _: True),
+    ],
+)
+def test_a_bit_per_point(client: httpx.Client, served: Any, where: str, matches: Any) -> None:
+    plan = drawn(client, "/api/map")
+    answer = drawn(client, "/api/map/matching", where=where)
+    bits = np.frombuffer(base64.b64decode(answer["mask"]), np.uint8)
+    mask = np.unpackbits(bits, count=len(plan["paths"]), bitorder="little").astype(bool)
+    expected = [matches(facts(path)) for path in plan["paths"]]
+    assert mask.tolist() == expected
+    assert (answer["matches"], answer["tag"]) == (sum(expected), plan["tag"])
+
+
+def test_a_fault_has_its_place(client: httpx.Client, served: Any) -> None:
+    drawn(client, "/api/map")
+    wrong = client.get("/api/map/matching", params={"where": "depth > deep"})
+    assert (wrong.status_code, wrong.json()["place"]) == (422, 8)
+    assert client.get("/api/map/matching").status_code == 422
+    known = client.get("/api/map/matching", params={"where": "hole = A-1"}).headers["etag"]
+    same = {"If-None-Match": known}
+    again = client.get("/api/map/matching", params={"where": "hole = A-1"}, headers=same)
+    assert again.status_code == 304
+
+
+def told(page: Page, text: str) -> None:
+    expect(page.locator("#map-matches")).to_have_text(text)
+
+
+def test_points_that_do_not_match_are_dimmed(visit: Open, served: Any) -> None:
+    page = visit("/map", allowed="422")
+    canvas = page.locator("#map")
+    expect(canvas).to_have_attribute("data-drawn", "98")
+    told(page, "")
+    before = canvas.screenshot()
+    box = page.get_by_label("Show where")
+    box.fill("path = rocks/marble/marble-0002.jpg")
+    box.press("Enter")
+    told(page, "1 of 98 images match")
+    assert page.url.endswith("/map?where=path+%3D+rocks%2Fmarble%2Fmarble-0002.jpg")
+    expect_changed(canvas, before)
+    canvas.focus()
+    for key in ("0", "ArrowLeft", "ArrowDown"):
+        page.keyboard.press(key)
+        expect(page.locator("#tip .path")).to_have_text("rocks/marble/marble-0002.jpg")
+    box.fill("hole = A-1 and")
+    box.press("Enter")
+    expect(page.locator("#map-matches")).to_contain_text("received the end")
+    expect(page.locator("#map-matches")).to_contain_text("at character 15")
+    assert box.get_attribute("aria-invalid") == "true"
+    box.fill("depth > 1e9")
+    box.press("Enter")
+    told(page, "None of 98 images match")
+    box.fill("hole = A-1")
+    box.press("Enter")
+    told(page, "24 of 98 images match")
+    page.reload()
+    told(page, "24 of 98 images match")
+    canvas.focus()
+    page.keyboard.press("0")
+    path = page.locator("#tip .path").inner_text()
+    assert facts(path)["hole"] == "A-1"
+    page.keyboard.press("Enter")
+    expect(page.locator("#query .path")).to_have_text(path)
+    expect(page.locator("#option-where")).to_have_value("hole = A-1")
+    page.get_by_role("link", name="Map").click()
+    told(page, "24 of 98 images match")
+    page.get_by_role("link", name="Search").click()
+    expect(page.locator("#option-where")).to_have_value("hole = A-1")
+    page.goto(served.url + "/map")
+    told(page, "")
+
+
+def test_a_map_of_another_state_is_told(visit: Open, served: Any) -> None:
+    page = visit("/map")
+    expect(page.locator("#map")).to_have_attribute("data-drawn", "98")
+    (point,) = served.store.fetch([point_id("rocks/basalt/basalt-0011.jpg")])
+    served.store.delete([point.payload.id])
+    try:
+        page.locator("#map-where").fill("hole = A-1")
+        page.locator("#map-where").press("Enter")
+        told(page, "The collection has changed: load this page again.")
+    finally:
+        served.store.upsert([point.payload], point.vector[None])
