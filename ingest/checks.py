@@ -1,4 +1,4 @@
-"""Checks of a collection's name and of its model."""
+"""Checks of a collection's name, address and model."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def require_same_model(info: CollectionInfo, model: ModelRef, *, name: str) -> N
             f"collection {name!r} was made by the model {info.model}, but the model at hand is "
             f"{model}; {REBUILD}, or {NAME_ANOTHER} or --working"
         )
+
+
+def without_userinfo(url: str) -> str:
+    """Return ``url`` without user name and password, even wrongly quoted ones."""
+    return re.sub(r"(?<=://).*@", "", url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -292,11 +291,6 @@ class VectorStore(AbstractContextManager["VectorStore"]):
             (points,) = self._query([query], asked)
             if is_complete(points, asked, k):
                 return best_tiles(points)
-
-
-def without_userinfo(url: str) -> str:
-    """Return ``url`` without user name and password, even wrongly quoted ones."""
-    return re.sub(r"(?<=://).*@", "", url)
 
 
 def _batches(ids: Sequence[str]) -> Iterator[list[str]]:

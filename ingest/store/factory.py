@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from geosim.ingest.store.base import VectorStore, without_userinfo
+from geosim.ingest.checks import without_userinfo
+from geosim.ingest.store.base import VectorStore
 from geosim.trainer.errors import StoreError
 
 

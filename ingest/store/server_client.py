@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 from qdrant_client import QdrantClient
 
-from geosim.ingest.store.base import without_userinfo
+from geosim.ingest.checks import without_userinfo
 from geosim.trainer.errors import StoreDeniedError, StoreError
 
 CONNECT_S = 5.0

@@ -44,6 +44,7 @@ class ServerCollection:
         self.name, self.settings, self._connection = check_name(name), settings, connection
         self._former: Settings = {}  # of the collection that was dropped
         self._indexed = False
+        self._stem = f"{name[:100]}-"  # of the names of its successors
 
     def read_model(self) -> ModelRef | None:
         """Return the collection's model, or None without one.
@@ -118,7 +119,7 @@ class ServerCollection:
         """
         live, stored = self._live(), self._stored()
         former = {} if stored is None else settings_of(stored)
-        names = [f"{self.name}-{model.fingerprint[:12]}{end}" for end in ("", "-2")]
+        names = [f"{self._stem}{model.fingerprint[:12]}{end}" for end in ("", "-2")]
         name = next(one for one in names if one != live)
         found = ServerCollection(self._connection, name, {**former, **self.settings})
         found.drop()
@@ -212,7 +213,7 @@ class ServerCollection:
         """Return the names of complete collections that take, or took, the name of this one."""
         send = self._connection.send
         names = [one.name for one in send(lambda client: client.get_collections()).collections]
-        return [name for name in names if name.startswith(f"{self.name}-") and self._is_for(name)]
+        return [name for name in names if name.startswith(self._stem) and self._is_for(name)]
 
     def _is_for(self, name: str) -> bool:
         stored = self._connection.send(lambda client: client.get_collection(name))

@@ -42,7 +42,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
 
 @pytest.fixture
 def name(client: QdrantClient) -> Iterator[str]:
-    found = f"geosim-test-{uuid.uuid4().hex}"
+    found = f"geosim-test-{uuid.uuid4().hex}-".ljust(128, "n")
     yield found
     for one in collections(client, found):
         client.delete_collection(one)
@@ -50,7 +50,7 @@ def name(client: QdrantClient) -> Iterator[str]:
 
 def collections(client: QdrantClient, name: str) -> list[str]:
     return sorted(
-        one.name for one in client.get_collections().collections if one.name.startswith(name)
+        one.name for one in client.get_collections().collections if one.name.startswith(name[:45])
     )
 
 
