@@ -9,9 +9,7 @@ import { rememberPart, wholeOf } from "./image.js";
 import { openMap } from "./map.js";
 import { clearFault, fillOptions, listenForOptions, offerFields, readOptions, showFault } from "./options.js";
 import * as results from "./results.js";
-import {
-  address, imageKey, mapAddress, parameters, parseKey, randomEmbedding, readAddress,
-} from "./state.js";
+import { address, imageKey, mapAddress, parameters, parseKey, randomEmbedding, readAddress } from "./state.js";
 import { setExamples, setOnSearch } from "./tray.js";
 import { fileOf, listenForFiles, searchByFile } from "./upload.js";
 
@@ -61,11 +59,11 @@ async function show({ focus = false } = {}) {
     signal.throwIfAborted();
     if (map) {
       document.title = "Map – geosim";
-      await openMap(options.where ?? "", navigate, signal);
+      await openMap(where, navigate, signal);
       return;
     }
     setStatus("Searching …", { busy: true });
-    showFacets(options.where ?? "");
+    showFacets(where);
     if (query) showAnswer(await fetchAnswer(query, options, signal), query, options);
     else await showStart(options, signal);
     if (focus && query) focusResults();
@@ -97,7 +95,7 @@ function changeOptions(event) {
   const options = readOptions();
   if (!options) return;
   const { query } = readAddress(location);
-  if (options.together_by && query?.kind === "point") query.crop = ""; // specimens are whole
+  if (options.together_by && query?.kind === "point") query.crop = "";
   const url = address(query, options);
   if (event.type === "change" && url === location.pathname + location.search) return;
   history.pushState(null, "", url);
@@ -164,10 +162,8 @@ function showAnswer(answer, query, options) {
  * @param {Answer} answer @param {Exclude<Query, { kind: "examples" }>} query @returns {Part} */
 function partOf({ crop }, query) {
   /** @param {Query} changed */
-  const go = (changed) => {
-    const { options } = readAddress(location);
-    return navigate(address(changed, { ...options, together_by: "" })); // specimens are whole
-  };
+  const go = (changed) => // specimens are whole
+    navigate(address(changed, { ...readAddress(location).options, together_by: "" }));
   if (query.kind === "point") {
     const onDraw = /** @param {Box} box */ (box) => go({ ...query, crop: cropText(box) });
     return { box: crop && boxOf(crop), onDraw, onClear: () => go({ ...query, crop: "" }) };
@@ -201,7 +197,8 @@ async function showStart(options, signal) {
   results.showSuggestions(hits, options);
   $("results-title").textContent = "Or start from an image of the collection";
   const what = oneOfEach ? "One of each class" : `Some of the images${where ? " that match" : ""}`;
-  setStatus(hits.length === 0 && note ? `No image fits; ${note}` : `${what}, other ones each time${oneOfEach ? leftOut() : ""}.`);
+  const told = `${what}, other ones each time${oneOfEach ? leftOut() : ""}.`;
+  setStatus(note ? `No image fits; ${note}` : told);
 }
 
 function clearQuery() {
@@ -246,8 +243,7 @@ async function upload(files, part = null) {
     showAnswer(answers[0], query, options);
     focusResults();
   } catch (error) {
-    if (signal.aborted) return;
-    if (refuseExpression(error)) return;
+    if (signal.aborted || refuseExpression(error)) return;
     setStatus("");
     warn(/** @type {Error} */ (error).message);
   } finally {
