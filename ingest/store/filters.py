@@ -55,8 +55,9 @@ def _condition(one: Condition, terms: Terms) -> Any:
         case All() | AnyOf():
             parts = [_condition(part, terms) for part in one.of]
             return terms.filter(**{"must" if isinstance(one, All) else "should": parts})
-        case Not():
-            return terms.filter(must_not=[_condition(one.of, terms)])
+        case Not():  # of any of some: without a level that a server's JSON would count
+            none = one.of.of if isinstance(one.of, AnyOf) else (one.of,)
+            return terms.filter(must_not=[_condition(part, terms) for part in none])
         case Present():
             return terms.filter(must_not=[terms.is_empty(one.path)])
         case Match():

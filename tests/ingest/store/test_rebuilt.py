@@ -14,6 +14,7 @@ from qdrant_client import QdrantClient, models
 from geosim.ingest.schema import ModelRef, Payload, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
+from geosim.ingest.store.server_client import open_nodes
 from geosim.ingest.sync import sync
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.errors import StoreError
@@ -35,7 +36,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
         url = os.environ.get("GEOSIM_TEST_QDRANT_URL")
         if not url:
             pytest.skip("GEOSIM_TEST_QDRANT_URL names no Qdrant server")
-        made = QdrantClient(url=url, api_key=os.environ.get("GEOSIM_TEST_QDRANT_API_KEY"))
+        made = open_nodes(url, os.environ.get("GEOSIM_TEST_QDRANT_API_KEY"))[0].client
     yield made
     made.close()
 

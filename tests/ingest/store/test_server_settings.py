@@ -15,6 +15,7 @@ from qdrant_client import QdrantClient, models
 
 from geosim.ingest.schema import ModelRef
 from geosim.ingest.store.server import connect
+from geosim.ingest.store.server_client import open_nodes
 from geosim.ingest.store.server_settings import arguments, read_settings, settings_for, settings_of
 from geosim.ingest.sync import sync
 from geosim.trainer.data.dataset import open_dataset
@@ -173,7 +174,7 @@ def test_a_server_keeps_the_settings_of_a_collection_that_is_made_anew(url: str,
     key = os.environ.get("GEOSIM_TEST_QDRANT_API_KEY")
     with connect(url, key, name, settings=GIVEN) as store:
         store.create(MODEL)
-    client = QdrantClient(url=url, api_key=key)
+    client = open_nodes(url, key)[0].client
     before = client.get_collection(name).config
     with connect(url, key, name) as store:
         store.drop()
