@@ -26,6 +26,9 @@ PAUSE_S = 0.2
 
 LONGEST_PAUSE_S = 5.0
 
+FIRST_WAIT_S = 5.0
+"""Seconds to wait for a server that starts; more likely the address is wrong."""
+
 TRANSIENT_STATUS = frozenset({429, 500, 502, 503, 504})
 """HTTP statuses of a server or proxy that is busy or starting, or whose other nodes are away."""
 
@@ -48,7 +51,7 @@ class Connection:
     def send(self, request: Callable[[QdrantClient], _T]) -> _T:
         """Return the answer to an idempotent request, sent again after transient failures.
 
-        A node that never answered and refuses the connection is not waited for.
+        Where no node ever answered, `FIRST_WAIT_S` is the longest wait.
 
         Raises:
             StoreUnreachableError: no answer.
@@ -68,13 +71,14 @@ class Connection:
                 self._nodes.append(self._nodes.pop(0))
             now = time.monotonic()
             told = _translate(failure, node)
-            hopeless = _refused(failure) and not any(one.answered for one in self._nodes)
-            if not _transient(failure) or hopeless or now >= (end or now + self._wait):
+            if not _transient(failure) or self._wait == 0 or (end is not None and now >= end):
                 raise told from failure
             if end is None:
-                end = now + self._wait
+                known = any(one.answered for one in self._nodes)
+                wait = self._wait if known else min(self._wait, FIRST_WAIT_S)
+                end = now + wait
                 logging.getLogger(__name__).warning(
-                    "%s; trying again for %g s", str(told).partition(";")[0], self._wait
+                    "%s; trying again for %g s", str(told).partition(";")[0], wait
                 )
             time.sleep(max(0.0, min(pause, end - now)))
             pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -98,12 +102,6 @@ def _transient(error: Exception) -> bool:
     if isinstance(error, ResponseHandlingException):
         return isinstance(error.source, httpx.TransportError)
     return isinstance(error, ResourceExhaustedResponse)
-
-
-def _refused(error: Exception) -> bool:
-    """Return whether no connection was made."""
-    source = error.source if isinstance(error, ResponseHandlingException) else None
-    return isinstance(source, httpx.ConnectError | httpx.TimeoutException)
 
 
 def _translate(error: Exception, node: Node) -> StoreError:

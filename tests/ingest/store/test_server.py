@@ -95,7 +95,7 @@ def test_a_closed_port_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     with (
-        connect(f"http://127.0.0.1:{port}", None, "rocks") as store,
+        connect(f"http://127.0.0.1:{port}", None, "rocks", wait=0.3) as store,
         pytest.raises(StoreUnreachableError) as caught,
     ):
         store.info()
@@ -180,7 +180,7 @@ def test_a_server_that_hangs_is_told_from_one_that_is_away(
         hung.listen()  # the system accepts connections, and nobody reads
         url = f"http://127.0.0.1:{hung.getsockname()[1]}"
         with (
-            connect(url, None, "rocks", wait=30) as store,
+            connect(url, None, "rocks", wait=0) as store,
             pytest.raises(StoreUnreachableError, match=r"does not answer within .*overloaded"),
         ):
             store.info()
