@@ -67,7 +67,7 @@ def status(store: VectorStore, working: Working) -> Status:
         collection=store.name,
         location=store.location,
         engine=None if info is None else info.engine,
-        dashboard=f"{store.location}/dashboard" if remote else None,
+        dashboard=f"{store.location.partition(',')[0]}/dashboard" if remote else None,
         points=0 if info is None else info.points,
         classes={} if info is None else store.values("class"),
         datasets={} if info is None else store.values("dataset"),

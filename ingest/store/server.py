@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qdrant_client import models
+from qdrant_client import QdrantClient, models
 
 from geosim.ingest.schema import (
     FACTS,
@@ -31,10 +31,6 @@ from geosim.ingest.store.server_requests import Connection
 from geosim.ingest.store.server_settings import Settings
 from geosim.ingest.store.server_terms import EXACT, TERMS
 from geosim.trainer.errors import StoreError
-
-ALL = models.ReadConsistencyType.ALL
-"""Consistency of what an ingest decides by: a replica that was away may lack points, and is asked
-with the others, which have them."""
 
 
 def connect(
@@ -68,6 +64,8 @@ class ServerStore(VectorStore):
         self._connection, self._send = connection, connection.send
         self._whole = ServerCollection(connection, name, settings or {})
         self.name, self.location = name, connection.location
+        # A replica that was away may lack points: it is asked with the others, which have them.
+        self._consistency: models.ReadConsistencyType | None = models.ReadConsistencyType.ALL
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
@@ -190,24 +188,29 @@ class ServerStore(VectorStore):
 
     def _retrieve(self, ids: list[str], vectors: bool) -> Iterable[tuple[str, Point]]:
         records = self._send(
-            lambda client: client.retrieve(
-                self.name, ids, with_payload=True, with_vectors=vectors, consistency=ALL
-            )
+            lambda client: client.retrieve(self.name, ids, with_payload=True, with_vectors=vectors)
         )
         return ((str(one.id), Point.from_stored(one.payload, one.vector)) for one in records)
 
     def _scroll(self, where: Filter | None, offset: Any, vectors: bool) -> tuple[list[Point], Any]:
-        records, next_offset = self._send(
-            lambda client: client.scroll(
+        def scroll(client: QdrantClient) -> tuple[list[models.Record], Any]:
+            return client.scroll(
                 self.name,
                 scroll_filter=translate(where, TERMS),
                 limit=SCAN_BATCH,
                 offset=offset,
                 with_payload=True,
                 with_vectors=vectors,
-                consistency=ALL,
+                consistency=self._consistency,
             )
-        )
+
+        try:
+            records, next_offset = self._send(scroll, patient=self._consistency is None)
+        except StoreError:
+            if self._consistency is None:
+                raise
+            self._consistency = None  # a replica is away; the others have what was acknowledged
+            records, next_offset = self._send(scroll)
         return [Point.from_stored(one.payload, one.vector) for one in records], next_offset
 
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:

@@ -48,10 +48,11 @@ class Connection:
         self._nodes, self._wait = list(nodes), wait
         self.location = ",".join(node.location for node in nodes)
 
-    def send(self, request: Callable[[QdrantClient], _T]) -> _T:
+    def send(self, request: Callable[[QdrantClient], _T], *, patient: bool = True) -> _T:
         """Return the answer to an idempotent request, sent again after transient failures.
 
-        Where no node ever answered, `FIRST_WAIT_S` is the longest wait.
+        Where no node ever answered, `FIRST_WAIT_S` is the longest wait. Without ``patient`` each
+        node is asked once.
 
         Raises:
             StoreUnreachableError: no answer.
@@ -60,18 +61,20 @@ class Connection:
         """
         pause, end = PAUSE_S, None
         while True:
+            failures: list[tuple[Exception, Node]] = []
             for _ in self._nodes:
                 node = self._nodes[0]
                 try:
                     return request(node.client)
                 except _ERRORS as error:
-                    failure = error
-                    if not _transient(failure):
-                        break
+                    if not _transient(error):
+                        raise _translate(error, node) from error
+                    failures.append((error, node))
                 self._nodes.append(self._nodes.pop(0))
-            now = time.monotonic()
-            told = _translate(failure, node)
-            if not _transient(failure) or self._wait == 0 or (end is not None and now >= end):
+            # An answer says more than that there is none.
+            failure, node = max(failures, key=lambda one: isinstance(one[0], UnexpectedResponse))
+            now, told = time.monotonic(), _translate(failure, node)
+            if not patient or self._wait == 0 or (end is not None and now >= end):
                 raise told from failure
             if end is None:
                 known = any(one.answered for one in self._nodes)

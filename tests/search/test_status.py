@@ -73,7 +73,7 @@ def test_holes_of_sparse_files_take_no_room(store: EdgeStore, indexed: Working) 
 @pytest.mark.filterwarnings("ignore:Local mode performs exact")
 def test_a_server_has_a_dashboard(working: Working, sample: Path) -> None:
     client = QdrantClient(":memory:")
-    with memory_store("geosim", client, "http://localhost:6333") as store:
+    with memory_store("geosim", client, "http://localhost:6333,http://other:6333") as store:
         sync(open_dataset(sample), load_model(working.model), store, working)
         found = status(store, working)
     assert found.dashboard == "http://localhost:6333/dashboard"

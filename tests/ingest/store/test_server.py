@@ -210,6 +210,29 @@ def test_a_cluster_of_which_no_node_answers_is_unreachable(stub: Stub) -> None:
         assert (len(other.requests), len(stub.requests)) == (1, 1)
 
 
+def test_what_an_ingest_decides_by_is_read_from_all_replicas_that_answer(stub: Stub) -> None:
+    nothing = (200, {"result": {"points": []}, "status": "ok", "time": 0.0})
+    stub.script = [nothing, refusal(500, "a replica is away"), nothing]
+    with connect(stub.url, None, "rocks", wait=30) as store:
+        for _ in range(3):
+            assert list(store.scan(vectors=False)) == []
+    asked = ["consistency=all" in path for path, _ in stub.requests]
+    assert asked == [True, True, False, False]
+
+
+def test_the_answer_of_a_node_is_told_before_the_silence_of_another(stub: Stub) -> None:
+    stub.script = [refusal(500, "the disk is full")]
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        away = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        for urls in (f"{away},{stub.url}", f"{stub.url},{away}"):
+            with (
+                connect(urls, None, "rocks", wait=0) as store,
+                pytest.raises(StoreError, match="the disk is full"),
+            ):
+                store.info()
+
+
 def test_a_final_refusal_is_not_retried(stub: Stub) -> None:
     stub.script = [refusal(400, "Wrong input")]
     with (
