@@ -117,7 +117,7 @@ class ServerCollection:
 
         It gets this one's settings. What an interrupted run left of it is deleted.
         """
-        live, stored = self._live(), self._stored()
+        stored, live = self._stored(), self._live()
         former = {} if stored is None else settings_of(stored)
         names = [f"{self._stem}{model.fingerprint[:12]}{end}" for end in ("", "-2")]
         name = next(one for one in names if one != live)
@@ -135,8 +135,8 @@ class ServerCollection:
         new._change({SUCCESSOR_KEY: self.name})
         if live == self.name:
             self._delete(live)
-        self._switch(new.name, replaced=live not in (None, self.name))
-        for one in {live, *self._successors()} - {None, self.name, new.name}:
+        self._switch(new.name, replaced=live != self.name)
+        for one in {live, *self._successors()} - {self.name, new.name}:
             self._delete(one)
 
     def _switch(self, name: str, *, replaced: bool = False) -> None:
@@ -148,14 +148,11 @@ class ServerCollection:
             switch.insert(0, models.DeleteAliasOperation(delete_alias=gone))
         self._connection.send(lambda client: client.update_collection_aliases(switch))
 
-    def _delete(self, name: str | None) -> None:
-        if name is not None:
-            self._connection.send(lambda client: client.delete_collection(name))
+    def _delete(self, name: str) -> None:
+        self._connection.send(lambda client: client.delete_collection(name))
 
-    def _live(self) -> str | None:
-        """Return the name of the collection behind an alias, or its own; None without one."""
-        if self._stored() is None:
-            return None
+    def _live(self) -> str:
+        """Return the name of the collection behind an alias of this name, else this name."""
         aliases = self._connection.send(lambda client: client.get_aliases()).aliases
         named = {one.alias_name: one.collection_name for one in aliases}
         return named.get(self.name, self.name)

@@ -5,7 +5,7 @@ Needs pyarrow, which is not installed with geosim unless asked for: ``geosim[par
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from functools import partial
 from itertools import islice
@@ -60,26 +60,30 @@ def _write(types: Mapping[str, Any], file: BinaryIO, table: Table) -> None:
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         while group := list(islice(rows, ROW_GROUP)):
             columns = [
-                pa.array([_value(cell, field) for cell in cells], field.type)
+                pa.array(_values(cells, field), field.type)
                 for field, cells in zip(schema, zip(*group, strict=True), strict=True)
             ]
             writer.write_table(pa.table(columns, schema=schema))
 
 
-def _value(cell: Cell, field: Any) -> Any:
-    """Return a cell as a value of its column; raise `QueryError` for one of another type."""
-    if cell is None:
-        return None
+def _values(cells: Iterable[Cell], field: Any) -> list[Any]:
+    """Return cells as values of their column; raise `QueryError` for one of another type."""
     kind = str(field.type)
-    if kind == "string":
-        return cell if isinstance(cell, str) else repr(cell)
+    converters: dict[str, Callable[[Any], Any]] = {"double": float, "string": _text}
+    convert = converters.get(kind, _moment)
     try:
-        if kind == "double":
-            return float(cell)
-        moment = datetime.fromisoformat(str(cell).replace("Z", "+00:00"))
+        return [None if cell is None else convert(cell) for cell in cells]
     except ValueError as error:
         raise QueryError(
-            f"fact {field.name} has the value {cell!r}, expected a {kind} as in other images; "
-            "ingest its table again, or take --format csv"
+            f"fact {field.name} has a value that is no {kind}, as those of other images are "
+            f"({error}); ingest its table again, or take --format csv"
         ) from error
+
+
+def _text(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else repr(cell)
+
+
+def _moment(cell: Cell) -> datetime:
+    moment = datetime.fromisoformat(str(cell).replace("Z", "+00:00"))
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

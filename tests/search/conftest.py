@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from geosim.ingest.schema import ModelRef
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
@@ -15,6 +16,7 @@ from geosim.search.searcher import Searcher
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
+from tests.memory import memory_store
 from tests.search.engines import server_copy
 
 
@@ -38,6 +40,18 @@ def indexed(ingested: Working, tmp_path: Path) -> Working:
 def store(indexed: Working) -> Iterator[EdgeStore]:
     with EdgeStore(indexed.qdrant, "geosim") as opened:
         yield opened
+
+
+@pytest.fixture(params=["edge", "server"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
+    """An empty collection in the embedded engine, and in the client of a server."""
+    if request.param == "edge":
+        opened: VectorStore = EdgeStore(tmp_path / "qdrant", "geosim")
+    else:
+        opened = memory_store("geosim")
+    with opened as store:
+        store.create(ModelRef("0" * 64, "colour-grid"))
+        yield store
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,32 +13,18 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from geosim.ingest.schema import ModelRef, Payload
+from geosim.ingest.schema import Payload
 from geosim.ingest.store.base import VectorStore
-from geosim.ingest.store.edge import EdgeStore
 from geosim.search.duplicates import find_duplicates
 from geosim.search.fact_columns import read_facts
 from geosim.search.graph.collection import read_filled
 from geosim.search.outliers import UNLIKE_ALL, WRONG_LABEL, find_outliers
 from geosim.trainer.sample.textures import draw
 from geosim.trainer.working import Working
-from tests.memory import memory_store
 
 Run = Callable[..., Result]
 
 TILES = 3
-
-
-@pytest.fixture(params=["edge", "server"])
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    """An empty collection in each engine."""
-    if request.param == "edge":
-        opened: VectorStore = EdgeStore(tmp_path / "qdrant", "geosim")
-    else:
-        opened = memory_store("geosim")
-    with opened as store:
-        store.create(ModelRef("0" * 64, "colour-grid"))
-        yield store
 
 
 def fill(store: VectorStore, images: list[tuple[str, str, str, int]]) -> None:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,10 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from geosim.ingest.schema import ModelRef, Payload
+from geosim.ingest.schema import Payload
 from geosim.ingest.store.base import VectorStore
-from geosim.ingest.store.edge import EdgeStore
 from geosim.search.outliers import UNLIKE_ALL, WRONG_LABEL, find_outliers
 from geosim.trainer.working import Working
-from tests.memory import memory_store
 
 Run = Callable[..., Result]
 
@@ -32,19 +30,6 @@ def upsert(store: VectorStore, images: list[tuple[str, str, str]], axes: list[in
     vectors = (np.eye(32)[axes] + noise).astype(np.float32)
     payloads = [Payload(path, label, sha, 8, 8, "rocks") for path, label, sha in images]
     store.upsert(payloads, vectors)
-
-
-@pytest.fixture(params=["edge", "server"])
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    """An empty collection in each engine."""
-
-    if request.param == "edge":
-        opened: VectorStore = EdgeStore(tmp_path / "qdrant", "geosim")
-    else:
-        opened = memory_store("geosim")
-    with opened as store:
-        store.create(ModelRef("0" * 64, "colour-grid"))
-        yield store
 
 
 def test_wrong_labels_come_first_and_those_unlike_all_last(

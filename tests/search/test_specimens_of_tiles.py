@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from geosim.ingest.schema import ModelRef, Payload
+from geosim.ingest.schema import Payload
 from geosim.ingest.store.base import VectorStore
-from geosim.ingest.store.edge import EdgeStore
 from geosim.search.searcher import Searcher
 from geosim.search.types import SearchOptions
 from geosim.trainer.errors import QueryError
 from geosim.trainer.working import Working
-from tests.memory import memory_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
 
@@ -41,20 +38,14 @@ def tile_of(path: str, tile: int, facts: dict[str, str]) -> Payload:
     return Payload(path, "", path * 2, 100, SIDE, "d", facts=facts, box=box)
 
 
-@pytest.fixture(params=["edge", "server"])
-def tiles(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
+@pytest.fixture
+def tiles(empty: VectorStore) -> VectorStore:
     """Tiles in each engine; there is neither a model nor a picture."""
-    if request.param == "edge":
-        opened: VectorStore = EdgeStore(tmp_path / "qdrant", "geosim")
-    else:
-        opened = memory_store("geosim")
-    with opened as store:
-        store.create(ModelRef("0" * 64, "colour-grid"))
-        made = payloads()
-        vectors = np.random.default_rng(2).normal(size=(len(made), 32)).astype(np.float32)
-        store.upsert(made, vectors)
-        store.index_facts({"specimen": "keyword"})
-        yield store
+    made = payloads()
+    vectors = np.random.default_rng(2).normal(size=(len(made), 32)).astype(np.float32)
+    empty.upsert(made, vectors)
+    empty.index_facts({"specimen": "keyword"})
+    return empty
 
 
 def vectors_of(store: VectorStore) -> dict[Payload, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
-from tests.memory import memory_store
+from tests.memory import memory_store, real_server
 
 
 @pytest.fixture(params=["edge", "memory", "server"])
@@ -27,10 +26,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStor
         with memory_store("rocks") as memory:
             yield memory
         return
-    url = os.environ.get("GEOSIM_TEST_QDRANT_URL")
-    if not url:
-        pytest.skip("GEOSIM_TEST_QDRANT_URL names no Qdrant server")
-    name, key = f"geosim-test-{uuid.uuid4().hex}", os.environ.get("GEOSIM_TEST_QDRANT_API_KEY")
+    (url, key), name = real_server(), f"geosim-test-{uuid.uuid4().hex}"
     try:
         with connect(url, key, name) as server:
             yield server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.errors import StoreError
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
-from tests.memory import memory_store
+from tests.memory import memory_store, real_server
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
 
@@ -33,10 +32,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
     if request.param == "memory":
         made = QdrantClient(":memory:")
     else:
-        url = os.environ.get("GEOSIM_TEST_QDRANT_URL")
-        if not url:
-            pytest.skip("GEOSIM_TEST_QDRANT_URL names no Qdrant server")
-        made = open_nodes(url, os.environ.get("GEOSIM_TEST_QDRANT_API_KEY"))[0].client
+        made = open_nodes(*real_server())[0].client
     yield made
     made.close()
 

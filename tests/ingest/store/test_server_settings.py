@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.errors import StoreError
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
-from tests.memory import memory_store
+from tests.memory import memory_store, real_server
 
 MODEL = ModelRef("abc123", "efficientnet-lite0")
 GIVEN = {
@@ -155,28 +154,26 @@ def test_settings_are_read_back_from_a_collection() -> None:
 
 
 @pytest.fixture
-def url() -> str:
-    found = os.environ.get("GEOSIM_TEST_QDRANT_URL")
-    if not found:
-        pytest.skip("GEOSIM_TEST_QDRANT_URL names no Qdrant server")
-    return found
+def server() -> tuple[str, str | None]:
+    return real_server()
 
 
 @pytest.fixture
-def name(url: str) -> Iterator[str]:
+def name(server: tuple[str, str | None]) -> Iterator[str]:
     made = f"geosim-test-{uuid.uuid4().hex}"
     yield made
-    with connect(url, os.environ.get("GEOSIM_TEST_QDRANT_API_KEY"), made) as cleaner:
+    with connect(*server, made) as cleaner:
         cleaner.drop()
 
 
-def test_a_server_keeps_the_settings_of_a_collection_that_is_made_anew(url: str, name: str) -> None:
-    key = os.environ.get("GEOSIM_TEST_QDRANT_API_KEY")
-    with connect(url, key, name, settings=GIVEN) as store:
+def test_a_server_keeps_the_settings_of_a_collection_that_is_made_anew(
+    server: tuple[str, str | None], name: str
+) -> None:
+    with connect(*server, name, settings=GIVEN) as store:
         store.create(MODEL)
-    client = open_nodes(url, key)[0].client
+    client = open_nodes(*server)[0].client
     before = client.get_collection(name).config
-    with connect(url, key, name) as store:
+    with connect(*server, name) as store:
         store.drop()
         store.create(MODEL)
     after = client.get_collection(name).config
