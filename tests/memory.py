@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from qdrant_client import QdrantClient
 
+from geosim.ingest.store.base import VectorStore
+from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.server import ServerStore
 from geosim.ingest.store.server_client import Node
 from geosim.ingest.store.server_requests import Connection
@@ -26,3 +32,29 @@ def real_server() -> tuple[str, str | None]:
     if not url:
         pytest.skip("GEOSIM_TEST_QDRANT_URL names no Qdrant server")
     return url, os.environ.get("GEOSIM_TEST_QDRANT_API_KEY")
+
+
+ENGINES = ("edge", "memory", "server")
+
+
+@contextmanager
+def engine(name: str, folder: Path) -> Iterator[VectorStore]:
+    """Yield an empty collection in one of `ENGINES`; the embedded one has its files in a folder."""
+    if name == "edge":
+        with EdgeStore(folder, "rocks") as edge:
+            yield edge
+        return
+
+    from geosim.ingest.store.server import connect
+
+    if name == "memory":
+        with memory_store("rocks") as memory:
+            yield memory
+        return
+    (url, key), collection = real_server(), f"geosim-test-{uuid.uuid4().hex}"
+    try:
+        with connect(url, key, collection) as server:
+            yield server
+    finally:
+        with connect(url, key, collection) as cleaner:
+            cleaner.drop()
