@@ -94,6 +94,10 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     def close(self) -> None:
         """Close the store; safe to call twice."""
 
+    def approximates(self) -> bool:
+        """Return whether an index of the engine answers queries that need not be exact."""
+        return False
+
     def release(self) -> None:
         """Let other processes open an embedded collection until the next call."""
 
@@ -219,10 +223,9 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     def query(self, queries: Sequence[VectorQuery], k: int) -> list[list[ScoredPoint]]:
         """Return the k nearest points of each query, by exact cosine and then by path.
 
-        Of a collection of tiles these are the nearest pictures, each by its nearest tile.
-
-        Cosines are equal if they are so at `SCORE_DIGITS` decimals. There are fewer points where
-        fewer match the query's filter and ``min_score``.
+        Of a collection of tiles these are the nearest pictures, each by its nearest tile. Cosines
+        are equal if they are so at `SCORE_DIGITS` decimals. There are fewer points where fewer
+        match the query's filter and ``min_score``, or where the store `approximates` and may.
 
         Raises:
             ValueError: k is below 1, or a query vector is zero, not finite or of another shape.

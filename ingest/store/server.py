@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -29,8 +31,14 @@ from geosim.ingest.store.server_collection import ServerCollection
 from geosim.ingest.store.server_groups import nearest_pictures
 from geosim.ingest.store.server_requests import Connection
 from geosim.ingest.store.server_settings import Settings
-from geosim.ingest.store.server_terms import EXACT, TERMS
+from geosim.ingest.store.server_terms import EXACT, INDEXED, TERMS
 from geosim.trainer.errors import StoreError
+
+EXACT_POINTS = 1_000_000
+"""Points up to which every search is exact."""
+
+RECOUNT_SECONDS = 60.0
+"""Time after which the number of points is asked again that `EXACT_POINTS` is compared with."""
 
 
 def connect(
@@ -66,13 +74,16 @@ class ServerStore(VectorStore):
         self.name, self.location = name, connection.location
         # A replica that was away may lack points: it is asked with the others, which have them.
         self._consistency: models.ReadConsistencyType | None = models.ReadConsistencyType.ALL
+        self._writing = False
+        self._is_large, self._recount = False, -math.inf
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
-        model = self._whole.read_model()
-        if model is None:
+        found = self._whole.read()
+        if found is None:
             return None
-        return CollectionInfo(model, self.count(), f"Qdrant server {self._whole.version()}")
+        (model, revision), engine = found, f"Qdrant server {self._whole.version()}"
+        return CollectionInfo(model, self.count(), engine, revision)
 
     def create(self, model: ModelRef) -> None:
         """Create the empty collection with its model as metadata, or adopt a prepared one."""
@@ -94,8 +105,10 @@ class ServerStore(VectorStore):
             yield self
             return
         whole = self._whole.beside(model)
+        new = ServerStore(self._connection, whole.name, whole.settings)
         try:
-            yield ServerStore(self._connection, whole.name, whole.settings)
+            yield new
+            new._end_writing()
         except StoreError:
             with suppress(StoreError):
                 whole.drop()
@@ -125,12 +138,37 @@ class ServerStore(VectorStore):
         )
         return bool(found)
 
+    def approximates(self) -> bool:
+        """Return whether the server's index answers queries that need not be exact."""
+        now = time.monotonic()
+        if now >= self._recount:
+            stored = self._send(lambda client: client.get_collection(self.name))
+            self._is_large = (stored.points_count or 0) > EXACT_POINTS
+            self._recount = now + RECOUNT_SECONDS
+        return self._is_large
+
     def close(self) -> None:
         """Close the connection; safe to call twice."""
-        self._connection.close()
+        try:
+            with suppress(StoreError):  # a lost server, which was told of before
+                self._end_writing()
+        finally:
+            self._connection.close()
+
+    def _begin_writing(self) -> None:
+        if not self._writing:
+            self._whole.ensure_indexes()
+            self._whole.set_revision()
+            self._writing = True
+
+    def _end_writing(self) -> None:
+        """Set another revision: what was read meanwhile is not the state that stays."""
+        if self._writing:
+            self._writing = False
+            self._whole.set_revision(patient=False)
 
     def _upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
-        self._whole.ensure_indexes()
+        self._begin_writing()
         points = [
             models.PointStruct(id=payload.id, vector=vector.tolist(), payload=payload.to_dict())
             for payload, vector in zip(payloads, vectors, strict=True)
@@ -138,10 +176,12 @@ class ServerStore(VectorStore):
         self._send(lambda client: client.upsert(self.name, points, wait=True))
 
     def _delete(self, ids: list[str]) -> None:
+        self._begin_writing()
         selector = models.PointIdsList(points=[*ids])
         self._send(lambda client: client.delete(self.name, selector, wait=True))
 
     def _update(self, changes: Sequence[Change]) -> None:
+        self._begin_writing()
         operations: list[Any] = []
         for one in changes:
             ids: list[Any] = [*one.ids]
@@ -155,9 +195,11 @@ class ServerStore(VectorStore):
         self._send(lambda client: client.batch_update_points(self.name, operations, wait=True))
 
     def _index(self, field: str, kind: str) -> None:
+        self._begin_writing()
         self._whole.make_index(field, kind)
 
     def _drop_index(self, field: str) -> None:
+        self._begin_writing()
         self._send(lambda client: client.delete_payload_index(self.name, field, wait=True))
 
     def _indexes(self) -> dict[str, str]:
@@ -221,7 +263,7 @@ class ServerStore(VectorStore):
                 limit=limit,
                 score_threshold=query.score_threshold,
                 with_payload=True,
-                params=EXACT,
+                params=self._parameters(query),
             )
             for query in queries
         ]
@@ -234,4 +276,7 @@ class ServerStore(VectorStore):
         def ask(**asked: Any) -> models.GroupsResult:
             return self._send(lambda client: client.query_points_groups(self.name, **asked))
 
-        return nearest_pictures(ask, query, limit)
+        return nearest_pictures(ask, query, limit, self._parameters(query))
+
+    def _parameters(self, query: VectorQuery) -> models.SearchParams:
+        return EXACT if query.exact or not self.approximates() else INDEXED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import uuid
 from dataclasses import asdict
 from typing import Any
 
@@ -31,6 +32,9 @@ machines that note theirs at once keep both. The value is JSON as text, in ASCII
 what is not valid UTF-8.
 """
 
+REVISION_KEY = "geosim-revision"
+"""Key of the revision, which differs after every command that wrote. Earlier versions had none."""
+
 SUCCESSOR_KEY = "geosim-replaces"
 """Key of the name that a complete collection takes over from another one."""
 
@@ -47,7 +51,12 @@ class ServerCollection:
         self._stem = f"{name[:100]}-"  # of the names of its successors
 
     def read_model(self) -> ModelRef | None:
-        """Return the collection's model, or None without one.
+        """Return the collection's model, or None without one; see `read`."""
+        found = self.read()
+        return None if found is None else found[0]
+
+    def read(self) -> tuple[ModelRef, str] | None:
+        """Return the collection's model and revision, or None without a collection.
 
         A collection that was made beforehand, with the right vectors and no points, counts as none.
 
@@ -62,7 +71,11 @@ class ServerCollection:
             raise StoreError(
                 f"collection {self._place()} holds {received}, expected {_WANTED}; {REBUILD}"
             )
-        return model
+        return model, str((stored.config.metadata or {}).get(REVISION_KEY, ""))
+
+    def set_revision(self, *, patient: bool = True) -> None:
+        """Note that the collection changes, or has changed; see `Connection.send`."""
+        self._change({REVISION_KEY: uuid.uuid4().hex}, patient=patient)
 
     def version(self) -> str:
         """Return the server's version."""
@@ -190,8 +203,10 @@ class ServerCollection:
         text = None if origin is None else json.dumps(origin.to_dict())
         self._change({f"{ORIGIN_KEY}{dataset}": text})  # null removes a key
 
-    def _change(self, metadata: dict[str, Any]) -> None:
-        self._connection.send(lambda client: client.update_collection(self.name, metadata=metadata))
+    def _change(self, metadata: dict[str, Any], *, patient: bool = True) -> None:
+        self._connection.send(
+            lambda client: client.update_collection(self.name, metadata=metadata), patient=patient
+        )
 
     def _stored(self) -> models.CollectionInfo | None:
         send = self._connection.send
