@@ -6,19 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from qdrant_client import models
-
 from geosim.ingest.schema import ScoredPoint, VectorQuery
 from geosim.ingest.store.filters import translate
 from geosim.ingest.store.server_terms import TERMS
 
 
 def nearest_pictures(
-    ask: Callable[..., Any], query: VectorQuery, limit: int, parameters: models.SearchParams
+    ask: Callable[..., Any], query: VectorQuery, limit: int, parameters: Any
 ) -> list[ScoredPoint]:
     """Return the nearest tile of each of up to ``limit`` nearest pictures.
 
-    ``ask`` sends `QdrantClient.query_points_groups` of the collection. A server's groups are a best
+    ``ask`` sends `QdrantClient.query_points_groups` of the collection, with the ``parameters`` of a
+    search. A server's groups are a best
     effort: it returns fewer than there are where one picture has many of the nearest tiles. They
     are the nearest pictures nevertheless, so the others are asked for.
     """
