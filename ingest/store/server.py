@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -37,6 +38,9 @@ from geosim.trainer.errors import StoreError
 EXACT_POINTS = 1_000_000
 """Points up to which every search is exact."""
 
+REQUEST_POINTS = 512
+"""Points per request of an upload: half a megabyte of JSON; a server accepts 32 MB by default."""
+
 RECOUNT_SECONDS = 60.0
 """Time after which the number of points is asked again that `EXACT_POINTS` is compared with."""
 
@@ -66,7 +70,7 @@ def connect(
 class ServerStore(VectorStore):
     """One collection on a Qdrant server or cluster; `close` closes the connection."""
 
-    upsert_batch = 1000  # about 1 MB of JSON; a server accepts at most 32 MB by default
+    upsert_batch = 4000
 
     def __init__(self, connection: Connection, name: str, settings: Settings | None = None) -> None:
         self._connection, self._send = connection, connection.send
@@ -173,7 +177,13 @@ class ServerStore(VectorStore):
             models.PointStruct(id=payload.id, vector=vector.tolist(), payload=payload.to_dict())
             for payload, vector in zip(payloads, vectors, strict=True)
         ]
-        self._send(lambda client: client.upsert(self.name, points, wait=True))
+        batches = [points[at : at + REQUEST_POINTS] for at in range(0, len(points), REQUEST_POINTS)]
+
+        def store(batch: list[models.PointStruct]) -> None:
+            self._send(lambda client: client.upsert(self.name, batch, wait=True))
+
+        with ThreadPoolExecutor(max(1, len(batches))) as connections:
+            list(connections.map(store, batches))
 
     def _delete(self, ids: list[str]) -> None:
         self._begin_writing()
