@@ -109,10 +109,9 @@ class ServerStore(VectorStore):
             yield self
             return
         whole = self._whole.beside(model)
-        new = ServerStore(self._connection, whole.name, whole.settings)
         try:
-            yield new
-            new._end_writing()
+            yield ServerStore(self._connection, whole.name, whole.settings)
+            whole.set_revision()
         except StoreError:
             with suppress(StoreError):
                 whole.drop()
