@@ -27,9 +27,11 @@ from geosim.ingest.schema import (
 )
 from geosim.ingest.store.base import SCAN_BATCH, WAIT_SECONDS, VectorStore
 from geosim.ingest.store.filters import translate
+from geosim.ingest.store.health import Health
 from geosim.ingest.store.server_client import open_nodes
 from geosim.ingest.store.server_collection import ServerCollection
 from geosim.ingest.store.server_groups import nearest_pictures
+from geosim.ingest.store.server_health import look
 from geosim.ingest.store.server_requests import Connection
 from geosim.ingest.store.server_settings import Settings
 from geosim.ingest.store.server_terms import EXACT, INDEXED, TERMS
@@ -149,6 +151,10 @@ class ServerStore(VectorStore):
             self._is_large = (stored.points_count or 0) > EXACT_POINTS
             self._recount = now + RECOUNT_SECONDS
         return self._is_large
+
+    def health(self) -> Health:
+        """Return the health of the nodes and of the collection, whoever made it."""
+        return look(self._connection, self._whole.live_name)
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""

@@ -170,6 +170,12 @@ class ServerCollection:
         named = {one.alias_name: one.collection_name for one in aliases}
         return named.get(self.name, self.name)
 
+    def live_name(self) -> str | None:
+        """Return the name of the collection, no alias; None if there is no collection."""
+        if self._connection.send(lambda client: client.collection_exists(self.name)):
+            return self._live()
+        return None
+
     def ensure_indexes(self) -> None:
         """Create missing keyword indexes: an interrupted `create` may have left some out."""
         if self._indexed:
