@@ -25,6 +25,7 @@ from geosim.ingest.schema import (
     fact_name,
 )
 from geosim.ingest.store.ranking import best_tiles, check_vectors, is_complete, nearest
+from geosim.ingest.work import Work
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 WAIT_SECONDS = 30.0
@@ -98,10 +99,11 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         """Let other processes open an embedded collection until the next call."""
 
     def reading(self) -> AbstractContextManager[object]:
-        """Let all calls of this thread in the block read one state of the collection.
+        """Let all calls of this thread in the block read one state of the collection."""
+        return nullcontext()
 
-        Does nothing in a store that is not read while others write.
-        """
+    def lease(self, work: Work) -> AbstractContextManager[object]:  # noqa: ARG002
+        """Keep other processes from the same work; an embedded collection is locked as a whole."""
         return nullcontext()
 
     def __exit__(self, *_: object) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -27,10 +29,12 @@ from geosim.ingest.store.filters import translate
 from geosim.ingest.store.server_client import open_nodes
 from geosim.ingest.store.server_collection import ServerCollection
 from geosim.ingest.store.server_groups import nearest_pictures
+from geosim.ingest.store.server_lease import ServerLease
 from geosim.ingest.store.server_requests import Connection
 from geosim.ingest.store.server_settings import Settings
 from geosim.ingest.store.server_terms import EXACT, TERMS
-from geosim.trainer.errors import StoreError
+from geosim.ingest.work import Work
+from geosim.trainer.errors import StoreBusyError, StoreDeniedError, StoreError
 
 
 def connect(
@@ -64,6 +68,7 @@ class ServerStore(VectorStore):
         self._connection, self._send = connection, connection.send
         self._whole = ServerCollection(connection, name, settings or {})
         self.name, self.location = name, connection.location
+        self._leases: list[ServerLease] = []
         # A replica that was away may lack points: it is asked with the others, which have them.
         self._consistency: models.ReadConsistencyType | None = models.ReadConsistencyType.ALL
 
@@ -85,22 +90,46 @@ class ServerStore(VectorStore):
     @contextmanager
     def rebuilt(self, model: ModelRef) -> Iterator[VectorStore]:
         """Yield the store of a collection beside this one, and switch to it at the end."""
-        try:
-            missing = self._whole.read_model() is None
-        except StoreError:  # one that cannot be used has nothing to keep
-            self.drop()
-            missing = True
-        if missing:
+        whole = self._whole.beside(model)
+        if whole is None:
             yield self
             return
-        whole = self._whole.beside(model)
+        new = ServerStore(self._connection, whole.name, whole.settings)
+        new._leases = self._leases
         try:
-            yield ServerStore(self._connection, whole.name, whole.settings)
+            yield new
+        except StoreBusyError:  # another process may have begun the same
+            raise
         except StoreError:
             with suppress(StoreError):
                 whole.drop()
             raise
+        self._check_leases()
         self._whole.replace(whole)
+
+    @contextmanager
+    def lease(self, work: Work) -> Iterator[None]:
+        """Keep others from the same work during the block; see `ingest/store/server_lease.py`.
+
+        A key that may write points but not change a collection gets a warning in place of a lease.
+        """
+        with ExitStack() as stack:
+            try:
+                lease = stack.enter_context(ServerLease(self._connection, self.name, work))
+            except StoreDeniedError as error:
+                self._delete([str(uuid.uuid4())])  # denied as well to a key that may only read
+                logging.getLogger(__name__).warning(
+                    "nothing keeps others from %s at the same time: %s", work, error
+                )
+            else:
+                self._leases.append(lease)
+                stack.callback(self._leases.remove, lease)
+            yield
+
+    def _check_leases(self) -> None:
+        """Raise `StoreBusyError` if another process took over what this one works on."""
+        for lease in self._leases:
+            lease.check()
 
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name."""
@@ -135,10 +164,12 @@ class ServerStore(VectorStore):
             models.PointStruct(id=payload.id, vector=vector.tolist(), payload=payload.to_dict())
             for payload, vector in zip(payloads, vectors, strict=True)
         ]
+        self._check_leases()
         self._send(lambda client: client.upsert(self.name, points, wait=True))
 
     def _delete(self, ids: list[str]) -> None:
         selector = models.PointIdsList(points=[*ids])
+        self._check_leases()
         self._send(lambda client: client.delete(self.name, selector, wait=True))
 
     def _update(self, changes: Sequence[Change]) -> None:
@@ -152,6 +183,7 @@ class ServerStore(VectorStore):
             if one.gone:
                 gone = models.DeletePayload(keys=[*one.gone], points=ids)
                 operations.append(models.DeletePayloadOperation(delete_payload=gone))
+        self._check_leases()
         self._send(lambda client: client.batch_update_points(self.name, operations, wait=True))
 
     def _index(self, field: str, kind: str) -> None:

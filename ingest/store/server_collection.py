@@ -91,7 +91,7 @@ class ServerCollection:
                 lambda client: client.create_collection(self.name, metadata=metadata, **wanted)
             )
         elif _is_prepared(stored):
-            self._change(metadata)
+            self.change(metadata)
         else:
             raise StoreError(
                 f"collection {self._place(' exists already')}; {REBUILD}, or {NAME_ANOTHER}"
@@ -112,13 +112,22 @@ class ServerCollection:
                 self._delete(name)
         self._indexed = False
 
-    def beside(self, model: ModelRef) -> ServerCollection:
+    def beside(self, model: ModelRef) -> ServerCollection | None:
         """Return a collection that does not exist, to be built and to take this one's place.
 
-        It gets this one's settings. What an interrupted run left of it is deleted.
+        It gets this one's settings. What an interrupted run left of it is deleted. None if there is
+        none to replace.
+
+        Raises:
+            StoreError: geosim did not make this one.
         """
         stored, live = self._stored(), self._live()
-        former = {} if stored is None else settings_of(stored)
+        if stored is None or _is_prepared(stored):
+            return None
+        self._model_of(stored)
+        former = {**settings_of(stored)}
+        if _vectors_of(stored) != _WANTED:
+            del former["vectors"]
         names = [f"{self._stem}{model.fingerprint[:12]}{end}" for end in ("", "-2")]
         name = next(one for one in names if one != live)
         found = ServerCollection(self._connection, name, {**former, **self.settings})
@@ -132,7 +141,7 @@ class ServerCollection:
         it at once. A collection of that name is deleted first, and `_stored` finds its successor.
         """
         live = self._live()
-        new._change({SUCCESSOR_KEY: self.name})
+        new.change({SUCCESSOR_KEY: self.name})
         if live == self.name:
             self._delete(live)
         self._switch(new.name, replaced=live != self.name)
@@ -188,9 +197,22 @@ class ServerCollection:
     def set_origin(self, dataset: str, origin: Origin | None) -> None:
         """Note where a data set comes from, or forget it."""
         text = None if origin is None else json.dumps(origin.to_dict())
-        self._change({f"{ORIGIN_KEY}{dataset}": text})  # null removes a key
+        self.change({f"{ORIGIN_KEY}{dataset}": text})  # null removes a key
 
-    def _change(self, metadata: dict[str, Any]) -> None:
+    def metadata(self) -> dict[str, Any]:
+        """Return the metadata; none without a collection.
+
+        Raises:
+            StoreError: geosim did not make it.
+        """
+        stored = self._stored()
+        if stored is None or _is_prepared(stored):
+            return {}
+        self._model_of(stored)
+        return stored.config.metadata or {}
+
+    def change(self, metadata: dict[str, Any]) -> None:
+        """Set keys of the metadata, or remove those of None; the others stay."""
         self._connection.send(lambda client: client.update_collection(self.name, metadata=metadata))
 
     def _stored(self) -> models.CollectionInfo | None:

@@ -45,7 +45,7 @@ class Connection:
     """
 
     def __init__(self, nodes: Sequence[Node], *, wait: float = WAIT_SECONDS) -> None:
-        self._nodes, self._wait = list(nodes), wait
+        self._nodes, self.wait = list(nodes), wait
         self.location = ",".join(node.location for node in nodes)
 
     def send(self, request: Callable[[QdrantClient], _T], *, patient: bool = True) -> _T:
@@ -74,11 +74,11 @@ class Connection:
             # An answer says more than that there is none.
             failure, node = max(failures, key=lambda one: isinstance(one[0], UnexpectedResponse))
             now, told = time.monotonic(), _translate(failure, node)
-            if not patient or self._wait == 0 or (end is not None and now >= end):
+            if not patient or self.wait == 0 or (end is not None and now >= end):
                 raise told from failure
             if end is None:
                 known = any(one.answered for one in self._nodes)
-                wait = self._wait if known else min(self._wait, FIRST_WAIT_S)
+                wait = self.wait if known else min(self.wait, FIRST_WAIT_S)
                 end = now + wait
                 logging.getLogger(__name__).warning(
                     "%s; trying again for %g s", str(told).partition(";")[0], wait
@@ -92,6 +92,10 @@ class Connection:
             return request(self._nodes[0].client)
         except _ERRORS as error:
             raise _translate(error, self._nodes[0]) from error
+
+    def impatient(self) -> Connection:
+        """Return a connection to the same nodes for another thread; it asks each of them once."""
+        return Connection(self._nodes, wait=0.0)
 
     def close(self) -> None:
         """Close all connections; safe to call twice."""
