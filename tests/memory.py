@@ -41,7 +41,15 @@ def real_server() -> tuple[str, str | None]:
     return url, os.environ.get("GEOSIM_TEST_QDRANT_API_KEY")
 
 
-ENGINES = ("edge", "memory", "server")
+def real_cluster() -> tuple[str, str | None]:
+    """Return the URLs, parted by commas, and the key of a real cluster; skip the test without."""
+    urls = os.environ.get("GEOSIM_TEST_QDRANT_CLUSTER")
+    if not urls:
+        pytest.skip("GEOSIM_TEST_QDRANT_CLUSTER names no Qdrant cluster")
+    return urls, os.environ.get("GEOSIM_TEST_QDRANT_API_KEY")
+
+
+ENGINES = ("edge", "memory", "server", "cluster")
 
 
 @contextmanager
@@ -58,7 +66,8 @@ def engine(name: str, folder: Path) -> Iterator[VectorStore]:
         with memory_store("rocks") as memory:
             yield memory
         return
-    (url, key), collection = real_server(), f"geosim-test-{uuid.uuid4().hex}"
+    url, key = real_server() if name == "server" else real_cluster()
+    collection = f"geosim-test-{uuid.uuid4().hex}"
     try:
         with connect(url, key, collection) as server:
             yield server

@@ -95,6 +95,10 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     def close(self) -> None:
         """Close the store; safe to call twice."""
 
+    def approximates(self) -> bool:
+        """Return whether an index of the engine answers queries that need not be exact."""
+        return False
+
     def release(self) -> None:
         """Let other processes open an embedded collection until the next call."""
 
@@ -125,8 +129,8 @@ class VectorStore(AbstractContextManager["VectorStore"]):
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete points; unknown ids are ignored."""
-        for batch in _batches(ids):
-            self._delete(batch)
+        for at in range(0, len(ids), SCAN_BATCH):
+            self._delete([*ids[at : at + SCAN_BATCH]])
         self._flush()
 
     def update(self, changes: Sequence[Change]) -> None:
@@ -204,8 +208,8 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     def fetch(self, ids: Sequence[str], *, vectors: bool = True) -> list[Point]:
         """Return the points with these ids, in the order of ``ids``; unknown ids are left out."""
         found: dict[str, Point] = {}
-        for batch in _batches(ids):
-            found.update(self._retrieve(batch, vectors))
+        for at in range(0, len(ids), SCAN_BATCH):
+            found.update(self._retrieve([*ids[at : at + SCAN_BATCH]], vectors))
         return [found[id_] for id_ in ids if id_ in found]
 
     def scan(self, where: Filter | None = None, *, vectors: bool) -> Iterator[list[Point]]:
@@ -221,10 +225,9 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     def query(self, queries: Sequence[VectorQuery], k: int) -> list[list[ScoredPoint]]:
         """Return the k nearest points of each query, by exact cosine and then by path.
 
-        Of a collection of tiles these are the nearest pictures, each by its nearest tile.
-
-        Cosines are equal if they are so at `SCORE_DIGITS` decimals. There are fewer points where
-        fewer match the query's filter and ``min_score``.
+        Of a collection of tiles these are the nearest pictures, each by its nearest tile. Cosines
+        are equal if they are so at `SCORE_DIGITS` decimals. There are fewer points where fewer
+        match the query's filter and ``min_score``, or where the store `approximates` and may.
 
         Raises:
             ValueError: k is below 1, or a query vector is zero, not finite or of another shape.
@@ -293,7 +296,3 @@ class VectorStore(AbstractContextManager["VectorStore"]):
             (points,) = self._query([query], asked)
             if is_complete(points, asked, k):
                 return best_tiles(points)
-
-
-def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
-    return (list(ids[start : start + SCAN_BATCH]) for start in range(0, len(ids), SCAN_BATCH))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import uuid
+import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -29,12 +30,21 @@ from geosim.ingest.store.filters import translate
 from geosim.ingest.store.server_client import open_nodes
 from geosim.ingest.store.server_collection import ServerCollection
 from geosim.ingest.store.server_groups import nearest_pictures
-from geosim.ingest.store.server_lease import ServerLease
+from geosim.ingest.store.server_lease import Leases
 from geosim.ingest.store.server_requests import Connection
 from geosim.ingest.store.server_settings import Settings
-from geosim.ingest.store.server_terms import EXACT, TERMS
+from geosim.ingest.store.server_terms import EXACT, INDEXED, TERMS
 from geosim.ingest.work import Work
-from geosim.trainer.errors import StoreBusyError, StoreDeniedError, StoreError
+from geosim.trainer.errors import StoreBusyError, StoreError
+
+EXACT_POINTS = 1_000_000
+"""Points up to which every search is exact."""
+
+REQUEST_POINTS = 512
+"""Points per request of an upload: half a megabyte of JSON; a server accepts 32 MB by default."""
+
+RECOUNT_SECONDS = 60.0
+"""Time after which the number of points is asked again that `EXACT_POINTS` is compared with."""
 
 
 def connect(
@@ -62,22 +72,25 @@ def connect(
 class ServerStore(VectorStore):
     """One collection on a Qdrant server or cluster; `close` closes the connection."""
 
-    upsert_batch = 1000  # about 1 MB of JSON; a server accepts at most 32 MB by default
+    upsert_batch = 4000
 
     def __init__(self, connection: Connection, name: str, settings: Settings | None = None) -> None:
         self._connection, self._send = connection, connection.send
         self._whole = ServerCollection(connection, name, settings or {})
         self.name, self.location = name, connection.location
-        self._leases: list[ServerLease] = []
+        self._leases = Leases(connection, name)
         # A replica that was away may lack points: it is asked with the others, which have them.
         self._consistency: models.ReadConsistencyType | None = models.ReadConsistencyType.ALL
+        self._writing = False
+        self._is_large, self._recount = False, -math.inf
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
-        model = self._whole.read_model()
-        if model is None:
+        found = self._whole.read()
+        if found is None:
             return None
-        return CollectionInfo(model, self.count(), f"Qdrant server {self._whole.version()}")
+        (model, revision), engine = found, f"Qdrant server {self._whole.version()}"
+        return CollectionInfo(model, self.count(), engine, revision)
 
     def create(self, model: ModelRef) -> None:
         """Create the empty collection with its model as metadata, or adopt a prepared one."""
@@ -98,38 +111,19 @@ class ServerStore(VectorStore):
         new._leases = self._leases
         try:
             yield new
+            new._end_writing()
         except StoreBusyError:  # another process may have begun the same
             raise
         except StoreError:
             with suppress(StoreError):
                 whole.drop()
             raise
-        self._check_leases()
+        self._leases.check()
         self._whole.replace(whole)
 
-    @contextmanager
-    def lease(self, work: Work) -> Iterator[None]:
-        """Keep others from the same work during the block; see `ingest/store/server_lease.py`.
-
-        A key that may write points but not change a collection gets a warning in place of a lease.
-        """
-        with ExitStack() as stack:
-            try:
-                lease = stack.enter_context(ServerLease(self._connection, self.name, work))
-            except StoreDeniedError as error:
-                self._delete([str(uuid.uuid4())])  # denied as well to a key that may only read
-                logging.getLogger(__name__).warning(
-                    "nothing keeps others from %s at the same time: %s", work, error
-                )
-            else:
-                self._leases.append(lease)
-                stack.callback(self._leases.remove, lease)
-            yield
-
-    def _check_leases(self) -> None:
-        """Raise `StoreBusyError` if another process took over what this one works on."""
-        for lease in self._leases:
-            lease.check()
+    def lease(self, work: Work) -> AbstractContextManager[None]:
+        """Keep others from the same work during the block; see `ingest/store/server_lease.py`."""
+        return self._leases.take(work, self._delete)
 
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name."""
@@ -154,25 +148,57 @@ class ServerStore(VectorStore):
         )
         return bool(found)
 
+    def approximates(self) -> bool:
+        """Return whether the server's index answers queries that need not be exact."""
+        now = time.monotonic()
+        if now >= self._recount:
+            stored = self._send(lambda client: client.get_collection(self.name))
+            self._is_large = (stored.points_count or 0) > EXACT_POINTS
+            self._recount = now + RECOUNT_SECONDS
+        return self._is_large
+
     def close(self) -> None:
         """Close the connection; safe to call twice."""
-        self._connection.close()
+        try:
+            with suppress(StoreError):  # a lost server, which was told of before
+                self._end_writing()
+        finally:
+            self._connection.close()
+
+    def _begin_writing(self) -> None:
+        self._leases.check()
+        if not self._writing:
+            self._whole.ensure_indexes()
+            self._whole.set_revision()
+            self._writing = True
+
+    def _end_writing(self) -> None:
+        """Set another revision: what was read meanwhile is not the state that stays."""
+        if self._writing:
+            self._writing = False
+            self._whole.set_revision(patient=False)
 
     def _upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
-        self._whole.ensure_indexes()
+        self._begin_writing()
         points = [
             models.PointStruct(id=payload.id, vector=vector.tolist(), payload=payload.to_dict())
             for payload, vector in zip(payloads, vectors, strict=True)
         ]
-        self._check_leases()
-        self._send(lambda client: client.upsert(self.name, points, wait=True))
+        batches = [points[at : at + REQUEST_POINTS] for at in range(0, len(points), REQUEST_POINTS)]
+
+        def store(batch: list[models.PointStruct]) -> None:
+            self._send(lambda client: client.upsert(self.name, batch, wait=True))
+
+        with ThreadPoolExecutor(max(1, len(batches))) as connections:
+            list(connections.map(store, batches))
 
     def _delete(self, ids: list[str]) -> None:
+        self._begin_writing()
         selector = models.PointIdsList(points=[*ids])
-        self._check_leases()
         self._send(lambda client: client.delete(self.name, selector, wait=True))
 
     def _update(self, changes: Sequence[Change]) -> None:
+        self._begin_writing()
         operations: list[Any] = []
         for one in changes:
             ids: list[Any] = [*one.ids]
@@ -183,13 +209,14 @@ class ServerStore(VectorStore):
             if one.gone:
                 gone = models.DeletePayload(keys=[*one.gone], points=ids)
                 operations.append(models.DeletePayloadOperation(delete_payload=gone))
-        self._check_leases()
         self._send(lambda client: client.batch_update_points(self.name, operations, wait=True))
 
     def _index(self, field: str, kind: str) -> None:
+        self._begin_writing()
         self._whole.make_index(field, kind)
 
     def _drop_index(self, field: str) -> None:
+        self._begin_writing()
         self._send(lambda client: client.delete_payload_index(self.name, field, wait=True))
 
     def _indexes(self) -> dict[str, str]:
@@ -253,7 +280,7 @@ class ServerStore(VectorStore):
                 limit=limit,
                 score_threshold=query.score_threshold,
                 with_payload=True,
-                params=EXACT,
+                params=self._parameters(query),
             )
             for query in queries
         ]
@@ -266,4 +293,7 @@ class ServerStore(VectorStore):
         def ask(**asked: Any) -> models.GroupsResult:
             return self._send(lambda client: client.query_points_groups(self.name, **asked))
 
-        return nearest_pictures(ask, query, limit)
+        return nearest_pictures(ask, query, limit, self._parameters(query))
+
+    def _parameters(self, query: VectorQuery) -> models.SearchParams:
+        return EXACT if query.exact or not self.approximates() else INDEXED

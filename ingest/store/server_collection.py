@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+import uuid
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -13,8 +15,14 @@ from qdrant_client import models
 from geosim.ingest.checks import check_name
 from geosim.ingest.schema import KEYWORD_FIELDS, NAME_ANOTHER, REBUILD, ModelRef, Origin
 from geosim.ingest.store.server_requests import Connection
-from geosim.ingest.store.server_settings import Settings, arguments, settings_for, settings_of
-from geosim.trainer.errors import StoreError
+from geosim.ingest.store.server_settings import (
+    Settings,
+    arguments,
+    settings_for,
+    settings_of,
+    vectors_of,
+)
+from geosim.trainer.errors import StoreDeniedError, StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 OLDEST_SERVER = (1, 16)
@@ -31,6 +39,9 @@ machines that note theirs at once keep both. The value is JSON as text, in ASCII
 what is not valid UTF-8.
 """
 
+REVISION_KEY = "geosim-revision"
+"""Key of the revision, which differs after every command that wrote. Earlier versions had none."""
+
 SUCCESSOR_KEY = "geosim-replaces"
 """Key of the name that a complete collection takes over from another one."""
 
@@ -46,8 +57,8 @@ class ServerCollection:
         self._indexed = False
         self._stem = f"{name[:100]}-"  # of the names of its successors
 
-    def read_model(self) -> ModelRef | None:
-        """Return the collection's model, or None without one.
+    def read(self) -> tuple[ModelRef, str] | None:
+        """Return the collection's model and revision, or None without a collection.
 
         A collection that was made beforehand, with the right vectors and no points, counts as none.
 
@@ -58,11 +69,19 @@ class ServerCollection:
         if stored is None or _is_prepared(stored):
             return None
         model = self._model_of(stored)
-        if (received := _vectors_of(stored)) != _WANTED:
+        if (received := vectors_of(stored)) != _WANTED:
             raise StoreError(
                 f"collection {self._place()} holds {received}, expected {_WANTED}; {REBUILD}"
             )
-        return model
+        return model, str((stored.config.metadata or {}).get(REVISION_KEY, ""))
+
+    def set_revision(self, *, patient: bool = True) -> None:
+        """Note that the collection changes, or has changed; see `Connection.send`.
+
+        A key may write points all the same that may not do this.
+        """
+        with suppress(StoreDeniedError):
+            self.change({REVISION_KEY: uuid.uuid4().hex}, patient=patient)
 
     def version(self) -> str:
         """Return the server's version."""
@@ -126,7 +145,7 @@ class ServerCollection:
             return None
         self._model_of(stored)
         former = {**settings_of(stored)}
-        if _vectors_of(stored) != _WANTED:
+        if vectors_of(stored) != _WANTED:
             del former["vectors"]
         names = [f"{self._stem}{model.fingerprint[:12]}{end}" for end in ("", "-2")]
         name = next(one for one in names if one != live)
@@ -211,9 +230,11 @@ class ServerCollection:
         self._model_of(stored)
         return stored.config.metadata or {}
 
-    def change(self, metadata: dict[str, Any]) -> None:
+    def change(self, metadata: dict[str, Any], *, patient: bool = True) -> None:
         """Set keys of the metadata, or remove those of None; the others stay."""
-        self._connection.send(lambda client: client.update_collection(self.name, metadata=metadata))
+        self._connection.send(
+            lambda client: client.update_collection(self.name, metadata=metadata), patient=patient
+        )
 
     def _stored(self) -> models.CollectionInfo | None:
         send = self._connection.send
@@ -268,15 +289,7 @@ class ServerCollection:
 
 def _is_prepared(stored: models.CollectionInfo) -> bool:
     """Return whether a collection was made for geosim by another program, and is empty."""
-    return not stored.config.metadata and not stored.points_count and _vectors_of(stored) == _WANTED
-
-
-def _vectors_of(stored: models.CollectionInfo) -> str:
-    """Return what vectors a collection holds, in words."""
-    vectors = stored.config.params.vectors
-    if isinstance(vectors, models.VectorParams):
-        return f"{vectors.distance.value} vectors of size {vectors.size}"
-    return "named vectors"
+    return not stored.config.metadata and not stored.points_count and vectors_of(stored) == _WANTED
 
 
 def _origin(text: Any) -> Origin:

@@ -8,13 +8,16 @@ from typing import Any
 
 from geosim.ingest.schema import ScoredPoint, VectorQuery
 from geosim.ingest.store.filters import translate
-from geosim.ingest.store.server_terms import EXACT, TERMS
+from geosim.ingest.store.server_terms import TERMS
 
 
-def nearest_pictures(ask: Callable[..., Any], query: VectorQuery, limit: int) -> list[ScoredPoint]:
+def nearest_pictures(
+    ask: Callable[..., Any], query: VectorQuery, limit: int, parameters: Any
+) -> list[ScoredPoint]:
     """Return the nearest tile of each of up to ``limit`` nearest pictures.
 
-    ``ask`` sends `QdrantClient.query_points_groups` of the collection. A server's groups are a best
+    ``ask`` sends `QdrantClient.query_points_groups` of the collection, with the ``parameters`` of a
+    search. A server's groups are a best
     effort: it returns fewer than there are where one picture has many of the nearest tiles. They
     are the nearest pictures nevertheless, so the others are asked for.
     """
@@ -29,7 +32,7 @@ def nearest_pictures(ask: Callable[..., Any], query: VectorQuery, limit: int) ->
             group_size=1,
             score_threshold=query.score_threshold,
             with_payload=True,
-            search_params=EXACT,
+            search_params=parameters,
         ).groups
         fresh = [ScoredPoint.from_stored(one.payload, one.score) for g in groups for one in g.hits]
         if not fresh:

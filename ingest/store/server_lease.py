@@ -18,32 +18,29 @@ that the next ingest of its data set puts right: a lease keeps people apart, it 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import threading
 import time
 import uuid
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from time import sleep
-from typing import Any
 
 from geosim.ingest.machine import running_system
+from geosim.ingest.store.lease_entries import EXPIRY_S, Entry, Watch
 from geosim.ingest.store.server_collection import ServerCollection
 from geosim.ingest.store.server_requests import Connection
 from geosim.ingest.work import Work
 from geosim.trainer.console import say
-from geosim.trainer.errors import StoreBusyError, StoreError
-from geosim.trainer.locks import NOTICE_SECONDS, command_name, is_alive
+from geosim.trainer.errors import StoreBusyError, StoreDeniedError, StoreError
+from geosim.trainer.locks import NOTICE_SECONDS, command_name
 
 LEASE_KEY = "geosim-lease:"
 """Start of the keys of leases in a collection's metadata; the token follows. The value is JSON as
 text, in ASCII."""
-
-EXPIRY_S = 20.0
-"""Seconds after which a lease that is not renewed is taken over: less than the default of --wait,
-so that a run after a killed one goes on."""
 
 RENEW_S = EXPIRY_S / 4
 """Seconds between two renewals."""
@@ -61,58 +58,41 @@ JOIN_S = 5.0
 """Seconds to wait at the end for a renewal that hangs."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A lease, or a claim of one."""
+class Leases:
+    """The leases on a collection that one store holds."""
 
-    token: str
-    stored: str
-    work: Work
-    held: bool
-    holder: str
-    process: int | None  # its id, of a process of this system
+    def __init__(self, connection: Connection, name: str) -> None:
+        self._connection, self._name = connection, name
+        self._held: list[ServerLease] = []
 
-    @classmethod
-    def read(cls, token: str, stored: Any) -> _Entry:
-        """Return a stored entry; one that another version wrote counts as of the whole."""
-        try:
-            fields = json.loads(stored)
-            work, held, pid = Work.from_dict(fields), bool(fields["held"]), int(fields["pid"])
-            holder = "process {pid} on {host} ({command}, since {since})".format_map(fields)
-            system = fields["system"]
-        except (TypeError, ValueError, KeyError):
-            return cls(token, str(stored), Work(), True, "another version of geosim", None)
-        here = system != "" and system == running_system()
-        return cls(token, stored, work, held, holder[:200], pid if here else None)
+    @contextmanager
+    def take(self, work: Work, delete: Callable[[list[str]], None]) -> Iterator[None]:
+        """Hold a lease of some work during the block.
 
-    @property
-    def ended(self) -> bool:
-        """Whether it is of a process of this system that has ended."""
-        return self.process is not None and not is_alive(self.process)
+        A key that may write points but not change a collection gets a warning in place of a lease.
+        ``delete`` deletes points by their ids, which tells such a key.
 
-
-class _Watch:
-    """How long entries were seen unchanged, by the clock of who waits."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, tuple[str, float]] = {}
-        self._looked = _now()
-
-    def expired(self, entries: list[_Entry]) -> list[_Entry]:
-        """Note a look at the entries; return those to remove.
-
-        A look after a long pause counts as a short one: the server did not answer meanwhile, so
-        nobody could renew.
+        Raises:
+            StoreBusyError: another process does the same, also after `Connection.wait`.
+            StoreDeniedError: the key may only read.
         """
-        now = _now()
-        gap, self._looked = min(now - self._looked, 2 * POLL_S), now
-        seen = {one.token: (one.stored, 0.0) for one in entries}
-        for one in entries:
-            stored, seconds = self._seen.get(one.token, ("", 0.0))
-            if stored == one.stored:
-                seen[one.token] = stored, seconds + gap
-        self._seen = seen
-        return [one for one in entries if one.ended or seen[one.token][1] >= EXPIRY_S]
+        with ExitStack() as stack:
+            try:
+                lease = stack.enter_context(ServerLease(self._connection, self._name, work))
+            except StoreDeniedError as error:
+                delete([str(uuid.uuid4())])
+                logging.getLogger(__name__).warning(
+                    "nothing keeps others from %s at the same time: %s", work, error
+                )
+            else:
+                self._held.append(lease)
+                stack.callback(self._held.remove, lease)
+            yield
+
+    def check(self) -> None:
+        """Raise `StoreBusyError` if another process took over what this one works on."""
+        for lease in self._held:
+            lease.check()
 
 
 class ServerLease(AbstractContextManager["ServerLease"]):
@@ -187,12 +167,13 @@ class ServerLease(AbstractContextManager["ServerLease"]):
 
     def _take(self, collection: ServerCollection, wait: float) -> None:
         """Make the claim and wait until it is a lease."""
-        started, watch, told, claimed = _now(), _Watch(), False, False
+        started, told, claimed = _now(), False, False
+        watch = Watch(started)
         while True:
             entries = self._read(collection)
             mine = entries.pop(self._token, None)
             rivals = [one for one in entries.values() if one.work.excludes(self._work)]
-            for one in watch.expired(rivals):
+            for one in watch.expired(rivals, _now()):
                 self._remove(collection, one.token)
                 rivals.remove(one)
             if mine is not None and not rivals:
@@ -215,7 +196,7 @@ class ServerLease(AbstractContextManager["ServerLease"]):
                 told = True
             sleep(POLL_S)
 
-    def _refusal(self, rivals: list[_Entry]) -> str:
+    def _refusal(self, rivals: list[Entry]) -> str:
         if not rivals:
             return f"{self._place} does not keep a lease of {self._work}; run this again"
         first, more = rivals[0], f", and {len(rivals) - 1} others do" if len(rivals) > 1 else ""
@@ -225,9 +206,9 @@ class ServerLease(AbstractContextManager["ServerLease"]):
             "killed"
         )
 
-    def _read(self, collection: ServerCollection) -> dict[str, _Entry]:
+    def _read(self, collection: ServerCollection) -> dict[str, Entry]:
         return {
-            token: _Entry.read(token, stored)
+            token: Entry.read(token, stored)
             for key, stored in collection.metadata().items()
             if stored is not None and (token := key.removeprefix(LEASE_KEY)) != key
         }

@@ -41,11 +41,12 @@ _T = TypeVar("_T")
 class Connection:
     """The nodes of a server or cluster: one of them is asked until it fails, then the next.
 
-    ``wait`` is how long a request is repeated after all nodes failed, in seconds.
+    ``wait`` is how long a request is repeated after all nodes failed, in seconds. Thread-safe.
     """
 
     def __init__(self, nodes: Sequence[Node], *, wait: float = WAIT_SECONDS) -> None:
-        self._nodes, self.wait = list(nodes), wait
+        self._nodes, self.wait = tuple(nodes), wait
+        self._asked = 0  # number of the node that is asked first
         self.location = ",".join(node.location for node in nodes)
 
     def send(self, request: Callable[[QdrantClient], _T], *, patient: bool = True) -> _T:
@@ -62,15 +63,18 @@ class Connection:
         pause, end = PAUSE_S, None
         while True:
             failures: list[tuple[Exception, Node]] = []
-            for _ in self._nodes:
-                node = self._nodes[0]
+            first = self._asked
+            for number in range(first, first + len(self._nodes)):
+                node = self._nodes[number % len(self._nodes)]
                 try:
-                    return request(node.client)
+                    answer = request(node.client)
                 except _ERRORS as error:
                     if not _transient(error):
                         raise _translate(error, node) from error
                     failures.append((error, node))
-                self._nodes.append(self._nodes.pop(0))
+                else:
+                    self._asked = number % len(self._nodes)
+                    return answer
             # An answer says more than that there is none.
             failure, node = max(failures, key=lambda one: isinstance(one[0], UnexpectedResponse))
             now, told = time.monotonic(), _translate(failure, node)
@@ -88,10 +92,11 @@ class Connection:
 
     def send_once(self, request: Callable[[QdrantClient], _T]) -> _T:
         """Return the answer to a request that must not be repeated; raises as `send` does."""
+        node = self._nodes[self._asked]
         try:
-            return request(self._nodes[0].client)
+            return request(node.client)
         except _ERRORS as error:
-            raise _translate(error, self._nodes[0]) from error
+            raise _translate(error, node) from error
 
     def impatient(self) -> Connection:
         """Return a connection to the same nodes for another thread; it asks each of them once."""
