@@ -19,11 +19,18 @@ from geosim.ingest.store.server_requests import Connection
 
 
 def memory_store(
-    name: str, client: QdrantClient | None = None, location: str = "memory"
+    name: str, client: QdrantClient | None = None, location: str = "memory", wait: float = 30.0
 ) -> ServerStore:
     """Return the store of a collection in memory, or in that of ``client``."""
     node = Node(client or QdrantClient(":memory:"), location, answered=True)
-    return ServerStore(Connection([node]), name)
+    return ServerStore(Connection([node], wait=wait), name)
+
+
+def collections(client: QdrantClient, name: str) -> list[str]:
+    """Return the collections of a test, whose names begin as ``name`` does."""
+    return sorted(
+        one.name for one in client.get_collections().collections if one.name.startswith(name[:45])
+    )
 
 
 def real_server() -> tuple[str, str | None]:

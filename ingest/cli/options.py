@@ -45,8 +45,8 @@ def store_options(function: AnyFunction) -> AnyFunction:
         show_default=True,
         envvar="GEOSIM_WAIT",
         show_envvar=True,
-        help="How long to wait for another process that uses the embedded collection, and for a "
-        "server that was lost.",
+        help="How long to wait for another process that uses the embedded collection, or that "
+        "ingests the same on a server, and for a server that was lost.",
     )
     return qdrant(collection(wait(function)))
 

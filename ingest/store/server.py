@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,12 @@ from geosim.ingest.store.server_client import open_nodes
 from geosim.ingest.store.server_collection import ServerCollection
 from geosim.ingest.store.server_groups import nearest_pictures
 from geosim.ingest.store.server_health import look
+from geosim.ingest.store.server_lease import Leases
 from geosim.ingest.store.server_requests import Connection
 from geosim.ingest.store.server_settings import Settings
 from geosim.ingest.store.server_terms import EXACT, INDEXED, TERMS
-from geosim.trainer.errors import StoreError
+from geosim.ingest.work import Work
+from geosim.trainer.errors import StoreBusyError, StoreError
 
 EXACT_POINTS = 1_000_000
 """Points up to which every search is exact."""
@@ -78,6 +80,7 @@ class ServerStore(VectorStore):
         self._connection, self._send = connection, connection.send
         self._whole = ServerCollection(connection, name, settings or {})
         self.name, self.location = name, connection.location
+        self._leases = Leases(connection, name)
         # A replica that was away may lack points: it is asked with the others, which have them.
         self._consistency: models.ReadConsistencyType | None = models.ReadConsistencyType.ALL
         self._writing = False
@@ -102,23 +105,27 @@ class ServerStore(VectorStore):
     @contextmanager
     def rebuilt(self, model: ModelRef) -> Iterator[VectorStore]:
         """Yield the store of a collection beside this one, and switch to it at the end."""
-        try:
-            missing = self._whole.read_model() is None
-        except StoreError:  # one that cannot be used has nothing to keep
-            self.drop()
-            missing = True
-        if missing:
+        whole = self._whole.beside(model)
+        if whole is None:
             yield self
             return
-        whole = self._whole.beside(model)
+        new = ServerStore(self._connection, whole.name, whole.settings)
+        new._leases = self._leases
         try:
-            yield ServerStore(self._connection, whole.name, whole.settings)
+            yield new
             whole.set_revision()
+        except StoreBusyError:  # another process may have begun the same
+            raise
         except StoreError:
             with suppress(StoreError):
                 whole.drop()
             raise
+        self._leases.check()
         self._whole.replace(whole)
+
+    def lease(self, work: Work) -> AbstractContextManager[None]:
+        """Keep others from the same work during the block; see `ingest/store/server_lease.py`."""
+        return self._leases.take(work, self._delete)
 
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name."""
@@ -165,6 +172,7 @@ class ServerStore(VectorStore):
             self._connection.close()
 
     def _begin_writing(self) -> None:
+        self._leases.check()
         if not self._writing:
             self._whole.ensure_indexes()
             self._whole.set_revision()

@@ -46,7 +46,7 @@ class Connection:
     """
 
     def __init__(self, nodes: Sequence[Node], *, wait: float = WAIT_SECONDS) -> None:
-        self._nodes, self._wait = tuple(nodes), wait
+        self._nodes, self.wait = tuple(nodes), wait
         self._asked = 0  # number of the node that is asked first
         self.location = ",".join(node.location for node in nodes)
 
@@ -81,11 +81,11 @@ class Connection:
             now, told = time.monotonic(), _translate(failure, node)
             if len(self._nodes) > 1 and isinstance(told, StoreUnreachableError):
                 told = StoreUnreachableError(f"none of {self.location} can be used: {told}")
-            if not patient or self._wait == 0 or (end is not None and now >= end):
+            if not patient or self.wait == 0 or (end is not None and now >= end):
                 raise told from failure
             if end is None:
                 known = any(one.answered for one in self._nodes)
-                wait = self._wait if known else min(self._wait, FIRST_WAIT_S)
+                wait = self.wait if known else min(self.wait, FIRST_WAIT_S)
                 end = now + wait
                 logging.getLogger(__name__).warning(
                     "%s; trying again for %g s", str(told).partition(";")[0], wait
@@ -105,12 +105,13 @@ class Connection:
             except _ERRORS as error:
                 return _translate(error, node)
 
-        nodes = list(self._nodes)
-        with ThreadPoolExecutor(len(nodes)) as pool:
-            answers = list(zip(nodes, pool.map(ask, nodes), strict=True))
-        answers.sort(key=lambda one: isinstance(one[1], StoreError))
-        self._nodes = [node for node, _ in answers]
-        return [(node.location, answer) for node, answer in answers]
+        with ThreadPoolExecutor(len(self._nodes)) as pool:
+            answers = list(pool.map(ask, self._nodes))
+        failed = [isinstance(one, StoreError) for one in answers]
+        if False in failed:
+            self._asked = failed.index(False)
+        found = [(node.location, one) for node, one in zip(self._nodes, answers, strict=True)]
+        return sorted(found, key=lambda one: isinstance(one[1], StoreError))
 
     def send_once(self, request: Callable[[QdrantClient], _T]) -> _T:
         """Return the answer to a request that must not be repeated; raises as `send` does."""
@@ -119,6 +120,10 @@ class Connection:
             return request(node.client)
         except _ERRORS as error:
             raise _translate(error, node) from error
+
+    def impatient(self) -> Connection:
+        """Return a connection to the same nodes for another thread; it asks each of them once."""
+        return Connection(self._nodes, wait=0.0)
 
     def close(self) -> None:
         """Close all connections; safe to call twice."""

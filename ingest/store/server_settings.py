@@ -86,6 +86,14 @@ def settings_of(stored: models.CollectionInfo) -> Settings:
     return {key: value for key, value in found.items() if key not in FIXED}
 
 
+def vectors_of(stored: models.CollectionInfo) -> str:
+    """Return what vectors a collection holds, in words."""
+    vectors = stored.config.params.vectors
+    if isinstance(vectors, models.VectorParams):
+        return f"{vectors.distance.value} vectors of size {vectors.size}"
+    return "named vectors"
+
+
 def settings_for(nodes: int) -> Settings:
     """Return the settings that suit a cluster of so many nodes; a single one has Qdrant's own.
 
