@@ -29,6 +29,7 @@ from geosim.ingest.store.server_collection import ServerCollection
 from geosim.ingest.store.server_groups import nearest_pictures
 from geosim.ingest.store.server_requests import Connection
 from geosim.ingest.store.server_settings import Settings
+from geosim.ingest.store.server_snapshots import ServerSnapshots
 from geosim.ingest.store.server_terms import EXACT, TERMS
 from geosim.trainer.errors import StoreError
 
@@ -101,6 +102,10 @@ class ServerStore(VectorStore):
                 whole.drop()
             raise
         self._whole.replace(whole)
+
+    def snapshots(self) -> ServerSnapshots:
+        """Return what takes and restores snapshots of the collection."""
+        return ServerSnapshots(self._connection, self._whole)
 
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name."""

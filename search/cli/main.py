@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from geosim.ingest.cli.backup import backup, restore
 from geosim.ingest.cli.copy import copy
 from geosim.ingest.cli.ingest import ingest
 from geosim.ingest.cli.remove import remove
@@ -49,5 +50,7 @@ for command in (
     status,
     remove,
     copy,
+    backup,
+    restore,
 ):
     geosim.add_command(command)
