@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import uuid
 from contextlib import suppress
@@ -20,6 +19,7 @@ from geosim.ingest.store.server_settings import (
     arguments,
     settings_for,
     settings_of,
+    tell,
     vectors_of,
 )
 from geosim.trainer.errors import StoreDeniedError, StoreError
@@ -104,7 +104,7 @@ class ServerCollection:
         stored = self._stored()
         metadata = {METADATA_KEY: asdict(model)}
         if stored is None:
-            wanted = arguments({**self._default_settings(), **self._former, **self.settings})
+            wanted = arguments({**self._defaults(), **self._former, **self.settings})
             # Sent once: if only the answer is lost, a retry would find its own collection.
             self._connection.send_once(
                 lambda client: client.create_collection(self.name, metadata=metadata, **wanted)
@@ -132,24 +132,29 @@ class ServerCollection:
         self._indexed = False
 
     def beside(self, model: ModelRef) -> ServerCollection | None:
-        """Return a collection that does not exist, to be built and to take this one's place.
-
-        It gets this one's settings. What an interrupted run left of it is deleted. None if there is
-        none to replace.
+        """Return a `successor` of this one with its settings; None if there is none to replace.
 
         Raises:
             StoreError: geosim did not make this one.
         """
-        stored, live = self._stored(), self._live()
+        stored = self._stored()
         if stored is None or _is_prepared(stored):
             return None
         self._model_of(stored)
         former = {**settings_of(stored)}
         if vectors_of(stored) != _WANTED:
             del former["vectors"]
+        return self.successor(model, former)
+
+    def successor(self, model: ModelRef, settings: Settings) -> ServerCollection:
+        """Return a collection that does not exist, to be built and to take this one's place.
+
+        What an interrupted run left of it is deleted.
+        """
+        live = self._live()
         names = [f"{self._stem}{model.fingerprint[:12]}{end}" for end in ("", "-2")]
         name = next(one for one in names if one != live)
-        found = ServerCollection(self._connection, name, {**former, **self.settings})
+        found = ServerCollection(self._connection, name, {**settings, **self.settings})
         found.drop()
         return found
 
@@ -276,17 +281,14 @@ class ServerCollection:
                 f"{NAME_ANOTHER}"
             ) from error
 
-    def _default_settings(self) -> Settings:
-        """Return settings that suit the cluster, and tell those of a new collection."""
+    def _defaults(self) -> Settings:
         try:
             cluster = self._connection.send(lambda client: client.cluster_status())
         except StoreError:  # a proxy may not let it through
             return {}
         found = settings_for(len(getattr(cluster, "peers", ())))
-        told = {key: self.settings.get(key, value) for key, value in found.items()}
-        if told and not self._former:
-            listed = ", ".join(f"{key} {value}" for key, value in told.items())
-            logging.getLogger(__name__).warning("collection %s is made with %s", self.name, listed)
+        if not self._former:
+            tell(self.name, {key: self.settings.get(key, value) for key, value in found.items()})
         return found
 
     def _place(self, exists: str = "") -> str:

@@ -7,6 +7,7 @@ cluster. See `CreateCollection` in Qdrant's API.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,13 @@ def settings_for(nodes: int) -> Settings:
         "replication_factor": min(REPLICAS, nodes),
         "write_consistency_factor": 1,
     }
+
+
+def tell(name: str, settings: Settings) -> None:
+    """Log the settings that a new collection gets, if any."""
+    if settings:
+        listed = ", ".join(f"{key} {value}" for key, value in settings.items())
+        logging.getLogger(__name__).warning("collection %s is made with %s", name, listed)
 
 
 def arguments(settings: Settings) -> dict[str, Any]:
