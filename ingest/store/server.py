@@ -74,6 +74,10 @@ class ServerStore(VectorStore):
             return None
         return CollectionInfo(model, self.count(), f"Qdrant server {self._whole.version()}")
 
+    def model(self) -> ModelRef | None:
+        """Return the collection's model, or None without one."""
+        return self._whole.read_model()
+
     def create(self, model: ModelRef) -> None:
         """Create the empty collection with its model as metadata, or adopt a prepared one."""
         self._whole.create(model)
