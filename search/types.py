@@ -105,7 +105,8 @@ class Result:
 
     ``query`` is `ResolvedQuery.text` in valid UTF-8, ``indexed`` the indexed image that the query
     is, or is a part of, if any, and ``crop`` that part, None for the whole picture. ``note`` tells
-    what the search could not do for it.
+    what the search could not do for it. ``model`` is the fingerprint of the model whose embeddings
+    were compared; empty where nothing depends on it.
     """
 
     query: str
@@ -114,6 +115,7 @@ class Result:
     error: str | None = None
     crop: CropBox | None = None
     note: str | None = None
+    model: str = ""
 
 
 def ranked_hits(
