@@ -78,7 +78,7 @@ def back_up(
         if snapshot:
             content[SNAPSHOT] = folder / SNAPSHOT
         else:
-            content |= _shard_files(folder, store.name)
+            content |= _collection_files(folder, store.name)
         manifest = Manifest(store.name, info.model, info.points, info.engine, with_model, snapshot)
         write_backup(file, manifest, content)
     return manifest
@@ -154,13 +154,13 @@ def _save_snapshot(store: VectorStore, file: Path) -> str:
     return ""
 
 
-def _shard_files(folder: Path, name: str) -> dict[str, Path]:
-    """Return the files and folders of a collection by their names in a backup."""
-    shard = folder / name
+def _collection_files(folder: Path, name: str) -> dict[str, Path]:
+    """Return the files and folders of a folder with one collection by their names in a backup."""
     content = {f"{COLLECTION}/{name}.json": folder / f"{name}.json"}
-    for path in (shard, *sorted(shard.rglob("*"))):
-        end = "/" if path.is_dir() else ""
-        content[f"{COLLECTION}/{path.relative_to(folder).as_posix()}{end}"] = path
+    for shard in sorted(one for one in folder.iterdir() if one.is_dir()):
+        for path in (shard, *sorted(shard.rglob("*"))):
+            end = "/" if path.is_dir() else ""
+            content[f"{COLLECTION}/{path.relative_to(folder).as_posix()}{end}"] = path
     return content
 
 

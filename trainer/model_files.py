@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from geosim.trainer.files import replacing
-from geosim.trainer.model import CARD, load_model
+from geosim.trainer.kept import CARD, changing, keep_current
+from geosim.trainer.model import load_model
 
 
 def model_files(folder: Path) -> list[Path]:
@@ -22,12 +23,16 @@ def model_files(folder: Path) -> list[Path]:
 
 
 def copy_model(source: Path, target: Path) -> None:
-    """Copy a model in place of the one that a folder holds, which is whole until the new one is.
+    """Make a model the current one of another folder, which has a whole one all the time.
 
     Raises:
         ModelError: the model is missing, damaged or of another version.
         OSError: the folder cannot be written.
     """
-    for path in model_files(source):
-        with replacing(target / path.name) as temporary:
-            shutil.copyfile(path, temporary)
+    files = model_files(source)
+    target.mkdir(parents=True, exist_ok=True)
+    with changing(target):
+        keep_current(target)
+        for path in files:
+            with replacing(target / path.name) as temporary:
+                shutil.copyfile(path, temporary)
