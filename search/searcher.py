@@ -131,7 +131,7 @@ class Searcher:
         text = " + ".join(one.text for one in examples[:count])
         text += "".join(f" - {one.text}" for one in examples[count:])
         hits = ranked_hits(matches, "", options.limit, scope.shown)
-        return Result(text, hits, note=note)
+        return Result(text, hits, note=note, approximate=self._approximates(options))
 
     def search_specimens(
         self,
@@ -196,10 +196,17 @@ class Searcher:
         scope: Scope,
     ) -> list[list[ScoredPoint]]:
         """Return the matches of each vector, which has its filter beside it."""
-        requests = [VectorQuery(vector, where, options.min_score) for vector, where in vectors]
+        exact = not self._approximates(options)
+        requests = [
+            VectorQuery(vector, where, options.min_score, exact) for vector, where in vectors
+        ]
         if scope.one_per is not None:
             return best_of_each(self._store, requests, scope.one_per, options.limit)
         return self._store.query(requests, options.limit or self._store.count())
+
+    def _approximates(self, options: SearchOptions) -> bool:
+        """Return whether an index of the engine may choose the hits."""
+        return not options.exact and options.limit is not None and self._store.approximates()
 
     def _search_batch(
         self,
@@ -230,8 +237,14 @@ class Searcher:
             for match in islice(others, options.limit):  # may be missing behind many ties
                 matches.setdefault(match.payload.path, match)
             hits = ranked_hits(matches.values(), query.sha256, options.limit, scope.shown)
-            text = encodable(query.text)
-            yield Result(text, hits, query.indexed, crop=query.crop, note=note)
+            yield Result(
+                encodable(query.text),
+                hits,
+                query.indexed,
+                crop=query.crop,
+                note=note,
+                approximate=self._approximates(options),
+            )
 
 
 def _known(query: ResolvedQuery, copies: Copies) -> list[Payload]:

@@ -9,6 +9,7 @@ from geosim.ingest.known import known_origins
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.health import Health, ReplicaHealth, Served, by_shard
 from geosim.ingest.tiling import is_tiled
+from geosim.search.recall import Recall, index_recall
 from geosim.trainer.data.places import read_places
 from geosim.trainer.errors import ModelError
 from geosim.trainer.files import allocated_bytes
@@ -33,6 +34,7 @@ class Status:
         pictures: location of the pictures of each data set on this machine.
         origins: where each data set comes from: a location, with the machine if it is another.
         disk: bytes per part of the working folder.
+        recall: of the index that answers searches; None where they are exact.
         health: the nodes of a server, and the shards of the collection; None for the embedded
             engine.
     """
@@ -51,11 +53,12 @@ class Status:
     pictures: dict[str, str]
     origins: dict[str, str]
     disk: dict[str, int]
+    recall: Recall | None
     health: Health | None = None
 
 
 def status(store: VectorStore, working: Working) -> Status:
-    """Return the status of a store and a working folder; write nothing.
+    """Return the status of a store and a working folder; write nothing but what `kept` keeps.
 
     Raises:
         StoreError: the store is damaged, busy or unreachable.
@@ -85,6 +88,7 @@ def status(store: VectorStore, working: Working) -> Status:
         pictures={name: str(place) for name, place in read_places(working.datasets).items()},
         origins={} if info is None else _origins(store, working),
         disk={path.name: allocated_bytes(path) for path in sorted(working.root.glob("[!.]*"))},
+        recall=None if info is None else index_recall(store, working),
         health=health,
     )
 
@@ -99,6 +103,15 @@ def render(found: Status) -> str:
     lines = list(_lines(found))
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {printable(value)}" for name, value in lines)
+
+
+def _described(recall: Recall | None) -> str:
+    if recall is None:
+        return "every search is exact"
+    return (
+        f"Qdrant's index finds {recall.recall:.2%} of the ten nearest in {recall.index_ms:.1f} ms; "
+        f"exact searches (--exact) take {recall.exact_ms:.1f} ms; {recall.queries} were compared"
+    ).replace("%", " %")
 
 
 def _health_lines(health: Health) -> Iterator[tuple[str, str]]:
@@ -132,6 +145,7 @@ def _lines(found: Status) -> Iterator[tuple[str, str]]:
         yield "", "there is none yet; make it with `geosim ingest DATA`"
     else:
         yield "engine", found.engine
+        yield "searches", _described(found.recall)
     if found.dashboard is not None:
         yield "dashboard", found.dashboard
     if found.health is not None:
