@@ -8,7 +8,7 @@ copied into a collection of the embedded engine, which can be restored to any en
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.ingest.transfer import copy_collection
+from geosim.ingest.work import Work
 from geosim.trainer.errors import (
     ModelError,
     ModelMismatchError,
@@ -119,7 +120,8 @@ def restore(
         if not here:
             copy_model(folder / MODEL, working.model)
         if snapshots is not None:
-            snapshots.restore(folder / SNAPSHOT, manifest.snapshot_sha256, manifest.model)
+            with store.lease(Work()) if snapshots.exists() else nullcontext():
+                snapshots.restore(folder / SNAPSHOT, manifest.snapshot_sha256, manifest.model)
         else:
             with (
                 _told_of(folder / COLLECTION, backup.file),
@@ -212,10 +214,10 @@ def _snapshots_for(backup: BackupFile, store: VectorStore, *, replace: bool) -> 
             f"{store.location} cannot load; restore it to a server of one node with --qdrant URL, "
             "and move it with `geosim copy`"
         )
-    if (info := store.info()) is not None and not replace:
+    if snapshots.exists() and not replace:
         raise StoreError(
-            f"collection {store.name!r} exists already at {store.location} with {info.points:,} "
-            "points; name another --collection, or add --replace, which replaces it"
+            f"collection {store.name!r} exists already at {store.location}; name another "
+            "--collection, or add --replace, which replaces it"
         )
     return snapshots
 
