@@ -16,6 +16,7 @@ from geosim.search.cli.search import search
 from geosim.search.cli.serve import serve
 from geosim.search.cli.status import status
 from geosim.trainer.cli.command import Group
+from geosim.trainer.cli.model import model
 from geosim.trainer.cli.train import download, train
 
 
@@ -47,5 +48,6 @@ for command in (
     serve,
     status,
     remove,
+    model,
 ):
     geosim.add_command(command)
