@@ -25,7 +25,13 @@ def model_of(collection: ModelRef, working: Working, *, name: str) -> Model:
         ModelError: it has none, or a damaged one.
     """
     if find_card(working.model, collection.fingerprint) is None:
-        card = read_card(working.model)
+        digits = collection.fingerprint[:NAME_DIGITS]
+        try:
+            card = read_card(working.model)
+        except ModelError as error:
+            raise ModelError(
+                f"{error}, or get the collection's with `geosim model pull TARGET {digits}`"
+            ) from error
         here = ModelRef(card["fingerprint"], str(card.get("backbone", {}).get("name", "")))
         require_same_model(collection, here, working.model, name=name)
     return load_model(working.model, collection.fingerprint)

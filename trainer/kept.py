@@ -67,6 +67,11 @@ def load_card(path: Path) -> dict[str, Any]:
     return card
 
 
+def current_card(folder: Path) -> dict[str, Any] | None:
+    """Return the card of the current model; None if it is missing or damaged."""
+    return _card_or_none(folder / CARD)
+
+
 def find_card(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     """Return the card of the current or a former model; None if it is not here, or damaged."""
     for _ in range(2):  # it may become the current or a former one meanwhile
@@ -82,11 +87,15 @@ def former_card(folder: Path, fingerprint: str) -> Path:
     return folder / f"model-{fingerprint[:NAME_DIGITS]}.json"
 
 
+def cards(folder: Path) -> list[dict[str, Any]]:
+    """Return the cards of all models in a folder, the current one first."""
+    paths = [folder / CARD, *sorted(folder.glob("model-*.json"))]
+    return [card for path in paths if (card := _card_or_none(path)) is not None]
+
+
 def fingerprints(folder: Path) -> list[str]:
     """Return the fingerprints of all models in a folder, the current one first."""
-    paths = [folder / CARD, *sorted(folder.glob("model-*.json"))]
-    cards = [card for path in paths if (card := _card_or_none(path)) is not None]
-    return list(dict.fromkeys(card["fingerprint"] for card in cards))
+    return list(dict.fromkeys(card["fingerprint"] for card in cards(folder)))
 
 
 def set_needed(folder: Path, by: str, wanted: Iterable[str]) -> None:
@@ -101,9 +110,8 @@ def keep_current(folder: Path, *, whatever: bool = False) -> None:
     Needs `changing`; called before another model becomes the current one.
     """
     needed = _read_needed(folder)
-    if not (folder / NEEDED).exists():
-        _write_needed(folder, needed)
-    card = _card_or_none(folder / CARD)
+    _write_needed(folder, needed)  # where it is missing or damaged, nothing else would tell later
+    card = current_card(folder)
     if card is not None and (whatever or card["fingerprint"] in _union(needed)):
         with replacing(former_card(folder, card["fingerprint"])) as temporary:
             temporary.write_bytes((folder / CARD).read_bytes())
@@ -122,7 +130,7 @@ def make_current(folder: Path, fingerprint: str) -> None:
 def prune(folder: Path) -> None:
     """Remove former models that nothing needs, and what a killed process left. Needs `changing`."""
     delete_abandoned(folder)
-    current = _card_or_none(folder / CARD)
+    current = current_card(folder)
     if current is None:
         return
     needed, kept = _union(_read_needed(folder)) - {current["fingerprint"]}, _files_of(current)
@@ -155,7 +163,7 @@ def _read_needed(folder: Path) -> dict[str, list[str]]:
     with suppress(OSError, ValueError, AttributeError, TypeError):
         stored = orjson.loads((folder / NEEDED).read_bytes())
         return {str(by): [str(one) for one in wanted] for by, wanted in stored.items()}
-    card = _card_or_none(folder / CARD)
+    card = current_card(folder)
     return {} if card is None else {EARLIER: [card["fingerprint"]]}
 
 

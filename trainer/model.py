@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from geosim.trainer.heads.head import Head
 from geosim.trainer.kept import (
     CARD,
     NAME_DIGITS,
+    cards,
     changing,
     find_card,
     keep_current,
@@ -78,17 +80,17 @@ class Model:
             ModelError: a file is missing or damaged.
         """
         for entry in self.card["files"].values():
-            _checked(self.folder, entry)
+            check_file(self.folder, entry)
 
     def _load_backbone(self) -> Backbone:
         if self.spec.graph_only or (self.spec.keras and not gpu_present()):
             files = self.card["files"]
-            _checked(self.folder, files["graph_weights"])
-            exported = Exported.read(_checked(self.folder, files["graph"]))
+            check_file(self.folder, files["graph_weights"])
+            exported = Exported.read(check_file(self.folder, files["graph"]))
             return OpenVinoBackbone(exported, self.spec.precision)
         backbone = self.spec.build(self.spec.input_size)
         if isinstance(backbone, KerasBackbone):
-            backbone.load(_checked(self.folder, self.card["files"]["backbone"]))
+            backbone.load(check_file(self.folder, self.card["files"]["backbone"]))
         return choose_runtime(backbone, self.spec.precision)
 
 
@@ -146,7 +148,7 @@ def load_model(folder: Path, fingerprint: str | None = None) -> Model:
         ):
             raise TypeError("no list of classes")
         backbone_fingerprint = str(card["backbone"]["fingerprint"])
-        path = _checked(folder, card["files"]["head"])
+        path = check_file(folder, card["files"]["head"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the model card in {folder} is incomplete; {_REMEDY}") from error
     head = Head.load(path, feature_width=spec.feature_width)
@@ -196,6 +198,9 @@ def _write_files(
     """Write the files that a card names, and return its entry on them."""
     fingerprint = str(card["fingerprint"])
     files = {"head": _write(folder / f"head-{fingerprint[:NAME_DIGITS]}.npz", head.save)}
+    found = whole_backbone(folder, str(card["backbone"]["fingerprint"]))
+    if found:
+        return files | found
     if isinstance(backbone, KerasBackbone | ExportedBackbone):
         stem = f"backbone-{str(card['backbone']['fingerprint'])[:NAME_DIGITS]}"
         exported = backbone.exported
@@ -213,14 +218,35 @@ def _write_files(
     return files
 
 
+def whole_backbone(folder: Path, fingerprint: str) -> dict[str, dict[str, str]]:
+    """Return the entries of a backbone's files, if a model in a folder has them all whole.
+
+    Written anew, they might not be those of the models that share them, to the last byte.
+    """
+    for card in cards(folder):
+        with suppress(ModelError, KeyError, TypeError, AttributeError):
+            if card["backbone"]["fingerprint"] == fingerprint:
+                files = {
+                    name: card["files"][name] for name in BACKBONE_FILES & card["files"].keys()
+                }
+                for entry in files.values():
+                    check_file(folder, entry)
+                return files
+    return {}
+
+
 def _write(path: Path, save: Callable[[Path], object]) -> dict[str, str]:
     with replacing(path) as temporary:
         save(temporary)
     return {"file": path.name, "sha256": sha256_of(path)}
 
 
-def _checked(folder: Path, entry: Mapping[str, str]) -> Path:
-    """Return the path of a model's file after comparing its SHA-256 with the card."""
+def check_file(folder: Path, entry: Mapping[str, str]) -> Path:
+    """Return the path of a model's file after comparing its SHA-256 with the card's entry.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
     path = folder / Path(entry["file"]).name
     try:
         actual = sha256_of(path)
