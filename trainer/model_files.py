@@ -6,20 +6,23 @@ import shutil
 from pathlib import Path
 
 from geosim.trainer.files import replacing
-from geosim.trainer.kept import CARD, changing, keep_current
+from geosim.trainer.kept import CARD, changing, current_card, former_card, keep_current
 from geosim.trainer.model import load_model
 
 
-def model_files(folder: Path) -> list[Path]:
-    """Return the files of a sound model, the card last.
+def model_files(folder: Path, fingerprint: str | None = None) -> dict[str, Path]:
+    """Return the files of a sound model by name, the card last: of the current one without a name.
 
     Raises:
         ModelError: the model is missing, damaged or of another version.
     """
-    model = load_model(folder)
+    model = load_model(folder, fingerprint)
     model.check()
-    names = [Path(entry["file"]).name for entry in model.card["files"].values()]
-    return [folder / name for name in (*sorted(names), CARD)]
+    names = sorted(Path(entry["file"]).name for entry in model.card["files"].values())
+    current = current_card(folder)
+    is_current = current is not None and current["fingerprint"] == model.fingerprint
+    card = folder / CARD if is_current else former_card(folder, model.fingerprint)
+    return {**{name: folder / name for name in names}, CARD: card}
 
 
 def copy_model(source: Path, target: Path) -> None:
@@ -33,6 +36,6 @@ def copy_model(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     with changing(target):
         keep_current(target)
-        for path in files:
-            with replacing(target / path.name) as temporary:
+        for name, path in files.items():
+            with replacing(target / name) as temporary:
                 shutil.copyfile(path, temporary)
