@@ -12,9 +12,9 @@ from dataclasses import replace as replace_fields
 from typing import Any
 
 from geosim.ingest.changes import check_indexes
-from geosim.ingest.checks import require_same_model
 from geosim.ingest.guard import dropped_with, note_origin, origin_after
 from geosim.ingest.known import known_origins
+from geosim.ingest.models import kept_for, require_same_model
 from geosim.ingest.moves import Moved, find_moved
 from geosim.ingest.plan import (
     Plan,
@@ -148,6 +148,7 @@ def sync(
 
     Raises:
         ModelMismatchError: another model made the collection.
+        ModelError: another training replaced ``model`` meanwhile.
         StoreError: ``image_url`` is not a base URL, the run would cost a data set points by
             mistake, the store failed, or it has a wrong number of points at the end.
         StoreBusyError: another process ingests the same.
@@ -156,16 +157,17 @@ def sync(
     url_prefix = None if image_url is None else image_url_prefix(image_url)
     made_by = ModelRef(model.fingerprint, model.spec.name)
     options = {"replace": replace, "rehash": rehash, "url_prefix": url_prefix, "tiles": tiles}
-    if not (recreate and _exists(store)):
-        _open(store, made_by)
-        with store.lease(Work(dataset.name)):
-            report = _make_equal(dataset, model, made_by, store, working, options)
-    else:
-        with store.lease(Work()):
-            lost = dropped_with(store, dataset.name, working.datasets, replace=replace)
-            with store.rebuilt(made_by) as new:
-                report = _make_equal(dataset, model, made_by, new, working, options)
-        report = replace_fields(report, dropped=lost)
+    with kept_for(store, model, working):
+        if not (recreate and _exists(store)):
+            _open(store, made_by, model)
+            with store.lease(Work(dataset.name)):
+                report = _make_equal(dataset, model, made_by, store, working, options)
+        else:
+            with store.lease(Work()):
+                lost = dropped_with(store, dataset.name, working.datasets, replace=replace)
+                with store.rebuilt(made_by) as new:
+                    report = _make_equal(dataset, model, made_by, new, working, options)
+            report = replace_fields(report, dropped=lost)
     return replace_fields(report, seconds=time.perf_counter() - started)
 
 
@@ -179,7 +181,7 @@ def _exists(store: VectorStore) -> bool:
         return True
 
 
-def _open(store: VectorStore, made_by: ModelRef) -> None:
+def _open(store: VectorStore, made_by: ModelRef, model: Model) -> None:
     """Create the collection if there is none; raise `ModelMismatchError` if it is of another."""
     info = store.info()
     if info is None:
@@ -190,7 +192,7 @@ def _open(store: VectorStore, made_by: ModelRef) -> None:
             if info is None:
                 raise
     if info is not None:
-        require_same_model(info, made_by, name=store.name)
+        require_same_model(info.model, made_by, model.folder, name=store.name)
 
 
 def _make_equal(
@@ -202,7 +204,7 @@ def _make_equal(
     options: Mapping[str, Any],
 ) -> SyncReport:
     """Make the points of a data set equal to it; ``options`` are those of `check`."""
-    _open(store, made_by)  # it may be another one since this process waited
+    _open(store, made_by, model)  # it may be another one since this process waited
     checked = check(dataset, store, working, **options)
     plan = checked.plan
     note_origin(dataset.name, checked.origin, store)

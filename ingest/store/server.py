@@ -87,6 +87,11 @@ class ServerStore(VectorStore):
         (model, revision), engine = found, f"Qdrant server {self._whole.version()}"
         return CollectionInfo(model, self.count(), engine, revision)
 
+    def model(self) -> ModelRef | None:
+        """Return the collection's model, or None without one."""
+        found = self._whole.read()
+        return None if found is None else found[0]
+
     def create(self, model: ModelRef) -> None:
         """Create the empty collection with its model as metadata, or adopt a prepared one."""
         self._whole.create(model)

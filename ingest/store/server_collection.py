@@ -17,9 +17,8 @@ from geosim.ingest.store.server_requests import Connection
 from geosim.ingest.store.server_settings import (
     Settings,
     arguments,
-    settings_for,
+    default_settings,
     settings_of,
-    tell,
     vectors_of,
 )
 from geosim.trainer.errors import StoreDeniedError, StoreError
@@ -104,7 +103,9 @@ class ServerCollection:
         stored = self._stored()
         metadata = {METADATA_KEY: asdict(model)}
         if stored is None:
-            wanted = arguments({**self._defaults(), **self._former, **self.settings})
+            told = None if self._former else self.name
+            defaults = default_settings(self._connection, self.settings, told)
+            wanted = arguments({**defaults, **self._former, **self.settings})
             # Sent once: if only the answer is lost, a retry would find its own collection.
             self._connection.send_once(
                 lambda client: client.create_collection(self.name, metadata=metadata, **wanted)
@@ -280,16 +281,6 @@ class ServerCollection:
                 f"collection {self._place()} was not made by geosim: its metadata names no model; "
                 f"{NAME_ANOTHER}"
             ) from error
-
-    def _defaults(self) -> Settings:
-        try:
-            cluster = self._connection.send(lambda client: client.cluster_status())
-        except StoreError:  # a proxy may not let it through
-            return {}
-        found = settings_for(len(getattr(cluster, "peers", ())))
-        if not self._former:
-            tell(self.name, {key: self.settings.get(key, value) for key, value in found.items()})
-        return found
 
     def _place(self, exists: str = "") -> str:
         return f"{self.name!r}{exists} at {self._connection.location}"

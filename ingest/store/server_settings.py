@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from qdrant_client import models
 
+from geosim.ingest.store.server_requests import Connection
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
@@ -110,11 +111,20 @@ def settings_for(nodes: int) -> Settings:
     }
 
 
-def tell(name: str, settings: Settings) -> None:
-    """Log the settings that a new collection gets, if any."""
-    if settings:
-        listed = ", ".join(f"{key} {value}" for key, value in settings.items())
-        logging.getLogger(__name__).warning("collection %s is made with %s", name, listed)
+def default_settings(connection: Connection, given: Settings, told: str | None) -> Settings:
+    """Return the settings that suit the server's nodes.
+
+    Those of a new collection are logged with what was ``given`` in place of some, if it has a name.
+    """
+    try:
+        cluster = connection.send(lambda client: client.cluster_status())
+    except StoreError:  # a proxy may not let it through
+        return {}
+    found = settings_for(len(getattr(cluster, "peers", ())))
+    if found and told is not None:
+        listed = ", ".join(f"{key} {given.get(key, value)}" for key, value in found.items())
+        logging.getLogger(__name__).warning("collection %s is made with %s", told, listed)
+    return found
 
 
 def arguments(settings: Settings) -> dict[str, Any]:

@@ -79,6 +79,19 @@ def test_a_backup_is_restored_where_nothing_is(
     assert again.exit_code == 0, "there is the same already"
 
 
+def test_a_collection_that_was_made_anew_is_backed_up(
+    geosim: Run, filled: Working, tmp_path: Path
+) -> None:
+    with EdgeStore(filled.qdrant, "geosim") as store, store.rebuilt(model_of(filled)) as new:
+        fill(new, 40, model_of(filled))
+    file, restored = tmp_path / "rocks.zip", Working(tmp_path / "new")
+    for command, working in (("backup", filled), ("restore", restored)):
+        done = geosim(command, file, "--working", working.root)
+        assert done.exit_code == 0, done.output
+    assert points(restored) == points(filled)
+    assert len(points(restored)) == 40
+
+
 def test_a_backup_in_a_folder_has_a_name_of_its_own(
     geosim: Run, filled: Working, tmp_path: Path
 ) -> None:
