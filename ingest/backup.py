@@ -21,6 +21,7 @@ from geosim.ingest.backup_file import (
     Manifest,
     write_backup,
 )
+from geosim.ingest.models import note_needed
 from geosim.ingest.schema import CollectionInfo
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
@@ -36,6 +37,7 @@ from geosim.trainer.errors import (
 from geosim.trainer.kept import find_card
 from geosim.trainer.model import load_model, read_card
 from geosim.trainer.model_files import copy_model, model_files
+from geosim.trainer.sharing import FILE
 from geosim.trainer.temporary import private_folder
 from geosim.trainer.working import Working
 
@@ -120,6 +122,9 @@ def restore(
         backup.extract(COLLECTION if snapshots is None else SNAPSHOT, folder)
         if not here:
             copy_model(folder / MODEL, working.model)
+        if manifest.with_model:
+            with suppress(OSError):  # where nothing can be written, nothing is trained
+                note_needed(store, manifest.model.fingerprint, working)
         if snapshots is not None:
             with store.lease(Work()) if snapshots.exists() else nullcontext():
                 snapshots.restore(folder / SNAPSHOT, manifest.snapshot_sha256, manifest.model)
@@ -189,19 +194,19 @@ def _has_model(working: Working, manifest: Manifest, *, replace: bool) -> bool:
     Raises:
         ModelMismatchError: it has another one, and ``replace`` is not set.
     """
+    wanted = manifest.model.fingerprint
+    if find_card(working.model, wanted) is not None:
+        with suppress(ModelError):
+            return bool(model_files(working.model, wanted))
     try:
         found = read_card(working.model)["fingerprint"]
     except ModelError:  # missing or damaged
         return False
-    if found != manifest.model.fingerprint:
-        if not replace:
-            raise ModelMismatchError(
-                f"the backup is of the model {manifest.model}, but {working.model} holds "
-                f"{found[:12]}; name another --working, or add --replace, which replaces it"
-            )
-        return False
-    with suppress(ModelError):
-        return bool(model_files(working.model))
+    if found != wanted and not replace:
+        raise ModelMismatchError(
+            f"the backup is of the model {manifest.model}, but {working.model} holds "
+            f"{found[:12]}; name another --working, or add --replace, which replaces it"
+        )
     return False
 
 
@@ -232,6 +237,8 @@ def _check_model(backup: BackupFile, folder: Path) -> None:
     except ModelError as error:
         reason = str(error).partition(";")[0].replace(str(folder), MODEL)
         raise backup.damaged(reason) from error
+    if not all(FILE.fullmatch(entry["file"]) for entry in model.card["files"].values()):
+        raise backup.damaged("its model has files of other names")
     if model.fingerprint != backup.manifest.model.fingerprint:
         raise backup.damaged(f"its model is {model.fingerprint[:12]}")
 

@@ -81,6 +81,11 @@ def kept_for(store: VectorStore, model: Model, working: Working) -> Iterator[Non
         prune(folder)
 
 
+def note_needed(store: VectorStore, fingerprint: str, working: Working) -> None:
+    """Note that a collection needs a model of the working folder, which is kept therefore."""
+    set_needed(working.model, _name(store, working), [fingerprint])
+
+
 def _name(store: VectorStore, working: Working) -> str:
     """Return what a collection is noted as: a folder as seen from the working folder."""
     location = store.location

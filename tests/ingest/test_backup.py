@@ -75,6 +75,8 @@ def test_a_backup_is_restored_where_nothing_is(
     load_model(new.model).check()
     assert model_of(new) == model_of(filled)
     assert entries(new.root) <= {"model", "qdrant"}
+    needed = json.loads((new.model / "needed.json").read_bytes())
+    assert [model_of(new).fingerprint] in needed.values(), "a training keeps it"
     again = geosim("restore", backup, "--working", new.root)
     assert again.exit_code == 0, "there is the same already"
 
@@ -181,6 +183,20 @@ def test_what_is_there_is_replaced_only_if_told_to(
     head.write_bytes(b"damaged")
     assert geosim(*command).exit_code == 0, "a damaged model is no sound one"
     load_model(filled.model).check()
+
+
+def test_a_model_is_not_written_over_other_files(geosim: Run, backup: Path, tmp_path: Path) -> None:
+    """Of a folder of models, as a foreign card may name any."""
+    with zipfile.ZipFile(backup) as old, zipfile.ZipFile(tmp_path / "c.zip", "w", 8) as made:
+        (head,) = (name for name in old.namelist() if name.startswith("model/head"))
+        for name in old.namelist():
+            content_ = old.read(name)
+            if name in ("model/model.json", "backup.json"):
+                content_ = content_.replace(head[6:].encode(), b"needed.json")
+            made.writestr("model/needed.json" if name == head else name, content_)
+    message = failed(geosim("restore", tmp_path / "c.zip", "--working", tmp_path / "new"))
+    assert "files of other names" in message
+    assert entries(tmp_path / "new" / "model") == set()
 
 
 def test_the_model_of_the_collection_is_needed(
