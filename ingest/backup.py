@@ -209,13 +209,15 @@ def _snapshots_for(backup: BackupFile, store: VectorStore, *, replace: bool) -> 
     """Return what restores a snapshot to a store, or raise `StoreError` if it cannot."""
     from geosim.ingest.store.server import ServerStore
 
-    if not isinstance(store, ServerStore) or not (snapshots := store.snapshots()).possible():
+    snapshots = store.snapshots() if isinstance(store, ServerStore) else None
+    exists = snapshots is not None and snapshots.exists()
+    if snapshots is None or not snapshots.possible():
         raise StoreError(
             f"{backup.file} holds a snapshot of a server ({backup.manifest.engine}), which "
             f"{store.location} cannot load; restore it to a server of one node with --qdrant URL, "
             "and move it with `geosim copy`"
         )
-    if snapshots.exists() and not replace:
+    if exists and not replace:
         raise StoreError(
             f"collection {store.name!r} exists already at {store.location}; name another "
             "--collection, or add --replace, which replaces it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import zipfile
@@ -135,6 +136,26 @@ def test_a_server_is_backed_up_and_restored(filled: Working, tmp_path: Path, nam
                 pytest.raises(StoreError, match="geosim copy"),
             ):
                 restore(backup, edge, there)
+
+
+def test_a_server_that_does_not_answer_is_told(
+    geosim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backup is of a server, and whether one can load it is not known then."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    (tmp_path / "snapshot").write_bytes(b"x")
+    manifest = Manifest("geosim", ModelRef("a" * 64, "x"), 1, "server", False, "0" * 64)
+    write_backup(tmp_path / "b.zip", manifest, {"snapshot": tmp_path / "snapshot"})
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        options = ("--qdrant", url, "--wait", 0, "--working", tmp_path / "w")
+        assert f"no Qdrant server answers at {url}" in failed(
+            geosim("restore", tmp_path / "b.zip", *options)
+        )
+    embedded = failed(geosim("restore", tmp_path / "b.zip", "--working", tmp_path / "w"))
+    assert "restore it to a server of one node" in embedded
+    assert not (tmp_path / "w").exists()
 
 
 def test_what_is_there_is_replaced_only_if_told_to(
