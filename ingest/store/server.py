@@ -61,8 +61,9 @@ class ServerStore(VectorStore):
     upsert_batch = 1000  # about 1 MB of JSON; a server accepts at most 32 MB by default
 
     def __init__(self, connection: Connection, name: str, settings: Settings | None = None) -> None:
-        self._connection, self._send = connection, connection.send
+        self._connection = connection
         self._whole = ServerCollection(connection, name, settings or {})
+        self._send = self._whole.send
         self.name, self.location = name, connection.location
         # A replica that was away may lack points: it is asked with the others, which have them.
         self._consistency: models.ReadConsistencyType | None = models.ReadConsistencyType.ALL

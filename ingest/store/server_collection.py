@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
-from qdrant_client import models
+from qdrant_client import QdrantClient, models
 
 from geosim.ingest.checks import check_name
 from geosim.ingest.schema import KEYWORD_FIELDS, NAME_ANOTHER, REBUILD, ModelRef, Origin
-from geosim.ingest.store.server_requests import Connection
+from geosim.ingest.store.server_requests import Connection, is_missing
 from geosim.ingest.store.server_settings import Settings, arguments, settings_for, settings_of
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
@@ -33,6 +34,8 @@ what is not valid UTF-8.
 
 SUCCESSOR_KEY = "geosim-replaces"
 """Key of the name that a complete collection takes over from another one."""
+
+_T = TypeVar("_T")
 
 _WANTED = f"Cosine vectors of size {EMBEDDING_DIM}"
 
@@ -63,6 +66,19 @@ class ServerCollection:
                 f"collection {self._place()} holds {received}, expected {_WANTED}; {REBUILD}"
             )
         return model
+
+    def send(self, request: Callable[[QdrantClient], _T], *, patient: bool = True) -> _T:
+        """Return the answer to a request by this name; see `Connection.send`.
+
+        It is sent again where it met the moment when one collection is deleted and the next has not
+        its name yet.
+        """
+        try:
+            return self._connection.send(request, patient=patient)
+        except StoreError as error:
+            if not is_missing(error) or not self._finish():
+                raise
+        return self._connection.send(request, patient=patient)
 
     def version(self) -> str:
         """Return the server's version."""
@@ -194,10 +210,10 @@ class ServerCollection:
         self._connection.send(lambda client: client.update_collection(self.name, metadata=metadata))
 
     def _stored(self) -> models.CollectionInfo | None:
-        send = self._connection.send
-        if not send(lambda client: client.collection_exists(self.name)) and not self._finish():
+        exists = self._connection.send(lambda client: client.collection_exists(self.name))
+        if not exists and not self._finish():
             return None
-        return send(lambda client: client.get_collection(self.name))
+        return self.send(lambda client: client.get_collection(self.name))
 
     def _finish(self) -> bool:
         """Finish a `replace` that was interrupted after it deleted; return whether there is one."""

@@ -99,6 +99,12 @@ class Connection:
             node.client.close()
 
 
+def is_missing(error: StoreError) -> bool:
+    """Return whether the server said that what a request names is not there."""
+    cause = error.__cause__
+    return isinstance(cause, UnexpectedResponse) and cause.status_code == 404
+
+
 def _transient(error: Exception) -> bool:
     if isinstance(error, UnexpectedResponse):
         return error.status_code in TRANSIENT_STATUS
