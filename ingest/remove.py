@@ -7,6 +7,7 @@ from pathlib import Path
 from geosim.ingest.known import points_of
 from geosim.ingest.schema import Payload
 from geosim.ingest.store.base import VectorStore
+from geosim.ingest.work import Work
 from geosim.trainer.data.places import unregister_place
 from geosim.trainer.errors import StoreError
 from geosim.trainer.text import stored_name
@@ -33,9 +34,12 @@ def remove(store: VectorStore, name: str, catalog: Path) -> None:
     """Delete the points of a data set, then what is noted of it; can be run again.
 
     Raises:
-        StoreError: there is no collection, or no such data set in it.
+        StoreError: there is no collection, or no such data set in it, or another process ingests
+            it.
     """
-    store.delete([point.id for point in find_points(store, name)])
-    store.drop_unused_indexes(())
-    store.set_origin(stored_name(name), None)
+    find_points(store, name)
+    with store.lease(Work(stored_name(name))):
+        store.delete([point.id for point in find_points(store, name)])
+        store.drop_unused_indexes(())
+        store.set_origin(stored_name(name), None)
     unregister_place(catalog, stored_name(name))

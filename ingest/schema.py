@@ -224,11 +224,13 @@ class VectorQuery:
         vector: ``(32,) float32``, not zero, any norm.
         where: filter of the points.
         min_score: lowest cosine, compared at `SCORE_DIGITS` decimals; None for any.
+        exact: whether all points are compared, also where `VectorStore.approximates`.
     """
 
     vector: NDArray[np.float32]
     where: Filter = field(default_factory=Filter)
     min_score: float | None = None
+    exact: bool = True
 
     @property
     def score_threshold(self) -> float | None:

@@ -31,12 +31,18 @@ from geosim.ingest.schema import (
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.tile_writing import write_tiles
 from geosim.ingest.tiling import check_tiled
+from geosim.ingest.work import Work
 from geosim.ingest.writing import write_images
 from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_dataset
 from geosim.trainer.data.places import register_place, unregister_place
 from geosim.trainer.data.tiles import TileSize
 from geosim.trainer.decoding.account import count_scaled
-from geosim.trainer.errors import StoreError
+from geosim.trainer.errors import (
+    StoreBusyError,
+    StoreDeniedError,
+    StoreError,
+    StoreUnreachableError,
+)
 from geosim.trainer.model import Model
 from geosim.trainer.working import Working
 
@@ -145,20 +151,48 @@ def sync(
         ModelError: another training replaced ``model`` meanwhile.
         StoreError: ``image_url`` is not a base URL, the run would cost a data set points by
             mistake, the store failed, or it has a wrong number of points at the end.
+        StoreBusyError: another process ingests the same.
     """
     started = time.perf_counter()
     url_prefix = None if image_url is None else image_url_prefix(image_url)
     made_by = ModelRef(model.fingerprint, model.spec.name)
     options = {"replace": replace, "rehash": rehash, "url_prefix": url_prefix, "tiles": tiles}
     with kept_for(store, model, working):
-        if not recreate:
-            report = _make_equal(dataset, model, made_by, store, working, options)
+        if not (recreate and _exists(store)):
+            _open(store, made_by, model)
+            with store.lease(Work(dataset.name)):
+                report = _make_equal(dataset, model, made_by, store, working, options)
         else:
-            lost = dropped_with(store, dataset.name, working.datasets, replace=replace)
-            with store.rebuilt(made_by) as new:
-                report = _make_equal(dataset, model, made_by, new, working, options)
+            with store.lease(Work()):
+                lost = dropped_with(store, dataset.name, working.datasets, replace=replace)
+                with store.rebuilt(made_by) as new:
+                    report = _make_equal(dataset, model, made_by, new, working, options)
             report = replace_fields(report, dropped=lost)
     return replace_fields(report, seconds=time.perf_counter() - started)
+
+
+def _exists(store: VectorStore) -> bool:
+    """Return whether there is a collection, be it one that cannot be used."""
+    try:
+        return store.info() is not None
+    except (StoreBusyError, StoreDeniedError, StoreUnreachableError):
+        raise
+    except StoreError:
+        return True
+
+
+def _open(store: VectorStore, made_by: ModelRef, model: Model) -> None:
+    """Create the collection if there is none; raise `ModelMismatchError` if it is of another."""
+    info = store.info()
+    if info is None:
+        try:
+            store.create(made_by)
+        except StoreError:
+            info = store.info()  # another process may have made it meanwhile
+            if info is None:
+                raise
+    if info is not None:
+        require_same_model(info.model, made_by, model.folder, name=store.name)
 
 
 def _make_equal(
@@ -170,11 +204,7 @@ def _make_equal(
     options: Mapping[str, Any],
 ) -> SyncReport:
     """Make the points of a data set equal to it; ``options`` are those of `check`."""
-    info = store.info()
-    if info is None:
-        store.create(made_by)
-    else:
-        require_same_model(info.model, made_by, model.folder, name=store.name)
+    _open(store, made_by, model)  # it may be another one since this process waited
     checked = check(dataset, store, working, **options)
     plan = checked.plan
     note_origin(dataset.name, checked.origin, store)

@@ -5,27 +5,23 @@ A query is novel if its best score is below a threshold that is measured on the 
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
-from typing import Any
+from itertools import chain, islice
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import SCORE_DIGITS, Point
+from geosim.ingest.schema import SCORE_DIGITS, Filter, Point, VectorQuery
 from geosim.ingest.store.base import VectorStore
+from geosim.ingest.store.ranking import QUERY_BATCH
 from geosim.search.consistent import consistently
+from geosim.search.measured import measured
 from geosim.search.types import DEFAULT_K, Hit, Result, SearchOptions
 from geosim.trainer.evaluation.calibration import Certainty
-from geosim.trainer.files import replacing
 from geosim.trainer.kept import find_card
-from geosim.trainer.text import stored_path
 from geosim.trainer.working import Working
 
 NOVEL_SHARE = 0.01
@@ -90,9 +86,9 @@ def novelty_threshold(store: VectorStore, working: Working, model: str = "") -> 
 
     A query below it is novel. It is measured on the images with the lowest ids, a random sample
     that is the same in every engine; byte-identical copies do not count as neighbours. It is kept
-    in the working folder until the collection changes, of which a server tells only the number of
-    images and the model. A collection of fewer than `MIN_IMAGES` different images has none, nor has
-    one of another model than ``model``, if that fingerprint is given.
+    in the working folder until the collection changes. A collection of fewer than `MIN_IMAGES`
+    different images has none, nor has one of another model than ``model``, if that fingerprint is
+    given.
     """
     if store.model() is None:
         return None
@@ -103,23 +99,7 @@ def _threshold(store: VectorStore, working: Working, model: str) -> float | None
     info = store.info()
     if info is None or info.points < MIN_IMAGES or model not in ("", info.model.fingerprint):
         return None
-    path = working.derived / f"{store.name}-novelty.json"
-    key = {
-        "collection": store.name,
-        "location": stored_path(store.location),
-        "model": info.model.fingerprint,
-        "points": info.points,
-        "revision": info.revision,
-    }
-    threshold = _read_threshold(path, key)
-    if threshold is None:
-        best = _best_scores(store)
-        if len(best) < MIN_IMAGES:
-            return None
-        threshold = round(float(np.quantile(best, NOVEL_SHARE)), SCORE_DIGITS)
-        with suppress(OSError), replacing(path) as temporary:  # if it fails, measured again
-            temporary.write_bytes(orjson.dumps({**key, "usual": threshold}))
-    return threshold
+    return measured(store, working, info, "novelty", float, partial(_usual_score, store))
 
 
 def vote_certainty(store: VectorStore, working: Working, model: str = "") -> Certainty | None:
@@ -204,12 +184,20 @@ def _confidence(
     return float(certainty(*(np.array([one]) for one in votes))[0])
 
 
+def _usual_score(store: VectorStore) -> float | None:
+    best = _best_scores(store)
+    if len(best) < MIN_IMAGES:
+        return None
+    return round(float(np.quantile(best, NOVEL_SHARE)), SCORE_DIGITS)
+
+
 def _best_scores(store: VectorStore) -> NDArray[np.float32]:
     """Return the best score among the others of each sampled image that has another."""
     from geosim.trainer.progress import progress_bar
 
-    ids = (point.payload.id for batch in store.scan(vectors=False) for point in batch)
-    sample = store.fetch(heapq.nsmallest(SAMPLED_IMAGES, ids))
+    sample = list(islice(chain.from_iterable(store.scan(vectors=True)), SAMPLED_IMAGES))
+    if store.approximates():  # to read all would take minutes
+        return _best_by_searches(store, sample)
     rows = defaultdict(list)
     for row, point in enumerate(sample):
         rows[point.payload.sha256].append(row)
@@ -224,16 +212,23 @@ def _best_scores(store: VectorStore) -> NDArray[np.float32]:
     return best[np.isfinite(best)]
 
 
+def _best_by_searches(store: VectorStore, sample: Sequence[Point]) -> NDArray[np.float32]:
+    from geosim.trainer.progress import progress_bar
+
+    best: list[float] = []
+    with progress_bar("comparing", len(sample)) as bar:
+        for start in range(0, len(sample), QUERY_BATCH):
+            points = sample[start : start + QUERY_BATCH]
+            hashes = [point.payload.sha256 for point in points]
+            queries = [
+                VectorQuery(vector, Filter(exclude_sha256=frozenset({sha256})), exact=False)
+                for vector, sha256 in zip(_vectors(points), hashes, strict=True)
+            ]
+            best += [found[0].score for found in store.query(queries, 1) if found]
+            bar.update(len(points))
+    return np.array(best, dtype=np.float32)
+
+
 def _vectors(points: Sequence[Point]) -> NDArray[np.float32]:
     """Return the vectors of points, ``(n, 32) float32``, L2 norm 1."""
     return np.stack([point.vector for point in points if point.vector is not None])
-
-
-def _read_threshold(path: Path, key: dict[str, Any]) -> float | None:
-    """Return the threshold kept under ``key``; None if it is missing, damaged or of another key."""
-    try:
-        stored = orjson.loads(path.read_bytes())
-        threshold = stored.pop("usual")
-        return threshold if stored == key and isinstance(threshold, float) else None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return None

@@ -77,6 +77,7 @@ class Index(AbstractContextManager["Index"]):
         where: str | None = None,
         not_same: str | None = None,
         crop: CropLike | None = None,
+        exact: bool = False,
     ) -> tuple[Hit, ...]:
         """Return the images that are like a query, best first.
 
@@ -94,6 +95,9 @@ class Index(AbstractContextManager["Index"]):
             crop: search by a part of the picture, ``X,Y,W,H`` in pixels, after EXIF orientation, or
                 in per cent: ``"100,50,400,300"``, ``(100, 50, 400, 300)``, ``"10%,20%,50%,50%"``.
                 An indexed image is among the hits of a part of it. All of it is no part.
+            exact: compare all images. Without it, hits of a server's collection of more than a
+                million images are those of its index, which may miss one, as
+                `Result.approximate` of `search_many` tells.
 
         Raises:
             QueryError: the query has no embedding, an argument is out of range or names no fact, no
@@ -102,7 +106,7 @@ class Index(AbstractContextManager["Index"]):
             ExpressionError: ``where`` cannot be read; a `QueryError` that tells the place.
             ModelError: it must be embedded and there is no model.
         """
-        options = SearchOptions(k, label, min_score, one_per, where, not_same)
+        options = SearchOptions(k, label, min_score, one_per, where, not_same, exact=exact)
         (result,) = self._searcher.search([query], options, _part(crop))
         if result.error is not None:
             raise QueryError(f"{result.query}: {result.error}")
@@ -119,13 +123,14 @@ class Index(AbstractContextManager["Index"]):
         where: str | None = None,
         not_same: str | None = None,
         crop: CropLike | None = None,
+        exact: bool = False,
     ) -> Iterator[Result]:
         """Return a result per query, in order; queries are embedded and searched in batches.
 
         Takes the arguments of `search`, which are checked at the call. `Result.error` says why a
         query has no answer.
         """
-        options = SearchOptions(k, label, min_score, one_per, where, not_same)
+        options = SearchOptions(k, label, min_score, one_per, where, not_same, exact=exact)
         return self._searcher.search(queries, options, _part(crop))
 
     def recommend(
@@ -140,12 +145,13 @@ class Index(AbstractContextManager["Index"]):
         where: str | None = None,
         not_same: str | None = None,
         crop: CropLike | None = None,
+        exact: bool = False,
     ) -> tuple[Hit, ...]:
         """Return the images that are like ``positive`` and unlike ``negative``; see `search`.
 
         ``crop`` is a part of each of the positive examples.
         """
-        options = SearchOptions(k, label, min_score, one_per, where, not_same)
+        options = SearchOptions(k, label, min_score, one_per, where, not_same, exact=exact)
         return self._searcher.recommend(positive, negative, options, _part(crop)).hits
 
     def neighbours(self, k: int = DEFAULT_K) -> Iterator[Neighbours]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from geosim.ingest.schema import Filter, ScoredPoint, VectorQuery
 from geosim.ingest.store.base import VectorStore
+from geosim.search.average import average
 from geosim.search.copies import Copies
 from geosim.search.crop import Crop
 from geosim.search.itself import known_of, scored, without
@@ -165,7 +166,7 @@ class Searcher:
         text = " + ".join(one.text for one in examples[:count])
         text += "".join(f" - {one.text}" for one in examples[count:])
         hits = ranked_hits(matches, "", options.limit, scope.shown)
-        return Result(text, hits, note=note)
+        return Result(text, hits, note=note, approximate=self._approximates(options))
 
     def search_specimens(
         self,
@@ -238,10 +239,17 @@ class Searcher:
         scope: Scope,
     ) -> list[list[ScoredPoint]]:
         """Return the matches of each vector, which has its filter beside it."""
-        requests = [VectorQuery(vector, where, options.min_score) for vector, where in vectors]
+        exact = not self._approximates(options)
+        requests = [
+            VectorQuery(vector, where, options.min_score, exact) for vector, where in vectors
+        ]
         if scope.one_per is not None:
             return best_of_each(self._store, requests, scope.one_per, options.limit)
         return self._store.query(requests, options.limit or self._store.count())
+
+    def _approximates(self, options: SearchOptions) -> bool:
+        """Return whether an index of the engine may choose the hits."""
+        return not options.exact and options.limit is not None and self._store.approximates()
 
     def _results(
         self,
@@ -262,6 +270,7 @@ class Searcher:
         vectors = [query.vector for query in asked if query.vector is not None]
         found = self._matches(list(zip(vectors, wheres, strict=True)), options, scope)
         answers, results = zip(found, identical, notes, strict=True), list[Result]()
+        approximate = self._approximates(options)
         for query in queries:
             text = encodable(query.text)
             if query.error is not None:
@@ -274,8 +283,8 @@ class Searcher:
             for match in islice(others, options.limit):  # may be missing behind many ties
                 matches.setdefault(match.payload.path, match)
             hits = ranked_hits(matches.values(), query.sha256, options.limit, scope.shown)
-            model = resolver.fingerprint
-            results.append(Result(text, hits, query.indexed, None, query.crop, note, model))
+            crop, model = query.crop, resolver.fingerprint
+            results.append(Result(text, hits, query.indexed, None, crop, note, model, approximate))
         return results
 
 
@@ -284,17 +293,3 @@ def _batches(queries: Iterable[QueryLike]) -> Iterator[list[QueryLike]]:
     while batch := list(islice(remaining, size)):
         yield batch
         size = min(2 * size, RESOLVE_BATCH)
-
-
-def average(
-    positive: Sequence[NDArray[np.float32]], negative: Sequence[NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    """Return the query vector of Qdrant's recommendation by average vector.
-
-    ``2 mean(positive) - mean(negative)``, or ``mean(positive)`` without negative examples. Each is
-    ``(32,) float32`` and scaled to L2 norm 1 first, as Qdrant stores it.
-    """
-    mean = np.mean([one / np.linalg.norm(one) for one in positive], axis=0)
-    if negative:
-        mean = 2 * mean - np.mean([one / np.linalg.norm(one) for one in negative], axis=0)
-    return np.asarray(mean, dtype=np.float32)

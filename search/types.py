@@ -30,6 +30,7 @@ class SearchOptions:
         where: only hits for which this expression holds (`search/where.py`).
         not_same: a field; no hits with the query's own value of it.
         show: fields to show of each hit.
+        exact: compare all images, also where a large collection is searched by an index.
     """
 
     k: int | None = None
@@ -39,6 +40,7 @@ class SearchOptions:
     where: str | None = None
     not_same: str | None = None
     show: tuple[str, ...] = ()
+    exact: bool = False
 
     def __post_init__(self) -> None:
         """Raise `QueryError` if a value is out of range."""
@@ -106,7 +108,8 @@ class Result:
     ``query`` is `ResolvedQuery.text` in valid UTF-8, ``indexed`` the indexed image that the query
     is, or is a part of, if any, and ``crop`` that part, None for the whole picture. ``note`` tells
     what the search could not do for it. ``model`` is the fingerprint of the model whose embeddings
-    were compared; empty where nothing depends on it.
+    were compared; empty where nothing depends on it. ``approximate`` is whether an index chose the
+    hits, so that one may be missing.
     """
 
     query: str
@@ -116,6 +119,7 @@ class Result:
     crop: CropBox | None = None
     note: str | None = None
     model: str = ""
+    approximate: bool = False
 
 
 def ranked_hits(

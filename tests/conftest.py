@@ -24,7 +24,7 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "geological_similari
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep settings of the person who runs the tests out of them."""
     for name in list(os.environ):
-        if name.startswith("GEOSIM_") and name != "GEOSIM_TEST_QDRANT_URL":
+        if name.startswith("GEOSIM_") and not name.startswith("GEOSIM_TEST_"):
             monkeypatch.delenv(name)
 
 

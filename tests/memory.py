@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient
@@ -19,11 +21,28 @@ from geosim.ingest.store.server_requests import Connection
 
 
 def memory_store(
-    name: str, client: QdrantClient | None = None, location: str = "memory"
+    name: str, client: QdrantClient | None = None, location: str = "memory", wait: float = 30.0
 ) -> ServerStore:
-    """Return the store of a collection in memory, or in that of ``client``."""
-    node = Node(client or QdrantClient(":memory:"), location, answered=True)
-    return ServerStore(Connection([node]), name)
+    """Return the store of a collection in memory, or in that of ``client``.
+
+    The in-memory mode cannot be written by several threads at a time, as a server can.
+    """
+    made = client or QdrantClient(":memory:")
+    upsert, lock = made.upsert, threading.Lock()
+
+    def upsert_alone(*arguments: Any, **options: Any) -> Any:
+        with lock:
+            return upsert(*arguments, **options)
+
+    made.upsert = upsert_alone  # type: ignore[method-assign]
+    return ServerStore(Connection([Node(made, location, answered=True)], wait=wait), name)
+
+
+def collections(client: QdrantClient, name: str) -> list[str]:
+    """Return the collections of a test, whose names begin as ``name`` does."""
+    return sorted(
+        one.name for one in client.get_collections().collections if one.name.startswith(name[:45])
+    )
 
 
 def real_server() -> tuple[str, str | None]:
@@ -34,7 +53,15 @@ def real_server() -> tuple[str, str | None]:
     return url, os.environ.get("GEOSIM_TEST_QDRANT_API_KEY")
 
 
-ENGINES = ("edge", "memory", "server")
+def real_cluster() -> tuple[str, str | None]:
+    """Return the URLs, parted by commas, and the key of a real cluster; skip the test without."""
+    urls = os.environ.get("GEOSIM_TEST_QDRANT_CLUSTER")
+    if not urls:
+        pytest.skip("GEOSIM_TEST_QDRANT_CLUSTER names no Qdrant cluster")
+    return urls, os.environ.get("GEOSIM_TEST_QDRANT_API_KEY")
+
+
+ENGINES = ("edge", "memory", "server", "cluster")
 
 
 @contextmanager
@@ -51,7 +78,8 @@ def engine(name: str, folder: Path) -> Iterator[VectorStore]:
         with memory_store("rocks") as memory:
             yield memory
         return
-    (url, key), collection = real_server(), f"geosim-test-{uuid.uuid4().hex}"
+    url, key = real_server() if name == "server" else real_cluster()
+    collection = f"geosim-test-{uuid.uuid4().hex}"
     try:
         with connect(url, key, collection) as server:
             yield server

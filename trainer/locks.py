@@ -96,7 +96,7 @@ class ProcessLock:
             return f"process {pid} on {host[:80]} ({command})"
         if pid == os.getpid():
             return f"this process ({pid})"
-        return f"process {pid} ({command})" if _is_alive(pid) else "another process"
+        return f"process {pid} ({command})" if is_alive(pid) else "another process"
 
     def _wait(self, attempt: Callable[[], bool], wait: float, purpose: str) -> None:
         """Repeat an attempt until it succeeds; after `NOTICE_SECONDS` say on stderr why."""
@@ -119,7 +119,7 @@ class ProcessLock:
 
     def _write_holder(self) -> None:
         """Name this process in the holder file; delete the file if it cannot be written."""
-        stored = {"pid": os.getpid(), "host": platform.node(), "command": _command()}
+        stored = {"pid": os.getpid(), "host": platform.node(), "command": command_name()}
         temporary = self._holder.with_suffix(".holder-new")
         try:
             temporary.write_text(json.dumps(stored), encoding="utf-8")
@@ -141,7 +141,7 @@ def _try_shared(descriptor: int) -> bool:
     return True
 
 
-def _command() -> str:
+def command_name() -> str:
     """Return this process' program, and the command of geosim that it runs."""
     name = Path(sys.argv[0]).name.removesuffix(".exe")
     if name == "geosim":
@@ -149,7 +149,7 @@ def _command() -> str:
     return name if name not in ("", "-c", "-m") else "python"
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Return whether a process exists; True on Windows, where signal 0 would interrupt it."""
     if os.name == "nt":
         return True

@@ -25,6 +25,7 @@ from geosim.ingest.schema import (
     fact_name,
 )
 from geosim.ingest.store.ranking import best_tiles, check_vectors, is_complete, nearest
+from geosim.ingest.work import Work
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 WAIT_SECONDS = 30.0
@@ -95,14 +96,19 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     def close(self) -> None:
         """Close the store; safe to call twice."""
 
+    def approximates(self) -> bool:
+        """Return whether an index of the engine answers queries that need not be exact."""
+        return False
+
     def release(self) -> None:
         """Let other processes open an embedded collection until the next call."""
 
     def reading(self) -> AbstractContextManager[object]:
-        """Let all calls of this thread in the block read one state of the collection.
+        """Let all calls of this thread in the block read one state of the collection."""
+        return nullcontext()
 
-        Does nothing in a store that is not read while others write.
-        """
+    def lease(self, work: Work) -> AbstractContextManager[object]:  # noqa: ARG002
+        """Keep other processes from the same work; an embedded collection is locked as a whole."""
         return nullcontext()
 
     def __exit__(self, *_: object) -> None:
@@ -124,8 +130,8 @@ class VectorStore(AbstractContextManager["VectorStore"]):
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete points; unknown ids are ignored."""
-        for batch in _batches(ids):
-            self._delete(batch)
+        for at in range(0, len(ids), SCAN_BATCH):
+            self._delete([*ids[at : at + SCAN_BATCH]])
         self._flush()
 
     def update(self, changes: Sequence[Change]) -> None:
@@ -203,8 +209,8 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     def fetch(self, ids: Sequence[str], *, vectors: bool = True) -> list[Point]:
         """Return the points with these ids, in the order of ``ids``; unknown ids are left out."""
         found: dict[str, Point] = {}
-        for batch in _batches(ids):
-            found.update(self._retrieve(batch, vectors))
+        for at in range(0, len(ids), SCAN_BATCH):
+            found.update(self._retrieve([*ids[at : at + SCAN_BATCH]], vectors))
         return [found[id_] for id_ in ids if id_ in found]
 
     def scan(self, where: Filter | None = None, *, vectors: bool) -> Iterator[list[Point]]:
@@ -220,10 +226,9 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     def query(self, queries: Sequence[VectorQuery], k: int) -> list[list[ScoredPoint]]:
         """Return the k nearest points of each query, by exact cosine and then by path.
 
-        Of a collection of tiles these are the nearest pictures, each by its nearest tile.
-
-        Cosines are equal if they are so at `SCORE_DIGITS` decimals. There are fewer points where
-        fewer match the query's filter and ``min_score``.
+        Of a collection of tiles these are the nearest pictures, each by its nearest tile. Cosines
+        are equal if they are so at `SCORE_DIGITS` decimals. There are fewer points where fewer
+        match the query's filter and ``min_score``, or where the store `approximates` and may.
 
         Raises:
             ValueError: k is below 1, or a query vector is zero, not finite or of another shape.
@@ -292,7 +297,3 @@ class VectorStore(AbstractContextManager["VectorStore"]):
             (points,) = self._query([query], asked)
             if is_complete(points, asked, k):
                 return best_tiles(points)
-
-
-def _batches(ids: Sequence[str]) -> Iterator[list[str]]:
-    return (list(ids[start : start + SCAN_BATCH]) for start in range(0, len(ids), SCAN_BATCH))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,21 @@ from geosim.ingest.schema import (
 )
 from geosim.ingest.store.base import SCAN_BATCH, WAIT_SECONDS, VectorStore
 from geosim.ingest.store.filters import translate
+from geosim.ingest.store.health import Health
 from geosim.ingest.store.server_client import open_nodes
 from geosim.ingest.store.server_collection import ServerCollection
-from geosim.ingest.store.server_groups import nearest_pictures
+from geosim.ingest.store.server_health import look
+from geosim.ingest.store.server_lease import Leases
 from geosim.ingest.store.server_requests import Connection
+from geosim.ingest.store.server_search import ServerSearch
 from geosim.ingest.store.server_settings import Settings
-from geosim.ingest.store.server_terms import EXACT, TERMS
-from geosim.trainer.errors import StoreError
+from geosim.ingest.store.server_snapshots import ServerSnapshots
+from geosim.ingest.store.server_terms import TERMS
+from geosim.ingest.work import Work
+from geosim.trainer.errors import StoreBusyError, StoreError
+
+REQUEST_POINTS = 512
+"""Points per request of an upload: half a megabyte of JSON; a server accepts 32 MB by default."""
 
 
 def connect(
@@ -58,26 +67,31 @@ def connect(
 class ServerStore(VectorStore):
     """One collection on a Qdrant server or cluster; `close` closes the connection."""
 
-    upsert_batch = 1000  # about 1 MB of JSON; a server accepts at most 32 MB by default
+    upsert_batch = 4000
 
     def __init__(self, connection: Connection, name: str, settings: Settings | None = None) -> None:
         self._connection = connection
         self._whole = ServerCollection(connection, name, settings or {})
         self._send = self._whole.send
         self.name, self.location = name, connection.location
+        self._leases = Leases(connection, name)
         # A replica that was away may lack points: it is asked with the others, which have them.
         self._consistency: models.ReadConsistencyType | None = models.ReadConsistencyType.ALL
+        self._writing = False
+        self._search = ServerSearch(connection, name)
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
-        model = self._whole.read_model()
-        if model is None:
+        found = self._whole.read()
+        if found is None:
             return None
-        return CollectionInfo(model, self.count(), f"Qdrant server {self._whole.version()}")
+        (model, revision), engine = found, f"Qdrant server {self._whole.version()}"
+        return CollectionInfo(model, self.count(), engine, revision)
 
     def model(self) -> ModelRef | None:
         """Return the collection's model, or None without one."""
-        return self._whole.read_model()
+        found = self._whole.read()
+        return None if found is None else found[0]
 
     def create(self, model: ModelRef) -> None:
         """Create the empty collection with its model as metadata, or adopt a prepared one."""
@@ -90,22 +104,31 @@ class ServerStore(VectorStore):
     @contextmanager
     def rebuilt(self, model: ModelRef) -> Iterator[VectorStore]:
         """Yield the store of a collection beside this one, and switch to it at the end."""
-        try:
-            missing = self._whole.read_model() is None
-        except StoreError:  # one that cannot be used has nothing to keep
-            self.drop()
-            missing = True
-        if missing:
+        whole = self._whole.beside(model)
+        if whole is None:
             yield self
             return
-        whole = self._whole.beside(model)
+        new = ServerStore(self._connection, whole.name, whole.settings)
+        new._leases = self._leases
         try:
-            yield ServerStore(self._connection, whole.name, whole.settings)
+            yield new
+            whole.set_revision()
+        except StoreBusyError:  # another process may have begun the same
+            raise
         except StoreError:
             with suppress(StoreError):
                 whole.drop()
             raise
+        self._leases.check()
         self._whole.replace(whole)
+
+    def lease(self, work: Work) -> AbstractContextManager[None]:
+        """Keep others from the same work during the block; see `ingest/store/server_lease.py`."""
+        return self._leases.take(work, self._delete)
+
+    def snapshots(self) -> ServerSnapshots:
+        """Return what takes and restores snapshots of the collection."""
+        return ServerSnapshots(self._connection, self._whole)
 
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name."""
@@ -130,23 +153,56 @@ class ServerStore(VectorStore):
         )
         return bool(found)
 
+    def approximates(self) -> bool:
+        """Return whether the server's index answers queries that need not be exact."""
+        return self._search.approximates()
+
+    def health(self) -> Health:
+        """Return the health of the nodes and of the collection, whoever made it."""
+        return look(self._connection, self._whole.live_name)
+
     def close(self) -> None:
         """Close the connection; safe to call twice."""
-        self._connection.close()
+        try:
+            with suppress(StoreError):  # a lost server, which was told of before
+                self._end_writing()
+        finally:
+            self._connection.close()
+
+    def _begin_writing(self) -> None:
+        self._leases.check()
+        if not self._writing:
+            self._whole.ensure_indexes()
+            self._whole.set_revision()
+            self._writing = True
+
+    def _end_writing(self) -> None:
+        """Set another revision: what was read meanwhile is not the state that stays."""
+        if self._writing:
+            self._writing = False
+            self._whole.set_revision(patient=False)
 
     def _upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
-        self._whole.ensure_indexes()
+        self._begin_writing()
         points = [
             models.PointStruct(id=payload.id, vector=vector.tolist(), payload=payload.to_dict())
             for payload, vector in zip(payloads, vectors, strict=True)
         ]
-        self._send(lambda client: client.upsert(self.name, points, wait=True))
+        batches = [points[at : at + REQUEST_POINTS] for at in range(0, len(points), REQUEST_POINTS)]
+
+        def store(batch: list[models.PointStruct]) -> None:
+            self._send(lambda client: client.upsert(self.name, batch, wait=True))
+
+        with ThreadPoolExecutor(max(1, len(batches))) as connections:
+            list(connections.map(store, batches))
 
     def _delete(self, ids: list[str]) -> None:
+        self._begin_writing()
         selector = models.PointIdsList(points=[*ids])
         self._send(lambda client: client.delete(self.name, selector, wait=True))
 
     def _update(self, changes: Sequence[Change]) -> None:
+        self._begin_writing()
         operations: list[Any] = []
         for one in changes:
             ids: list[Any] = [*one.ids]
@@ -160,9 +216,11 @@ class ServerStore(VectorStore):
         self._send(lambda client: client.batch_update_points(self.name, operations, wait=True))
 
     def _index(self, field: str, kind: str) -> None:
+        self._begin_writing()
         self._whole.make_index(field, kind)
 
     def _drop_index(self, field: str) -> None:
+        self._begin_writing()
         self._send(lambda client: client.delete_payload_index(self.name, field, wait=True))
 
     def _indexes(self) -> dict[str, str]:
@@ -219,24 +277,7 @@ class ServerStore(VectorStore):
         return [Point.from_stored(one.payload, one.vector) for one in records], next_offset
 
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
-        requests = [
-            models.QueryRequest(
-                query=query.vector.tolist(),
-                filter=translate(query.where, TERMS),
-                limit=limit,
-                score_threshold=query.score_threshold,
-                with_payload=True,
-                params=EXACT,
-            )
-            for query in queries
-        ]
-        answers = self._send(lambda client: client.query_batch_points(self.name, requests))
-        return [
-            [ScoredPoint.from_stored(one.payload, one.score) for one in a.points] for a in answers
-        ]
+        return self._search.nearest(queries, limit)
 
     def _query_pictures(self, query: VectorQuery, k: int, limit: int) -> list[ScoredPoint]:  # noqa: ARG002
-        def ask(**asked: Any) -> models.GroupsResult:
-            return self._send(lambda client: client.query_points_groups(self.name, **asked))
-
-        return nearest_pictures(ask, query, limit)
+        return self._search.nearest_pictures(query, limit)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-from collections.abc import Callable
+import uuid
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 
 from geosim.ingest.checks import check_name
 from geosim.ingest.schema import KEYWORD_FIELDS, NAME_ANOTHER, REBUILD, ModelRef, Origin
-from geosim.ingest.store.server_requests import Connection, is_missing
-from geosim.ingest.store.server_settings import Settings, arguments, settings_for, settings_of
-from geosim.trainer.errors import StoreError
+from geosim.ingest.store.server_requests import ByName, Connection
+from geosim.ingest.store.server_settings import (
+    Settings,
+    arguments,
+    default_settings,
+    settings_of,
+    vectors_of,
+)
+from geosim.trainer.errors import StoreDeniedError, StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 OLDEST_SERVER = (1, 16)
@@ -32,10 +38,11 @@ machines that note theirs at once keep both. The value is JSON as text, in ASCII
 what is not valid UTF-8.
 """
 
+REVISION_KEY = "geosim-revision"
+"""Key of the revision, which differs after every command that wrote. Earlier versions had none."""
+
 SUCCESSOR_KEY = "geosim-replaces"
 """Key of the name that a complete collection takes over from another one."""
-
-_T = TypeVar("_T")
 
 _WANTED = f"Cosine vectors of size {EMBEDDING_DIM}"
 
@@ -45,12 +52,13 @@ class ServerCollection:
 
     def __init__(self, connection: Connection, name: str, settings: Settings) -> None:
         self.name, self.settings, self._connection = check_name(name), settings, connection
+        self.send = ByName(connection, self._finish).send
         self._former: Settings = {}  # of the collection that was dropped
         self._indexed = False
         self._stem = f"{name[:100]}-"  # of the names of its successors
 
-    def read_model(self) -> ModelRef | None:
-        """Return the collection's model, or None without one.
+    def read(self) -> tuple[ModelRef, str] | None:
+        """Return the collection's model and revision, or None without a collection.
 
         A collection that was made beforehand, with the right vectors and no points, counts as none.
 
@@ -61,24 +69,19 @@ class ServerCollection:
         if stored is None or _is_prepared(stored):
             return None
         model = self._model_of(stored)
-        if (received := _vectors_of(stored)) != _WANTED:
+        if (received := vectors_of(stored)) != _WANTED:
             raise StoreError(
                 f"collection {self._place()} holds {received}, expected {_WANTED}; {REBUILD}"
             )
-        return model
+        return model, str((stored.config.metadata or {}).get(REVISION_KEY, ""))
 
-    def send(self, request: Callable[[QdrantClient], _T], *, patient: bool = True) -> _T:
-        """Return the answer to a request by this name; see `Connection.send`.
+    def set_revision(self, *, patient: bool = True) -> None:
+        """Note that the collection changes, or has changed; see `Connection.send`.
 
-        It is sent again where it met the moment when one collection is deleted and the next has not
-        its name yet.
+        A key may write points all the same that may not do this.
         """
-        try:
-            return self._connection.send(request, patient=patient)
-        except StoreError as error:
-            if not is_missing(error) or not self._finish():
-                raise
-        return self._connection.send(request, patient=patient)
+        with suppress(StoreDeniedError):
+            self.change({REVISION_KEY: uuid.uuid4().hex}, patient=patient)
 
     def version(self) -> str:
         """Return the server's version."""
@@ -101,13 +104,15 @@ class ServerCollection:
         stored = self._stored()
         metadata = {METADATA_KEY: asdict(model)}
         if stored is None:
-            wanted = arguments({**self._default_settings(), **self._former, **self.settings})
+            told = None if self._former else self.name
+            defaults = default_settings(self._connection, self.settings, told)
+            wanted = arguments({**defaults, **self._former, **self.settings})
             # Sent once: if only the answer is lost, a retry would find its own collection.
             self._connection.send_once(
                 lambda client: client.create_collection(self.name, metadata=metadata, **wanted)
             )
         elif _is_prepared(stored):
-            self._change(metadata)
+            self.change(metadata)
         else:
             raise StoreError(
                 f"collection {self._place(' exists already')}; {REBUILD}, or {NAME_ANOTHER}"
@@ -128,16 +133,30 @@ class ServerCollection:
                 self._delete(name)
         self._indexed = False
 
-    def beside(self, model: ModelRef) -> ServerCollection:
+    def beside(self, model: ModelRef) -> ServerCollection | None:
+        """Return a `successor` of this one with its settings; None if there is none to replace.
+
+        Raises:
+            StoreError: geosim did not make this one.
+        """
+        stored = self._stored()
+        if stored is None or _is_prepared(stored):
+            return None
+        self._model_of(stored)
+        former = {**settings_of(stored)}
+        if vectors_of(stored) != _WANTED:
+            del former["vectors"]
+        return self.successor(model, former)
+
+    def successor(self, model: ModelRef, settings: Settings) -> ServerCollection:
         """Return a collection that does not exist, to be built and to take this one's place.
 
-        It gets this one's settings. What an interrupted run left of it is deleted.
+        What an interrupted run left of it is deleted.
         """
-        stored, live = self._stored(), self._live()
-        former = {} if stored is None else settings_of(stored)
+        live = self._live()
         names = [f"{self._stem}{model.fingerprint[:12]}{end}" for end in ("", "-2")]
         name = next(one for one in names if one != live)
-        found = ServerCollection(self._connection, name, {**former, **self.settings})
+        found = ServerCollection(self._connection, name, {**settings, **self.settings})
         found.drop()
         return found
 
@@ -148,7 +167,7 @@ class ServerCollection:
         it at once. A collection of that name is deleted first, and `_stored` finds its successor.
         """
         live = self._live()
-        new._change({SUCCESSOR_KEY: self.name})
+        new.change({SUCCESSOR_KEY: self.name})
         if live == self.name:
             self._delete(live)
         self._switch(new.name, replaced=live != self.name)
@@ -172,6 +191,12 @@ class ServerCollection:
         aliases = self._connection.send(lambda client: client.get_aliases()).aliases
         named = {one.alias_name: one.collection_name for one in aliases}
         return named.get(self.name, self.name)
+
+    def live_name(self) -> str | None:
+        """Return the name of the collection, no alias; None if there is no collection."""
+        if self._connection.send(lambda client: client.collection_exists(self.name)):
+            return self._live()
+        return None
 
     def ensure_indexes(self) -> None:
         """Create missing keyword indexes: an interrupted `create` may have left some out."""
@@ -204,14 +229,28 @@ class ServerCollection:
     def set_origin(self, dataset: str, origin: Origin | None) -> None:
         """Note where a data set comes from, or forget it."""
         text = None if origin is None else json.dumps(origin.to_dict())
-        self._change({f"{ORIGIN_KEY}{dataset}": text})  # null removes a key
+        self.change({f"{ORIGIN_KEY}{dataset}": text})  # null removes a key
 
-    def _change(self, metadata: dict[str, Any]) -> None:
-        self._connection.send(lambda client: client.update_collection(self.name, metadata=metadata))
+    def metadata(self) -> dict[str, Any]:
+        """Return the metadata; none without a collection.
+
+        Raises:
+            StoreError: geosim did not make it.
+        """
+        stored = self._stored()
+        if stored is None or _is_prepared(stored):
+            return {}
+        self._model_of(stored)
+        return stored.config.metadata or {}
+
+    def change(self, metadata: dict[str, Any], *, patient: bool = True) -> None:
+        """Set keys of the metadata, or remove those of None; the others stay."""
+        self._connection.send(
+            lambda client: client.update_collection(self.name, metadata=metadata), patient=patient
+        )
 
     def _stored(self) -> models.CollectionInfo | None:
-        exists = self._connection.send(lambda client: client.collection_exists(self.name))
-        if not exists and not self._finish():
+        if not self.send(lambda client: client.collection_exists(self.name)) and not self._finish():
             return None
         return self.send(lambda client: client.get_collection(self.name))
 
@@ -243,34 +282,13 @@ class ServerCollection:
                 f"{NAME_ANOTHER}"
             ) from error
 
-    def _default_settings(self) -> Settings:
-        """Return settings that suit the cluster, and tell those of a new collection."""
-        try:
-            cluster = self._connection.send(lambda client: client.cluster_status())
-        except StoreError:  # a proxy may not let it through
-            return {}
-        found = settings_for(len(getattr(cluster, "peers", ())))
-        told = {key: self.settings.get(key, value) for key, value in found.items()}
-        if told and not self._former:
-            listed = ", ".join(f"{key} {value}" for key, value in told.items())
-            logging.getLogger(__name__).warning("collection %s is made with %s", self.name, listed)
-        return found
-
     def _place(self, exists: str = "") -> str:
         return f"{self.name!r}{exists} at {self._connection.location}"
 
 
 def _is_prepared(stored: models.CollectionInfo) -> bool:
     """Return whether a collection was made for geosim by another program, and is empty."""
-    return not stored.config.metadata and not stored.points_count and _vectors_of(stored) == _WANTED
-
-
-def _vectors_of(stored: models.CollectionInfo) -> str:
-    """Return what vectors a collection holds, in words."""
-    vectors = stored.config.params.vectors
-    if isinstance(vectors, models.VectorParams):
-        return f"{vectors.distance.value} vectors of size {vectors.size}"
-    return "named vectors"
+    return not stored.config.metadata and not stored.points_count and vectors_of(stored) == _WANTED
 
 
 def _origin(text: Any) -> Origin:

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import httpx
@@ -41,11 +42,12 @@ _T = TypeVar("_T")
 class Connection:
     """The nodes of a server or cluster: one of them is asked until it fails, then the next.
 
-    ``wait`` is how long a request is repeated after all nodes failed, in seconds.
+    ``wait`` is how long a request is repeated after all nodes failed, in seconds. Thread-safe.
     """
 
     def __init__(self, nodes: Sequence[Node], *, wait: float = WAIT_SECONDS) -> None:
-        self._nodes, self._wait = list(nodes), wait
+        self._nodes, self.wait = tuple(nodes), wait
+        self._asked = 0  # number of the node that is asked first
         self.location = ",".join(node.location for node in nodes)
 
     def send(self, request: Callable[[QdrantClient], _T], *, patient: bool = True) -> _T:
@@ -62,23 +64,28 @@ class Connection:
         pause, end = PAUSE_S, None
         while True:
             failures: list[tuple[Exception, Node]] = []
-            for _ in self._nodes:
-                node = self._nodes[0]
+            first = self._asked
+            for number in range(first, first + len(self._nodes)):
+                node = self._nodes[number % len(self._nodes)]
                 try:
-                    return request(node.client)
+                    answer = request(node.client)
                 except _ERRORS as error:
                     if not _transient(error):
                         raise _translate(error, node) from error
                     failures.append((error, node))
-                self._nodes.append(self._nodes.pop(0))
+                else:
+                    self._asked = number % len(self._nodes)
+                    return answer
             # An answer says more than that there is none.
             failure, node = max(failures, key=lambda one: isinstance(one[0], UnexpectedResponse))
             now, told = time.monotonic(), _translate(failure, node)
-            if not patient or self._wait == 0 or (end is not None and now >= end):
+            if len(self._nodes) > 1 and isinstance(told, StoreUnreachableError):
+                told = StoreUnreachableError(f"none of {self.location} can be used: {told}")
+            if not patient or self.wait == 0 or (end is not None and now >= end):
                 raise told from failure
             if end is None:
                 known = any(one.answered for one in self._nodes)
-                wait = self._wait if known else min(self._wait, FIRST_WAIT_S)
+                wait = self.wait if known else min(self.wait, FIRST_WAIT_S)
                 end = now + wait
                 logging.getLogger(__name__).warning(
                     "%s; trying again for %g s", str(told).partition(";")[0], wait
@@ -86,12 +93,37 @@ class Connection:
             time.sleep(max(0.0, min(pause, end - now)))
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
+    def ask_each(self, request: Callable[[QdrantClient], _T]) -> list[tuple[str, _T | StoreError]]:
+        """Return the location of every node with its answer, or with why there is none.
+
+        All are asked at the same time, once. `send` asks those that failed last from now on.
+        """
+
+        def ask(node: Node) -> _T | StoreError:
+            try:
+                return request(node.client)
+            except _ERRORS as error:
+                return _translate(error, node)
+
+        with ThreadPoolExecutor(len(self._nodes)) as pool:
+            answers = list(pool.map(ask, self._nodes))
+        failed = [isinstance(one, StoreError) for one in answers]
+        if False in failed:
+            self._asked = failed.index(False)
+        found = [(node.location, one) for node, one in zip(self._nodes, answers, strict=True)]
+        return sorted(found, key=lambda one: isinstance(one[1], StoreError))
+
     def send_once(self, request: Callable[[QdrantClient], _T]) -> _T:
         """Return the answer to a request that must not be repeated; raises as `send` does."""
+        node = self._nodes[self._asked]
         try:
-            return request(self._nodes[0].client)
+            return request(node.client)
         except _ERRORS as error:
-            raise _translate(error, self._nodes[0]) from error
+            raise _translate(error, node) from error
+
+    def impatient(self) -> Connection:
+        """Return a connection to the same nodes for another thread; it asks each of them once."""
+        return Connection(self._nodes, wait=0.0)
 
     def close(self) -> None:
         """Close all connections; safe to call twice."""
@@ -99,10 +131,29 @@ class Connection:
             node.client.close()
 
 
-def is_missing(error: StoreError) -> bool:
-    """Return whether the server said that what a request names is not there."""
-    cause = error.__cause__
-    return isinstance(cause, UnexpectedResponse) and cause.status_code == 404
+class ByName:
+    """Requests that name a collection which another one may replace.
+
+    ``finish`` gives the name to one that was to take it, and returns whether there is one.
+    """
+
+    def __init__(self, connection: Connection, finish: Callable[[], bool]) -> None:
+        self._connection, self._finish = connection, finish
+
+    def send(self, request: Callable[[QdrantClient], _T], *, patient: bool = True) -> _T:
+        """Return the answer to a request, as `Connection.send` does.
+
+        It is sent again where it met the moment when one collection is deleted and the next has not
+        its name yet.
+        """
+        try:
+            return self._connection.send(request, patient=patient)
+        except StoreError as error:
+            cause = error.__cause__
+            missing = isinstance(cause, UnexpectedResponse) and cause.status_code == 404
+            if not missing or not self._finish():
+                raise
+        return self._connection.send(request, patient=patient)
 
 
 def _transient(error: Exception) -> bool:
@@ -147,6 +198,10 @@ def _refusal(error: UnexpectedResponse, location: str) -> StoreError:
         return StoreError(
             f"{server} found nothing ({reason}); make the collection with `geosim ingest DATA`, "
             "or check the URL"
+        )
+    if error.status_code in TRANSIENT_STATUS:
+        return StoreError(
+            f"{server} failed ({reason}); see its log, and `geosim status` for the other nodes"
         )
     return StoreError(f"{server} refused a request ({reason}); its log may say more")
 

@@ -38,6 +38,11 @@ def _names(text: str | None) -> tuple[str, ...]:
         raise click.BadParameter(str(error)) from error
 
 
+APPROXIMATE = (
+    "many images: Qdrant's index chose the hits, see `geosim status`; --exact compares all"
+)
+"""What is told once of hits that may miss one."""
+
 result_form_option = form_option("table", "json", "jsonl", "csv", about="How results are printed.")
 
 
@@ -90,6 +95,12 @@ result_form_option = form_option("table", "json", "jsonl", "csv", about="How res
     multiple=True,
     metavar="PATH",
     help="One search, away from this image; may be repeated.",
+)
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="Compare all images of a server's collection, also where it has more than a million and "
+    "Qdrant's index would answer.",
 )
 @result_form_option
 @click.option(
@@ -213,11 +224,14 @@ def print_results(
     """
     from geosim.search.render.table import NO_FACTS, render
 
-    failed, told = 0, list[str]()
+    failed, told, approximate = 0, list[str](), False
 
     def noted() -> Iterator[Answer]:
-        nonlocal failed
+        nonlocal failed, approximate
         for result, explanation in answers:
+            if result.approximate and not approximate:
+                approximate = True
+                told.append(APPROXIMATE)
             if result.error is not None:
                 failed += 1
                 told.append(f"Error: {result.query}: {result.error}")

@@ -38,6 +38,8 @@ def as_json(result: Result, explanation: Explanation | None = None) -> dict[str,
         answer["crop"] = asdict(result.crop)
     if result.note is not None:
         answer["note"] = result.note
+    if result.approximate:
+        answer["approximate"] = True
     if explanation is not None:
         answer["explanation"] = {
             "votes": [

@@ -160,6 +160,11 @@ class Answer(BaseModel):
         description="What the search could not do for this query, that no image matches where, or "
         "with together_by what was searched by.",
     )
+    approximate: bool = Field(
+        False,
+        description="Whether an index of a large collection chose the hits, which may miss one; "
+        "exact=true compares all images.",
+    )
 
 
 class Count(BaseModel):

@@ -104,13 +104,16 @@ class SearchParameters(BaseModel, extra="forbid"):
         description="Names of facts and of class, dataset, path, sha256, width and height, with "
         "commas between and quoted as in CSV, for shown of each hit.",
     )
+    exact: bool = Field(
+        False, description="Compare all images, also where a large collection has an index."
+    )
 
     def options(self) -> SearchOptions:
         """Return the parameters as the searcher takes them."""
         k = MAX_HITS if self.k is None and self.min_score is not None else self.k
         show = () if self.show is None else field_names(self.show)
         return SearchOptions(
-            k, self.label, self.min_score, self.one_per, self.where, self.not_same, show
+            k, self.label, self.min_score, self.one_per, self.where, self.not_same, show, self.exact
         )
 
 

@@ -242,7 +242,8 @@ class SearchService:
         nearest = found.hits if enough else search(SearchOptions(not_same=by)).hits
         # Hits, explanations and payloads are read by their attributes.
         answer = {"hits": found.hits, "explanation": explain(nearest, novelty, self._certainty())}
-        return Answer.model_validate({**answer, "note": found.note, **fields})
+        told = {"note": found.note, "approximate": found.approximate}
+        return Answer.model_validate({**answer, **told, **fields})
 
     def _certainty(self) -> Certainty | None:
         """Return how sure votes are, read again after every change of the collection."""

@@ -163,14 +163,14 @@ def test_the_measure_is_kept_until_the_collection_changes(
     content = json.loads(kept.read_bytes())
     assert content["points"] == 96
 
-    kept.write_text(json.dumps({**content, "usual": 0.25}))
+    kept.write_text(json.dumps({**content, "value": 0.25}))
     assert novelty_threshold(store, indexed) == 0.25, "read, not measured"
-    for damaged in (b"", b"[]", b'{"usual"', json.dumps({**content, "usual": None}).encode()):
+    for damaged in (b"", b"[]", b'{"value"', json.dumps({**content, "value": None}).encode()):
         kept.write_bytes(damaged)
         assert novelty_threshold(store, indexed) == threshold
         assert json.loads(kept.read_bytes()) == content
 
-    kept.write_text(json.dumps({**content, "usual": 0.25}))
+    kept.write_text(json.dumps({**content, "value": 0.25}))
     store.delete([next(iter(store.scan(vectors=False)))[0].payload.id])
     changed = novelty_threshold(store, indexed)
     assert changed is not None

@@ -20,7 +20,8 @@ import { $ } from "./dom.js";
  *   picture_height: number }} Crop in pixels */
 /** @typedef {{ hits: Hit[], explanation: Explanation, query: StoredImage | null,
  *   crop: Crop | null, embedding: string | null, sha256: string | null, model: string,
- *   positive: Image[], negative: Image[], note: string | null }} Answer */
+ *   positive: Image[], negative: Image[], note: string | null,
+ *   approximate: boolean }} Answer */
 /** @typedef {{ name: string, count: number }} Count */
 /** @typedef {{ name: string, kind: "text" | "yes/no" | "number" | "date" | "geo" }} Fact */
 /** @typedef {Fact & { images: number, values: Count[], more: boolean, least: Value,

@@ -135,7 +135,8 @@ function fetchAnswer(query, options, signal) {
 
 /** @param {Answer} answer @param {Query} query @param {Options} options */
 function showAnswer(answer, query, options) {
-  const { hits, explanation, positive, negative, note } = answer;
+  const { hits, explanation, positive, negative } = answer;
+  const note = answer.note ? `; ${answer.note}` : "";
   $("query-title").textContent = QUERY_TITLES[query.kind];
   const image = query.kind === "embedding" ? query : answer.query;
   if (image && query.kind !== "examples") {
@@ -152,10 +153,11 @@ function showAnswer(answer, query, options) {
   document.title = `${answer.query?.path ?? QUERY_TITLES[query.kind]} – geosim`;
   const what = options.together_by ? "specimen" : "image";
   $("results-title").textContent = hits.length ? `Most similar ${what}s` : "No hits";
-  const none = note ? `No ${what} fits` : "No image fits: lower the score, or allow another class.";
+  const none = answer.note ? `No ${what} fits` : "No image fits: lower the score, or allow another class.";
   const found = quantity(hits.length, options.together_by ? "specimen" : "hit")
     + (options.one_per === "class" ? leftOut() : "");
-  setStatus((hits.length ? found : none) + (note ? `; ${note}` : ""), { summary });
+  const by = answer.approximate ? ", by Qdrant's index of many images" : "";
+  setStatus((hits.length ? found + by : none) + note, { summary });
 }
 
 /** Return the part that was searched by, and how to change it.
@@ -197,8 +199,7 @@ async function showStart(options, signal) {
   results.showSuggestions(hits, options);
   $("results-title").textContent = "Or start from an image of the collection";
   const what = oneOfEach ? "One of each class" : `Some of the images${where ? " that match" : ""}`;
-  const told = `${what}, other ones each time${oneOfEach ? leftOut() : ""}.`;
-  setStatus(note ? `No image fits; ${note}` : told);
+  setStatus(note ? `No image fits; ${note}` : `${what}, other ones each time${oneOfEach ? leftOut() : ""}.`);
 }
 
 function clearQuery() {

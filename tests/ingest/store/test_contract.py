@@ -73,6 +73,30 @@ def test_a_dropped_collection_keeps_no_points(filled: VectorStore) -> None:
     assert filled.count() == 3
 
 
+def test_a_collection_that_was_written_has_a_revision(store: VectorStore) -> None:
+    store.create(MODEL)
+    store.upsert(payloads(3), vectors(3))
+    info = store.info()
+    assert info is not None
+    assert info.revision
+    assert store.fetch([payloads(1)[0].id])
+    assert store.info() == info, "reading changes nothing"
+
+
+def test_points_are_scanned_by_id(store: VectorStore) -> None:
+    store.create(MODEL)
+    count = SCAN_BATCH + 100
+    store.upsert(payloads(count), vectors(count))
+    store.delete([one.id for one in payloads(300)])
+    store.upsert(payloads(200), vectors(200))
+    ids = [point.payload.id for batch in store.scan(vectors=False) for point in batch]
+    assert ids == sorted(ids)
+    assert len(ids) == count - 100
+    some = Filter(label="gneiss")
+    ids = [point.payload.id for batch in store.scan(some, vectors=False) for point in batch]
+    assert ids == sorted(ids)
+
+
 def test_every_call_on_a_missing_collection_is_refused(store: VectorStore) -> None:
     payload = payloads(1)
     for call in (

@@ -330,6 +330,7 @@ def test_a_read_only_folder_is_shared(
 
 def test_many_threads_see_only_whole_changes(folder: Path, shared: SharedEdgeStore) -> None:
     done, wrong = threading.Event(), []
+    assert shared.count() == 20, "copied before another process writes"
 
     def read() -> None:
         latest = 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,42 +11,17 @@ from qdrant_client import QdrantClient, models
 from geosim.ingest.schema import ModelRef, Payload, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
-from geosim.ingest.store.server_client import open_nodes
 from geosim.ingest.sync import sync
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.errors import StoreError
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
-from tests.memory import memory_store, real_server
+from tests.memory import collections, memory_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
 
 OLD, NEW = ModelRef("a" * 64, "colour-grid"), ModelRef("b" * 64, "colour-grid")
 ANY = VectorQuery(np.ones(32, np.float32))
-
-
-@pytest.fixture(params=["memory", "server"])
-def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
-    if request.param == "memory":
-        made = QdrantClient(":memory:")
-    else:
-        made = open_nodes(*real_server())[0].client
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def name(client: QdrantClient) -> Iterator[str]:
-    found = f"geosim-test-{uuid.uuid4().hex}-".ljust(128, "n")
-    yield found
-    for one in collections(client, found):
-        client.delete_collection(one)
-
-
-def collections(client: QdrantClient, name: str) -> list[str]:
-    return sorted(
-        one.name for one in client.get_collections().collections if one.name.startswith(name[:45])
-    )
 
 
 def fill(store: VectorStore, model: ModelRef, *paths: str) -> None:
