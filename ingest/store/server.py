@@ -70,8 +70,9 @@ class ServerStore(VectorStore):
     upsert_batch = 4000
 
     def __init__(self, connection: Connection, name: str, settings: Settings | None = None) -> None:
-        self._connection, self._send = connection, connection.send
+        self._connection = connection
         self._whole = ServerCollection(connection, name, settings or {})
+        self._send = self._whole.send
         self.name, self.location = name, connection.location
         self._leases = Leases(connection, name)
         # A replica that was away may lack points: it is asked with the others, which have them.
