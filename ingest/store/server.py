@@ -159,7 +159,10 @@ class ServerStore(VectorStore):
 
     def health(self) -> Health:
         """Return the health of the nodes and of the collection, whoever made it."""
-        return look(self._connection, self._whole.live_name)
+        found = look(self._connection, self._whole.live_name)
+        if any(node.fault for node in found.nodes):
+            self._consistency = None  # as `_scroll` finds it, for half a minute of a halted node
+        return found
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""
