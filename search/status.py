@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from geosim.ingest.known import known_origins
 from geosim.ingest.store.base import VectorStore
+from geosim.ingest.store.health import Health, ReplicaHealth, Served, by_shard
 from geosim.ingest.tiling import is_tiled
 from geosim.search.recall import Recall, index_recall
 from geosim.trainer.data.places import read_places
@@ -25,7 +26,8 @@ class Status:
         engine: name and version; None without a collection.
         dashboard: address of the Qdrant dashboard; None for the embedded engine.
         points: number of indexed images, or of tiles; ``classes`` and ``datasets`` have those of
-            each, and ``without_class`` is that of images without a class.
+            each, and ``without_class`` is that of images without a class. None if shards of a
+            cluster cannot be read; the counts are empty then.
         pictures_in_tiles: number of images that the tiles are of; None without tiles.
         model: backbone and fingerprint of the model in the working folder; None without one.
         fits: whether that model made the collection; None if either is missing.
@@ -33,13 +35,15 @@ class Status:
         origins: where each data set comes from: a location, with the machine if it is another.
         disk: bytes per part of the working folder.
         recall: of the index that answers searches; None where they are exact.
+        health: the nodes of a server, and the shards of the collection; None for the embedded
+            engine.
     """
 
     collection: str
     location: str
     engine: str | None
     dashboard: str | None
-    points: int
+    points: int | None
     classes: dict[str, int]
     datasets: dict[str, int]
     without_class: int
@@ -50,6 +54,7 @@ class Status:
     origins: dict[str, str]
     disk: dict[str, int]
     recall: Recall | None
+    health: Health | None = None
 
 
 def status(store: VectorStore, working: Working) -> Status:
@@ -58,7 +63,9 @@ def status(store: VectorStore, working: Working) -> Status:
     Raises:
         StoreError: the store is damaged, busy or unreachable.
     """
-    info = store.info()
+    health = store.health() if isinstance(store, Served) else None
+    unreadable = health is not None and health.unreadable
+    info = None if unreadable else store.info()
     try:
         card = read_card(working.model)
         fingerprint = str(card["fingerprint"])
@@ -71,7 +78,7 @@ def status(store: VectorStore, working: Working) -> Status:
         location=store.location,
         engine=None if info is None else info.engine,
         dashboard=f"{store.location.partition(',')[0]}/dashboard" if remote else None,
-        points=0 if info is None else info.points,
+        points=None if unreadable else 0 if info is None else info.points,
         classes={} if info is None else store.values("class"),
         datasets={} if info is None else store.values("dataset"),
         without_class=0 if info is None else store.unlabelled(),
@@ -82,6 +89,7 @@ def status(store: VectorStore, working: Working) -> Status:
         origins={} if info is None else _origins(store, working),
         disk={path.name: allocated_bytes(path) for path in sorted(working.root.glob("[!.]*"))},
         recall=index_recall(store, working),
+        health=health,
     )
 
 
@@ -106,18 +114,46 @@ def _described(recall: Recall | None) -> str:
     ).replace("%", " %")
 
 
+def _health_lines(health: Health) -> Iterator[tuple[str, str]]:
+    for node in health.nodes:
+        parts = [f"Qdrant {node.version}"] if node.version else []
+        parts += ["leads the cluster"] if node.leader else []
+        parts += ["does not answer"] if node.fault else ["answers"]
+        yield "node", f"{node.location}: {', '.join(parts)}"
+    if (collection := health.collection) is not None:
+        for shard, replicas in by_shard(collection).items():
+            yield f"shard {shard}", "; ".join(map(_replica, replicas))
+        if collection.status is not None:
+            indexed = f"{collection.indexed:,} of {collection.points:,} points in the HNSW index"
+            yield "state", f"{collection.status}; optimizer {collection.optimizer}; {indexed}"
+        if collection.waiting or collection.moving:
+            yield "", f"{collection.waiting or 0:,} writes wait; {collection.moving:,} shards move"
+    for fault in health.faults:
+        yield "warning", fault
+
+
+def _replica(one: ReplicaHealth) -> str:
+    points = "" if one.points is None else f"{one.points:,} points, "
+    return f"{one.node} {points}{one.state if one.answers else 'away'}"
+
+
 def _lines(found: Status) -> Iterator[tuple[str, str]]:
     yield "collection", f"{found.collection} at {found.location}"
-    if found.engine is None:
+    if found.points is None:
+        yield "", "it cannot be read"
+    elif found.engine is None:
         yield "", "there is none yet; make it with `geosim ingest DATA`"
     else:
         yield "engine", found.engine
         yield "searches", _described(found.recall)
     if found.dashboard is not None:
         yield "dashboard", found.dashboard
+    if found.health is not None:
+        yield from _health_lines(found.health)
     what = "images" if found.pictures_in_tiles is None else "tiles"
     of = "" if found.pictures_in_tiles is None else f" of {found.pictures_in_tiles:,} images"
-    yield what, f"{found.points:,}{of}"
+    if found.points is not None:
+        yield what, f"{found.points:,}{of}"
     for label, count in found.classes.items():
         yield f"  {printable(label)}", f"{count:,}"
     if found.without_class:

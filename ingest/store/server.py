@@ -27,9 +27,11 @@ from geosim.ingest.schema import (
 )
 from geosim.ingest.store.base import SCAN_BATCH, WAIT_SECONDS, VectorStore
 from geosim.ingest.store.filters import translate
+from geosim.ingest.store.health import Health
 from geosim.ingest.store.server_client import open_nodes
 from geosim.ingest.store.server_collection import ServerCollection
 from geosim.ingest.store.server_groups import nearest_pictures
+from geosim.ingest.store.server_health import look
 from geosim.ingest.store.server_lease import Leases
 from geosim.ingest.store.server_requests import Connection
 from geosim.ingest.store.server_settings import Settings
@@ -77,8 +79,8 @@ class ServerStore(VectorStore):
     def __init__(self, connection: Connection, name: str, settings: Settings | None = None) -> None:
         self._connection, self._send = connection, connection.send
         self._whole = ServerCollection(connection, name, settings or {})
-        self.name, self.location = name, connection.location
         self._leases = Leases(connection, name)
+        self.name, self.location = name, connection.location
         # A replica that was away may lack points: it is asked with the others, which have them.
         self._consistency: models.ReadConsistencyType | None = models.ReadConsistencyType.ALL
         self._writing = False
@@ -86,8 +88,7 @@ class ServerStore(VectorStore):
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
-        found = self._whole.read()
-        if found is None:
+        if (found := self._whole.read()) is None:
             return None
         (model, revision), engine = found, f"Qdrant server {self._whole.version()}"
         return CollectionInfo(model, self.count(), engine, revision)
@@ -103,20 +104,18 @@ class ServerStore(VectorStore):
     @contextmanager
     def rebuilt(self, model: ModelRef) -> Iterator[VectorStore]:
         """Yield the store of a collection beside this one, and switch to it at the end."""
-        whole = self._whole.beside(model)
-        if whole is None:
+        if (whole := self._whole.beside(model)) is None:
             yield self
             return
         new = ServerStore(self._connection, whole.name, whole.settings)
         new._leases = self._leases
         try:
             yield new
-            new._end_writing()
-        except StoreBusyError:  # another process may have begun the same
-            raise
-        except StoreError:
-            with suppress(StoreError):
-                whole.drop()
+            whole.set_revision()
+        except StoreError as error:
+            if not isinstance(error, StoreBusyError):  # or another process does the same by now
+                with suppress(StoreError):
+                    whole.drop()
             raise
         self._leases.check()
         self._whole.replace(whole)
@@ -135,18 +134,13 @@ class ServerStore(VectorStore):
 
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
-        condition = translate(where, TERMS)
-        return self._send(
-            lambda client: client.count(self.name, count_filter=condition, exact=True)
-        ).count
+        only = translate(where, TERMS)
+        return self._send(lambda client: client.count(self.name, only, exact=True)).count
 
     def has(self, where: Filter) -> bool:
         """Return whether any point matches."""
-        only = translate(where, TERMS)
-        found, _ = self._send(
-            lambda client: client.scroll(self.name, scroll_filter=only, limit=1, with_payload=False)
-        )
-        return bool(found)
+        only, name = translate(where, TERMS), self.name
+        return bool(self._send(lambda one: one.scroll(name, only, limit=1, with_payload=False))[0])
 
     def approximates(self) -> bool:
         """Return whether the server's index answers queries that need not be exact."""
@@ -156,6 +150,10 @@ class ServerStore(VectorStore):
             self._is_large = (stored.points_count or 0) > EXACT_POINTS
             self._recount = now + RECOUNT_SECONDS
         return self._is_large
+
+    def health(self) -> Health:
+        """Return the health of the nodes and of the collection, whoever made it."""
+        return look(self._connection, self._whole.live_name)
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""
@@ -220,8 +218,8 @@ class ServerStore(VectorStore):
         self._send(lambda client: client.delete_payload_index(self.name, field, wait=True))
 
     def _indexes(self) -> dict[str, str]:
-        stored = self._send(lambda client: client.get_collection(self.name)).payload_schema
-        return {path: one.data_type.value for path, one in stored.items()}
+        stored = self._send(lambda client: client.get_collection(self.name))
+        return {path: one.data_type.value for path, one in stored.payload_schema.items()}
 
     def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
         only, name = translate(where, TERMS), self.name

@@ -76,11 +76,8 @@ class ServerCollection:
         return model, str((stored.config.metadata or {}).get(REVISION_KEY, ""))
 
     def set_revision(self, *, patient: bool = True) -> None:
-        """Note that the collection changes, or has changed; see `Connection.send`.
-
-        A key may write points all the same that may not do this.
-        """
-        with suppress(StoreDeniedError):
+        """Note that the collection changes, or has changed; see `Connection.send`."""
+        with suppress(StoreDeniedError):  # a key that may not do this may write points
             self.change({REVISION_KEY: uuid.uuid4().hex}, patient=patient)
 
     def version(self) -> str:
@@ -185,6 +182,12 @@ class ServerCollection:
         named = {one.alias_name: one.collection_name for one in aliases}
         return named.get(self.name, self.name)
 
+    def live_name(self) -> str | None:
+        """Return the name of the collection, no alias; None if there is no collection."""
+        if self._connection.send(lambda client: client.collection_exists(self.name)):
+            return self._live()
+        return None
+
     def ensure_indexes(self) -> None:
         """Create missing keyword indexes: an interrupted `create` may have left some out."""
         if self._indexed:
@@ -219,11 +222,7 @@ class ServerCollection:
         self.change({f"{ORIGIN_KEY}{dataset}": text})  # null removes a key
 
     def metadata(self) -> dict[str, Any]:
-        """Return the metadata; none without a collection.
-
-        Raises:
-            StoreError: geosim did not make it.
-        """
+        """Return the metadata, none without a collection; refuse that of another program."""
         stored = self._stored()
         if stored is None or _is_prepared(stored):
             return {}

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import httpx
@@ -78,6 +79,8 @@ class Connection:
             # An answer says more than that there is none.
             failure, node = max(failures, key=lambda one: isinstance(one[0], UnexpectedResponse))
             now, told = time.monotonic(), _translate(failure, node)
+            if len(self._nodes) > 1 and isinstance(told, StoreUnreachableError):
+                told = StoreUnreachableError(f"none of {self.location} can be used: {told}")
             if not patient or self.wait == 0 or (end is not None and now >= end):
                 raise told from failure
             if end is None:
@@ -89,6 +92,25 @@ class Connection:
                 )
             time.sleep(max(0.0, min(pause, end - now)))
             pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def ask_each(self, request: Callable[[QdrantClient], _T]) -> list[tuple[str, _T | StoreError]]:
+        """Return the location of every node with its answer, or with why there is none.
+
+        All are asked at the same time, once. `send` asks those that failed last from now on.
+        """
+
+        def ask(node: Node) -> _T | StoreError:
+            try:
+                return request(node.client)
+            except _ERRORS as error:
+                return _translate(error, node)
+
+        nodes = list(self._nodes)
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            answers = list(zip(nodes, pool.map(ask, nodes), strict=True))
+        answers.sort(key=lambda one: isinstance(one[1], StoreError))
+        self._nodes, self._asked = tuple(node for node, _ in answers), 0
+        return [(node.location, answer) for node, answer in answers]
 
     def send_once(self, request: Callable[[QdrantClient], _T]) -> _T:
         """Return the answer to a request that must not be repeated; raises as `send` does."""
@@ -150,6 +172,10 @@ def _refusal(error: UnexpectedResponse, location: str) -> StoreError:
         return StoreError(
             f"{server} found nothing ({reason}); make the collection with `geosim ingest DATA`, "
             "or check the URL"
+        )
+    if error.status_code in TRANSIENT_STATUS:
+        return StoreError(
+            f"{server} failed ({reason}); see its log, and `geosim status` for the other nodes"
         )
     return StoreError(f"{server} refused a request ({reason}); its log may say more")
 

@@ -10,6 +10,7 @@ from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import form_option, working_option
 from geosim.trainer.console import say, say_json, to_json
+from geosim.trainer.errors import StoreError
 from geosim.trainer.working import Working
 
 
@@ -34,3 +35,5 @@ def status(form: str, working: Working, **store: Any) -> None:
         say_json(to_json(found, indent=True))
     else:
         say(*render(found).split("\n"))
+    if found.points is None:
+        raise StoreError(f"collection {found.collection} cannot be read; see the warnings above")

@@ -14,6 +14,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 COOKIE = "geosim-session"
 
+METRICS_PATH = "/metrics"
+"""Path of the metrics, which need the key as all below ``/api`` does."""
+
 MIN_KEY_LENGTH = 16
 """Characters of a key. Failed attempts are not counted, so a key must be too long to guess."""
 
@@ -83,7 +86,8 @@ class Access:
             _check_host(request)
         if request.method == "POST":
             _check_origin(request)
-        is_open = not self.needs_key or not request.scope["path"].startswith("/api/")
+        needs = request.scope["path"].startswith(("/api/", METRICS_PATH))
+        is_open = not (self.needs_key and needs)
         if not is_open and not await self._has_key(request):
             text = "log in, or send the key as a bearer token"
             raise HTTPException(401, text, {"WWW-Authenticate": "Bearer"})

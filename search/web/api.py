@@ -6,7 +6,9 @@ FastAPI runs the methods of the service in worker threads; pictures take at most
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, ParamSpec, TypeVar
 from uuid import UUID
 
 import anyio
@@ -16,11 +18,15 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from geosim.ingest.store.base import VectorStore
 from geosim.search.web.answers import Answer, MapAnswer, MatchesAnswer
 from geosim.search.web.map import MapCache
+from geosim.search.web.metrics import Metrics
 from geosim.search.web.models import WHERE, Expression, PictureParameters
 from geosim.search.web.pictures import NOT_HERE, Thumbnails
 from geosim.search.web.service import PartParameters, PointId, SearchService
 from geosim.trainer.errors import ImageError
 from geosim.trainer.working import Working
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 UPLOAD_PATH = "/api/search"
 
@@ -35,8 +41,9 @@ Where = Annotated[Expression, Query(description=WHERE)]
 class Api:
     """The routes below ``/api`` of one collection."""
 
-    def __init__(self, store: VectorStore, working: Working) -> None:
+    def __init__(self, store: VectorStore, working: Working, metrics: Metrics) -> None:
         """Load the model; raises what `SearchService` does."""
+        self._metrics = metrics
         self._service = SearchService(store, working)
         self._thumbnails = Thumbnails(working)
         self._decoders = anyio.CapacityLimiter(MAX_DECODERS)
@@ -85,7 +92,7 @@ class Api:
         if not kind.startswith("image/") and kind != "application/octet-stream":
             raise HTTPException(415, "send the picture itself, as image/jpeg or the like")
         body = await request.body()
-        return await run_sync(self._service.by_picture, body, parameters, limiter=self._decoders)
+        return await self._decoding(self._service.by_picture, body, parameters)
 
     async def similar(self, id_: PointId, parameters: PartParameters) -> Answer:
         """Search by an indexed image or a part of it.
@@ -94,7 +101,12 @@ class Api:
         """
         if parameters.crop is None:
             return await run_sync(self._service.similar, id_, parameters)
-        return await run_sync(self._similar_to_part, id_, parameters, limiter=self._decoders)
+        return await self._decoding(self._similar_to_part, id_, parameters)
+
+    async def _decoding(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run work on a picture in a thread, when there is a place for it."""
+        async with self._metrics.waiting(self._decoders):
+            return await run_sync(partial(work, *args, **kwargs))
 
     def _similar_to_part(self, id_: UUID, parameters: PictureParameters) -> Answer:
         data = self._thumbnails.read(self._service.points([id_])[id_].payload)
@@ -107,7 +119,7 @@ class Api:
         if _is_cached(request, headers):
             return Response(status_code=304, headers=headers)
         try:
-            picture = await run_sync(self._thumbnails.get, payload, side, limiter=self._decoders)
+            picture = await self._decoding(self._thumbnails.get, payload, side)
         except ImageError:  # damaged, as it was when it was indexed
             raise HTTPException(404, NOT_HERE) from None
         return Response(picture, media_type="image/jpeg", headers=headers)

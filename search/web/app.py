@@ -15,10 +15,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from geosim.ingest.store.base import VectorStore
-from geosim.search.web.access import BEARER, SESSION, Access
+from geosim.search.web.access import BEARER, METRICS_PATH, SESSION, Access
 from geosim.search.web.answers import Failure
 from geosim.search.web.api import UPLOAD_PATH, Api
 from geosim.search.web.limits import BodyLimit, limit_requests
+from geosim.search.web.metrics import Metrics
 from geosim.search.web.pictures import UPLOAD_BYTES
 from geosim.search.web.responses import HANDLERS, with_security_headers
 from geosim.trainer.working import Working
@@ -52,7 +53,8 @@ def make_app(
         StoreError: there is no collection, or it is empty.
         ModelError: the model is damaged, or not the collection's.
     """
-    api = Api(store, working)
+    metrics = Metrics(store, PAGES)
+    api = Api(store, working, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -85,8 +87,11 @@ def make_app(
     app.include_router(api.routes(), dependencies=security)
     if access.needs_key:
         app.post("/login", status_code=204, include_in_schema=False)(access.login)
+    app.get(METRICS_PATH, include_in_schema=False)(metrics.page)
     add_pages(app)
-    return with_security_headers(app)  # outermost, so that the headers are on errors too
+    return with_security_headers(
+        metrics.measure(app)
+    )  # outermost, so that the headers are on errors too
 
 
 class _Files(StaticFiles):

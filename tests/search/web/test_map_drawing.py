@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +11,15 @@ import anyio
 import numpy as np
 import orjson
 import pytest
+from qdrant_client import QdrantClient
 
-from geosim.ingest.schema import CollectionInfo, ModelRef
+from geosim.ingest.schema import CollectionInfo, ModelRef, Payload
+from geosim.ingest.store.base import VectorStore
 from geosim.search.graph.layout import Layout
 from geosim.search.web import map as web_map
 from geosim.search.web.map import MapCache
 from geosim.trainer.working import Working
+from tests.memory import memory_store
 
 
 def test_a_collection_that_grows_is_drawn_by_one_thread_at_a_time(
@@ -51,3 +55,32 @@ def test_a_collection_that_grows_is_drawn_by_one_thread_at_a_time(
             await visit()
 
     anyio.run(bounded)
+
+
+def test_pictures_that_replace_others_on_a_server_are_drawn(working: Working) -> None:
+    client = QdrantClient(":memory:")
+    writer, reader = (memory_store("geosim", client) for _ in range(2))
+    writer.create(ModelRef("f" * 64, "colour-grid"))
+    old = add(writer, 0)
+    drawn = MapCache(reader, working)
+
+    async def ids() -> list[str]:
+        with anyio.fail_after(60):
+            while (found := await drawn.get()) is None:
+                pass
+        return sorted(orjson.loads(found.body)["ids"])
+
+    assert anyio.run(ids) == sorted(one.id for one in old)
+    writer.delete([one.id for one in old])
+    new = add(memory_store("geosim", client), 1)
+    assert anyio.run(ids) == sorted(one.id for one in new)
+
+
+def add(store: VectorStore, number: int) -> list[Payload]:
+    names = [f"rocks/a/{number}-{one}.jpg" for one in range(8)]
+    payloads = [
+        Payload(name, "a", uuid.uuid5(uuid.NAMESPACE_URL, name).hex * 2, 9, 9, "rocks")
+        for name in names
+    ]
+    store.upsert(payloads, np.random.default_rng(number).normal(size=(8, 32)).astype(np.float32))
+    return payloads
