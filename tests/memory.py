@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient
@@ -24,16 +22,7 @@ def memory_store(
     name: str, client: QdrantClient | None = None, location: str = "memory", wait: float = 30.0
 ) -> ServerStore:
     """Return the store of a collection in memory, or in that of ``client``."""
-    client = client or QdrantClient(":memory:")
-    upsert, turn = client.upsert, threading.Lock()
-
-    def upsert_in_turn(*arguments: Any, **options: Any) -> Any:
-        """Store points; the client in memory, unlike a server's, is no thread-safe one."""
-        with turn:
-            return upsert(*arguments, **options)
-
-    vars(client)["upsert"] = upsert_in_turn
-    node = Node(client, location, answered=True)
+    node = Node(client or QdrantClient(":memory:"), location, answered=True)
     return ServerStore(Connection([node], wait=wait), name)
 
 

@@ -79,8 +79,8 @@ class ServerStore(VectorStore):
     def __init__(self, connection: Connection, name: str, settings: Settings | None = None) -> None:
         self._connection, self._send = connection, connection.send
         self._whole = ServerCollection(connection, name, settings or {})
-        self._leases = Leases(connection, name)
         self.name, self.location = name, connection.location
+        self._leases = Leases(connection, name)
         # A replica that was away may lack points: it is asked with the others, which have them.
         self._consistency: models.ReadConsistencyType | None = models.ReadConsistencyType.ALL
         self._writing = False
@@ -88,7 +88,8 @@ class ServerStore(VectorStore):
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
-        if (found := self._whole.read()) is None:
+        found = self._whole.read()
+        if found is None:
             return None
         (model, revision), engine = found, f"Qdrant server {self._whole.version()}"
         return CollectionInfo(model, self.count(), engine, revision)
@@ -104,7 +105,8 @@ class ServerStore(VectorStore):
     @contextmanager
     def rebuilt(self, model: ModelRef) -> Iterator[VectorStore]:
         """Yield the store of a collection beside this one, and switch to it at the end."""
-        if (whole := self._whole.beside(model)) is None:
+        whole = self._whole.beside(model)
+        if whole is None:
             yield self
             return
         new = ServerStore(self._connection, whole.name, whole.settings)
@@ -112,10 +114,11 @@ class ServerStore(VectorStore):
         try:
             yield new
             whole.set_revision()
-        except StoreError as error:
-            if not isinstance(error, StoreBusyError):  # or another process does the same by now
-                with suppress(StoreError):
-                    whole.drop()
+        except StoreBusyError:  # another process may have begun the same
+            raise
+        except StoreError:
+            with suppress(StoreError):
+                whole.drop()
             raise
         self._leases.check()
         self._whole.replace(whole)
@@ -134,13 +137,18 @@ class ServerStore(VectorStore):
 
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
-        only = translate(where, TERMS)
-        return self._send(lambda client: client.count(self.name, only, exact=True)).count
+        condition = translate(where, TERMS)
+        return self._send(
+            lambda client: client.count(self.name, count_filter=condition, exact=True)
+        ).count
 
     def has(self, where: Filter) -> bool:
         """Return whether any point matches."""
-        only, name = translate(where, TERMS), self.name
-        return bool(self._send(lambda one: one.scroll(name, only, limit=1, with_payload=False))[0])
+        only = translate(where, TERMS)
+        found, _ = self._send(
+            lambda client: client.scroll(self.name, scroll_filter=only, limit=1, with_payload=False)
+        )
+        return bool(found)
 
     def approximates(self) -> bool:
         """Return whether the server's index answers queries that need not be exact."""
@@ -218,8 +226,8 @@ class ServerStore(VectorStore):
         self._send(lambda client: client.delete_payload_index(self.name, field, wait=True))
 
     def _indexes(self) -> dict[str, str]:
-        stored = self._send(lambda client: client.get_collection(self.name))
-        return {path: one.data_type.value for path, one in stored.payload_schema.items()}
+        stored = self._send(lambda client: client.get_collection(self.name)).payload_schema
+        return {path: one.data_type.value for path, one in stored.items()}
 
     def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
         only, name = translate(where, TERMS), self.name

@@ -76,8 +76,11 @@ class ServerCollection:
         return model, str((stored.config.metadata or {}).get(REVISION_KEY, ""))
 
     def set_revision(self, *, patient: bool = True) -> None:
-        """Note that the collection changes, or has changed; see `Connection.send`."""
-        with suppress(StoreDeniedError):  # a key that may not do this may write points
+        """Note that the collection changes, or has changed; see `Connection.send`.
+
+        A key may write points all the same that may not do this.
+        """
+        with suppress(StoreDeniedError):
             self.change({REVISION_KEY: uuid.uuid4().hex}, patient=patient)
 
     def version(self) -> str:
@@ -222,7 +225,11 @@ class ServerCollection:
         self.change({f"{ORIGIN_KEY}{dataset}": text})  # null removes a key
 
     def metadata(self) -> dict[str, Any]:
-        """Return the metadata, none without a collection; refuse that of another program."""
+        """Return the metadata; none without a collection.
+
+        Raises:
+            StoreError: geosim did not make it.
+        """
         stored = self._stored()
         if stored is None or _is_prepared(stored):
             return {}

@@ -105,12 +105,13 @@ class Connection:
             except _ERRORS as error:
                 return _translate(error, node)
 
-        nodes = list(self._nodes)
-        with ThreadPoolExecutor(len(nodes)) as pool:
-            answers = list(zip(nodes, pool.map(ask, nodes), strict=True))
-        answers.sort(key=lambda one: isinstance(one[1], StoreError))
-        self._nodes, self._asked = tuple(node for node, _ in answers), 0
-        return [(node.location, answer) for node, answer in answers]
+        with ThreadPoolExecutor(len(self._nodes)) as pool:
+            answers = list(pool.map(ask, self._nodes))
+        failed = [isinstance(one, StoreError) for one in answers]
+        if False in failed:
+            self._asked = failed.index(False)
+        found = [(node.location, one) for node, one in zip(self._nodes, answers, strict=True)]
+        return sorted(found, key=lambda one: isinstance(one[1], StoreError))
 
     def send_once(self, request: Callable[[QdrantClient], _T]) -> _T:
         """Return the answer to a request that must not be repeated; raises as `send` does."""
