@@ -88,7 +88,7 @@ def status(store: VectorStore, working: Working) -> Status:
         pictures={name: str(place) for name, place in read_places(working.datasets).items()},
         origins={} if info is None else _origins(store, working),
         disk={path.name: allocated_bytes(path) for path in sorted(working.root.glob("[!.]*"))},
-        recall=index_recall(store, working),
+        recall=None if info is None else index_recall(store, working),
         health=health,
     )
 

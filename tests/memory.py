@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient
@@ -21,9 +23,19 @@ from geosim.ingest.store.server_requests import Connection
 def memory_store(
     name: str, client: QdrantClient | None = None, location: str = "memory", wait: float = 30.0
 ) -> ServerStore:
-    """Return the store of a collection in memory, or in that of ``client``."""
-    node = Node(client or QdrantClient(":memory:"), location, answered=True)
-    return ServerStore(Connection([node], wait=wait), name)
+    """Return the store of a collection in memory, or in that of ``client``.
+
+    The in-memory mode cannot be written by several threads at a time, as a server can.
+    """
+    made = client or QdrantClient(":memory:")
+    upsert, lock = made.upsert, threading.Lock()
+
+    def upsert_alone(*arguments: Any, **options: Any) -> Any:
+        with lock:
+            return upsert(*arguments, **options)
+
+    made.upsert = upsert_alone  # type: ignore[method-assign]
+    return ServerStore(Connection([Node(made, location, answered=True)], wait=wait), name)
 
 
 def collections(client: QdrantClient, name: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import logging
 import re
 import signal
 import sys
@@ -19,14 +20,24 @@ from typing import Any
 
 import click
 
+from geosim.trainer.logs import as_json, log
 from geosim.trainer.text import encodable, printable
+
+LEVELS = {"Error: ": logging.ERROR, "warning: ": logging.WARNING}
+"""Level of a line by its prefix."""
 
 
 def say(*lines: str, err: bool = False) -> None:
     """Print each argument as one line on stdout, or on stderr if ``err``.
 
-    What a terminal or the encoding cannot show is escaped with a backslash.
+    What a terminal or the encoding cannot show is escaped with a backslash. Lines for stderr are
+    logged instead while messages are JSON, at the level that their prefix names.
     """
+    if err and as_json():
+        for line in lines:
+            prefix = next((one for one in LEVELS if line.startswith(one)), "")
+            log.log(LEVELS.get(prefix, logging.INFO), "%s", line.removeprefix(prefix))
+        return
     text = "".join(f"{printable(line)}\n" for line in lines)
     encoding = _encoding(sys.stderr if err else sys.stdout)
     shown = text.encode(encoding, "backslashreplace").decode(encoding)

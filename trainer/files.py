@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from geosim.trainer.temporary import private_folder
@@ -93,18 +93,24 @@ def is_special(path: Path) -> bool:
 def copy_sparse(source: Path, target: Path) -> None:
     """Copy the files of a folder without their permissions; blocks of zeros become holes."""
     target.mkdir()
-    zeros = bytes(1 << 16)
     for path in source.iterdir():
         if path.is_dir():
             copy_sparse(path, target / path.name)
             continue
-        with path.open("rb", 0) as file, (target / path.name).open("wb") as copy:
-            while block := file.read(len(zeros)):
-                if block != zeros[: len(block)]:
-                    copy.write(block)
-                else:
-                    copy.seek(len(block), os.SEEK_CUR)
-            copy.truncate()
+        with path.open("rb", 0) as file:
+            write_sparse(file, target / path.name)
+
+
+def write_sparse(source: IO[bytes], target: Path) -> None:
+    """Write what a file holds to another one; blocks of zeros become holes."""
+    zeros = bytes(1 << 16)
+    with target.open("wb") as copy:
+        while block := source.read(len(zeros)):
+            if block != zeros[: len(block)]:
+                copy.write(block)
+            else:
+                copy.seek(len(block), os.SEEK_CUR)
+        copy.truncate()
 
 
 def allocated_bytes(path: Path) -> int:

@@ -18,6 +18,28 @@ from geosim.trainer.working import Working
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
+collection_option = click.option(
+    "--collection",
+    default="geosim",
+    show_default=True,
+    envvar="GEOSIM_COLLECTION",
+    show_envvar=True,
+    help="Name of the collection.",
+)
+
+wait_option = click.option(
+    "--wait",
+    type=Range(min=0),
+    metavar="SECONDS",
+    default=WAIT_SECONDS,
+    show_default=True,
+    envvar="GEOSIM_WAIT",
+    show_envvar=True,
+    help="How long to wait for another process that uses the embedded collection, and for a "
+    "server that was lost.",
+)
+
+
 def store_options(function: AnyFunction) -> AnyFunction:
     """Add ``--qdrant``, ``--collection`` and ``--wait``."""
     qdrant = click.option(
@@ -29,26 +51,7 @@ def store_options(function: AnyFunction) -> AnyFunction:
         "a folder for the embedded engine [default: WORKING/qdrant]. A server's API key comes from "
         "GEOSIM_QDRANT_API_KEY.",
     )
-    collection = click.option(
-        "--collection",
-        default="geosim",
-        show_default=True,
-        envvar="GEOSIM_COLLECTION",
-        show_envvar=True,
-        help="Name of the collection.",
-    )
-    wait = click.option(
-        "--wait",
-        type=Range(min=0),
-        metavar="SECONDS",
-        default=WAIT_SECONDS,
-        show_default=True,
-        envvar="GEOSIM_WAIT",
-        show_envvar=True,
-        help="How long to wait for another process that uses the embedded collection, or that "
-        "ingests the same on a server, and for a server that was lost.",
-    )
-    return qdrant(collection(wait(function)))
+    return qdrant(collection_option(wait_option(function)))
 
 
 def settings_options(function: AnyFunction) -> AnyFunction:
@@ -101,9 +104,10 @@ def open_from_options(
     *,
     shared: bool = False,
     settings: Mapping[str, Any] | None = None,
+    key: str | None = None,
 ) -> VectorStore:
-    """Open the store that the options name; take the API key from the environment."""
-    key = os.environ.get("GEOSIM_QDRANT_API_KEY") or None
+    """Open the store that the options name; without a key, take it from the environment."""
+    key = key or os.environ.get("GEOSIM_QDRANT_API_KEY") or None
     return open_store(
         qdrant or None,
         collection,

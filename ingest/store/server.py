@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -15,6 +13,7 @@ from qdrant_client import QdrantClient, models
 
 from geosim.ingest.schema import (
     FACTS,
+    KEYWORD_FIELDS,
     Change,
     CollectionInfo,
     Filter,
@@ -30,23 +29,18 @@ from geosim.ingest.store.filters import translate
 from geosim.ingest.store.health import Health
 from geosim.ingest.store.server_client import open_nodes
 from geosim.ingest.store.server_collection import ServerCollection
-from geosim.ingest.store.server_groups import nearest_pictures
 from geosim.ingest.store.server_health import look
 from geosim.ingest.store.server_lease import Leases
 from geosim.ingest.store.server_requests import Connection
+from geosim.ingest.store.server_search import ServerSearch
 from geosim.ingest.store.server_settings import Settings
-from geosim.ingest.store.server_terms import EXACT, INDEXED, TERMS
+from geosim.ingest.store.server_snapshots import ServerSnapshots
+from geosim.ingest.store.server_terms import TERMS
 from geosim.ingest.work import Work
 from geosim.trainer.errors import StoreBusyError, StoreError
 
-EXACT_POINTS = 1_000_000
-"""Points up to which every search is exact."""
-
 REQUEST_POINTS = 512
 """Points per request of an upload: half a megabyte of JSON; a server accepts 32 MB by default."""
-
-RECOUNT_SECONDS = 60.0
-"""Time after which the number of points is asked again that `EXACT_POINTS` is compared with."""
 
 
 def connect(
@@ -84,7 +78,7 @@ class ServerStore(VectorStore):
         # A replica that was away may lack points: it is asked with the others, which have them.
         self._consistency: models.ReadConsistencyType | None = models.ReadConsistencyType.ALL
         self._writing = False
-        self._is_large, self._recount = False, -math.inf
+        self._search = ServerSearch(connection, name)
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
@@ -127,6 +121,10 @@ class ServerStore(VectorStore):
         """Keep others from the same work during the block; see `ingest/store/server_lease.py`."""
         return self._leases.take(work, self._delete)
 
+    def snapshots(self) -> ServerSnapshots:
+        """Return what takes and restores snapshots of the collection."""
+        return ServerSnapshots(self._connection, self._whole)
+
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name."""
         return self._whole.origins()
@@ -152,12 +150,7 @@ class ServerStore(VectorStore):
 
     def approximates(self) -> bool:
         """Return whether the server's index answers queries that need not be exact."""
-        now = time.monotonic()
-        if now >= self._recount:
-            stored = self._send(lambda client: client.get_collection(self.name))
-            self._is_large = (stored.points_count or 0) > EXACT_POINTS
-            self._recount = now + RECOUNT_SECONDS
-        return self._is_large
+        return self._search.approximates()
 
     def health(self) -> Health:
         """Return the health of the nodes and of the collection, whoever made it."""
@@ -231,9 +224,19 @@ class ServerStore(VectorStore):
 
     def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
         only, name = translate(where, TERMS), self.name
-        facet = self._send(
-            lambda client: client.facet(name, field, facet_filter=only, limit=limit, exact=True)
-        )
+
+        def ask() -> models.FacetResponse:
+            return self._send(
+                lambda client: client.facet(name, field, facet_filter=only, limit=limit, exact=True)
+            )
+
+        try:
+            facet = ask()
+        except StoreError as error:
+            if field not in KEYWORD_FIELDS or type(error) is not StoreError:
+                raise
+            self._whole.ensure_indexes()  # another process makes the collection now
+            facet = ask()
         return ((str(hit.value), hit.count) for hit in facet.hits)
 
     def _end(self, field: str, where: Filter | None, last: bool) -> Payload | None:
@@ -279,27 +282,7 @@ class ServerStore(VectorStore):
         return [Point.from_stored(one.payload, one.vector) for one in records], next_offset
 
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
-        requests = [
-            models.QueryRequest(
-                query=query.vector.tolist(),
-                filter=translate(query.where, TERMS),
-                limit=limit,
-                score_threshold=query.score_threshold,
-                with_payload=True,
-                params=self._parameters(query),
-            )
-            for query in queries
-        ]
-        answers = self._send(lambda client: client.query_batch_points(self.name, requests))
-        return [
-            [ScoredPoint.from_stored(one.payload, one.score) for one in a.points] for a in answers
-        ]
+        return self._search.nearest(queries, limit)
 
     def _query_pictures(self, query: VectorQuery, k: int, limit: int) -> list[ScoredPoint]:  # noqa: ARG002
-        def ask(**asked: Any) -> models.GroupsResult:
-            return self._send(lambda client: client.query_points_groups(self.name, **asked))
-
-        return nearest_pictures(ask, query, limit, self._parameters(query))
-
-    def _parameters(self, query: VectorQuery) -> models.SearchParams:
-        return EXACT if query.exact or not self.approximates() else INDEXED
+        return self._search.nearest_pictures(query, limit)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import uuid
 from contextlib import suppress
@@ -18,7 +17,7 @@ from geosim.ingest.store.server_requests import Connection
 from geosim.ingest.store.server_settings import (
     Settings,
     arguments,
-    settings_for,
+    default_settings,
     settings_of,
     vectors_of,
 )
@@ -104,7 +103,9 @@ class ServerCollection:
         stored = self._stored()
         metadata = {METADATA_KEY: asdict(model)}
         if stored is None:
-            wanted = arguments({**self._default_settings(), **self._former, **self.settings})
+            told = None if self._former else self.name
+            defaults = default_settings(self._connection, self.settings, told)
+            wanted = arguments({**defaults, **self._former, **self.settings})
             # Sent once: if only the answer is lost, a retry would find its own collection.
             self._connection.send_once(
                 lambda client: client.create_collection(self.name, metadata=metadata, **wanted)
@@ -132,24 +133,29 @@ class ServerCollection:
         self._indexed = False
 
     def beside(self, model: ModelRef) -> ServerCollection | None:
-        """Return a collection that does not exist, to be built and to take this one's place.
-
-        It gets this one's settings. What an interrupted run left of it is deleted. None if there is
-        none to replace.
+        """Return a `successor` of this one with its settings; None if there is none to replace.
 
         Raises:
             StoreError: geosim did not make this one.
         """
-        stored, live = self._stored(), self._live()
+        stored = self._stored()
         if stored is None or _is_prepared(stored):
             return None
         self._model_of(stored)
         former = {**settings_of(stored)}
         if vectors_of(stored) != _WANTED:
             del former["vectors"]
+        return self.successor(model, former)
+
+    def successor(self, model: ModelRef, settings: Settings) -> ServerCollection:
+        """Return a collection that does not exist, to be built and to take this one's place.
+
+        What an interrupted run left of it is deleted.
+        """
+        live = self._live()
         names = [f"{self._stem}{model.fingerprint[:12]}{end}" for end in ("", "-2")]
         name = next(one for one in names if one != live)
-        found = ServerCollection(self._connection, name, {**former, **self.settings})
+        found = ServerCollection(self._connection, name, {**settings, **self.settings})
         found.drop()
         return found
 
@@ -275,19 +281,6 @@ class ServerCollection:
                 f"collection {self._place()} was not made by geosim: its metadata names no model; "
                 f"{NAME_ANOTHER}"
             ) from error
-
-    def _default_settings(self) -> Settings:
-        """Return settings that suit the cluster, and tell those of a new collection."""
-        try:
-            cluster = self._connection.send(lambda client: client.cluster_status())
-        except StoreError:  # a proxy may not let it through
-            return {}
-        found = settings_for(len(getattr(cluster, "peers", ())))
-        told = {key: self.settings.get(key, value) for key, value in found.items()}
-        if told and not self._former:
-            listed = ", ".join(f"{key} {value}" for key, value in told.items())
-            logging.getLogger(__name__).warning("collection %s is made with %s", self.name, listed)
-        return found
 
     def _place(self, exists: str = "") -> str:
         return f"{self.name!r}{exists} at {self._connection.location}"

@@ -7,6 +7,7 @@ cluster. See `CreateCollection` in Qdrant's API.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from qdrant_client import models
 
+from geosim.ingest.store.server_requests import Connection
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
@@ -107,6 +109,22 @@ def settings_for(nodes: int) -> Settings:
         "replication_factor": min(REPLICAS, nodes),
         "write_consistency_factor": 1,
     }
+
+
+def default_settings(connection: Connection, given: Settings, told: str | None) -> Settings:
+    """Return the settings that suit the server's nodes.
+
+    Those of a new collection are logged with what was ``given`` in place of some, if it has a name.
+    """
+    try:
+        cluster = connection.send(lambda client: client.cluster_status())
+    except StoreError:  # a proxy may not let it through
+        return {}
+    found = settings_for(len(getattr(cluster, "peers", ())))
+    if found and told is not None:
+        listed = ", ".join(f"{key} {given.get(key, value)}" for key, value in found.items())
+        logging.getLogger(__name__).warning("collection %s is made with %s", told, listed)
+    return found
 
 
 def arguments(settings: Settings) -> dict[str, Any]:

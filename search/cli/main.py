@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from geosim.ingest.cli.backup import backup, restore
+from geosim.ingest.cli.copy import copy
 from geosim.ingest.cli.ingest import ingest
 from geosim.ingest.cli.remove import remove
 from geosim.search.cli.duplicates import duplicates
@@ -47,5 +49,8 @@ for command in (
     serve,
     status,
     remove,
+    copy,
+    backup,
+    restore,
 ):
     geosim.add_command(command)

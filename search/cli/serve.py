@@ -15,6 +15,7 @@ from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import working_option
 from geosim.trainer.console import say
+from geosim.trainer.logs import as_json
 from geosim.trainer.working import Working
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _exit() -> None:
 
 
 def make_server(app: ASGIApp, protocol: type[asyncio.Protocol] | None = None) -> uvicorn.Server:
-    """Return a server of one process that logs only errors.
+    """Return a server of one process that logs only errors; requests are logged as JSON alone.
 
     Args:
         app: the web page.
@@ -135,6 +136,7 @@ def make_server(app: ASGIApp, protocol: type[asyncio.Protocol] | None = None) ->
         http=protocol or TimeLimitedProtocol,
         ws="none",
         lifespan="on",
+        log_config=None if as_json() else uvicorn.config.LOGGING_CONFIG,
         log_level="error",
         access_log=False,
         server_header=False,

@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from geosim.ingest.store.base import VectorStore
 from geosim.trainer.errors import GeosimError
+from geosim.trainer.logs import log
 
 METHODS = ("GET", "HEAD", "POST")
 """Methods that routes have; clients may send any word as another one."""
@@ -94,7 +95,7 @@ class Metrics:
         self._info = Info("geosim", "Version, collection, engine and model.", registry=registry)
 
     def measure(self, app: ASGIApp) -> ASGIApp:
-        """Wrap an application: measure every request."""
+        """Wrap an application: measure every request, and log it while messages are JSON."""
 
         async def handle(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
@@ -115,6 +116,8 @@ class Metrics:
                 route = self._route(scope)
                 seconds = time.perf_counter() - began
                 self._requests.labels(method, route, status).observe(seconds)
+                fields = {"method": method, "route": route, "status": status}
+                log.info("request", extra={"fields": {**fields, "seconds": round(seconds, 4)}})
                 if status == 200 and (kind := SEARCHES.get((method, route))):
                     self._searches.labels(kind).inc()
 

@@ -49,8 +49,8 @@ def store(name: str, tmp_path: Path) -> Iterator[VectorStore]:
 @pytest.fixture
 def large(name: str, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Let `POINTS` be many; return whether the engine has an index for them."""
-    monkeypatch.setattr("geosim.ingest.store.server.EXACT_POINTS", POINTS - 1)
-    monkeypatch.setattr("geosim.ingest.store.server.RECOUNT_SECONDS", 0.0)
+    monkeypatch.setattr("geosim.ingest.store.server_search.EXACT_POINTS", POINTS - 1)
+    monkeypatch.setattr("geosim.ingest.store.server_search.RECOUNT_SECONDS", 0.0)
     return name != "edge"
 
 
@@ -101,7 +101,7 @@ def test_the_usual_score_is_the_same_by_searches(
 ) -> None:
     assert store.approximates() == large
     found = novelty_threshold(store, Working(tmp_path / "large"))
-    monkeypatch.setattr("geosim.ingest.store.server.EXACT_POINTS", POINTS)
+    monkeypatch.setattr("geosim.ingest.store.server_search.EXACT_POINTS", POINTS)
     assert not store.approximates()
     assert found == pytest.approx(novelty_threshold(store, Working(tmp_path / "small")), abs=1e-6)
     assert found is not None

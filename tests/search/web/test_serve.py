@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import signal
@@ -46,6 +47,28 @@ def test_it_says_where_and_ends_well(
     assert out == ""
     assert "ended" in err
     assert "Traceback" not in err
+
+
+def test_as_json_it_logs_requests_by_route_and_what_breaks(started: Started, copy: Working) -> None:
+    broken = "import geosim.search.web.service as s; s.read_facets = lambda *_: 1 / 0"
+    with started(copy.root, "--log-format", "json", before=broken) as (address, process):
+        with httpx.Client(base_url=address, timeout=60) as client:
+            assert client.get("/api/collection").status_code == 200
+            assert client.get("/api/facets", params={"where": "class = marble"}).status_code == 500
+            process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    found = [json.loads(line) for line in err.splitlines()]
+    assert {one["command"] for one in found} == {"serve"}
+    assert (found[0]["message"], found[-1]["message"]) == ("loading the model ...", "ended")
+    requests = [one for one in found if one["message"] == "request"]
+    assert [(one["method"], one["route"], one["status"]) for one in requests] == [
+        ("GET", "/api/collection", 200),
+        ("GET", "/api/facets", 500),
+    ]
+    assert all(0 < one["seconds"] < 60 for one in requests)
+    (error,) = [one for one in found if one["level"] == "error"]
+    assert "ZeroDivisionError" in error["exception"]
+    assert "marble" not in err
 
 
 def test_it_serves_a_read_only_working_folder(
