@@ -13,6 +13,7 @@ from qdrant_client import QdrantClient, models
 
 from geosim.ingest.schema import (
     FACTS,
+    KEYWORD_FIELDS,
     Change,
     CollectionInfo,
     Filter,
@@ -232,9 +233,19 @@ class ServerStore(VectorStore):
 
     def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
         only, name = translate(where, TERMS), self.name
-        facet = self._send(
-            lambda client: client.facet(name, field, facet_filter=only, limit=limit, exact=True)
-        )
+
+        def ask() -> models.FacetResponse:
+            return self._send(
+                lambda client: client.facet(name, field, facet_filter=only, limit=limit, exact=True)
+            )
+
+        try:
+            facet = ask()
+        except StoreError as error:
+            if field not in KEYWORD_FIELDS or type(error) is not StoreError:
+                raise
+            self._whole.ensure_indexes()  # another process makes the collection now
+            facet = ask()
         return ((str(hit.value), hit.count) for hit in facet.hits)
 
     def _end(self, field: str, where: Filter | None, last: bool) -> Payload | None:
