@@ -13,9 +13,9 @@ from dataclasses import replace as replace_fields
 from typing import Any
 
 from geosim.ingest.check import Checked, check
-from geosim.ingest.checks import require_same_model
 from geosim.ingest.finish import require_stored
 from geosim.ingest.guard import dropped_with, note_origin
+from geosim.ingest.models import kept_for, require_same_model
 from geosim.ingest.plan import Plan, delete_former_spellings, image_url_prefix
 from geosim.ingest.schema import INDEX_KINDS, Filter, ModelRef
 from geosim.ingest.store.base import VectorStore
@@ -104,6 +104,7 @@ def sync(
 
     Raises:
         ModelMismatchError: another model made the collection.
+        ModelError: another training replaced ``model`` meanwhile.
         StoreError: ``image_url`` is not a base URL, the run would cost a data set points by
             mistake, the store failed, or it has a wrong number of points at the end; or ``finish``
             finds images that are not stored.
@@ -121,16 +122,17 @@ def sync(
         )
     if part is not None:
         dataset = _only(dataset, part)
-    if not (recreate and _exists(store)):
-        _open(store, made_by, create=not finish)
-        with store.lease(Work(dataset.name, part)):
-            report = _make_equal(dataset, model, made_by, store, working, options)
-    else:
-        with store.lease(Work()):
-            lost = dropped_with(store, dataset.name, working.datasets, replace=replace)
-            with store.rebuilt(made_by) as new:
-                report = _make_equal(dataset, model, made_by, new, working, options)
-        report = replace_fields(report, dropped=lost)
+    with kept_for(store, model, working):
+        if not (recreate and _exists(store)):
+            _open(store, made_by, model, create=not finish)
+            with store.lease(Work(dataset.name, part)):
+                report = _make_equal(dataset, model, made_by, store, working, options)
+        else:
+            with store.lease(Work()):
+                lost = dropped_with(store, dataset.name, working.datasets, replace=replace)
+                with store.rebuilt(made_by) as new:
+                    report = _make_equal(dataset, model, made_by, new, working, options)
+            report = replace_fields(report, dropped=lost)
     return replace_fields(report, seconds=time.perf_counter() - started)
 
 
@@ -151,7 +153,7 @@ def _only(dataset: Dataset, part: Part) -> Dataset:
     return replace_fields(dataset, records=records, rejected=rejected)
 
 
-def _open(store: VectorStore, made_by: ModelRef, *, create: bool = True) -> None:
+def _open(store: VectorStore, made_by: ModelRef, model: Model, *, create: bool = True) -> None:
     """Create the collection if there is none; raise `ModelMismatchError` if it is of another."""
     info = store.info()
     if info is None:
@@ -167,7 +169,7 @@ def _open(store: VectorStore, made_by: ModelRef, *, create: bool = True) -> None
             if info is None:
                 raise
     if info is not None:
-        require_same_model(info, made_by, name=store.name)
+        require_same_model(info.model, made_by, model.folder, name=store.name)
 
 
 def _make_equal(
@@ -179,7 +181,7 @@ def _make_equal(
     options: Mapping[str, Any],
 ) -> SyncReport:
     """Make the points of a data set equal to it."""
-    _open(store, made_by)  # it may be another one since this process waited
+    _open(store, made_by, model)  # it may be another one since this process waited
     finish, part = options["finish"], options["part"]
     checked = check(
         dataset, store, working, **{key: one for key, one in options.items() if key != "finish"}

@@ -93,6 +93,19 @@ def test_an_error_is_one_object_and_its_status(
     assert f"Error: {error['message']}" in text.stderr
 
 
+def test_without_arguments_a_command_is_told_what_it_needs(
+    geosim: Run, indexed: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Missing argument 'DATA'" in geosim("ingest").stderr
+    monkeypatch.setenv("GEOSIM_LOG_FORMAT", "json")
+    result = geosim("ingest")
+    (error,) = objects(result.stderr)
+    assert (result.exit_code, error["message"]) == (2, "Missing argument 'DATA'.")
+    assert "--log-format" in geosim("ingest", "--help").stdout
+    bad = geosim("status", "--log-format", "xml", "--working", indexed.root)
+    assert (bad.exit_code, "'xml'" in bad.stderr) == (2, True)
+
+
 def test_the_format_comes_from_the_environment_and_warnings_are_objects(
     geosim: Run, working: Working, closed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

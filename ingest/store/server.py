@@ -71,8 +71,9 @@ class ServerStore(VectorStore):
     upsert_batch = 4000
 
     def __init__(self, connection: Connection, name: str, settings: Settings | None = None) -> None:
-        self._connection, self._send = connection, connection.send
+        self._connection = connection
         self._whole = ServerCollection(connection, name, settings or {})
+        self._send = self._whole.send
         self.name, self.location = name, connection.location
         self._leases = Leases(connection, name)
         # A replica that was away may lack points: it is asked with the others, which have them.
@@ -87,6 +88,11 @@ class ServerStore(VectorStore):
             return None
         (model, revision), engine = found, f"Qdrant server {self._whole.version()}"
         return CollectionInfo(model, self.count(), engine, revision)
+
+    def model(self) -> ModelRef | None:
+        """Return the collection's model, or None without one."""
+        found = self._whole.read()
+        return None if found is None else found[0]
 
     def create(self, model: ModelRef) -> None:
         """Create the empty collection with its model as metadata, or adopt a prepared one."""
@@ -154,7 +160,10 @@ class ServerStore(VectorStore):
 
     def health(self) -> Health:
         """Return the health of the nodes and of the collection, whoever made it."""
-        return look(self._connection, self._whole.live_name)
+        found = look(self._connection, self._whole.live_name)
+        if any(node.fault for node in found.nodes):
+            self._consistency = None  # as `_scroll` finds it, for half a minute of a halted node
+        return found
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""

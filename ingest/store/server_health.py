@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -16,11 +17,11 @@ from geosim.ingest.store.health import (
     ReplicaHealth,
     find_faults,
 )
-from geosim.ingest.store.server_requests import Connection
+from geosim.ingest.store.server_requests import ERRORS, FIRST_WAIT_S, Connection
 from geosim.trainer.errors import StoreError, StoreUnreachableError
 
 PEERS_S = 3
-"""Seconds for which a node waits for the others; it gives up a halted one after up to 10."""
+"""Seconds for which a node waits for the others; a halted one takes it 10 all the same."""
 
 START = "see its log, and start it again"
 """What to do about a node that does not answer."""
@@ -40,17 +41,18 @@ def look(connection: Connection, find: Callable[[], str | None]) -> Health:
     Raises:
         StoreError: no node answers, or one refuses to tell of the collection.
     """
-    answers = connection.ask_each(lambda client: client.cluster_status())
+    began, asked = time.monotonic(), connection.ask_each(_tell)
+    answers = [(where, one[0] if isinstance(one, tuple) else one) for where, one in asked]
     if all(isinstance(answer, StoreUnreachableError) for _, answer in answers):
+        if time.monotonic() - began > FIRST_WAIT_S:
+            raise StoreUnreachableError(f"{connection.location} cannot be used: {answers[0][1]}")
         connection.send(lambda client: client.info())  # tries again for a while, and raises
     peers = {
         int(id_): peer
         for _, answer in answers
         for id_, peer in (getattr(answer, "peers", None) or {}).items()
     }
-    told = None
-    if len(peers) > 1:
-        told = _ask(connection, lambda client: client.cluster_telemetry(REPLICAS_LEVEL, PEERS_S))
+    told = next((one[1] for _, one in asked if isinstance(one, tuple) and one[1]), None)
     seen = {} if told is None or told.cluster is None else told.cluster.peers
     nodes, name = list(_nodes(answers, peers, seen)), find()
     if name is None:
@@ -59,6 +61,17 @@ def look(connection: Connection, find: Callable[[], str | None]) -> Health:
         shards = None if told is None else told.collections.get(name)
         collection = _collection(connection, name, nodes, shards)
     return Health(nodes, collection, [*_apart(answers), *find_faults(nodes, collection)])
+
+
+def _tell(client: QdrantClient) -> tuple[Any, Any]:
+    """Return the peers of a node, and what they tell of themselves; None where it does not ask."""
+    status: Any = client.cluster_status()
+    if len(getattr(status, "peers", ())) < 2:
+        return status, None
+    try:
+        return status, client.cluster_telemetry(REPLICAS_LEVEL, PEERS_S)
+    except ERRORS:  # before 1.17
+        return status, None
 
 
 def _ask(connection: Connection, request: Callable[[QdrantClient], T]) -> T | None:

@@ -33,7 +33,7 @@ FIRST_WAIT_S = 5.0
 TRANSIENT_STATUS = frozenset({429, 500, 502, 503, 504})
 """HTTP statuses of a server or proxy that is busy or starting, or whose other nodes are away."""
 
-_ERRORS = (ApiException, QdrantException, ValueError, RuntimeError)
+ERRORS = (ApiException, QdrantException, ValueError, RuntimeError)
 """What qdrant-client raises for an answer or for none."""
 
 _T = TypeVar("_T")
@@ -69,7 +69,7 @@ class Connection:
                 node = self._nodes[number % len(self._nodes)]
                 try:
                     answer = request(node.client)
-                except _ERRORS as error:
+                except ERRORS as error:
                     if not _transient(error):
                         raise _translate(error, node) from error
                     failures.append((error, node))
@@ -102,7 +102,7 @@ class Connection:
         def ask(node: Node) -> _T | StoreError:
             try:
                 return request(node.client)
-            except _ERRORS as error:
+            except ERRORS as error:
                 return _translate(error, node)
 
         with ThreadPoolExecutor(len(self._nodes)) as pool:
@@ -118,7 +118,7 @@ class Connection:
         node = self._nodes[self._asked]
         try:
             return request(node.client)
-        except _ERRORS as error:
+        except ERRORS as error:
             raise _translate(error, node) from error
 
     def impatient(self) -> Connection:
@@ -129,6 +129,31 @@ class Connection:
         """Close all connections; safe to call twice."""
         for node in self._nodes:
             node.client.close()
+
+
+class ByName:
+    """Requests that name a collection which another one may replace.
+
+    ``finish`` gives the name to one that was to take it, and returns whether there is one.
+    """
+
+    def __init__(self, connection: Connection, finish: Callable[[], bool]) -> None:
+        self._connection, self._finish = connection, finish
+
+    def send(self, request: Callable[[QdrantClient], _T], *, patient: bool = True) -> _T:
+        """Return the answer to a request, as `Connection.send` does.
+
+        It is sent again where it met the moment when one collection is deleted and the next has not
+        its name yet.
+        """
+        try:
+            return self._connection.send(request, patient=patient)
+        except StoreError as error:
+            cause = error.__cause__
+            missing = isinstance(cause, UnexpectedResponse) and cause.status_code == 404
+            if not missing or not self._finish():
+                raise
+        return self._connection.send(request, patient=patient)
 
 
 def _transient(error: Exception) -> bool:

@@ -45,7 +45,7 @@ def _printable_errors() -> Iterator[None]:
 def _log_format(args: list[str]) -> str | None:
     """Return the log format that is asked for, before the arguments are parsed: they may be bad."""
     given = os.environ.get("GEOSIM_LOG_FORMAT")
-    for one, following in zip(args, [*args[1:], ""], strict=True):
+    for one, following in zip(args, [*args, ""][1:], strict=True):
         name, equals, value = one.partition("=")
         if name == LOG_FORMAT:
             given = value if equals else following

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ import pytest
 from click.testing import Result
 
 from geosim.ingest.schema import ModelRef
+from geosim.ingest.store import server_client, server_health
 from geosim.ingest.store.health import (
     CollectionHealth,
     NodeHealth,
@@ -241,6 +243,22 @@ def test_where_no_node_answers_the_message_names_all(closed: str) -> None:
     ):
         store.health()
     assert urls in str(caught.value)
+
+
+def test_a_halted_server_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server_client, "FIRST_ANSWER_S", 0.3)
+    monkeypatch.setattr(server_health, "FIRST_WAIT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as halted:  # accepts, and never answers
+        url = f"http://127.0.0.1:{halted.getsockname()[1]}"
+        with (
+            connect(url, None, "rocks", wait=60) as store,
+            pytest.raises(StoreUnreachableError, match=r"not answer within 0\.3 s") as caught,
+        ):
+            store.health()
+    assert url in str(caught.value)
+    assert caplog.messages == [], "nothing is tried again"
 
 
 SOUND = CollectionHealth(
