@@ -137,7 +137,8 @@ def ingest(
       geosim ingest photos --finish
 
     \b
-      id=$(sbatch --parsable --array=1-8 --wrap 'geosim ingest photos --part $SLURM_ARRAY_TASK_ID/8')
+      run='geosim ingest photos --part $SLURM_ARRAY_TASK_ID/8'
+      id=$(sbatch --parsable --array=1-8 --wrap "$run")
       sbatch --dependency=afterok:$id --wrap 'geosim ingest photos --finish'
     """  # noqa: D301 - click's mark for lines that are not wrapped
     from geosim.ingest.known import decide_for
