@@ -118,9 +118,8 @@ def ingest(
     is not as wide is cut along its length.
 
     On a server, another ingest of the same data set is waited for. Many machines may share the
-    work: each takes a part of the pictures, the same one by every machine's reckoning, and a last
-    run finishes. Give every run the same options, the same model and folder, and DATA by the same
-    name.
+    work: each ingests a part of the pictures, by the hash of their paths, and a last run finishes.
+    Give every run the same options, model and DATA.
 
     \b
     Examples:
@@ -137,8 +136,9 @@ def ingest(
       for i in 1 2 3 4; do geosim ingest photos --part $i/4 & done; wait
       geosim ingest photos --finish
 
-      id=$(sbatch --parsable --array=1-8 --wrap \
-        'geosim ingest photos --part $SLURM_ARRAY_TASK_ID/8')
+    \b
+      run='geosim ingest photos --part $SLURM_ARRAY_TASK_ID/8'
+      id=$(sbatch --parsable --array=1-8 --wrap "$run")
       sbatch --dependency=afterok:$id --wrap 'geosim ingest photos --finish'
     """  # noqa: D301 - click's mark for lines that are not wrapped
     from geosim.ingest.known import decide_for

@@ -157,7 +157,7 @@ def test_a_key_that_may_only_read_fails_before_a_picture_is_read(
     ingest(sample, working, made)
     for request in ("update_collection", "upsert", "delete"):
         monkeypatch.setattr(client, request, denied)
-    monkeypatch.setattr("geosim.ingest.sync.hash_dataset", None)
+    monkeypatch.setattr("geosim.ingest.check.hash_dataset", None)
     with pytest.raises(StoreDeniedError, match="GEOSIM_QDRANT_API_KEY"):
         ingest(sample, working, made)
 

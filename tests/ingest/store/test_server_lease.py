@@ -253,6 +253,14 @@ def test_one_process_at_a_time_has_it(
     opened: Open, client: QdrantClient, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_lease, "POLL_S", 0.01)
+    turn = threading.Lock()  # the client in memory is not for several threads
+
+    def in_turn(request: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        with turn:
+            return request(*arguments, **options)
+
+    for one in ("update_collection", "get_collection", "collection_exists"):
+        monkeypatch.setattr(client, one, partial(in_turn, getattr(client, one)))
     inside: list[int] = []
     most, turns = [0], [0]
     failures: list[BaseException] = []
@@ -272,10 +280,10 @@ def test_one_process_at_a_time_has_it(
             failures.append(error)
 
     threads = [threading.Thread(target=take_turns, args=(number,)) for number in range(6)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(120)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
     assert (failures, most, turns) == ([], [1], [24])
     assert leases(client, name) == []
 
