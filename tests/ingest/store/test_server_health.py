@@ -254,7 +254,7 @@ def test_a_halted_server_is_waited_for_once(
         url = f"http://127.0.0.1:{halted.getsockname()[1]}"
         with (
             connect(url, None, "rocks", wait=60) as store,
-            pytest.raises(StoreUnreachableError, match=r"not answer within 0\.3 s") as caught,
+            pytest.raises(StoreUnreachableError, match="does not answer within") as caught,
         ):
             store.health()
     assert url in str(caught.value)
