@@ -8,7 +8,7 @@ copied into a collection of the embedded engine, which can be restored to any en
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +26,14 @@ from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.ingest.transfer import copy_collection
+from geosim.ingest.work import Work
 from geosim.trainer.errors import (
     ModelError,
     ModelMismatchError,
     StoreDeniedError,
     StoreError,
 )
+from geosim.trainer.kept import find_card
 from geosim.trainer.model import load_model, read_card
 from geosim.trainer.model_files import copy_model, model_files
 from geosim.trainer.temporary import private_folder
@@ -73,12 +75,12 @@ def back_up(
             if not snapshot:
                 with EdgeStore(folder, store.name) as copy:
                     copy_collection(store, copy)
-        model = _model_of(info, store, working) if with_model else []
-        content = {f"{MODEL}/{path.name}": path for path in model}
+        model = _model_of(info, store, working) if with_model else {}
+        content = {f"{MODEL}/{name}": path for name, path in model.items()}
         if snapshot:
             content[SNAPSHOT] = folder / SNAPSHOT
         else:
-            content |= _shard_files(folder, store.name)
+            content |= _collection_files(folder, store.name)
         manifest = Manifest(store.name, info.model, info.points, info.engine, with_model, snapshot)
         write_backup(file, manifest, content)
     return manifest
@@ -119,7 +121,8 @@ def restore(
         if not here:
             copy_model(folder / MODEL, working.model)
         if snapshots is not None:
-            snapshots.restore(folder / SNAPSHOT, manifest.snapshot_sha256, manifest.model)
+            with store.lease(Work()) if snapshots.exists() else nullcontext():
+                snapshots.restore(folder / SNAPSHOT, manifest.snapshot_sha256, manifest.model)
         else:
             with (
                 _told_of(folder / COLLECTION, backup.file),
@@ -154,30 +157,30 @@ def _save_snapshot(store: VectorStore, file: Path) -> str:
     return ""
 
 
-def _shard_files(folder: Path, name: str) -> dict[str, Path]:
-    """Return the files and folders of a collection by their names in a backup."""
-    shard = folder / name
+def _collection_files(folder: Path, name: str) -> dict[str, Path]:
+    """Return the files and folders of a folder with one collection by their names in a backup."""
     content = {f"{COLLECTION}/{name}.json": folder / f"{name}.json"}
-    for path in (shard, *sorted(shard.rglob("*"))):
-        end = "/" if path.is_dir() else ""
-        content[f"{COLLECTION}/{path.relative_to(folder).as_posix()}{end}"] = path
+    for shard in sorted(one for one in folder.iterdir() if one.is_dir()):
+        for path in (shard, *sorted(shard.rglob("*"))):
+            end = "/" if path.is_dir() else ""
+            content[f"{COLLECTION}/{path.relative_to(folder).as_posix()}{end}"] = path
     return content
 
 
-def _model_of(info: CollectionInfo, store: VectorStore, working: Working) -> list[Path]:
-    """Return the files of the model that made a collection."""
+def _model_of(info: CollectionInfo, store: VectorStore, working: Working) -> dict[str, Path]:
+    """Return the files of the model that made a collection by name."""
     try:
-        files, fingerprint = model_files(working.model), read_card(working.model)["fingerprint"]
+        found = read_card(working.model)["fingerprint"]
+        if find_card(working.model, info.model.fingerprint) is not None:
+            return model_files(working.model, info.model.fingerprint)
     except ModelError as error:
         raise ModelError(
             f"{error}. To back up the collection alone, add --without-model"
         ) from error
-    if fingerprint != info.model.fingerprint:
-        raise ModelMismatchError(
-            f"collection {store.name!r} was made by the model {info.model}, but {working.model} "
-            f"holds {fingerprint[:12]}; name the --working that has it, or add --without-model"
-        )
-    return files
+    raise ModelMismatchError(
+        f"collection {store.name!r} was made by the model {info.model}, but {working.model} holds "
+        f"{found[:12]}; name the --working that has it, or add --without-model"
+    )
 
 
 def _has_model(working: Working, manifest: Manifest, *, replace: bool) -> bool:
@@ -206,16 +209,18 @@ def _snapshots_for(backup: BackupFile, store: VectorStore, *, replace: bool) -> 
     """Return what restores a snapshot to a store, or raise `StoreError` if it cannot."""
     from geosim.ingest.store.server import ServerStore
 
-    if not isinstance(store, ServerStore) or not (snapshots := store.snapshots()).possible():
+    snapshots = store.snapshots() if isinstance(store, ServerStore) else None
+    exists = snapshots is not None and snapshots.exists()
+    if snapshots is None or not snapshots.possible():
         raise StoreError(
             f"{backup.file} holds a snapshot of a server ({backup.manifest.engine}), which "
             f"{store.location} cannot load; restore it to a server of one node with --qdrant URL, "
             "and move it with `geosim copy`"
         )
-    if (info := store.info()) is not None and not replace:
+    if exists and not replace:
         raise StoreError(
-            f"collection {store.name!r} exists already at {store.location} with {info.points:,} "
-            "points; name another --collection, or add --replace, which replaces it"
+            f"collection {store.name!r} exists already at {store.location}; name another "
+            "--collection, or add --replace, which replaces it"
         )
     return snapshots
 

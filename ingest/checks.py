@@ -1,11 +1,11 @@
-"""Checks of a collection's name, address and model."""
+"""Checks of a collection's name and address."""
 
 from __future__ import annotations
 
 import re
 
-from geosim.ingest.schema import NAME_ANOTHER, REBUILD, CollectionInfo, ModelRef
-from geosim.trainer.errors import ModelMismatchError, StoreError
+from geosim.ingest.schema import NAME_ANOTHER
+from geosim.trainer.errors import StoreError
 
 
 def check_name(name: str) -> str:
@@ -18,15 +18,6 @@ def check_name(name: str) -> str:
             f"'-', not starting with a dot and not ending with .json or .lock; {NAME_ANOTHER}"
         )
     return name
-
-
-def require_same_model(info: CollectionInfo, model: ModelRef, *, name: str) -> None:
-    """Raise `ModelMismatchError` if another model made the collection."""
-    if info.model.fingerprint != model.fingerprint:
-        raise ModelMismatchError(
-            f"collection {name!r} was made by the model {info.model}, but the model at hand is "
-            f"{model}; {REBUILD}, or {NAME_ANOTHER} or --working"
-        )
 
 
 def without_userinfo(url: str) -> str:

@@ -12,6 +12,7 @@ from geosim.ingest.changes import Changes
 from geosim.ingest.schema import Box, Filter, Payload, point_id, point_name
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.tiling import Tiling
+from geosim.ingest.work import Part
 from geosim.trainer.data.dataset import Dataset, HashedRecord
 from geosim.trainer.data.tiles import MM_PER_PIXEL, TileSize
 from geosim.trainer.errors import ImageError, StoreError
@@ -66,8 +67,11 @@ def make_plan(
     store: VectorStore,
     url_prefix: str | None,
     tiles: TileSize | None = None,
+    part: Part | None = None,
 ) -> Plan:
     """Compare a data set with its points in a collection, which are tiles of the size ``tiles``.
+
+    Of a data set that is a ``part`` of one, only the points of that part count; none are removed.
 
     ``hashed`` are its readable images; one that cannot be read keeps its point. ``url_prefix`` is
     the part of an image URL before the point's id; None keeps the stored URLs.
@@ -85,6 +89,8 @@ def make_plan(
         for batch in store.scan(Filter(dataset=name), vectors=False):
             for payload in (point.payload for point in batch):
                 path = present_path.get(payload.path) or stored_path(payload.path)
+                if part is not None and not part.has(path):
+                    continue
                 image = images.get(path)
                 bare = _without_facts(payload, image)
                 if path != payload.path:
@@ -121,12 +127,12 @@ def make_plan(
     for image in pending:
         changes.discard(image.record.path)
     present = {one.path for one in dataset.records} | {one.path for one in dataset.rejected}
-    removed = [path for path in stored if path not in present]
+    removed = [path for path in stored if path not in present and part is None]
     kept = {image.sha256 for image in hashed}
     lost = [
         path
         for path, point in stored.items()
-        if point.sha256 not in kept and (path in images or path not in present)
+        if point.sha256 not in kept and (path in images or (path not in present and part is None))
     ]
     return Plan(
         names,

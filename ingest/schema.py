@@ -46,7 +46,6 @@ REBUILD = "rebuild it with `geosim ingest DATA --recreate`"
 _PLAIN_FIELDS = ("path", "sha256", "width", "height", "dataset")
 """Attributes of `Payload` that Qdrant stores under their own names."""
 
-
 Box = tuple[int, int, int, int]
 """A tile: left and upper edge, width and height, in pixels of the upright picture."""
 
@@ -256,6 +255,7 @@ class Origin:
     machine: str
     host: str
     place: Place
+    parts: int = 0  # number of those of an ingest in parts that is not finished
 
     @classmethod
     def here(cls, place: Place) -> Origin:
@@ -266,7 +266,8 @@ class Origin:
     def from_dict(cls, stored: Mapping[str, Any]) -> Origin:
         """Return a stored origin, or raise `StoreError` if it is none."""
         try:
-            return cls(str(stored["machine"]), str(stored["host"]), Place.from_dict(stored))
+            machine, host = str(stored["machine"]), str(stored["host"])
+            return cls(machine, host, Place.from_dict(stored), int(stored.get("parts", 0)))
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(
                 f"a later version of geosim, or another program, wrote where a data set of the "
@@ -275,7 +276,8 @@ class Origin:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the origin as it is stored."""
-        return {"machine": self.machine, "host": self.host, **self.place.to_dict()}
+        fields = {"machine": self.machine, "host": self.host, **self.place.to_dict()}
+        return fields | ({"parts": self.parts} if self.parts else {})
 
     @property
     def local(self) -> bool:
@@ -288,12 +290,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A collection's model, its number of points, and its engine with version.
-
-    ``revision`` differs after every command that wrote; empty where the engine does not tell.
-    """
+    """A collection's model, its number of points, and its engine with version."""
 
     model: ModelRef
     points: int
     engine: str
-    revision: str = ""
+    revision: str = ""  # differs after every command that wrote; empty if the engine tells none

@@ -7,33 +7,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 from typing import Any
 
-from geosim.ingest.changes import check_indexes
-from geosim.ingest.checks import require_same_model
-from geosim.ingest.guard import dropped_with, note_origin, origin_after
-from geosim.ingest.known import known_origins
-from geosim.ingest.moves import Moved, find_moved
-from geosim.ingest.plan import (
-    Plan,
-    delete_former_spellings,
-    image_url_prefix,
-    make_plan,
-)
-from geosim.ingest.schema import (
-    INDEX_KINDS,
-    Filter,
-    ModelRef,
-    Origin,
-)
+from geosim.ingest.check import Checked, check
+from geosim.ingest.finish import require_stored
+from geosim.ingest.guard import dropped_with, note_origin
+from geosim.ingest.models import kept_for, require_same_model
+from geosim.ingest.plan import Plan, delete_former_spellings, image_url_prefix
+from geosim.ingest.schema import INDEX_KINDS, Filter, ModelRef
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.tile_writing import write_tiles
-from geosim.ingest.tiling import check_tiled
-from geosim.ingest.work import Work
-from geosim.ingest.writing import write_images
-from geosim.trainer.data.dataset import Dataset, HashedRecord, Rejected, hash_dataset
+from geosim.ingest.work import Part, Work
+from geosim.ingest.writing import Written, write_images
+from geosim.trainer.data.dataset import Dataset, Rejected
 from geosim.trainer.data.places import register_place, unregister_place
 from geosim.trainer.data.tiles import TileSize
 from geosim.trainer.decoding.account import count_scaled
@@ -88,43 +77,6 @@ class SyncReport:
         return images / self.seconds if self.seconds else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A data set that was read and compared with a collection, and may be stored in it."""
-
-    hashed: list[HashedRecord]
-    unreadable: list[Rejected]
-    plan: Plan
-    moved: list[Moved]
-    origin: Origin
-
-
-def check(
-    dataset: Dataset,
-    store: VectorStore,
-    working: Working,
-    *,
-    replace: bool = False,
-    rehash: bool = False,
-    url_prefix: str | None = None,
-    tiles: TileSize | None = None,
-) -> Checked:
-    """Read a data set and compare it with an existing collection; write nothing there.
-
-    Raises:
-        StoreError: the ingest would cost a data set points by mistake (`ingest/guard.py`), and
-            ``replace`` is not set, or it would mix tiles and whole images.
-    """
-    check_tiled(store, tiles)
-    hashed, unreadable = hash_dataset(dataset, working.hashes, rehash=rehash)
-    plan = make_plan(dataset, hashed, store, url_prefix, tiles)
-    check_indexes(dataset, plan.names, store)
-    origins = known_origins(store, working.datasets)
-    origin = origin_after(dataset, plan, origins.get(dataset.name), store, replace=replace)
-    moved = find_moved(dataset, hashed, origins, store, allowed=replace)
-    return Checked(hashed, unreadable, plan, moved, origin)
-
-
 def sync(
     dataset: Dataset,
     model: Model,
@@ -136,6 +88,8 @@ def sync(
     image_url: str | None = None,
     rehash: bool = False,
     tiles: TileSize | None = None,
+    part: Part | None = None,
+    finish: bool = False,
 ) -> SyncReport:
     """Make the points of ``dataset`` in a collection equal to it.
 
@@ -144,28 +98,41 @@ def sync(
     this one, with all its data sets (`VectorStore.rebuilt`). ``replace`` allows what `check`
     refuses. ``image_url`` is the base URL of `geosim serve` for the points' image URLs; None keeps
     those that are stored. ``rehash`` reads the files that seem unchanged as well. ``tiles`` stores
-    an embedding of each tile of that size in place of one of the whole image.
+    an embedding of each tile of that size in place of one of the whole image. ``part`` adds and
+    changes the images of that part only, and deletes nothing; ``finish`` does what remains after
+    all parts, and embeds nothing.
 
     Raises:
         ModelMismatchError: another model made the collection.
+        ModelError: another training replaced ``model`` meanwhile.
         StoreError: ``image_url`` is not a base URL, the run would cost a data set points by
-            mistake, the store failed, or it has a wrong number of points at the end.
+            mistake, the store failed, or it has a wrong number of points at the end; or ``finish``
+            finds images that are not stored.
         StoreBusyError: another process ingests the same.
     """
     started = time.perf_counter()
     url_prefix = None if image_url is None else image_url_prefix(image_url)
     made_by = ModelRef(model.fingerprint, model.spec.name)
-    options = {"replace": replace, "rehash": rehash, "url_prefix": url_prefix, "tiles": tiles}
-    if not (recreate and _exists(store)):
-        _open(store, made_by)
-        with store.lease(Work(dataset.name)):
-            report = _make_equal(dataset, model, made_by, store, working, options)
-    else:
-        with store.lease(Work()):
-            lost = dropped_with(store, dataset.name, working.datasets, replace=replace)
-            with store.rebuilt(made_by) as new:
-                report = _make_equal(dataset, model, made_by, new, working, options)
-        report = replace_fields(report, dropped=lost)
+    options: dict[str, Any] = {"replace": replace, "rehash": rehash, "url_prefix": url_prefix}
+    options |= {"tiles": tiles, "part": part, "finish": finish}
+    if [recreate, part is not None, finish].count(True) > 1:
+        raise StoreError(
+            "--recreate, --part and --finish are of different runs; give one of them. For another "
+            "collection in parts, name it with --collection"
+        )
+    if part is not None:
+        dataset = _only(dataset, part)
+    with kept_for(store, model, working):
+        if not (recreate and _exists(store)):
+            _open(store, made_by, model, create=not finish)
+            with store.lease(Work(dataset.name, part)):
+                report = _make_equal(dataset, model, made_by, store, working, options)
+        else:
+            with store.lease(Work()):
+                lost = dropped_with(store, dataset.name, working.datasets, replace=replace)
+                with store.rebuilt(made_by) as new:
+                    report = _make_equal(dataset, model, made_by, new, working, options)
+            report = replace_fields(report, dropped=lost)
     return replace_fields(report, seconds=time.perf_counter() - started)
 
 
@@ -179,10 +146,22 @@ def _exists(store: VectorStore) -> bool:
         return True
 
 
-def _open(store: VectorStore, made_by: ModelRef) -> None:
+def _only(dataset: Dataset, part: Part) -> Dataset:
+    """Return the part of a data set."""
+    records = tuple(one for one in dataset.records if part.has(one.path))
+    rejected = tuple(one for one in dataset.rejected if part.has(one.path))
+    return replace_fields(dataset, records=records, rejected=rejected)
+
+
+def _open(store: VectorStore, made_by: ModelRef, model: Model, *, create: bool = True) -> None:
     """Create the collection if there is none; raise `ModelMismatchError` if it is of another."""
     info = store.info()
     if info is None:
+        if not create:
+            raise StoreError(
+                f"there is no collection {store.name!r} at {store.location} to finish; ingest the "
+                "parts first"
+            )
         try:
             store.create(made_by)
         except StoreError:
@@ -190,7 +169,7 @@ def _open(store: VectorStore, made_by: ModelRef) -> None:
             if info is None:
                 raise
     if info is not None:
-        require_same_model(info, made_by, name=store.name)
+        require_same_model(info.model, made_by, model.folder, name=store.name)
 
 
 def _make_equal(
@@ -201,9 +180,35 @@ def _make_equal(
     working: Working,
     options: Mapping[str, Any],
 ) -> SyncReport:
-    """Make the points of a data set equal to it; ``options`` are those of `check`."""
-    _open(store, made_by)  # it may be another one since this process waited
-    checked = check(dataset, store, working, **options)
+    """Make the points of a data set equal to it."""
+    _open(store, made_by, model)  # it may be another one since this process waited
+    finish, part = options["finish"], options["part"]
+    checked = check(
+        dataset, store, working, **{key: one for key, one in options.items() if key != "finish"}
+    )
+    written = None
+    if finish:
+        noted = store.origins().get(dataset.name)
+        left = require_stored(
+            dataset, checked.plan, model, working.features, 0 if noted is None else noted.parts
+        )
+        written = Written(set(), 0, 0, left, [])
+    with ExitStack() as stack:
+        for one in checked.moved if part is None else []:
+            stack.enter_context(store.lease(Work(one.dataset)))
+        return _write(dataset, model, store, working, checked, part, written)
+
+
+def _write(
+    dataset: Dataset,
+    model: Model,
+    store: VectorStore,
+    working: Working,
+    checked: Checked,
+    part: Part | None,
+    written: Written | None,
+) -> SyncReport:
+    """Write what was ``checked``; images only if none are ``written`` before."""
     plan = checked.plan
     note_origin(dataset.name, checked.origin, store)
     register_place(working.datasets, dataset.name, dataset.place)
@@ -211,32 +216,28 @@ def _make_equal(
     if dataset.facts is not None:
         kinds = {name: INDEX_KINDS[kind] for name, kind in dataset.facts.types.items()}
         store.index_facts(kinds)
-    if plan.tiling is None:
-        written = write_images(
-            dataset, checked.hashed, plan, checked.moved, model, store, working.features
-        )
-    else:
-        written = write_tiles(
-            dataset, plan, plan.tiling, checked.moved, model, store, working.features
+    if written is None:
+        done = checked.moved, model, store, working.features
+        written = (
+            write_images(dataset, checked.hashed, plan, *done)
+            if plan.tiling is None
+            else write_tiles(dataset, plan, plan.tiling, *done)
         )
     for path in written.paths:
         plan.changes.discard(path)
     plan.changes.write(store, plan.ids)
-    store.delete([id_ for path in plan.removed for id_ in plan.ids(path)])
-    if plan.respelled:
-        delete_former_spellings(plan, store)
-    for one in checked.moved:
-        _delete_moved(one, store, working)
-    if dataset.facts is not None:
-        store.drop_unused_indexes(dataset.facts.types)
-
     added = len(written.paths - plan.stored.keys())
-    if plan.tiling is None:
-        expected = len(plan.stored) - len(plan.removed) + added
-    else:
-        kept = plan.stored.keys() - written.points.keys() - {*plan.removed}
-        expected = sum(len(plan.boxes[path]) for path in kept) + sum(written.points.values())
-    _check_count(dataset.name, plan, store, expected)
+    if part is None:
+        _delete_gone(checked, store, working)
+        if dataset.facts is not None:
+            store.drop_unused_indexes(dataset.facts.types)
+        if plan.tiling is None:
+            expected = len(plan.stored) - len(plan.removed) + added
+        else:
+            kept = plan.stored.keys() - written.points.keys() - {*plan.removed}
+            expected = sum(len(plan.boxes[path]) for path in kept) + sum(written.points.values())
+        _check_count(dataset.name, plan, store, expected)
+    moved = [] if part is not None else checked.moved
     rejected = [*dataset.rejected, *checked.unreadable, *written.rejected]
     return SyncReport(
         dataset=dataset.name,
@@ -254,18 +255,26 @@ def _make_equal(
         scaled=count_scaled(written.decodings),
         points=store.count(),
         seconds=0.0,
-        moved={one.dataset: one.images for one in checked.moved if one.points},
-        left={one.dataset: one.left for one in checked.moved if one.left},
+        moved={one.dataset: one.images for one in moved if one.points},
+        left={one.dataset: one.left for one in moved if one.left},
         dropped={},
     )
 
 
-def _delete_moved(moved: Moved, store: VectorStore, working: Working) -> None:
-    """Delete the points that images had in another data set, and what is noted of an empty one."""
-    store.delete([point.id for point in moved.points])
-    if not moved.left:
-        store.set_origin(moved.dataset, None)
-        unregister_place(working.datasets, moved.dataset)
+def _delete_gone(checked: Checked, store: VectorStore, working: Working) -> None:
+    """Delete the points of images that are gone, or are stored under another path or name.
+
+    What is noted of a data set that is empty then is forgotten.
+    """
+    plan = checked.plan
+    store.delete([id_ for path in plan.removed for id_ in plan.ids(path)])
+    if plan.respelled:
+        delete_former_spellings(plan, store)
+    for moved in checked.moved:
+        store.delete([point.id for point in moved.points])
+        if not moved.left:
+            store.set_origin(moved.dataset, None)
+            unregister_place(working.datasets, moved.dataset)
 
 
 def _check_count(name: str, plan: Plan, store: VectorStore, expected: int) -> None:

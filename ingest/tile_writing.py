@@ -73,7 +73,7 @@ def write_tiles(
             path = item.record.path
             try:
                 size = sizes.get(item.sha256)
-                boxes, vectors, picture, decoding = _embed(
+                boxes, vectors, picture, decoding = embed(
                     item, dataset, tiling, extractor, model, size
                 )
             except ImageError as error:
@@ -100,7 +100,7 @@ def write_tiles(
     return Written({*points}, 0, extractor.computed, rejected, decodings, points)
 
 
-def _embed(
+def embed(
     item: HashedRecord,
     dataset: Dataset,
     tiling: Tiling,

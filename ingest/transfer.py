@@ -13,6 +13,7 @@ import numpy as np
 from geosim.ingest.guard import note_origin
 from geosim.ingest.schema import CollectionInfo, Point
 from geosim.ingest.store.base import VectorStore
+from geosim.ingest.work import Work
 from geosim.trainer.errors import ModelMismatchError, StoreError
 from geosim.trainer.progress import progress_bar
 
@@ -46,18 +47,20 @@ def copy_collection(
     Raises:
         ModelMismatchError: another model made the collection that is there, and ``replace`` is not
             set.
+        StoreBusyError: another process writes to the collection that is there.
         StoreError: there is no source; the collection that is there holds other points, and
             ``replace`` is not set; or both differ at the end.
     """
     with source.reading():
-        info = source.info()
-        if info is None:
-            raise StoreError(
-                f"there is no collection {_place(source)}; see what is there with `geosim status`"
-            )
+        info = _require(source)
         if not replace or _is_of_model(info, target):
-            return _make_equal(source, info, target, replace=replace)
-        with target.rebuilt(info.model) as new:
+            if target.info() is None:
+                target.create(info.model)
+            with target.lease(Work()):
+                return _make_equal(source, info, target, replace=replace)
+        with target.lease(Work()), target.rebuilt(info.model) as new:
+            if new.info() is None:
+                new.create(info.model)
             return _make_equal(source, info, new, replace=replace)
 
 
@@ -73,15 +76,13 @@ def _is_of_model(info: CollectionInfo, target: VectorStore) -> bool:
 def _make_equal(
     source: VectorStore, info: CollectionInfo, target: VectorStore, *, replace: bool
 ) -> CopyReport:
-    deleted = 0
-    if (there := target.info()) is None:
-        target.create(info.model)
-    elif there.model.fingerprint != info.model.fingerprint:
+    deleted, there = 0, _require(target)
+    if there.model.fingerprint != info.model.fingerprint:
         raise ModelMismatchError(
             f"collection {_place(target)} was made by the model {there.model}, but "
             f"{_place(source)} by {info.model}; {_ANOTHER}, which builds it anew"
         )
-    elif replace:
+    if replace:
         deleted = _delete_others(source, target, there.points)
     else:
         _require_same(source, target, there.points)
@@ -107,6 +108,14 @@ def _make_equal(
             "one of them? Run this one again with --replace"
         )
     return CopyReport(points, copied, deleted)
+
+
+def _require(store: VectorStore) -> CollectionInfo:
+    if (info := store.info()) is None:
+        raise StoreError(
+            f"there is no collection {_place(store)}; see what is there with `geosim status`"
+        )
+    return info
 
 
 def _require_same(source: VectorStore, target: VectorStore, count: int) -> None:

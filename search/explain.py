@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from geosim.ingest.schema import SCORE_DIGITS, Filter, Point, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.ranking import QUERY_BATCH
-from geosim.search.kept import kept
+from geosim.search.consistent import consistently
+from geosim.search.measured import measured
 from geosim.search.types import DEFAULT_K, Hit, Result, SearchOptions
-from geosim.trainer.errors import ModelError
 from geosim.trainer.evaluation.calibration import Certainty
-from geosim.trainer.model import read_card
+from geosim.trainer.kept import find_card
 from geosim.trainer.working import Working
 
 NOVEL_SHARE = 0.01
@@ -81,37 +81,40 @@ class Explanation:
         return self.predicted, None if self.confidence is None else round(self.confidence, 4)
 
 
-def novelty_threshold(store: VectorStore, working: Working) -> float | None:
+def novelty_threshold(store: VectorStore, working: Working, model: str = "") -> float | None:
     """Return the best score, -1 to 1, that all but `NOVEL_SHARE` of the indexed images reach.
 
     A query below it is novel. It is measured on the images with the lowest ids, a random sample
     that is the same in every engine; byte-identical copies do not count as neighbours. It is kept
-    in the working folder until the collection changes, of which a server tells only the number of
-    images and the model. A collection of fewer than `MIN_IMAGES` different images has none.
+    in the working folder until the collection changes. A collection of fewer than `MIN_IMAGES`
+    different images has none, nor has one of another model than ``model``, if that fingerprint is
+    given.
     """
-    info = store.info()
-    if info is None or info.points < MIN_IMAGES:
+    if store.model() is None:
         return None
-    return kept(store, working, info, "novelty", float, partial(_threshold, store))
+    return consistently(store, lambda _: _threshold(store, working, model))
 
 
-def vote_certainty(store: VectorStore, working: Working) -> Certainty | None:
+def _threshold(store: VectorStore, working: Working, model: str) -> float | None:
+    info = store.info()
+    if info is None or info.points < MIN_IMAGES or model not in ("", info.model.fingerprint):
+        return None
+    return measured(store, working, info, "novelty", float, partial(_usual_score, store))
+
+
+def vote_certainty(store: VectorStore, working: Working, model: str = "") -> Certainty | None:
     """Return how sure the votes of a collection's images are, or None if nothing tells it.
 
     It was fitted in training and is in the model card; a model of an earlier version has the
     default. A collection of fewer than `MIN_CLASSES` classes or `MIN_IMAGES` images has none, nor
-    has a model that was trained on too few images to fit it.
+    has a model that was trained on too few images to fit it. See `novelty_threshold` for ``model``.
     """
     info = store.info()
-    if info is None or info.points < MIN_IMAGES:
+    if info is None or info.points < MIN_IMAGES or model not in ("", info.model.fingerprint):
         return None
     if sum(label != "" for label in store.values("class")) < MIN_CLASSES:
         return None
-    try:
-        card = read_card(working.model)
-    except ModelError:  # queries by embedding need no model
-        return Certainty()
-    return Certainty.of_card(card if card.get("fingerprint") == info.model.fingerprint else {})
+    return Certainty.of_card(find_card(working.model, info.model.fingerprint) or {})
 
 
 def explain(
@@ -149,8 +152,8 @@ def explain_results(
 ) -> Iterator[tuple[Result, Explanation | None]]:
     """Yield the results of a search, each with its explanation, as they come.
 
-    The threshold is measured at the first query that is not indexed. None without hits, and where
-    the options leave images out of the vote.
+    The threshold is measured at the first query that is not indexed, and again where another model
+    answers. None without hits, and where the options leave images out of the vote.
     """
     threshold = cache(partial(novelty_threshold, store, working))
     certainty = cache(partial(vote_certainty, store, working))
@@ -159,7 +162,7 @@ def explain_results(
         explanation = None
         if votes and result.hits:
             if result.indexed is None:
-                explanation = explain(result.hits, threshold(), certainty())
+                explanation = explain(result.hits, threshold(result.model), certainty(result.model))
             else:
                 explanation = explain(result.hits, None)
         yield result, explanation
@@ -181,7 +184,7 @@ def _confidence(
     return float(certainty(*(np.array([one]) for one in votes))[0])
 
 
-def _threshold(store: VectorStore) -> float | None:
+def _usual_score(store: VectorStore) -> float | None:
     best = _best_scores(store)
     if len(best) < MIN_IMAGES:
         return None

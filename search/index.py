@@ -39,7 +39,7 @@ def open_index(
 
     Raises:
         StoreError: there is no such collection, it is empty, or another process still holds it.
-        ModelMismatchError: the model in the working folder is not the collection's.
+        ModelMismatchError: the working folder has models, but not the collection's.
     """
     folder = Working(Path(working))
     store = open_store(qdrant, collection, working=folder.root, api_key=api_key, wait=wait)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from geosim.ingest.store.base import VectorStore
@@ -61,7 +62,7 @@ def label_pictures(
     Raises:
         StoreError: there is no collection, or it is empty.
         QueryError: no indexed image has a class; raised at the call, as the others are.
-        ModelMismatchError: the model in ``working`` is not the collection's.
+        ModelMismatchError: ``working`` has models, but not the collection's.
         ModelError: a picture must be embedded and there is no model; raised while iterated.
     """
     searcher = Searcher(store, working)
@@ -70,14 +71,16 @@ def label_pictures(
             f"no image of collection {store.name!r} has a class, so none can be predicted; ingest "
             "pictures in class folders"
         )
-    threshold, certainty = novelty_threshold(store, working), vote_certainty(store, working)
+    threshold = cache(partial(novelty_threshold, store, working))
+    certainty = cache(partial(vote_certainty, store, working))
 
     def labels() -> Iterator[Label]:
         for result in searcher.search(pictures):
             if result.error is not None or not result.hits:
                 yield Label(result.query, error=result.error or "no other image is indexed")
                 continue
-            why, best = explain(result.hits, threshold, certainty), result.hits[0]
+            model = result.model
+            why, best = explain(result.hits, threshold(model), certainty(model)), result.hits[0]
             yield Label(
                 result.query,
                 *why.prediction,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from geosim.ingest.conditions import Condition
 from geosim.ingest.schema import SCORE_DIGITS, Filter, point_id
 from geosim.ingest.store.base import VectorStore
+from geosim.search.consistent import consistently
 from geosim.search.explain import (
     MIN_IMAGES,
     NOVEL_SHARE,
@@ -85,13 +86,9 @@ def find_outliers(store: VectorStore, working: Working, where: Condition | None 
     Raises:
         StoreError: the collection is missing or empty.
     """
-    with store.reading():
-        collection = read_filled(store, "compare")
-        wanted = _wanted(store, collection, where)
-        threshold, certainty = None, None
-        if not collection.tiled:  # both are of whole images, as they are embedded
-            threshold = novelty_threshold(store, working)
-            certainty = vote_certainty(store, working)
+    collection, wanted, threshold, certainty = consistently(
+        store, lambda _: _read(store, working, where)
+    )
     store.release()
     names, labels = number_classes(collection.labels)
     contents = _Contents.of(collection, labels)
@@ -126,6 +123,17 @@ def find_outliers(store: VectorStore, working: Working, where: Condition | None 
 
     found = tuple(sorted(outliers(), key=order))
     return Outliers(found, int(wanted.sum()), int((labels[wanted] < 0).sum()), len(names))
+
+
+def _read(
+    store: VectorStore, working: Working, where: Condition | None
+) -> tuple[Collection, NDArray[np.bool_], float | None, Certainty | None]:
+    """Return the images, which of them are wanted, and the threshold and certainty of a vote."""
+    collection = read_filled(store, "compare")
+    wanted = _wanted(store, collection, where)
+    if collection.tiled:  # both are of whole images, as they are embedded
+        return collection, wanted, None, None
+    return collection, wanted, novelty_threshold(store, working), vote_certainty(store, working)
 
 
 def _wanted(

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Callable
 from itertools import chain
 
+from geosim.ingest.check import check
 from geosim.ingest.plan import spellings_of_name
 from geosim.ingest.schema import CollectionInfo, Filter, ModelRef, point_id
 from geosim.ingest.store.base import VectorStore
-from geosim.ingest.sync import SyncReport, check, sync
+from geosim.ingest.sync import SyncReport, sync
 from geosim.search.graph.export import ExportReport, export
 from geosim.search.render.sheet import save_results
 from geosim.search.searcher import Searcher

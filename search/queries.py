@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,16 @@ class ResolvedQuery:
         """The stored path of the indexed image that the query is, if it is stored in tiles."""
         whole = self.indexed is None or self.indexed.box is None or self.crop is not None
         return frozenset() if self.indexed is None or whole else frozenset((self.indexed.path,))
+
+
+def read_queries(queries: Iterable[QueryLike | ResolvedQuery]) -> list[ResolvedQuery]:
+    """Read those queries that are not read yet."""
+    return [one if isinstance(one, ResolvedQuery) else read_query(one) for one in queries]
+
+
+def fresh(queries: Iterable[ResolvedQuery]) -> list[ResolvedQuery]:
+    """Return copies of queries: to resolve one changes it."""
+    return [replace(one) for one in queries]
 
 
 def read_query(query: QueryLike) -> ResolvedQuery:

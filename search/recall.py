@@ -12,7 +12,7 @@ import numpy as np
 
 from geosim.ingest.schema import SCORE_DIGITS, Filter, Point, VectorQuery
 from geosim.ingest.store.base import VectorStore
-from geosim.search.kept import kept
+from geosim.search.measured import measured
 from geosim.search.types import DEFAULT_K
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.working import Working
@@ -47,7 +47,7 @@ def index_recall(store: VectorStore, working: Working) -> Recall | None:
     info = store.info()
     if info is None or not store.approximates():
         return None
-    found = kept(store, working, info, "recall", dict, lambda: asdict(_measure(store)))
+    found = measured(store, working, info, "recall", dict, lambda: asdict(_measure(store)))
     return None if found is None else Recall(**found)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.ingest.catalog import ImageReader
-from geosim.ingest.checks import require_same_model
+from geosim.ingest.models import model_of
 from geosim.ingest.schema import (
     Filter,
     ModelRef,
@@ -27,7 +27,7 @@ from geosim.ingest.store.base import VectorStore
 from geosim.search.copies import Copies
 from geosim.search.crop import Crop
 from geosim.search.given import cut_out
-from geosim.search.queries import QueryLike, ResolvedQuery, read_query
+from geosim.search.queries import QueryLike, ResolvedQuery, read_queries
 from geosim.trainer.data.dataset import HashedRecord, Rejected
 from geosim.trainer.data.drawings import drawn_images
 from geosim.trainer.data.layout import stored_parts
@@ -40,9 +40,15 @@ from geosim.trainer.data.passed_over import (
 from geosim.trainer.data.sources import Files
 from geosim.trainer.data.walk import walk
 from geosim.trainer.decoding.encoded import Encoded, sha256_of
-from geosim.trainer.errors import ImageError, ModelError, QueryError, StoreError
+from geosim.trainer.errors import (
+    GeosimError,
+    ImageError,
+    ModelError,
+    ModelMismatchError,
+    QueryError,
+)
 from geosim.trainer.features import FeatureExtractor
-from geosim.trainer.model import Model, load_model
+from geosim.trainer.model import Model
 from geosim.trainer.text import on_disk, stored_name
 from geosim.trainer.working import Working
 
@@ -50,33 +56,39 @@ from geosim.trainer.working import Working
 class Resolver:
     """Finds the vectors of queries.
 
+    It takes what is stored for vectors of one model: see `consistently`.
+
     The model is needed only for images whose content is not in the collection; the backbone is
     loaded only if it is not in the feature cache either. Pictures in memory are not cached.
     """
 
-    def __init__(self, store: VectorStore, working: Working) -> None:
-        """Open the collection and, if there is one, its model.
-
-        Raises:
-            StoreError: there is no collection, or it is empty.
-            ModelMismatchError: the model in ``working`` is not the collection's.
-        """
-        info = store.info()
-        if info is None or info.points == 0:
-            state = "does not exist" if info is None else "is empty"
-            raise StoreError(
-                f"collection {store.name!r} at {store.location} {state}; fill it with "
-                "`geosim ingest DATA`"
-            )
+    def __init__(self, store: VectorStore, working: Working, made_by: ModelRef) -> None:
+        """Load the model ``made_by`` of the collection, if the working folder has it."""
         self._store, self._working = store, working
-        self._model: Model | str
+        self.fingerprint = made_by.fingerprint
+        self._model: Model | None = None
+        self._missing: tuple[type[GeosimError], str] | None = None
         try:
-            self._model = load_model(working.model)
-        except ModelError as error:  # raised anew by each query that needs the model
-            self._model = str(error)
-        else:
-            model = ModelRef(self._model.fingerprint, self._model.spec.name)
-            require_same_model(info, model, name=store.name)
+            self._model = model_of(made_by, working, name=store.name)
+        except (ModelError, ModelMismatchError) as error:  # raised anew by what needs the model
+            self._missing = type(error), str(error)
+
+    @property
+    def has_model(self) -> bool:
+        """Whether pictures can be embedded."""
+        return self._model is not None
+
+    def refuse_others(self) -> None:
+        """Raise `ModelMismatchError` if the working folder has models, but not the collection's."""
+        if self._missing is not None and issubclass(self._missing[0], ModelMismatchError):
+            self.require_model()
+
+    def require_model(self) -> Model:
+        """Return the model; raise `ModelError` or `ModelMismatchError` without it."""
+        if self._model is None:
+            kind, text = self._missing or (ModelError, "there is no model")
+            raise kind(text)
+        return self._model
 
     def resolve(
         self,
@@ -90,7 +102,7 @@ class Resolver:
         that of a part of each picture, embedded as a picture of its own.
 
         Raises:
-            ModelError: a query must be embedded and there is no model.
+            ModelError, ModelMismatchError: a query must be embedded and the model is not there.
             QueryError: an array is neither a picture nor an embedding.
         """
         resolved = self.look_up(queries, copies)
@@ -108,13 +120,13 @@ class Resolver:
 
         Nothing is embedded. See `resolve`, which goes on from here.
         """
-        resolved = [q if isinstance(q, ResolvedQuery) else read_query(q) for q in queries]
+        resolved = read_queries(queries)
         self._take_stored([query for query in resolved if query.vector is None], copies)
         return resolved
 
     def warm_up(self) -> None:
         """Load the backbone now instead of with the first query that needs it."""
-        if isinstance(self._model, Model):
+        if self.has_model:
             _ = self._extractor.backbone
 
     def _take_stored(self, queries: Sequence[ResolvedQuery], copies: Copies) -> None:
@@ -190,14 +202,9 @@ class Resolver:
     def _stored(self) -> ImageReader:
         return ImageReader(self._working.datasets)
 
-    def _require_model(self) -> Model:
-        if isinstance(self._model, str):
-            raise ModelError(self._model)
-        return self._model
-
     @cached_property
     def _extractor(self) -> FeatureExtractor:
-        return self._require_model().extractor(self._working.features)
+        return self.require_model().extractor(self._working.features)
 
     def _embed(self, queries: Sequence[ResolvedQuery]) -> None:
         """Embed pictures: those in memory one by one, files together."""
@@ -231,7 +238,7 @@ class Resolver:
                 self._set_vector(files[extracted.item.record.path], extracted.features.vector)
 
     def _set_vector(self, queries: Sequence[ResolvedQuery], features: NDArray[np.float32]) -> None:
-        vector = self._require_model().head(features[None])[0]
+        vector = self.require_model().head(features[None])[0]
         for query in queries:
             query.vector = vector
             if not vector.any():

@@ -6,19 +6,23 @@ same bytes as the query come first and are marked; equal scores are ordered by p
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, groupby, islice
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import Filter, Payload, Point, ScoredPoint, VectorQuery
+from geosim.ingest.schema import Filter, ScoredPoint, VectorQuery
 from geosim.ingest.store.base import VectorStore
-from geosim.search.copies import MANY, Copies
+from geosim.search.average import average
+from geosim.search.copies import Copies
 from geosim.search.crop import Crop
-from geosim.search.queries import QueryLike, ResolvedQuery
+from geosim.search.itself import known_of, scored, without
+from geosim.search.queries import QueryLike, ResolvedQuery, fresh, read_queries
 from geosim.search.resolver import Resolver
+from geosim.search.resolvers import Resolvers
 from geosim.search.scope import Scope, best_of_each, open_scope
 from geosim.search.specimens import best_specimens, hits_of, query_of
 from geosim.search.types import Result, SearchOptions, ranked_hits
@@ -41,9 +45,15 @@ class Searcher:
     """Answers queries from one collection."""
 
     def __init__(self, store: VectorStore, working: Working) -> None:
-        """Open a collection for searching; raise the errors of `Resolver`."""
-        self._store = store
-        self._resolver = Resolver(store, working)
+        """Open a collection for searching, with the model that made it.
+
+        The collection may be replaced at any time; answers are those of one, by its own model.
+
+        Raises:
+            StoreError: there is no collection, or it is empty.
+            ModelMismatchError: ``working`` has models, but not the collection's.
+        """
+        self._store, self._resolvers = store, Resolvers(store, working)
 
     def search(
         self,
@@ -58,24 +68,34 @@ class Searcher:
         Raises:
             QueryError: an option names no field, its expression cannot be read, or no indexed image
                 is in the class, matches, or has the field of one hit per value; raised at the call.
-            ModelError: an image must be embedded and there is no model.
+            ModelError, ModelMismatchError: an image must be embedded and the model is not there.
         """
-        scope, copies = open_scope(self._store, options), Copies(self._store)
-        resolved = (self._resolver.resolve(batch, copies, crop) for batch in _batches(queries))
-        return chain.from_iterable(
-            self._search_batch(batch, options, scope, copies) for batch in resolved
-        )
+        scope = open_scope(self._store, options)
+        copies = defaultdict[Resolver, Copies](lambda: Copies(self._store))
+
+        def answers(batch: Sequence[ResolvedQuery]) -> list[Result]:
+            def answer(resolver: Resolver) -> list[Result]:
+                resolved = resolver.resolve(fresh(batch), copies[resolver], crop)
+                return self._results(resolver, resolved, options, scope, copies[resolver])
+
+            return self._resolvers.consistently(answer)
+
+        return chain.from_iterable(answers(read_queries(batch)) for batch in _batches(queries))
 
     def resolve(self, query: QueryLike | ResolvedQuery, crop: Crop | None = None) -> ResolvedQuery:
         """Return a query with its vector, so that it can be searched with several times.
 
-        With ``crop`` it is the vector of that part of the picture.
+        With ``crop`` it is the vector of that part of the picture. `consistently` holds this and
+        the searches together where the collection may be replaced.
 
         Raises:
             QueryError: it has no vector.
-            ModelError: it must be embedded and there is no model.
+            ModelError, ModelMismatchError: it must be embedded and the model is not there.
         """
-        (resolved,) = self._resolver.resolve([query], Copies(self._store), crop)
+        read = read_queries([query])
+        (resolved,) = self._resolvers.consistently(
+            lambda resolver: resolver.resolve(fresh(read), Copies(self._store), crop)
+        )
         if resolved.error is not None:
             raise QueryError(resolved.error)
         return resolved
@@ -85,7 +105,9 @@ class Searcher:
     ) -> Result:
         """Return the result of one query that has its vector; see `search`."""
         scope, copies = open_scope(self._store, options), Copies(self._store)
-        (result,) = self._search_batch([query], options, scope, copies)
+        (result,) = self._resolvers.consistently(
+            lambda resolver: self._results(resolver, [query], options, scope, copies)
+        )
         return result
 
     def recommend(
@@ -103,13 +125,26 @@ class Searcher:
         Raises:
             QueryError: there is no positive example, an example has no vector, the examples cancel
                 each other out, or as in `search`.
-            ModelError: an image must be embedded and there is no model.
+            ModelError, ModelMismatchError: an image must be embedded and the model is not there.
         """
         if not positive:
             raise QueryError("name at least one example to look for")
+        likes, others = read_queries(positive), read_queries(negative)
+        return self._resolvers.consistently(
+            lambda resolver: self._recommend(resolver, likes, others, options, crop)
+        )
+
+    def _recommend(
+        self,
+        resolver: Resolver,
+        positive: Sequence[ResolvedQuery],
+        negative: Sequence[ResolvedQuery],
+        options: SearchOptions,
+        crop: Crop | None,
+    ) -> Result:
         copies = Copies(self._store)
-        examples = self._resolver.resolve(positive, copies, crop)
-        examples += self._resolver.resolve(negative, copies)
+        examples = resolver.resolve(fresh(positive), copies, crop)
+        examples += resolver.resolve(fresh(negative), copies)
         for one in examples:
             if one.error is not None:
                 raise QueryError(f"{one.text}: {one.error}")
@@ -122,7 +157,7 @@ class Searcher:
         hashes = frozenset(one.sha256 for one in examples if one.sha256)
         paths = frozenset[str]().union(*(one.own_paths for one in examples))
         scope = open_scope(self._store, options)
-        known = [_known(one, copies) for one in examples[:count]] if scope.not_same else []
+        known = [known_of(one, copies) for one in examples[:count]] if scope.not_same else []
         where, note = scope.of(chain.from_iterable(known))
         if scope.not_same is not None and note is None and not all(known):
             note = "some examples are not indexed, so no hit is left out for them"
@@ -153,25 +188,33 @@ class Searcher:
         Raises:
             QueryError: an option cannot be combined with this, or as in `search`; raised at the
                 call. With ``together``, also an example that has no vector.
-            ModelError: an image must be embedded and there is no model.
+            ModelError, ModelMismatchError: an image must be embedded and the model is not there.
         """
         if options.one_per is not None or options.not_same is not None:
             raise QueryError("specimens are ranked without one_per and not_same; leave them out")
         options = replace(options, not_same=by, show=(by, *options.show))
-        scope, copies = open_scope(self._store, options), Copies(self._store)
+        scope = open_scope(self._store, options)
         groups = [[*queries]] if together else [[one] for one in queries]
-        return (self._specimens(group, options, scope, copies) for group in groups)
+
+        def answer(group: Sequence[QueryLike | ResolvedQuery]) -> Result:
+            read = read_queries(group)
+            return self._resolvers.consistently(
+                lambda resolver: self._specimens(resolver, read, options, scope)
+            )
+
+        return map(answer, groups)
 
     def _specimens(
         self,
-        group: Sequence[QueryLike | ResolvedQuery],
+        resolver: Resolver,
+        group: Sequence[ResolvedQuery],
         options: SearchOptions,
         scope: Scope,
-        copies: Copies,
     ) -> Result:
-        resolved = self._resolver.look_up(group, copies)
-        given = [(one, _known(one, copies)) for one in resolved]
-        self._resolver.resolve([one for one, known in given if scope.is_alone(known)], copies)
+        copies = Copies(self._store)
+        resolved = resolver.look_up(fresh(group), copies)
+        given = [(one, known_of(one, copies)) for one in resolved]
+        resolver.resolve([one for one, known in given if scope.is_alone(known)], copies)
         text = encodable(" + ".join(one.text for one in resolved))
         for one in resolved:
             if one.error is not None and len(resolved) > 1:
@@ -187,7 +230,7 @@ class Searcher:
 
     def warm_up(self) -> None:
         """Load the backbone now instead of with the first query that needs it."""
-        self._resolver.warm_up()
+        self._resolvers.warm_up()
 
     def _matches(
         self,
@@ -208,73 +251,41 @@ class Searcher:
         """Return whether an index of the engine may choose the hits."""
         return not options.exact and options.limit is not None and self._store.approximates()
 
-    def _search_batch(
+    def _results(
         self,
+        resolver: Resolver,
         queries: Sequence[ResolvedQuery],
         options: SearchOptions,
         scope: Scope,
         copies: Copies,
-    ) -> Iterator[Result]:
+    ) -> list[Result]:
         asked = [query for query in queries if query.error is None and query.vector is not None]
         wheres, notes, identical = [], [], []
         for query in asked:
-            where, note = scope.of(_known(query, copies) if scope.not_same else ())
+            where, note = scope.of(known_of(query, copies) if scope.not_same else ())
             same = copies.of(query.sha256, where) if scope.one_per is None else []
             notes.append(note)
             identical.append(same)
-            wheres.append(_without(where, query, same))
+            wheres.append(without(where, query, same))
         vectors = [query.vector for query in asked if query.vector is not None]
         found = self._matches(list(zip(vectors, wheres, strict=True)), options, scope)
-        answers = zip(found, identical, notes, strict=True)
+        answers, results = zip(found, identical, notes, strict=True), list[Result]()
+        approximate = self._approximates(options)
         for query in queries:
+            text = encodable(query.text)
             if query.error is not None:
-                yield Result(encodable(query.text), error=query.error)
+                results.append(Result(text, error=query.error))
                 continue
             points, same, note = next(answers)
             matches = {match.payload.path: match for match in points}
             own = None if query.indexed is None else query.indexed.path
-            others = (one for one in _scored(same, query.vector) if one.payload.path != own)
+            others = (one for one in scored(same, query.vector) if one.payload.path != own)
             for match in islice(others, options.limit):  # may be missing behind many ties
                 matches.setdefault(match.payload.path, match)
             hits = ranked_hits(matches.values(), query.sha256, options.limit, scope.shown)
-            yield Result(
-                encodable(query.text),
-                hits,
-                query.indexed,
-                crop=query.crop,
-                note=note,
-                approximate=self._approximates(options),
-            )
-
-
-def _known(query: ResolvedQuery, copies: Copies) -> list[Payload]:
-    """Return the indexed images whose facts are the query's: itself, or those with its bytes."""
-    if query.indexed is not None:
-        return [query.indexed]
-    known = [point.payload for point in copies.of(query.sha256)]
-    return known if query.twin is None else [query.twin, *known]
-
-
-def _without(where: Filter, query: ResolvedQuery, identical: Sequence[Point]) -> Filter:
-    """Return a filter that also leaves out the query, and its copies if they are many."""
-    hashes = frozenset((query.sha256,)) if len(identical) > MANY else frozenset[str]()
-    return replace(
-        where, exclude=query.own_ids, exclude_sha256=hashes, exclude_paths=query.own_paths
-    )
-
-
-def _scored(
-    identical: Iterable[Point], vector: NDArray[np.float32] | None
-) -> Iterator[ScoredPoint]:
-    """Yield the copies of a query's picture with their scores, each once: by its best tile."""
-    for _, group in groupby(identical, key=lambda point: point.payload.path):
-        points = list(group)
-        scores = [1.0] * len(points)
-        if vector is not None and points[0].payload.box is not None:
-            stored = np.stack([point.vector for point in points if point.vector is not None])
-            scores = (stored @ (vector / np.linalg.norm(vector))).tolist()
-        best = max(range(len(points)), key=scores.__getitem__)
-        yield ScoredPoint(points[best].payload, scores[best])
+            crop, model = query.crop, resolver.fingerprint
+            results.append(Result(text, hits, query.indexed, None, crop, note, model, approximate))
+        return results
 
 
 def _batches(queries: Iterable[QueryLike]) -> Iterator[list[QueryLike]]:
@@ -282,17 +293,3 @@ def _batches(queries: Iterable[QueryLike]) -> Iterator[list[QueryLike]]:
     while batch := list(islice(remaining, size)):
         yield batch
         size = min(2 * size, RESOLVE_BATCH)
-
-
-def average(
-    positive: Sequence[NDArray[np.float32]], negative: Sequence[NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    """Return the query vector of Qdrant's recommendation by average vector.
-
-    ``2 mean(positive) - mean(negative)``, or ``mean(positive)`` without negative examples. Each is
-    ``(32,) float32`` and scaled to L2 norm 1 first, as Qdrant stores it.
-    """
-    mean = np.mean([one / np.linalg.norm(one) for one in positive], axis=0)
-    if negative:
-        mean = 2 * mean - np.mean([one / np.linalg.norm(one) for one in negative], axis=0)
-    return np.asarray(mean, dtype=np.float32)

@@ -58,7 +58,7 @@ class Status:
 
 
 def status(store: VectorStore, working: Working) -> Status:
-    """Return the status of a store and a working folder; write nothing but what `kept` keeps.
+    """Return the status of a store and a working folder; write nothing but what `measured` keeps.
 
     Raises:
         StoreError: the store is damaged, busy or unreachable.

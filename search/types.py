@@ -107,8 +107,9 @@ class Result:
 
     ``query`` is `ResolvedQuery.text` in valid UTF-8, ``indexed`` the indexed image that the query
     is, or is a part of, if any, and ``crop`` that part, None for the whole picture. ``note`` tells
-    what the search could not do for it. ``approximate`` is whether an index chose the hits, so that
-    one may be missing.
+    what the search could not do for it. ``model`` is the fingerprint of the model whose embeddings
+    were compared; empty where nothing depends on it. ``approximate`` is whether an index chose the
+    hits, so that one may be missing.
     """
 
     query: str
@@ -117,6 +118,7 @@ class Result:
     error: str | None = None
     crop: CropBox | None = None
     note: str | None = None
+    model: str = ""
     approximate: bool = False
 
 

@@ -100,6 +100,23 @@ def test_an_ingest_on_a_full_disk_is_refused_and_goes_on_with_room(
     assert (done.returncode, "added 96" in done.stdout) == (0, True), done.stderr
 
 
+def test_a_collection_is_not_made_anew_without_room_for_both(
+    trained: Working, sample: Path, small_disk: Path
+) -> None:
+    working = Working(Path(shutil.copytree(trained.root, small_disk / "working")))
+    command = ("ingest", sample, "--working", working.root)
+    assert elsewhere(*command).returncode == 0
+    ballast = fill(small_disk, leave=MIB)
+    done = elsewhere(*command, "--recreate")
+    assert done.returncode == 1, done.stderr
+    line = error_of(done.stderr, small_disk)
+    assert re.search(r"built beside the old one .* needs \d\.\d MB now: .* too full.*; make", line)
+    ballast.unlink()
+    done = elsewhere(*command)
+    assert (done.returncode, "unchanged 96" in done.stdout) == (0, True), done.stderr
+    assert elsewhere(*command, "--recreate").returncode == 0
+
+
 UPSERT_UNTIL_FULL = """
 import sys
 from pathlib import Path

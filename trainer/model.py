@@ -1,13 +1,14 @@
 """The saved model: a card, a head and the backbone's weights in ``<working>/model/``.
 
-``model.json`` is written last and names the other files with their SHA-256, so that a folder always
-holds either the old model or the new one.
+The card, ``model.json``, is written last and names the other files with their SHA-256, so that a
+folder always holds either the old model or the new one. `trainer/kept.py` has the former ones.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,21 @@ from geosim.trainer.errors import ModelError
 from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.files import replacing, sha256_of
 from geosim.trainer.heads.head import Head
+from geosim.trainer.kept import (
+    CARD,
+    NAME_DIGITS,
+    cards,
+    changing,
+    find_card,
+    keep_current,
+    load_card,
+    prune,
+)
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime, gpu_present
 from geosim.trainer.runtime.keras import KerasBackbone
 from geosim.trainer.runtime.openvino import Exported, ExportedBackbone, OpenVinoBackbone
-from geosim.trainer.temporary import delete_abandoned
 
-CARD = "model.json"
 BACKBONE_FILES = {"backbone": ".weights.h5", "graph": ".xml", "graph_weights": ".bin"}
 """File suffixes of a Keras backbone by entry of the card: Keras weights for a GPU, the exported
 graph for a CPU."""
@@ -71,17 +80,17 @@ class Model:
             ModelError: a file is missing or damaged.
         """
         for entry in self.card["files"].values():
-            _checked(self.folder, entry)
+            check_file(self.folder, entry)
 
     def _load_backbone(self) -> Backbone:
         if self.spec.graph_only or (self.spec.keras and not gpu_present()):
             files = self.card["files"]
-            _checked(self.folder, files["graph_weights"])
-            exported = Exported.read(_checked(self.folder, files["graph"]))
+            check_file(self.folder, files["graph_weights"])
+            exported = Exported.read(check_file(self.folder, files["graph"]))
             return OpenVinoBackbone(exported, self.spec.precision)
         backbone = self.spec.build(self.spec.input_size)
         if isinstance(backbone, KerasBackbone):
-            backbone.load(_checked(self.folder, self.card["files"]["backbone"]))
+            backbone.load(check_file(self.folder, self.card["files"]["backbone"]))
         return choose_runtime(backbone, self.spec.precision)
 
 
@@ -100,26 +109,25 @@ def sha256_of_arrays(arrays: Iterable[NDArray[Any]], *, prefix: str = "") -> str
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """Read ``model.json``; raise `ModelError` if there is no model or the card is damaged."""
+    """Read the current model's card; raise `ModelError` if there is none, or it is damaged."""
     path = folder / CARD
     try:
-        card = orjson.loads(path.read_bytes())
-        if not isinstance(card, dict) or "fingerprint" not in card:
-            raise ValueError("no fingerprint in it")
+        return load_card(path)
     except FileNotFoundError as error:
         raise ModelError(f"there is no model in {folder} yet; {_REMEDY}") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"the model card {path} is damaged ({error}); {_REMEDY}") from error
-    return card
 
 
-def load_model(folder: Path) -> Model:
-    """Load a model without its backbone.
+def load_model(folder: Path, fingerprint: str | None = None) -> Model:
+    """Load the current model without its backbone, or the one with this fingerprint.
 
     Raises:
         ModelError: the model is missing, damaged or of another version.
     """
-    card = read_card(folder)
+    card = read_card(folder) if fingerprint is None else find_card(folder, fingerprint)
+    if card is None:
+        raise ModelError(f"there is no model {fingerprint} in {folder}; {_REMEDY}")
     try:
         spec = spec_of(card["backbone"]["name"])
         if spec.trained or spec.graph_only:
@@ -140,7 +148,7 @@ def load_model(folder: Path) -> Model:
         ):
             raise TypeError("no list of classes")
         backbone_fingerprint = str(card["backbone"]["fingerprint"])
-        path = _checked(folder, card["files"]["head"])
+        path = check_file(folder, card["files"]["head"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the model card in {folder} is incomplete; {_REMEDY}") from error
     head = Head.load(path, feature_width=spec.feature_width)
@@ -167,14 +175,34 @@ def save_model(
 ) -> None:
     """Write a model; the card is written last and replaces the old one atomically.
 
-    ``backbone`` is None if the model of the card ``previous`` has the same one on disk. Files of
-    other models are removed: only one process may write at a time.
+    ``backbone`` is None if the model of the card ``previous`` has the same one on disk. The old
+    model is kept while a collection may need it; other former ones are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with changing(folder):
+        files = _write_files(folder, head, backbone, card, previous)
+        content = orjson.dumps({**card, "files": files}, option=orjson.OPT_INDENT_2)
+        keep_current(folder)
+        with replacing(folder / CARD) as temporary:
+            temporary.write_bytes(content + b"\n")
+        prune(folder)
+
+
+def _write_files(
+    folder: Path,
+    head: Head,
+    backbone: Backbone | None,
+    card: Mapping[str, Any],
+    previous: Mapping[str, Any] | None,
+) -> dict[str, dict[str, str]]:
+    """Write the files that a card names, and return its entry on them."""
     fingerprint = str(card["fingerprint"])
-    files = {"head": _write(folder / f"head-{fingerprint[:12]}.npz", head.save)}
+    files = {"head": _write(folder / f"head-{fingerprint[:NAME_DIGITS]}.npz", head.save)}
+    found = whole_backbone(folder, str(card["backbone"]["fingerprint"]))
+    if found:
+        return files | found
     if isinstance(backbone, KerasBackbone | ExportedBackbone):
-        stem = f"backbone-{str(card['backbone']['fingerprint'])[:12]}"
+        stem = f"backbone-{str(card['backbone']['fingerprint'])[:NAME_DIGITS]}"
         exported = backbone.exported
         saves: dict[str, Callable[[Path], object]] = {
             "graph": lambda path: path.write_bytes(exported.graph),
@@ -187,21 +215,24 @@ def save_model(
     elif previous is not None:
         old = previous["files"]
         files |= {name: old[name] for name in BACKBONE_FILES & old.keys()}
-    content = orjson.dumps({**card, "files": files}, option=orjson.OPT_INDENT_2)
-    with replacing(folder / CARD) as temporary:
-        temporary.write_bytes(content + b"\n")
-    remove_others(folder, files)
+    return files
 
 
-def remove_others(folder: Path, files: Mapping[str, Mapping[str, str]]) -> None:
-    """Remove what a killed training left, and files of other models than the card's ``files``."""
-    delete_abandoned(folder)
-    kept = {entry["file"] for entry in files.values()}
-    # Earlier versions wrote hidden files first.
-    for pattern in ("head-*.npz", "backbone-*", ".*-head-*", ".*-backbone-*"):
-        for path in folder.glob(pattern):
-            if path.name not in kept and path.is_file():
-                path.unlink()
+def whole_backbone(folder: Path, fingerprint: str) -> dict[str, dict[str, str]]:
+    """Return the entries of a backbone's files, if a model in a folder has them all whole.
+
+    Written anew, they might not be those of the models that share them, to the last byte.
+    """
+    for card in cards(folder):
+        with suppress(ModelError, KeyError, TypeError, AttributeError):
+            if card["backbone"]["fingerprint"] == fingerprint:
+                files = {
+                    name: card["files"][name] for name in BACKBONE_FILES & card["files"].keys()
+                }
+                for entry in files.values():
+                    check_file(folder, entry)
+                return files
+    return {}
 
 
 def _write(path: Path, save: Callable[[Path], object]) -> dict[str, str]:
@@ -210,8 +241,12 @@ def _write(path: Path, save: Callable[[Path], object]) -> dict[str, str]:
     return {"file": path.name, "sha256": sha256_of(path)}
 
 
-def _checked(folder: Path, entry: Mapping[str, str]) -> Path:
-    """Return the path of a model's file after comparing its SHA-256 with the card."""
+def check_file(folder: Path, entry: Mapping[str, str]) -> Path:
+    """Return the path of a model's file after comparing its SHA-256 with the card's entry.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
     path = folder / Path(entry["file"]).name
     try:
         actual = sha256_of(path)

@@ -6,28 +6,36 @@ import shutil
 from pathlib import Path
 
 from geosim.trainer.files import replacing
-from geosim.trainer.model import CARD, load_model
+from geosim.trainer.kept import CARD, changing, current_card, former_card, keep_current
+from geosim.trainer.model import load_model
 
 
-def model_files(folder: Path) -> list[Path]:
-    """Return the files of a sound model, the card last.
+def model_files(folder: Path, fingerprint: str | None = None) -> dict[str, Path]:
+    """Return the files of a sound model by name, the card last: of the current one without a name.
 
     Raises:
         ModelError: the model is missing, damaged or of another version.
     """
-    model = load_model(folder)
+    model = load_model(folder, fingerprint)
     model.check()
-    names = [Path(entry["file"]).name for entry in model.card["files"].values()]
-    return [folder / name for name in (*sorted(names), CARD)]
+    names = sorted(Path(entry["file"]).name for entry in model.card["files"].values())
+    current = current_card(folder)
+    is_current = current is not None and current["fingerprint"] == model.fingerprint
+    card = folder / CARD if is_current else former_card(folder, model.fingerprint)
+    return {**{name: folder / name for name in names}, CARD: card}
 
 
 def copy_model(source: Path, target: Path) -> None:
-    """Copy a model in place of the one that a folder holds, which is whole until the new one is.
+    """Make a model the current one of another folder, which has a whole one all the time.
 
     Raises:
         ModelError: the model is missing, damaged or of another version.
         OSError: the folder cannot be written.
     """
-    for path in model_files(source):
-        with replacing(target / path.name) as temporary:
-            shutil.copyfile(path, temporary)
+    files = model_files(source)
+    target.mkdir(parents=True, exist_ok=True)
+    with changing(target):
+        keep_current(target)
+        for name, path in files.items():
+            with replacing(target / name) as temporary:
+                shutil.copyfile(path, temporary)

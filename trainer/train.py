@@ -21,12 +21,12 @@ from geosim.trainer.disk import explain
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions
 from geosim.trainer.inputs import DEFAULT_OPTIONS, Inputs, check_classes, read_inputs
+from geosim.trainer.kept import changing, prune
 from geosim.trainer.locks import ProcessLock
 from geosim.trainer.model import (
     Model,
     fingerprint_of,
     load_model,
-    remove_others,
     save_model,
     sha256_of_arrays,
 )
@@ -128,7 +128,8 @@ def train(
     """Train a model on a data set and write it to ``<working>/model``.
 
     An existing model of the same images, backbone and options is kept, so that its fingerprint and
-    all collections stay valid. The level of a new data set's classes is noted in the working
+    all collections stay valid. One that is replaced stays beside the new one while a collection may
+    need it (`trainer/kept.py`). The level of a new data set's classes is noted in the working
     folder. ``keep`` returns why another must not be replaced, or None; it is called before the
     training and again after it. ``rehash`` reads the files that seem unchanged as well.
 
@@ -147,7 +148,8 @@ def train(
         reused = previous is not None and previous.card.get("recipe") == digest
         if previous is not None and reused:
             model, zero = previous, tuple(previous.card["training"]["zero_embeddings"])
-            remove_others(working.model, previous.card["files"])
+            with changing(working.model):
+                prune(working.model)
         else:
             _check_replaceable(keep)
             with progress_bar("training", options.epochs, unit="epoch") as bar:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geosim.ingest.cli.options import open_from_options, settings_options, store_options
+from geosim.ingest.work import Part
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.fact_options import fact_options
 from geosim.trainer.cli.messages import report_dataset, report_rejected, report_scaled
@@ -41,6 +42,13 @@ replace_option = click.option(
 )
 
 
+def _part(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> Part | None:
+    try:
+        return None if value is None else Part.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command(cls=Command)
 @data_argument
 @recreate_option
@@ -58,6 +66,19 @@ replace_option = click.option(
     help="Store an embedding of each tile of every picture, so that a search tells where in it: "
     "the side in pixels, as 512, or in millimetres, as 5mm, with a fact mm_per_pixel.",
 )
+@click.option(
+    "--part",
+    metavar="NUMBER/COUNT",
+    callback=_part,
+    help="Add and change only the pictures of one part, as 2/8. Parts may run at the same time, on "
+    "several machines; they delete nothing.",
+)
+@click.option(
+    "--finish",
+    is_flag=True,
+    help="After all parts: see that no picture is missing, and delete from the collection what is "
+    "gone. Embeds nothing.",
+)
 @fact_options
 @exclude_option
 @rehash_option
@@ -71,6 +92,8 @@ def ingest(
     replace: bool,
     image_url: str | None,
     size: str | None,
+    part: Part | None,
+    finish: bool,
     strict: bool,
     exclude: tuple[str, ...],
     described: FactOptions,
@@ -94,6 +117,11 @@ def ingest(
     lower edge overlap others. A picture that is not larger than a tile is one, and a long one that
     is not as wide is cut along its length.
 
+    On a server, another ingest of the same data set is waited for. Many machines may share the
+    work: each takes a part of the pictures, the same one by every machine's reckoning, and a last
+    run finishes. Give every run the same options, the same model and folder, and DATA by the same
+    name.
+
     \b
     Examples:
       geosim ingest photos
@@ -102,6 +130,16 @@ def ingest(
       geosim ingest scans --tiles 512 --collection scans
       geosim ingest photos --qdrant http://localhost:6333 --image-url http://localhost:8000
       geosim ingest photos --qdrant http://node1:6333,http://node2:6333 --replicas 2
+
+    \b
+    In parts: at the same time on one machine, and as an array of Slurm:
+      export GEOSIM_QDRANT_URL=http://node1:6333
+      for i in 1 2 3 4; do geosim ingest photos --part $i/4 & done; wait
+      geosim ingest photos --finish
+
+      id=$(sbatch --parsable --array=1-8 --wrap \
+        'geosim ingest photos --part $SLURM_ARRAY_TASK_ID/8')
+      sbatch --dependency=afterok:$id --wrap 'geosim ingest photos --finish'
     """  # noqa: D301 - click's mark for lines that are not wrapped
     from geosim.ingest.known import decide_for
     from geosim.ingest.sync import sync
@@ -127,8 +165,16 @@ def ingest(
             image_url=image_url,
             rehash=rehash,
             tiles=tiles,
+            part=part,
+            finish=finish,
         )
         report_ingest(report, opened, err=False)
+    if part is not None:
+        say(
+            f"part {part} of {dataset.name} is done; after all of them, run `geosim ingest DATA "
+            "--finish`",
+            err=True,
+        )
     report_scaled(report.scaled)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
 

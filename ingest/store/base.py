@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,6 +55,10 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         """Return the collection's model, number of points and engine, or None without one."""
 
     @abstractmethod
+    def model(self) -> ModelRef | None:
+        """Return the collection's model, or None without one; much faster than `info`."""
+
+    @abstractmethod
     def create(self, model: ModelRef) -> None:
         """Create the empty collection for ``model``; raise `StoreError` if it exists already.
 
@@ -65,15 +69,12 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     def drop(self) -> None:
         """Delete the collection, if there is one; raise `StoreError` if geosim did not make it."""
 
-    @contextmanager
-    def rebuilt(self, model: ModelRef) -> Iterator[VectorStore]:  # noqa: ARG002
+    @abstractmethod
+    def rebuilt(self, model: ModelRef) -> AbstractContextManager[VectorStore]:
         """Yield the store of a collection that takes the place of this one when the block ends.
 
-        It is empty, or there is none yet. On a server this one is searched meanwhile, and stays if
-        the block raises; an embedded one is dropped first.
+        There is none yet. This one is read meanwhile, and stays if the block raises.
         """
-        self.drop()
-        yield self
 
     @abstractmethod
     def origins(self) -> dict[str, Origin]:

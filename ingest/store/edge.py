@@ -32,10 +32,10 @@ from geosim.ingest.schema import (
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.edge_faults import engine_error, panic_hidden
 from geosim.ingest.store.edge_files import EdgeFiles
-from geosim.ingest.store.edge_terms import KINDS, TERMS
+from geosim.ingest.store.edge_rebuild import beside
+from geosim.ingest.store.edge_terms import CONFIG, KINDS, TERMS
 from geosim.ingest.store.filters import translate
 from geosim.trainer.errors import StoreError
-from geosim.trainer.heads.head import EMBEDDING_DIM
 
 T = TypeVar("T")
 
@@ -61,6 +61,10 @@ class EdgeStore(VectorStore):
         revision = self._files.revision()[0] or ""
         return None if model is None else CollectionInfo(model, points, engine, revision)
 
+    def model(self) -> ModelRef | None:
+        """Return the collection's model, or None without one."""
+        return self._files.read_model()
+
     def create(self, model: ModelRef) -> None:
         """Create the empty collection; remove what an interrupted call left behind."""
         missing = self._files.read_model() is None
@@ -69,7 +73,7 @@ class EdgeStore(VectorStore):
                 return  # another process made it while this one waited
             self._files.make_shard_folder(model)
             with self._translated():
-                shard = edge.EdgeShard.create(str(self._files.shard), _config())
+                shard = edge.EdgeShard.create(str(self._files.shard), CONFIG)
                 for key in KEYWORD_FIELDS:
                     shard.update(
                         edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Keyword)
@@ -97,6 +101,17 @@ class EdgeStore(VectorStore):
                 if self._shard is None:
                     self._files.release()
                 raise
+
+    @contextmanager
+    def rebuilt(self, model: ModelRef) -> Iterator[VectorStore]:  # noqa: ARG002
+        """Yield the store of a collection beside this one, which takes its place at the end."""
+        if self._files.read_model() is None:
+            yield self
+            return
+        self.release()  # others may read it meanwhile
+        with beside(self._files) as folder, EdgeStore(folder, self.name) as new:
+            new.location = self.location
+            yield new
 
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name."""
@@ -272,14 +287,8 @@ class EdgeStore(VectorStore):
 
 
 def _load(path: Path) -> edge.EdgeShard:
-    shard = edge.EdgeShard.load(str(path), _config())
+    shard = edge.EdgeShard.load(str(path), CONFIG)
     if not shard.info().payload_schema:  # Qdrant Edge makes a new segment in place of a lost one
         shard.close()
         raise FileNotFoundError(f"a folder or version.info in {path / 'segments'} is missing")
     return shard
-
-
-def _config() -> edge.EdgeConfig:
-    """Return the shard's settings; loading with them refuses vectors of another size."""
-    vectors = edge.EdgeVectorParams(size=EMBEDDING_DIM, distance=edge.Distance.Cosine)
-    return edge.EdgeConfig(vectors=vectors)

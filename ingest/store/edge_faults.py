@@ -15,7 +15,7 @@ from pathlib import Path
 from geosim.ingest.schema import NAME_ANOTHER, Payload
 from geosim.ingest.store.edge_copy import OPEN_ROOM, bytes_of_holes
 from geosim.trainer.disk import FULL, explain, keeps_holes, require_room
-from geosim.trainer.errors import StoreError
+from geosim.trainer.errors import StoreBusyError, StoreError
 from geosim.trainer.files import READ_ONLY
 
 POINT_ROOM, PAYLOAD_ROOM = 2 * 2**10, 4
@@ -47,6 +47,14 @@ def bytes_to_write(shard: Path, points: int, payloads: Sequence[Payload]) -> int
     if not keeps_holes(shard.parent):
         needed += GROWTH_ROOM + bytes_of_holes(shard, shard.parent)
     return needed
+
+
+def busy_error(name: str, folder: Path, holder: str) -> StoreBusyError:
+    """Return the error to raise where another process holds a collection."""
+    return StoreBusyError(
+        f"collection {name!r} in {folder} is open in {holder}; wait until that one ends, wait "
+        "longer with --wait SECONDS, or share the collection through a server (--qdrant URL)"
+    )
 
 
 def write_error(error: OSError, name: str, folder: Path, needed: int) -> StoreError:

@@ -1,8 +1,8 @@
 """The files of one collection in the embedded engine; does not import it.
 
-    <folder>/<name>/        the shard, written by Qdrant Edge
+    <folder>/<name>/        the shard, written by Qdrant Edge; in <name>+2 if the metadata says so
     <folder>/<name>.json    metadata of geosim: model, vector size, whether the shard is complete,
-                            where each data set comes from
+                            its folder, where each data set comes from
     <folder>/<name>.lock    locked while the shard is open; a second opener would damage its files
     <folder>/.<name>.holder the process that holds the lock, for messages
 
@@ -31,12 +31,12 @@ from typing import Any
 
 from geosim.ingest.checks import check_name
 from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef, Origin, Payload
+from geosim.ingest.store import edge_metadata
 from geosim.ingest.store.edge_copy import OPEN_ROOM, PrivateCopy, bytes_of_holes
-from geosim.ingest.store.edge_faults import bytes_to_write, write_error
-from geosim.ingest.store.edge_metadata import new_metadata, read_metadata
+from geosim.ingest.store.edge_faults import busy_error, bytes_to_write, write_error
 from geosim.trainer.console import say
 from geosim.trainer.disk import FULL, explain, require_room
-from geosim.trainer.errors import StoreBusyError, StoreCopyError, StoreError
+from geosim.trainer.errors import StoreCopyError, StoreError
 from geosim.trainer.files import READ_ONLY, replacing
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.locks import ProcessLock
@@ -54,7 +54,7 @@ class EdgeFiles:
         """Wait ``wait`` seconds for another process that holds the lock."""
         self.name = check_name(name)
         self.folder = folder
-        self.shard = folder / name
+        self.places = [folder / one for one in edge_metadata.places(name)]
         self.metadata = folder / f"{name}.json"
         self._lock = ProcessLock(folder / f"{name}.lock")
         self._wait, self._purpose = wait, f"close collection {name!r} in {folder}"
@@ -63,6 +63,11 @@ class EdgeFiles:
         self._writing = False
         self._interrupted = False  # whether a killed process left the mark of writing
 
+    @property
+    def shard(self) -> Path:
+        """The folder of the shard; it changes when a new one takes its place."""
+        return self.folder / edge_metadata.shard_name(self._stored_or_none() or {}, self.name)
+
     def acquire(self) -> None:
         """Take the lock to write, unless this object holds it.
 
@@ -70,7 +75,7 @@ class EdgeFiles:
             StoreBusyError: another process holds it.
             StoreError: the files cannot be written.
         """
-        with self._translated():
+        with self.translated():
             self._acquire(self._wait)
 
     def acquire_to_read(self) -> Path:
@@ -80,14 +85,14 @@ class EdgeFiles:
             StoreBusyError: another process holds the lock.
             StoreError: there is no complete collection, or the copy failed.
         """
-        with self._translated():
+        with self.translated():
             try:
                 self._acquire(self._wait)
                 require_room(self.folder, OPEN_ROOM + bytes_of_holes(self.shard, self.folder))
             except OSError as error:
                 self._copy = self._copy_unwritable(error, self._wait)
                 self._why_copied = error
-                return self._copy.folder / self.name
+                return self._copy.folder / self.shard.name
         return self.shard
 
     def copy(self, wait: float) -> PrivateCopy:
@@ -100,7 +105,7 @@ class EdgeFiles:
         """
         if not self.folder.is_dir():
             self.require()  # and make no folder
-        with self._translated():
+        with self.translated():
             try:
                 self._acquire(wait)
                 return self._make_copy()
@@ -118,16 +123,16 @@ class EdgeFiles:
             StoreError: a private copy is read, there is no room, or the mark cannot be written.
         """
         self._require_writable(points, payloads)
-        if not self._writing and (stored := read_metadata(self.metadata, self.shard)) is not None:
-            with self._translated():
-                self._write_metadata(stored)
+        if not self._writing and (stored := self._stored()) is not None:
+            with self.translated():
+                self.write_metadata(stored)
 
     def release(self) -> None:
         """Release the lock and delete a private copy; safe to call twice."""
         if self._writing or self._interrupted:
             with suppress(OSError, StoreError):  # the free lock tells the same
-                if (stored := read_metadata(self.metadata, self.shard)) is not None:
-                    self._write_metadata(stored, writing=False)
+                if (stored := self._stored()) is not None:
+                    self.write_metadata(stored, writing=False)
         self._writing = self._interrupted = False
         self._lock.release()
         if self._copy is not None:
@@ -139,15 +144,20 @@ class EdgeFiles:
 
         The revision is None without a collection, and empty if an earlier version wrote it.
         """
-        stored = read_metadata(self.metadata, self.shard)
+        stored = self._stored()
         if stored is None:
             return None, False
         return stored.get("revision", ""), stored["ready"] and not stored.get("writing", False)
 
     def read_model(self) -> ModelRef | None:
         """Return the collection's model, or None if there is no complete collection."""
-        stored = read_metadata(self.metadata, self.shard)
-        if stored is None or not stored["ready"] or not self.shard.is_dir():
+        for _ in range(2):  # another shard may take its place meanwhile
+            stored = self._stored()
+            if stored is None or not stored["ready"]:
+                return None
+            if (self.folder / edge_metadata.shard_name(stored, self.name)).is_dir():
+                break
+        else:
             return None
         if stored["vector_size"] != EMBEDDING_DIM:
             raise StoreError(
@@ -158,21 +168,14 @@ class EdgeFiles:
 
     def read_origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name; none without a complete collection."""
-        stored = None if self.read_model() is None else read_metadata(self.metadata, self.shard)
-        origins = {} if stored is None else stored.get("origins", {})
-        return {name: Origin.from_dict(one) for name, one in origins.items()}
+        stored = None if self.read_model() is None else self._stored()
+        return edge_metadata.origins_of(stored or {})
 
     def write_origin(self, dataset: str, origin: Origin | None) -> None:
         """Note where a data set comes from, or forget it; needs the lock and `begin_writing`."""
-        stored = read_metadata(self.metadata, self.shard)
-        if stored is None:
-            return
-        origins = stored.get("origins", {})
-        origins.pop(dataset, None)
-        if origin is not None:
-            origins[dataset] = origin.to_dict()
-        with self._translated():
-            self._write_metadata(stored | {"origins": origins})
+        if (stored := self._stored()) is not None:
+            with self.translated():
+                self.write_metadata(edge_metadata.with_origin(stored, dataset, origin))
 
     def require(self) -> None:
         """Raise `StoreError` if there is no complete collection."""
@@ -189,34 +192,36 @@ class EdgeFiles:
                 f"collection {self.name!r} exists already in {self.folder}; {REBUILD}, or "
                 f"{NAME_ANOTHER}"
             )
-        if self.shard.exists() and not self.metadata.exists():
+        left = [place for place in self.places if place.exists()]
+        if left and not self.metadata.exists():
             raise StoreError(
-                f"{self.shard} exists without {self.metadata.name}, so geosim may not have made "
+                f"{left[0]} exists without {self.metadata.name}, so geosim may not have made "
                 f"it; move it away, or {NAME_ANOTHER}"
             )
         self._require_writable()
-        with self._translated():
-            self._write_metadata(new_metadata(model, ready=False))
-            if self.shard.exists():
-                shutil.rmtree(self.shard)
+        with self.translated():
+            self.write_metadata(edge_metadata.new_metadata(model, ready=False))
+            for place in left:
+                shutil.rmtree(place)
             self.shard.mkdir()
 
     def mark_ready(self, model: ModelRef) -> None:
         """Record that the shard is complete; needs the lock."""
-        with self._translated():
-            self._write_metadata(new_metadata(model, ready=True))
+        with self.translated():
+            self.write_metadata(edge_metadata.new_metadata(model, ready=True))
 
     def remove(self) -> None:
         """Delete the shard, then its metadata; refuse files of another program. Needs the lock."""
-        if read_metadata(self.metadata, self.shard) is None:
+        if self._stored() is None:
             return
-        with self._translated():
-            self._write_metadata(new_metadata(ModelRef("", ""), ready=False))
-            if self.shard.exists():
-                shutil.rmtree(self.shard)
+        with self.translated():
+            self.write_metadata(edge_metadata.new_metadata(ModelRef("", ""), ready=False))
+            for place in self.places:
+                if place.exists():
+                    shutil.rmtree(place)
             self.metadata.unlink()
 
-    def _write_metadata(self, stored: dict[str, Any], *, writing: bool = True) -> None:
+    def write_metadata(self, stored: dict[str, Any], *, writing: bool = True) -> None:
         """Write the metadata, with a new revision unless the writing is over."""
         stored = stored | {"writing": writing}
         if writing:
@@ -225,19 +230,28 @@ class EdgeFiles:
             temporary.write_text(json.dumps(stored, indent=2), encoding="utf-8")
         self._writing = writing
 
+    def _stored(self) -> dict[str, Any] | None:
+        return edge_metadata.read_metadata(self.metadata, self.folder / self.name)
+
+    def _stored_or_none(self) -> dict[str, Any] | None:
+        with suppress(StoreError):  # damaged: told where it is needed
+            return self._stored()
+        return None
+
     def _acquire(self, wait: float) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock.acquire(wait, self._purpose)
         delete_abandoned(self.folder)
-        with suppress(StoreError):  # damaged: told where it is needed
-            stored = read_metadata(self.metadata, self.shard) or {}
-            self._interrupted = not self._writing and bool(stored.get("writing"))
-        files = [self.shard, *self.shard.rglob("*")] if self.shard.exists() else []
+        stored, shard = self._stored_or_none(), self.shard
+        self._interrupted = not self._writing and bool((stored or {}).get("writing"))
+        files = [shard, *shard.rglob("*")] if shard.exists() else []
         if not all(os.access(path, os.W_OK) for path in files):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        for path in files:
-            if path.name.startswith(UNFINISHED):
-                shutil.rmtree(path, ignore_errors=True)
+        left = [path for path in files if path.name.startswith(UNFINISHED)]
+        if stored is not None:  # a new shard took the place of the other one, or was to take it
+            left += [place for place in self.places if place != shard and place.exists()]
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True)
 
     def _copy_unwritable(self, error: OSError, wait: float) -> PrivateCopy:
         """Copy where the files cannot be written; raise ``error`` if it has another reason."""
@@ -276,14 +290,11 @@ class EdgeFiles:
             raise write_error(error, self.name, self.folder, needed) from error
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
+        """Raise errors of the files as `StoreError`."""
         try:
             yield
         except TimeoutError as error:
-            raise StoreBusyError(
-                f"collection {self.name!r} in {self.folder} is open in {self._lock.holder()}; wait "
-                "until that one ends, wait longer with --wait SECONDS, or share the collection "
-                "through a server (--qdrant URL)"
-            ) from error
+            raise busy_error(self.name, self.folder, self._lock.holder()) from error
         except OSError as error:
             raise write_error(error, self.name, self.folder, OPEN_ROOM) from error

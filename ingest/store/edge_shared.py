@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from geosim.ingest.schema import (
     CollectionInfo,
     Filter,
+    ModelRef,
     Origin,
     Payload,
     Point,
@@ -111,6 +112,11 @@ class SharedEdgeStore(VectorStore):
             info: CollectionInfo | None = self._thread.state.info
             return info
 
+    def model(self) -> ModelRef | None:
+        """Return the collection's model, or None without one."""
+        info = self.info()
+        return None if info is None else info.model
+
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name."""
         if self.info() is None:
@@ -141,7 +147,8 @@ class SharedEdgeStore(VectorStore):
             f"collection {self.name!r} at {self.location} is open for reading; open it for writing"
         )
 
-    create = drop = set_origin = _upsert = _delete = _update = _index = _drop_index = _refuse
+    create = drop = rebuilt = set_origin = _refuse
+    _upsert = _delete = _update = _index = _drop_index = _refuse
 
     def _indexes(self) -> dict[str, str]:
         with self._read() as store:

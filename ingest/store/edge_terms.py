@@ -1,8 +1,9 @@
-"""The filters of Qdrant Edge."""
+"""The filters, kinds of indexes and settings of Qdrant Edge."""
 
 import qdrant_edge as edge
 
 from geosim.ingest.store.filters import Terms
+from geosim.trainer.heads.head import EMBEDDING_DIM
 
 TERMS = Terms(
     filter=edge.Filter,
@@ -24,3 +25,8 @@ KINDS = {
     "geo": edge.PayloadSchemaType.Geo,
 }
 """Kinds of payload indexes, see `INDEX_KINDS`."""
+
+CONFIG = edge.EdgeConfig(
+    vectors=edge.EdgeVectorParams(size=EMBEDDING_DIM, distance=edge.Distance.Cosine)
+)
+"""Settings of a shard; loading with them refuses vectors of another size."""

@@ -13,6 +13,7 @@ from qdrant_client import QdrantClient, models
 
 from geosim.ingest.schema import (
     FACTS,
+    KEYWORD_FIELDS,
     Change,
     CollectionInfo,
     Filter,
@@ -70,8 +71,9 @@ class ServerStore(VectorStore):
     upsert_batch = 4000
 
     def __init__(self, connection: Connection, name: str, settings: Settings | None = None) -> None:
-        self._connection, self._send = connection, connection.send
+        self._connection = connection
         self._whole = ServerCollection(connection, name, settings or {})
+        self._send = self._whole.send
         self.name, self.location = name, connection.location
         self._leases = Leases(connection, name)
         # A replica that was away may lack points: it is asked with the others, which have them.
@@ -86,6 +88,11 @@ class ServerStore(VectorStore):
             return None
         (model, revision), engine = found, f"Qdrant server {self._whole.version()}"
         return CollectionInfo(model, self.count(), engine, revision)
+
+    def model(self) -> ModelRef | None:
+        """Return the collection's model, or None without one."""
+        found = self._whole.read()
+        return None if found is None else found[0]
 
     def create(self, model: ModelRef) -> None:
         """Create the empty collection with its model as metadata, or adopt a prepared one."""
@@ -226,9 +233,19 @@ class ServerStore(VectorStore):
 
     def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
         only, name = translate(where, TERMS), self.name
-        facet = self._send(
-            lambda client: client.facet(name, field, facet_filter=only, limit=limit, exact=True)
-        )
+
+        def ask() -> models.FacetResponse:
+            return self._send(
+                lambda client: client.facet(name, field, facet_filter=only, limit=limit, exact=True)
+            )
+
+        try:
+            facet = ask()
+        except StoreError as error:
+            if field not in KEYWORD_FIELDS or type(error) is not StoreError:
+                raise
+            self._whole.ensure_indexes()  # another process makes the collection now
+            facet = ask()
         return ((str(hit.value), hit.count) for hit in facet.hits)
 
     def _end(self, field: str, where: Filter | None, last: bool) -> Payload | None:

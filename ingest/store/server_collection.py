@@ -13,7 +13,7 @@ from qdrant_client import models
 
 from geosim.ingest.checks import check_name
 from geosim.ingest.schema import KEYWORD_FIELDS, NAME_ANOTHER, REBUILD, ModelRef, Origin
-from geosim.ingest.store.server_requests import Connection
+from geosim.ingest.store.server_requests import ByName, Connection
 from geosim.ingest.store.server_settings import (
     Settings,
     arguments,
@@ -52,6 +52,7 @@ class ServerCollection:
 
     def __init__(self, connection: Connection, name: str, settings: Settings) -> None:
         self.name, self.settings, self._connection = check_name(name), settings, connection
+        self.send = ByName(connection, self._finish).send
         self._former: Settings = {}  # of the collection that was dropped
         self._indexed = False
         self._stem = f"{name[:100]}-"  # of the names of its successors
@@ -249,10 +250,9 @@ class ServerCollection:
         )
 
     def _stored(self) -> models.CollectionInfo | None:
-        send = self._connection.send
-        if not send(lambda client: client.collection_exists(self.name)) and not self._finish():
+        if not self.send(lambda client: client.collection_exists(self.name)) and not self._finish():
             return None
-        return send(lambda client: client.get_collection(self.name))
+        return self.send(lambda client: client.get_collection(self.name))
 
     def _finish(self) -> bool:
         """Finish a `replace` that was interrupted after it deleted; return whether there is one."""

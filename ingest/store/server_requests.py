@@ -131,6 +131,31 @@ class Connection:
             node.client.close()
 
 
+class ByName:
+    """Requests that name a collection which another one may replace.
+
+    ``finish`` gives the name to one that was to take it, and returns whether there is one.
+    """
+
+    def __init__(self, connection: Connection, finish: Callable[[], bool]) -> None:
+        self._connection, self._finish = connection, finish
+
+    def send(self, request: Callable[[QdrantClient], _T], *, patient: bool = True) -> _T:
+        """Return the answer to a request, as `Connection.send` does.
+
+        It is sent again where it met the moment when one collection is deleted and the next has not
+        its name yet.
+        """
+        try:
+            return self._connection.send(request, patient=patient)
+        except StoreError as error:
+            cause = error.__cause__
+            missing = isinstance(cause, UnexpectedResponse) and cause.status_code == 404
+            if not missing or not self._finish():
+                raise
+        return self._connection.send(request, patient=patient)
+
+
 def _transient(error: Exception) -> bool:
     if isinstance(error, UnexpectedResponse):
         return error.status_code in TRANSIENT_STATUS

@@ -40,6 +40,10 @@ class ServerSnapshots:
             return False
         return len(getattr(cluster, "peers", ())) < 2
 
+    def exists(self) -> bool:
+        """Return whether there is a collection of this name."""
+        return self._whole.live_name() is not None
+
     def save(self, file: Path) -> str:
         """Write a snapshot of the present moment to a file; return its SHA-256 as hex.
 
@@ -71,8 +75,10 @@ class ServerSnapshots:
         """Load a snapshot into a collection beside this one, and put it in its place.
 
         Raises:
-            StoreError: the server refused the snapshot, or it is not of ``model``.
+            StoreError: the server refused the snapshot, it is not of ``model``, or geosim did not
+                make the collection that is there.
         """
+        self._whole.read()
         new = self._whole.successor(model, {})
         place = f"/collections/{new.name}/snapshots/upload"
         params = {"wait": "true", "priority": "snapshot", "checksum": checksum}
@@ -82,11 +88,10 @@ class ServerSnapshots:
                 _checked(http.post(place, params=params, files={"snapshot": content}))
 
         self._connection.send_once(request)
-        found = new.read()
-        made = None if found is None else found[0]
-        if made != model:
+        if (made := new.read()) is None or made[0] != model:
             new.drop()
-            raise StoreError(f"the snapshot is of a collection of {made}, expected {model}")
+            raise StoreError(f"the snapshot is not of a collection of the model {model}")
+        new.set_revision()
         self._whole.replace(new)
 
 

@@ -18,6 +18,7 @@ from geosim.search.cli.search import search
 from geosim.search.cli.serve import serve
 from geosim.search.cli.status import status
 from geosim.trainer.cli.command import Group
+from geosim.trainer.cli.model import model
 from geosim.trainer.cli.train import download, train
 
 
@@ -52,5 +53,6 @@ for command in (
     copy,
     backup,
     restore,
+    model,
 ):
     geosim.add_command(command)

@@ -13,6 +13,7 @@ from geosim.ingest.conditions import Condition
 from geosim.ingest.schema import Filter, point_id
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.tiling import is_tiled
+from geosim.search.consistent import consistently
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.progress import progress_bar
@@ -49,9 +50,16 @@ def read_collection(
 ) -> Collection:
     """Read the points of a store for which ``where`` holds, and their vectors if ``vectors``.
 
-    If the collection changes meanwhile, the result is what the scan yielded. Two copies of the
-    vectors are held while they are sorted.
+    If the collection changes meanwhile, the result is what the scan yielded, or that of the
+    collection that replaced it. Two copies of the vectors are held while they are sorted.
+
+    Raises:
+        StoreError: there is no such collection.
     """
+    return consistently(store, lambda _: _read(store, vectors, where))
+
+
+def _read(store: VectorStore, vectors: bool, where: Condition | None) -> Collection:
     paths: list[str] = []
     labels: list[str] = []
     hashes: list[str] = []
@@ -98,7 +106,7 @@ def read_filled(
     Raises:
         StoreError: there are none.
     """
-    exists = store.info() is not None
+    exists = store.model() is not None
     collection = read_collection(store, where=where) if exists else None
     if collection is None or not collection.paths:
         raise StoreError(

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from geosim.ingest.schema import ModelRef
 from geosim.ingest.store.base import VectorStore
+from geosim.search.consistent import consistently
 from geosim.search.graph.collection import Collection, read_collection
-from geosim.trainer.errors import StoreError
 from geosim.trainer.files import read_arrays, replacing
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.working import Working
@@ -77,17 +78,13 @@ def layout(store: VectorStore, working: Working) -> Layout:
     """
     method = TSNE if find_spec("openTSNE") else PCA
     path = working.derived / f"{store.name}-map.npz"
-    with store.reading():
-        info = store.info()
-        if info is None:
-            raise StoreError(
-                f"there is no collection {store.name!r} at {store.location}; make it with "
-                "`geosim ingest DATA`"
-            )
-        collection = read_collection(store, vectors=False)
-        positions = _read(path, _key(collection, info.model.fingerprint, method))
-        if positions is None:
-            collection = read_collection(store)
+
+    def read(model: ModelRef) -> tuple[ModelRef, Collection, NDArray[np.float32] | None]:
+        found = read_collection(store, vectors=False)
+        stored = _read(path, _key(found, model.fingerprint, method))
+        return model, found if stored is not None else read_collection(store), stored
+
+    model, collection, positions = consistently(store, read)
     if positions is None:
         if method == PCA:
             warnings.warn(
@@ -96,7 +93,7 @@ def layout(store: VectorStore, working: Working) -> Layout:
                 stacklevel=2,
             )
         positions = draw(collection.vectors, method)
-        key = _key(collection, info.model.fingerprint, method)
+        key = _key(collection, model.fingerprint, method)
         with suppress(OSError), replacing(path) as temporary:  # computed again next time
             np.savez(temporary, positions=positions, key=np.array(key))
     return Layout(collection.ids, collection.paths, collection.labels, positions)

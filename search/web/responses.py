@@ -17,7 +17,14 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from geosim.trainer.errors import ExpressionError, GeosimError, ImageError, ModelError, QueryError
+from geosim.trainer.errors import (
+    ExpressionError,
+    GeosimError,
+    ImageError,
+    ModelError,
+    ModelMismatchError,
+    QueryError,
+)
 from geosim.trainer.text import printable
 
 SECURITY_HEADERS = {
@@ -71,6 +78,9 @@ async def _error_as_json(request: Request, error: Exception) -> Response:
             return JSONResponse({"error": str(error), **place}, 422)
         case ModelError():
             text = "there is no model here: only indexed images can be searched from"
+        case ModelMismatchError():
+            text = "another model made the collection, and it is not here: only indexed images can "
+            text += "be searched from"
         case GeosimError():
             text = "the collection cannot be read at the moment"
         case _:  # a bug; the server logs the traceback

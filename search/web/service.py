@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from geosim.ingest.schema import CollectionInfo, Point
 from geosim.ingest.store.base import VectorStore
+from geosim.search.consistent import consistently
 from geosim.search.explain import explain, novelty_threshold, vote_certainty
 from geosim.search.facets import facts_of, read_facets
 from geosim.search.fields import Fields
@@ -63,25 +64,23 @@ T = TypeVar("T")
 def _reading(
     method: Callable[Concatenate[SearchService, P], T],
 ) -> Callable[Concatenate[SearchService, P], T]:
-    """Let a method read one state of the collection, which others may change."""
+    """Let a method read one state of the collection, which others may change or replace."""
 
     @wraps(method)
     def read(self: SearchService, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with self._store.reading():
-            return method(self, *args, **kwargs)
+        return consistently(self._store, lambda _: method(self, *args, **kwargs))
 
     return read
 
 
 class SearchService:
-    """Searches in one collection. Thread-safe; every method blocks."""
+    """Searches in one collection, or in what replaced it. Thread-safe; every method blocks."""
 
     def __init__(self, store: VectorStore, working: Working) -> None:
         """Open for searching and load the model; raises what `Searcher` does, and `ModelError`."""
         self._store, self._working = store, working
         self._searcher = Searcher(store, working)
         self._searcher.warm_up()
-        self._model = self._stored_model()
         self._sure: tuple[CollectionInfo | None, Certainty | None] = None, None
         self._usual = UsualScore(store, lambda: novelty_threshold(store, working))
 
@@ -94,11 +93,12 @@ class SearchService:
         """Search by the bytes of an uploaded file, or by a part of the picture.
 
         Raises:
-            HTTPException: too many pixels, or the collection has another model since the start.
+            HTTPException: too many pixels.
+            ModelMismatchError: the working folder has not the model of the collection.
             QueryError: the bytes are not a picture, or the part is not in it.
         """
         check_pixels(data)
-        return self._by_query(self._embedded(data, parameters), parameters)
+        return self._by_query(self._searcher.resolve(data, parameters.part()), parameters)
 
     @_reading
     def search_again(self, parameters: Annotated[ByEmbedding, Query()]) -> Answer:
@@ -112,14 +112,15 @@ class SearchService:
         """Search by an indexed image, or by a part of it; ``data`` is its file then.
 
         Raises:
-            HTTPException: the image is unknown, or the collection has another model since the
-                start and a part is to be embedded.
+            HTTPException: the image is unknown.
+            ModelMismatchError: a part is to be embedded, and the working folder has not the model
+                of the collection.
             QueryError: the part is not in the picture.
         """
         (query,) = self._queries([id_])
         if data is not None:
             query.data = data
-            query = self._embedded(query, parameters)
+            query = self._searcher.resolve(query, parameters.part())
         return self._by_query(query, parameters)
 
     @_reading
@@ -181,15 +182,8 @@ class SearchService:
         found = read_facets(self._store, parameters.where, parameters.values, MAX_FACETS)
         return FacetsAnswer(facets=[FacetAnswer.model_validate(one) for one in found])
 
-    def _embedded(
-        self, picture: bytes | ResolvedQuery, parameters: PictureParameters
-    ) -> ResolvedQuery:
-        if self._stored_model() != self._model:
-            raise HTTPException(503, "the collection has another model now; start the page again")
-        return self._searcher.resolve(picture, parameters.part())
-
     def _stored_model(self) -> str:
-        return self._info().model.fingerprint[:MODEL_DIGITS]
+        return consistently(self._store, lambda model: model.fingerprint[:MODEL_DIGITS])
 
     def _info(self) -> CollectionInfo:
         info = self._store.info()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import zipfile
@@ -78,6 +79,19 @@ def test_a_backup_is_restored_where_nothing_is(
     assert again.exit_code == 0, "there is the same already"
 
 
+def test_a_collection_that_was_made_anew_is_backed_up(
+    geosim: Run, filled: Working, tmp_path: Path
+) -> None:
+    with EdgeStore(filled.qdrant, "geosim") as store, store.rebuilt(model_of(filled)) as new:
+        fill(new, 40, model_of(filled))
+    file, restored = tmp_path / "rocks.zip", Working(tmp_path / "new")
+    for command, working in (("backup", filled), ("restore", restored)):
+        done = geosim(command, file, "--working", working.root)
+        assert done.exit_code == 0, done.output
+    assert points(restored) == points(filled)
+    assert len(points(restored)) == 40
+
+
 def test_a_backup_in_a_folder_has_a_name_of_its_own(
     geosim: Run, filled: Working, tmp_path: Path
 ) -> None:
@@ -91,7 +105,7 @@ def test_a_backup_in_a_folder_has_a_name_of_its_own(
     assert points(filled, "other") == points(filled)
 
 
-@pytest.mark.parametrize("name", ["memory", "server"])
+@pytest.mark.parametrize("name", ["memory", "server", "cluster"])
 def test_a_server_is_backed_up_and_restored(filled: Working, tmp_path: Path, name: str) -> None:
     """The one in memory has no snapshots, like a cluster."""
     file, there = tmp_path / "b.zip", Working(tmp_path / "there")
@@ -112,7 +126,7 @@ def test_a_server_is_backed_up_and_restored(filled: Working, tmp_path: Path, nam
                 assert restore(backup, target, there, replace=True) == 60
             assert content(target) == before
             assert target.origins() == {"rocks": ORIGIN}
-            if name == "server":
+            if name != "memory":
                 assert target.fact_indexes() == KINDS
         assert model_of(there) == model_of(filled)
         if name == "server":
@@ -122,6 +136,26 @@ def test_a_server_is_backed_up_and_restored(filled: Working, tmp_path: Path, nam
                 pytest.raises(StoreError, match="geosim copy"),
             ):
                 restore(backup, edge, there)
+
+
+def test_a_server_that_does_not_answer_is_told(
+    geosim: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backup is of a server, and whether one can load it is not known then."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    (tmp_path / "snapshot").write_bytes(b"x")
+    manifest = Manifest("geosim", ModelRef("a" * 64, "x"), 1, "server", False, "0" * 64)
+    write_backup(tmp_path / "b.zip", manifest, {"snapshot": tmp_path / "snapshot"})
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        options = ("--qdrant", url, "--wait", 0, "--working", tmp_path / "w")
+        assert f"no Qdrant server answers at {url}" in failed(
+            geosim("restore", tmp_path / "b.zip", *options)
+        )
+    embedded = failed(geosim("restore", tmp_path / "b.zip", "--working", tmp_path / "w"))
+    assert "restore it to a server of one node" in embedded
+    assert not (tmp_path / "w").exists()
 
 
 def test_what_is_there_is_replaced_only_if_told_to(

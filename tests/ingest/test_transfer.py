@@ -14,15 +14,17 @@ import numpy as np
 import pytest
 from click.testing import Result
 from numpy.typing import NDArray
+from qdrant_client import QdrantClient
 
 from geosim.ingest.schema import ModelRef, Origin, Payload
 from geosim.ingest.store import base
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.transfer import CopyReport, copy_collection
+from geosim.ingest.work import Work
 from geosim.trainer.data.places import Place
-from geosim.trainer.errors import ModelMismatchError, StoreError
-from tests.memory import engine
+from geosim.trainer.errors import ModelMismatchError, StoreBusyError, StoreError
+from tests.memory import engine, memory_store
 from tests.test_cli import failed
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
@@ -72,7 +74,10 @@ def content(store: VectorStore) -> dict[Payload, bytes]:
     return {one.payload: one.vector.tobytes() for one in points if one.vector is not None}
 
 
-@pytest.fixture(params=["edge-memory", "memory-edge", "edge-server", "server-server"])
+PAIRS = ["edge-memory", "memory-edge", "edge-server", "server-server", "server-cluster"]
+
+
+@pytest.fixture(params=PAIRS)
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[VectorStore, ...]]:
     source, target = request.param.split("-")
     with ExitStack() as stack:
@@ -177,6 +182,18 @@ def test_a_change_meanwhile_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(target, "upsert", changed)
         with pytest.raises(StoreError, match="holds 59 points, expected 60, and 1 differ"):
             copy_collection(source, target)
+
+
+@pytest.mark.parametrize("model", [MODEL, ANOTHER])
+def test_a_collection_that_another_command_writes_is_left_alone(model: ModelRef) -> None:
+    client = QdrantClient(":memory:")
+    source, target = memory_store("from", client), memory_store("to", client, wait=0)
+    fill(source)
+    fill(target, 40, model)
+    with memory_store("to", client).lease(Work("rocks")), pytest.raises(StoreBusyError):
+        copy_collection(source, target, replace=True)
+    assert target.count() == 40
+    assert copy_collection(source, target, replace=True).points == 60
 
 
 KILLED = """

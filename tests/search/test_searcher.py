@@ -217,17 +217,27 @@ def test_without_a_model_indexed_images_are_still_answered(
     assert lengths[0] == lengths[1]
 
 
-def test_another_model_is_refused_with_both_named(
-    store: EdgeStore, indexed: Working, sample: Path
+def test_a_collection_is_searched_with_the_model_that_made_it(
+    store: EdgeStore, indexed: Working, sample: Path, tmp_path: Path
 ) -> None:
     from geosim.trainer.backbones.registry import choose
     from geosim.trainer.heads.fit import TrainOptions
     from geosim.trainer.train import train
 
     old = load_model(indexed.model).fingerprint[:12]
+    photo = tmp_path / "new.png"
+    with Image.open(sample / "marble" / "marble-0003.jpg") as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(photo)
+    before = one(Searcher(store, indexed), photo, 9)
     chosen, _ = choose("colour-grid")
-    new = train(open_dataset(sample), chosen, indexed, TrainOptions(epochs=1)).model
-    with pytest.raises(ModelMismatchError, match=f"{old}.*{new.fingerprint[:12]}"):
+    for epochs in (1, 2):  # the second time the first one is removed, which nothing needs
+        new = train(open_dataset(sample), chosen, indexed, TrainOptions(epochs=epochs)).model
+        assert one(Searcher(store, indexed), photo, 9) == before
+    assert len(list(indexed.model.glob("head-*"))) == 2
+    (indexed.model / f"model-{old}.json").unlink()
+    with pytest.raises(
+        ModelMismatchError, match=f"{old}.*{new.fingerprint[:12]}.*geosim model pull TARGET {old}"
+    ):
         Searcher(store, indexed)
 
 
@@ -240,7 +250,9 @@ def test_a_zero_embedding_is_an_error_not_a_hit(
     searcher: Searcher, indexed: Working, tmp_path: Path
 ) -> None:
     head = load_model(indexed.model).head
-    resolver = searcher._resolver
+    model = searcher._store.model()
+    assert model is not None
+    resolver = searcher._resolvers.of(model)
     resolver._model = type(resolver._model)(  # a head whose units are all off
         indexed.model,
         load_model(indexed.model).spec,

@@ -170,7 +170,7 @@ def test_a_new_model_takes_the_old_one_s_place(working: Working) -> None:
     assert new.fingerprint == card["fingerprint"] != old.fingerprint
     np.testing.assert_array_equal(new.head.kernel, old.head.kernel * 2)
     assert sorted(path.name for path in working.model.iterdir()) == sorted(
-        ["loss.png", CARD, the_head(working.model).name]
+        ["loss.png", CARD, the_head(working.model).name, "needed.json", ".lock"]
     )
 
 

@@ -229,15 +229,16 @@ def hash_records(
 
 
 def hash_dataset(
-    dataset: Dataset, folder: Path, *, rehash: bool = False
+    dataset: Dataset, folder: Path, *, rehash: bool = False, partial: bool = False
 ) -> tuple[list[HashedRecord], list[Rejected]]:
     """Hash a data set's records with progress and the cache in ``folder``; see `hash_records`.
 
-    ``rehash`` reads the records that seem unchanged as well.
+    ``rehash`` reads the records that seem unchanged as well. ``partial`` tells that there are more
+    records at the data set's location, whose hashes are kept.
     """
     source, records = dataset.source, dataset.records
     with (
-        HashCache(folder, dataset.location, rehash=rehash) as cache,
+        HashCache(folder, dataset.location, rehash=rehash, partial=partial) as cache,
         progress_bar("reading", len(records)) as bar,
     ):
         return hash_records(source, records, cache=cache, progress=bar.update)

@@ -11,12 +11,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from itertools import compress
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from geosim.trainer.data.sources import Record, Source
@@ -31,6 +32,9 @@ KEPT_SECONDS = 90 * 24 * 3600
 
 SAVE_SECONDS = 30.0
 """Time between two saves, so that an interrupted run has little to repeat."""
+
+LOCK_SECONDS = 10.0
+"""Seconds to wait for other processes that save parts of the same data set."""
 
 STAT_THREADS = 4
 """Threads that ask for the files' times: a network share answers several at once."""
@@ -47,16 +51,19 @@ class HashCache(AbstractContextManager["HashCache"]):
 
     Several processes may use it at once: the last to save wins. It is empty where the file is
     missing or damaged, and not saved where it cannot be written. After a block without an error it
-    holds the files that were looked up, and no others.
+    holds the files that were looked up, and no others; if they are a ``partial`` set of the data
+    set's files, it keeps all that is saved meanwhile.
 
     A change that leaves times, size and inode alone is not seen. On POSIX the times include that of
     the last status change, which no program can set.
     """
 
-    def __init__(self, folder: Path, location: Path, *, rehash: bool = False) -> None:
-        """Open the cache of the data set at ``location``; ``rehash`` empties it."""
-        self._path = cache_file(folder, location, ".bin")
-        if rehash:
+    def __init__(
+        self, folder: Path, location: Path, *, rehash: bool = False, partial: bool = False
+    ) -> None:
+        """Open the cache of the data set at ``location``; ``rehash`` reads nothing from it."""
+        self._path, self._partial = cache_file(folder, location, ".bin"), partial
+        if rehash and not partial:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
         self._known = np.empty(0, _ENTRY) if rehash else _read(self._path)
@@ -133,19 +140,26 @@ class HashCache(AbstractContextManager["HashCache"]):
 
     def _save(self, *, complete: bool) -> None:
         """Write the file, beside it first; skip what cannot be written."""
-        kept = self._known[self._used] if complete else self._known
-        entries = np.concatenate([kept, *self._new])
-        entries = entries[np.argsort(entries["key"], kind="stable")]
-        with suppress(OSError):
+        with suppress(OSError), self._turn():
+            known = _read(self._path) if self._partial else self._known
+            kept = known[self._used] if complete and not self._partial else known
             if not self._new and len(kept) == len(self._known):
                 os.utime(self._path)  # it was used
             else:
+                entries = np.concatenate([*self._new, kept])
+                _, first = np.unique(entries["key"], return_index=True)
                 with replacing(self._path) as temporary, temporary.open("wb") as file:
-                    data = entries.view(np.uint8).data
+                    data = entries[first].view(np.uint8).data
                     file.write(_HEADER + hashlib.sha256(data).digest())
                     file.write(data)
             _delete_unused(self._path.parent)
         self._saved = time.monotonic()
+
+    def _turn(self) -> AbstractContextManager[object]:
+        """Return what keeps others from saving meanwhile, where that would lose theirs."""
+        if not self._partial:
+            return nullcontext()
+        return FileLock(self._path.with_suffix(".lock"), LOCK_SECONDS)
 
 
 def cache_file(folder: Path, location: Path, ending: str) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
-from geosim.ingest.schema import ModelRef, Payload, VectorQuery
+from geosim.ingest.schema import KEYWORD_FIELDS, ModelRef, Payload, VectorQuery
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
@@ -120,3 +120,12 @@ def test_an_ingest_recreates(engine: str, working: Working, sample: Path, tmp_pa
         assert store.count() == 96
         assert {*store.origins()} == {"rocks"}
         assert sync(dataset, model, store, working).unchanged == 96
+
+
+def test_one_without_its_indexes_yet_is_read(client: QdrantClient, name: str) -> None:
+    store = memory_store(name, client)
+    store.create(OLD)
+    for field in ("class", "dataset"):
+        client.delete_payload_index(name, field)
+    assert memory_store(name, client).values("dataset") == {}
+    assert client.get_collection(name).payload_schema.keys() in ({*()}, {*KEYWORD_FIELDS})

@@ -94,7 +94,7 @@ def test_what_another_model_embedded_is_refused(serve: Any, photo: Path) -> None
         served.store.create(ModelRef("f" * 64, "colour-grid"))
         answer = client.post("/api/search", content=photo.read_bytes(), headers=JPEG)
         assert answer.status_code == 503
-        assert "another model" in answer.json()["error"]
+        assert "another model made the collection, and it is not here" in answer.json()["error"]
         assert client.get("/api/search", params=link).status_code == 409
 
 

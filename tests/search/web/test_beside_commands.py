@@ -274,26 +274,38 @@ def test_a_page_waits_for_an_ingest_that_runs_and_two_pages_share(
             assert first.communicate(timeout=60)[1] == "ended\n"
 
 
-def test_another_model_is_told(
+def test_the_page_follows_the_collection_to_another_model(
     started: Started, indexed: Working, sample: Path, photo: Path, geosim: Run
 ) -> None:
+    def upload() -> dict[str, Any]:
+        answer = client.post("/api/search", content=photo.read_bytes(), headers=JPEG)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
     with (
         started(indexed.root) as (url, process),
         ending(process),
         httpx.Client(base_url=url, timeout=60) as client,
     ):
-        given = client.post("/api/search", content=photo.read_bytes(), headers=JPEG).json()
+        given = upload()
         link = {name: given[name] for name in ("embedding", "sha256", "model")}
         assert client.get("/api/search", params=link).json()["hits"] == given["hits"]
         options = ("--backbone", "colour-grid", "--seed", 1, "--epochs", 2)
         for command in (("train", sample, *options), ("ingest", sample, "--recreate")):
+            assert upload() == given
             done = geosim(*command, "--working", indexed.root)
             assert done.exit_code == 0, done.stderr
-        refused = client.post("/api/search", content=photo.read_bytes(), headers=JPEG)
-        assert refused.status_code == 503
-        assert "another model" in refused.json()["error"]
+        found = upload()
+        assert found["model"] != given["model"]
+        expected = geosim("search", photo, "--format", "json", "--working", indexed.root)
+        (answer,) = json.loads(expected.stdout)
+        assert [(hit["path"], hit["score"]) for hit in found["hits"]] == [
+            (hit["path"], hit["score"]) for hit in answer["hits"]
+        ]
+        assert found["explanation"]["predicted"] == answer["explanation"]["predicted"]
         assert client.get("/api/search", params=link).status_code == 409
         stored = client.get(f"/api/points/{ID}/similar").json()
         model = client.get("/api/collection").json()["model"]["fingerprint"]
         assert model.startswith(stored["model"])
-        assert stored["model"] != given["model"]
+        assert stored["model"] == found["model"]
+        assert len(list(indexed.model.glob("head-*"))) == 1, "nothing needs the former model"

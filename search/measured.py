@@ -17,7 +17,7 @@ from geosim.trainer.working import Working
 T = TypeVar("T", float, dict[str, Any])
 
 
-def kept(
+def measured(
     store: VectorStore,
     working: Working,
     info: CollectionInfo,
@@ -42,8 +42,8 @@ def kept(
         value = stored.pop("value")
         if stored == key and isinstance(value, kind):
             return value
-    measured = measure()
-    if measured is not None:
+    found = measure()
+    if found is not None:
         with suppress(OSError), replacing(path) as temporary:  # if it fails, measured again
-            temporary.write_bytes(orjson.dumps({**key, "value": measured}))
-    return measured
+            temporary.write_bytes(orjson.dumps({**key, "value": found}))
+    return found

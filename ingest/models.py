@@ -1,0 +1,90 @@
+"""The models of collections: found in the working folder, and kept there while they are needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef
+from geosim.ingest.store.base import VectorStore
+from geosim.trainer.errors import ModelError, ModelMismatchError, StoreError
+from geosim.trainer.files import READ_ONLY
+from geosim.trainer.kept import NAME_DIGITS, changing, find_card, prune, set_needed
+from geosim.trainer.locks import NO_LOCKS
+from geosim.trainer.model import Model, load_model, read_card
+from geosim.trainer.working import Working
+
+
+def model_of(collection: ModelRef, working: Working, *, name: str) -> Model:
+    """Load the model that made a collection: the current one of the working folder, or a former.
+
+    Raises:
+        ModelMismatchError: the working folder has others only.
+        ModelError: it has none, or a damaged one.
+    """
+    if find_card(working.model, collection.fingerprint) is None:
+        digits = collection.fingerprint[:NAME_DIGITS]
+        try:
+            card = read_card(working.model)
+        except ModelError as error:
+            raise ModelError(
+                f"{error}, or get the collection's with `geosim model pull TARGET {digits}`"
+            ) from error
+        here = ModelRef(card["fingerprint"], str(card.get("backbone", {}).get("name", "")))
+        require_same_model(collection, here, working.model, name=name)
+    return load_model(working.model, collection.fingerprint)
+
+
+def require_same_model(collection: ModelRef, model: ModelRef, folder: Path, *, name: str) -> None:
+    """Raise `ModelMismatchError` if another model than ``model``, of ``folder``, made it."""
+    if collection.fingerprint != model.fingerprint:
+        digits = collection.fingerprint[:NAME_DIGITS]
+        here = find_card(folder, collection.fingerprint) is not None
+        get = f"model use {digits}" if here else f"model pull TARGET {digits}"
+        raise ModelMismatchError(
+            f"collection {name!r} was made by the model {collection}, but the model at hand is "
+            f"{model}; take that one with `geosim {get}`, {REBUILD}, or {NAME_ANOTHER} or --working"
+        )
+
+
+@contextmanager
+def kept_for(store: VectorStore, model: Model, working: Working) -> Iterator[None]:
+    """Keep the models of a collection while ``model`` may take the place of the one that made it.
+
+    At the end ``model`` alone is kept for it; the former one is removed unless another collection
+    needs it.
+
+    Raises:
+        ModelError: another training replaced ``model`` meanwhile.
+    """
+    by, folder, wanted = _name(store, working), model.folder, [model.fingerprint]
+    with suppress(StoreError):  # one that cannot be used needs none, or fails again
+        if (now := store.model()) is not None:
+            wanted.append(now.fingerprint)
+    try:
+        set_needed(folder, by, wanted)
+    except OSError as error:
+        if error.errno not in (*READ_ONLY, *NO_LOCKS):
+            raise
+        yield  # nothing is trained where nothing can be written
+        return
+    if find_card(folder, model.fingerprint) is None:
+        raise ModelError(
+            f"another training replaced the model {model.fingerprint[:12]} in {folder} meanwhile; "
+            "run the same command again"
+        )
+    yield
+    set_needed(folder, by, [model.fingerprint])
+    with changing(folder):
+        prune(folder)
+
+
+def _name(store: VectorStore, working: Working) -> str:
+    """Return what a collection is noted as: a folder as seen from the working folder."""
+    location = store.location
+    if not location.startswith(("http://", "https://")):
+        place, root = Path(os.path.realpath(location)), Path(os.path.realpath(working.root))
+        location = str(place.relative_to(root) if place.is_relative_to(root) else place)
+    return f"{store.name} in {location}"
