@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 recreate_option = click.option(
     "--recreate",
     is_flag=True,
-    help="Drop the collection first, with all its data sets, and build it anew.",
+    help="Build the collection anew, of this data set alone. The old one is searched until the new "
+    "one is complete.",
 )
 
 replace_option = click.option(
