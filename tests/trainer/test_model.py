@@ -177,12 +177,13 @@ def test_a_new_model_takes_the_old_one_s_place(working: Working) -> None:
 @pytest.mark.parametrize(
     ("method", "at", "is_new"),
     [
-        pytest.param("replace", 1, False, id="before the head has its name"),
-        pytest.param("replace", 2, False, id="before the card has its name"),
+        # The first file is the note of who writes.
+        pytest.param("replace", 2, False, id="before the head has its name"),
+        pytest.param("replace", 3, False, id="before the card has its name"),
         # `replacing` removes its temporary once per file, then the old head is removed.
-        pytest.param("unlink", 1, False, id="after the head, before the card"),
-        pytest.param("unlink", 2, True, id="after the card"),
-        pytest.param("unlink", 3, True, id="before the old head is removed"),
+        pytest.param("unlink", 2, False, id="after the head, before the card"),
+        pytest.param("unlink", 3, True, id="after the card"),
+        pytest.param("unlink", 4, True, id="before the old head is removed"),
     ],
 )
 def test_a_kill_leaves_the_old_model_or_the_new_one(
