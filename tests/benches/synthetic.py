@@ -7,6 +7,7 @@ stores without a backbone. Everything follows from a picture's number.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
@@ -22,6 +23,7 @@ from geosim.trainer.data.places import Place
 from geosim.trainer.data.sources import Record
 from geosim.trainer.feature_cache import FeatureCache, Features
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
+from geosim.trainer.kept import CARD
 from geosim.trainer.model import Model
 from geosim.trainer.working import Working
 
@@ -97,12 +99,14 @@ def dataset(count: int) -> Dataset:
 
 
 def model(folder: Path) -> Model:
-    """Return a model whose features are the embedding; it has no backbone to load."""
+    """Return a model whose features are the embedding; only its card is saved in the folder."""
     card = {
         "fingerprint": FINGERPRINT,
         "backbone": {"fingerprint": FINGERPRINT},
         "classes": [label(number) for number in range(CLASSES)],
     }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD).write_text(json.dumps(card), encoding="utf-8")
     return Model(folder, spec_of("tile-resnet"), Head.identity(), card)
 
 
