@@ -5,13 +5,13 @@ A broken download is not resumed: the files that geosim fetches have 34 and 95 M
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from geosim.trainer.disk import explain
 from geosim.trainer.errors import DownloadError
 from geosim.trainer.files import replacing
 from geosim.trainer.progress import progress_bar
-from geosim.trainer.quiet import quiet
 from geosim.trainer.temporary import delete_abandoned
 
 
@@ -28,6 +28,8 @@ def fetch(url: str, target: Path, *, digest: str | None, timeout: float) -> Path
     import pooch
     import requests
 
+    pooch.get_logger().setLevel(logging.WARNING)  # of its own, so that `quiet` does not reach it
+
     def download(url: str, output: str, _pooch: object) -> None:
         # pooch's own downloader leaves the connection open where the server refuses.
         with requests.get(url, stream=True, timeout=timeout) as response:
@@ -43,7 +45,7 @@ def fetch(url: str, target: Path, *, digest: str | None, timeout: float) -> Path
     delete_abandoned(target.parent)  # a complete target is not written again
     try:
         if not (target.exists() and pooch.hashes.hash_matches(target, digest)):
-            with replacing(target) as temporary, quiet("pooch"):
+            with replacing(target) as temporary:
                 name, folder = temporary.name, temporary.parent
                 pooch.retrieve(url, digest, fname=name, path=folder, downloader=download)
     except requests.RequestException as error:

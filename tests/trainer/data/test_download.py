@@ -1,10 +1,12 @@
 """The data set's archive: fetched, checked, unpacked; real archives, a server on loopback."""
 
+import logging
 import socket
 import stat
 import zipfile
 from pathlib import Path
 
+import pooch
 import pytest
 
 from geosim.trainer.data import download
@@ -66,6 +68,20 @@ def test_fetches_and_unpacks(served: tuple[Path, str], tmp_path: Path) -> None:
         "geological_similarity",
         "geological_similarity.zip",
     ]
+
+
+def test_the_library_says_nothing_of_its_own(
+    served: tuple[Path, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    archive, url = served
+    write_archive(archive, PICTURES)
+    told: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = told.append  # type: ignore[method-assign]
+    pooch.get_logger().addHandler(handler)
+    request.addfinalizer(lambda: pooch.get_logger().removeHandler(handler))
+    download_dataset(tmp_path / "data", url=url, digest=None)
+    assert told == []
 
 
 def test_another_archive_than_the_published_one_is_refused(
