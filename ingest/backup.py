@@ -26,7 +26,7 @@ from geosim.ingest.schema import CollectionInfo
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.edge_files import EdgeFiles
-from geosim.ingest.transfer import copy_collection
+from geosim.ingest.transfer import copy_collection, require_collection
 from geosim.ingest.work import Work
 from geosim.trainer.errors import (
     ModelError,
@@ -70,7 +70,7 @@ def back_up(
             folder = stack.enter_context(closing(files.copy(wait))).folder
             info = _read_copy(folder, store)
         else:
-            info = _require(store)
+            info = require_collection(store)
             file.parent.mkdir(parents=True, exist_ok=True)
             folder = stack.enter_context(private_folder(file.parent))
             snapshot = _save_snapshot(store, folder / SNAPSHOT)
@@ -138,18 +138,10 @@ def restore(
     return store.count()
 
 
-def _require(store: VectorStore) -> CollectionInfo:
-    if (info := store.info()) is None:
-        raise StoreError(
-            f"there is no collection {store.name!r} at {store.location}; see `geosim status`"
-        )
-    return info
-
-
 def _read_copy(folder: Path, store: VectorStore) -> CollectionInfo:
     """Open a private copy of a collection, which shows that it is sound."""
     with _told_of(folder, Path(store.location)), EdgeStore(folder, store.name) as copy:
-        return _require(copy)
+        return require_collection(copy)
 
 
 def _save_snapshot(store: VectorStore, file: Path) -> str:

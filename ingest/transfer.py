@@ -52,7 +52,7 @@ def copy_collection(
             ``replace`` is not set; or both differ at the end.
     """
     with source.reading():
-        info = _require(source)
+        info = require_collection(source)
         if not replace or _is_of_model(info, target):
             if target.info() is None:
                 target.create(info.model)
@@ -76,7 +76,7 @@ def _is_of_model(info: CollectionInfo, target: VectorStore) -> bool:
 def _make_equal(
     source: VectorStore, info: CollectionInfo, target: VectorStore, *, replace: bool
 ) -> CopyReport:
-    deleted, there = 0, _require(target)
+    deleted, there = 0, require_collection(target)
     if there.model.fingerprint != info.model.fingerprint:
         raise ModelMismatchError(
             f"collection {_place(target)} was made by the model {there.model}, but "
@@ -110,7 +110,8 @@ def _make_equal(
     return CopyReport(points, copied, deleted)
 
 
-def _require(store: VectorStore) -> CollectionInfo:
+def require_collection(store: VectorStore) -> CollectionInfo:
+    """Describe a collection; raise `StoreError` if there is none."""
     if (info := store.info()) is None:
         raise StoreError(
             f"there is no collection {_place(store)}; see what is there with `geosim status`"

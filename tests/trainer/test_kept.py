@@ -79,23 +79,13 @@ def test_another_one_is_used_and_the_former_stays(working: Working) -> None:
 
 
 KILLED = """
-import os, signal, sys
+import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
+from tests.kills import die_at
 from tests.trainer.test_kept import train
-at, calls = int(sys.argv[3]), 0
 
-def dying(original):
-    def call(*arguments, **options):
-        global calls
-        calls += 1
-        if calls == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(*arguments, **options)
-    return call
-
-for name in ("replace", "unlink"):
-    setattr(Path, name, dying(getattr(Path, name)))
+die_at(int(sys.argv[3]), (Path, "replace"), (Path, "unlink"))
 train(Path(sys.argv[2]), 2)
 """
 

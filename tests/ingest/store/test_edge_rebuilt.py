@@ -114,29 +114,18 @@ def test_a_reader_that_stays_is_named(folder: Path) -> None:
 
 
 KILLED = """
-import os, shutil, signal, sys
+import os, shutil, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.ingest.store.test_edge_rebuilt import NEW, fill
-from geosim.ingest.store import edge_files, edge_rebuild
+from tests.kills import die_at
 from geosim.ingest.store.edge import EdgeStore
-at, calls = int(sys.argv[3]), 0
-
-def dying(original):
-    def call(*arguments, **options):
-        global calls
-        calls += 1
-        if calls == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(*arguments, **options)
-    return call
 
 with EdgeStore(Path(sys.argv[2]), "rocks") as store:
     with store.rebuilt(NEW) as new:
         fill(new, NEW, 3)
-        for owner, name in ((Path, "rename"), (Path, "replace"), (Path, "unlink"),
-                            (shutil, "rmtree"), (os, "unlink"), (os, "rmdir")):
-            setattr(owner, name, dying(getattr(owner, name)))
+        die_at(int(sys.argv[3]), (Path, "rename"), (Path, "replace"), (Path, "unlink"),
+               (shutil, "rmtree"), (os, "unlink"), (os, "rmdir"))
 print("ended")
 """
 

@@ -7,9 +7,8 @@ import logging
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from geosim.ingest.store.factory import open_store
 from geosim.ingest.store.server import ServerStore, connect
 from geosim.trainer.errors import StoreDeniedError, StoreError, StoreUnreachableError
 from tests.memory import memory_store
+from tests.threads import answering
 
 MODEL = ModelRef("abc123", "efficientnet-lite0")
 SECRET = "s3cret-key"
@@ -75,14 +75,8 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
         yield server
 
 
-@contextmanager
-def running(port: int = 0) -> Iterator[Stub]:
-    with Stub(port) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def running(port: int = 0) -> AbstractContextManager[Stub]:
+    return answering(Stub(port))
 
 
 def refusal(status: int, words: str) -> tuple[int, object]:

@@ -6,9 +6,8 @@ import http.server
 import json
 import os
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +25,7 @@ from geosim.ingest.store.health import (
 from geosim.ingest.store.server import connect
 from geosim.trainer.errors import StoreUnreachableError
 from tests.memory import engine
+from tests.threads import answering
 
 PEERS = {1: "http://10.0.0.1:6335/", 2: "http://10.0.0.2:6335/", 3: "http://10.0.0.3:6335/"}
 SHARDS = {0: (1, 2), 1: (1, 3), 2: (2, 3)}
@@ -142,14 +142,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def running(answers: dict[str, Any]) -> Iterator[Node]:
-    with Node(answers) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def running(answers: dict[str, Any]) -> AbstractContextManager[Node]:
+    return answering(Node(answers))
 
 
 @pytest.fixture(autouse=True)
