@@ -79,7 +79,7 @@ class ServerStore(VectorStore):
         # A replica that was away may lack points: it is asked with the others, which have them.
         self._consistency: models.ReadConsistencyType | None = models.ReadConsistencyType.ALL
         self._writing = False
-        self._search = ServerSearch(connection, name)
+        self._search = ServerSearch(self._whole)
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""

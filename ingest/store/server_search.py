@@ -11,7 +11,7 @@ from qdrant_client import models
 
 from geosim.ingest.schema import ScoredPoint, VectorQuery
 from geosim.ingest.store.filters import translate
-from geosim.ingest.store.server_requests import Connection
+from geosim.ingest.store.server_collection import ServerCollection
 from geosim.ingest.store.server_terms import EXACT, INDEXED, TERMS
 
 EXACT_POINTS = 1_000_000
@@ -24,8 +24,8 @@ RECOUNT_SECONDS = 60.0
 class ServerSearch:
     """Searches in one collection."""
 
-    def __init__(self, connection: Connection, name: str) -> None:
-        self._send, self._name = connection.send, name
+    def __init__(self, whole: ServerCollection) -> None:
+        self._send, self._name = whole.send, whole.name
         self._is_large, self._recount = False, -math.inf
 
     def approximates(self) -> bool:

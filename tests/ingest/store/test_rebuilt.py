@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
+from qdrant_client.qdrant_remote import QdrantRemote
 
 from geosim.ingest.schema import KEYWORD_FIELDS, ModelRef, Payload, VectorQuery
 from geosim.ingest.store.base import VectorStore
@@ -98,6 +99,29 @@ def test_a_switch_that_was_interrupted_is_finished(
         fill(new, NEW, "q")
     assert found(memory_store(name, client)) == ("b", {"q"})
     assert len(collections(client, name)) == 1
+
+
+def test_a_search_that_meets_a_switch_is_sent_again(
+    client: QdrantClient, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(client._client, QdrantRemote):
+        pytest.skip("the in-memory client refuses a missing collection in its own way")
+    store = memory_store(name, client)
+    fill(store, OLD, "x")
+
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def be_killed() -> None:
+        with store.rebuilt(NEW) as new:
+            fill(new, NEW, "p")
+            monkeypatch.setattr(client, "update_collection_aliases", kill)
+
+    with pytest.raises(KeyboardInterrupt):
+        be_killed()
+    monkeypatch.undo()
+    (hits,) = memory_store(name, client).query([ANY], 9)
+    assert [hit.payload.path for hit in hits] == ["rocks/c/p.jpg"]
 
 
 def test_another_program_s_collection_is_left_alone(client: QdrantClient, name: str) -> None:
