@@ -74,7 +74,7 @@ export function showPart(frame, picture, { box, onDraw, onClear }) {
     const area = el("div", { class: "part", hidden: true }, outline);
     coverWith(area, frame, picture);
     if (onDraw) {
-      controls.unshift(selectButton(area));
+      controls.unshift(selectButton(area, picture));
       // A picture is never shown enlarged, so that it has at least so many pixels.
       const fits = /** @param {Box} drawn */ ({ width, height }) =>
         Math.min(width * picture.naturalWidth, height * picture.naturalHeight) >= LEAST_SIDE;
@@ -85,9 +85,10 @@ export function showPart(frame, picture, { box, onDraw, onClear }) {
   return controls.length ? [note, span("part-buttons", ...controls)] : [note];
 }
 
-/** Make an area open for keys and, once the button is pressed, for fingers.
- * @param {HTMLElement} area */
-function selectButton(area) {
+/** Make an area open for keys and, once the button is pressed, for fingers. There is no button
+ * until the picture is loaded and the area lies over it.
+ * @param {HTMLElement} area @param {HTMLImageElement} picture */
+function selectButton(area, picture) {
   area.tabIndex = 0;
   area.role = "application";
   area.ariaLabel = "Part of the picture";
@@ -97,6 +98,10 @@ function selectButton(area) {
     button.ariaPressed = `${area.classList.toggle("drawing")}`;
     area.focus();
   };
+  button.hidden = area.hidden;
+  picture.addEventListener("load", () => {
+    button.hidden = area.hidden;
+  });
   return button;
 }
 

@@ -8,8 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
+from geosim.ingest.plan import IMAGE_ROUTE
 from geosim.ingest.schema import point_id
 from tests.search.web.test_browser import Open, browser, paths, pytestmark, send, visit
 
@@ -159,6 +160,20 @@ def test_parts_are_examples(visit: Open, served: Any, photo: Path) -> None:
     expect(page.locator("#query img")).to_have_attribute("alt", f"part of {STORED}")
     crop = "25%,25%,50%,50%"
     assert paths(page) == [hit.path for hit in served.index.recommend([STORED], crop=crop)]
+
+
+def test_a_part_is_selected_once_the_picture_is_there(visit: Open, served: Any) -> None:
+    page, held = visit(), list[Route]()
+    page.route(f"**{IMAGE_ROUTE}{point_id(LARGE)}*", lambda route: held.append(route))  # noqa: PLW0108 - no builtin
+    page.goto(f"{served.url}/?id={point_id(LARGE)}")
+    expect(page.locator("#query-title")).to_have_text("From the collection")
+    expect(page.locator("#results")).not_to_have_attribute("aria-busy", "true")
+    select = page.get_by_role("button", name="Select a part")
+    expect(select).to_have_count(0)
+    for route in held:
+        route.continue_()
+    select.press("Enter")
+    expect(page.get_by_role("application", name="Part of the picture")).to_be_focused()
 
 
 def test_a_part_by_keys(visit: Open, served: Any) -> None:
