@@ -36,8 +36,7 @@ from geosim.trainer.errors import (
 )
 from geosim.trainer.kept import find_card
 from geosim.trainer.model import load_model, read_card
-from geosim.trainer.model_files import copy_model, model_files
-from geosim.trainer.sharing import FILE
+from geosim.trainer.model_files import FILE, install, model_files
 from geosim.trainer.temporary import private_folder
 from geosim.trainer.working import Working
 
@@ -102,17 +101,17 @@ def restore(
 ) -> int:
     """Write what is in a backup to a collection and a working folder; return the points there.
 
-    A model or collection that is there is left as it is, unless ``replace`` is set. A collection of
-    the embedded engine is restored as `copy_collection` does it.
+    A collection that is there is left as it is, unless ``replace`` is set. One of the embedded
+    engine is restored as `copy_collection` does it, a model as `install` does it.
 
     Raises:
-        ModelMismatchError: another model, or a collection of another model, is there.
+        ModelMismatchError: a collection of another model is there.
         StoreError: the backup is damaged; another collection is there; the backup is of a server,
             and ``store`` is no server of one node.
         OSError: the working folder cannot be written.
     """
     manifest = backup.manifest
-    here = not manifest.with_model or _has_model(working, manifest, replace=replace)
+    here = not manifest.with_model or _has_model(working, manifest)
     snapshots = _snapshots_for(backup, store, replace=replace) if manifest.snapshot_sha256 else None
     working.root.mkdir(parents=True, exist_ok=True)
     with private_folder(working.root) as folder:
@@ -121,10 +120,12 @@ def restore(
             _check_model(backup, folder / MODEL)
         backup.extract(COLLECTION if snapshots is None else SNAPSHOT, folder)
         if not here:
-            copy_model(folder / MODEL, working.model)
+            working.model.mkdir(parents=True, exist_ok=True)
         if manifest.with_model:
             with suppress(OSError):  # where nothing can be written, nothing is trained
                 note_needed(store, manifest.model.fingerprint, working)
+        if not here:
+            install(folder / MODEL, working.model)
         if snapshots is not None:
             with store.lease(Work()) if snapshots.exists() else nullcontext():
                 snapshots.restore(folder / SNAPSHOT, manifest.snapshot_sha256, manifest.model)
@@ -180,25 +181,10 @@ def _model_of(info: CollectionInfo, store: VectorStore, working: Working) -> dic
     )
 
 
-def _has_model(working: Working, manifest: Manifest, *, replace: bool) -> bool:
-    """Return whether a working folder has the model of a backup, and it is sound.
-
-    Raises:
-        ModelMismatchError: it has another one, and ``replace`` is not set.
-    """
-    wanted = manifest.model.fingerprint
-    if find_card(working.model, wanted) is not None:
-        with suppress(ModelError):
-            return bool(model_files(working.model, wanted))
-    try:
-        found = read_card(working.model)["fingerprint"]
-    except ModelError:  # missing or damaged
-        return False
-    if found != wanted and not replace:
-        raise ModelMismatchError(
-            f"the backup is of the model {manifest.model}, but {working.model} holds "
-            f"{found[:12]}; name another --working, or add --replace, which replaces it"
-        )
+def _has_model(working: Working, manifest: Manifest) -> bool:
+    """Return whether a working folder has the model of a backup, and it is sound."""
+    with suppress(ModelError):
+        return bool(model_files(working.model, manifest.model.fingerprint))
     return False
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef
 from geosim.ingest.store.base import VectorStore
+from geosim.ingest.store.factory import is_url
 from geosim.trainer.errors import ModelError, ModelMismatchError, StoreError
 from geosim.trainer.files import READ_ONLY
 from geosim.trainer.kept import NAME_DIGITS, changing, find_card, prune, set_needed
@@ -17,7 +18,7 @@ from geosim.trainer.model import Model, load_model, read_card
 from geosim.trainer.working import Working
 
 
-def model_of(collection: ModelRef, working: Working, *, name: str) -> Model:
+def model_of(collection: ModelRef, working: Working, *, name: str, location: str) -> Model:
     """Load the model that made a collection: the current one of the working folder, or a former.
 
     Raises:
@@ -30,23 +31,30 @@ def model_of(collection: ModelRef, working: Working, *, name: str) -> Model:
             card = read_card(working.model)
         except ModelError as error:
             raise ModelError(
-                f"{error}, or get the collection's with `geosim model pull TARGET {digits}`"
+                f"{error}, or get the collection's with `{_pull(location, digits)}`"
             ) from error
         here = ModelRef(card["fingerprint"], str(card.get("backbone", {}).get("name", "")))
-        require_same_model(collection, here, working.model, name=name)
+        require_same_model(collection, here, working.model, name=name, location=location)
     return load_model(working.model, collection.fingerprint)
 
 
-def require_same_model(collection: ModelRef, model: ModelRef, folder: Path, *, name: str) -> None:
+def require_same_model(
+    collection: ModelRef, model: ModelRef, folder: Path, *, name: str, location: str
+) -> None:
     """Raise `ModelMismatchError` if another model than ``model``, of ``folder``, made it."""
     if collection.fingerprint != model.fingerprint:
         digits = collection.fingerprint[:NAME_DIGITS]
         here = find_card(folder, collection.fingerprint) is not None
-        get = f"model use {digits}" if here else f"model pull TARGET {digits}"
+        get = f"geosim model use {digits}" if here else _pull(location, digits)
         raise ModelMismatchError(
             f"collection {name!r} was made by the model {collection}, but the model at hand is "
-            f"{model}; take that one with `geosim {get}`, {REBUILD}, or {NAME_ANOTHER} or --working"
+            f"{model}; take that one with `{get}`, {REBUILD}, or {NAME_ANOTHER} or --working"
         )
+
+
+def _pull(location: str, digits: str) -> str:
+    """Return the command that brings a model from where it was pushed to."""
+    return f"geosim model pull {location if is_url(location) else 'TARGET'} {digits}"
 
 
 @contextmanager
@@ -89,7 +97,7 @@ def note_needed(store: VectorStore, fingerprint: str, working: Working) -> None:
 def _name(store: VectorStore, working: Working) -> str:
     """Return what a collection is noted as: a folder as seen from the working folder."""
     location = store.location
-    if not location.startswith(("http://", "https://")):
+    if not is_url(location):
         place, root = Path(os.path.realpath(location)), Path(os.path.realpath(working.root))
         location = str(place.relative_to(root) if place.is_relative_to(root) else place)
     return f"{store.name} in {location}"

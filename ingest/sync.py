@@ -169,7 +169,8 @@ def _open(store: VectorStore, made_by: ModelRef, model: Model, *, create: bool =
             if info is None:
                 raise
     if info is not None:
-        require_same_model(info.model, made_by, model.folder, name=store.name)
+        place = {"name": store.name, "location": store.location}
+        require_same_model(info.model, made_by, model.folder, **place)
 
 
 def _make_equal(

@@ -69,7 +69,7 @@ class Resolver:
         self._model: Model | None = None
         self._missing: tuple[type[GeosimError], str] | None = None
         try:
-            self._model = model_of(made_by, working, name=store.name)
+            self._model = model_of(made_by, working, name=store.name, location=store.location)
         except (ModelError, ModelMismatchError) as error:  # raised anew by what needs the model
             self._missing = type(error), str(error)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from geosim.ingest.known import known_origins
 from geosim.ingest.store.base import VectorStore
+from geosim.ingest.store.factory import is_url
 from geosim.ingest.store.health import Health, ReplicaHealth, Served, by_shard
 from geosim.ingest.tiling import is_tiled
 from geosim.search.recall import Recall, index_recall
@@ -72,7 +73,7 @@ def status(store: VectorStore, working: Working) -> Status:
         model = f"{card['backbone']['name']} {fingerprint[:12]}"
     except (ModelError, KeyError, TypeError):
         fingerprint, model = "", None
-    remote = store.location.startswith(("http://", "https://"))
+    remote = is_url(store.location)
     return Status(
         collection=store.name,
         location=store.location,

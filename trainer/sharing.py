@@ -26,19 +26,16 @@ from geosim.trainer.kept import (
     current_card,
     find_card,
     fingerprints,
-    former_card,
     load_card,
     make_current,
     set_needed,
 )
 from geosim.trainer.model import Model, check_file, load_model, whole_backbone
+from geosim.trainer.model_files import FILE, install
 from geosim.trainer.targets import Target
 from geosim.trainer.temporary import private_folder
 
 FINGERPRINT = re.compile("[0-9a-f]{64}")
-
-FILE = re.compile(r"(head|backbone)-[0-9a-f]{12}\.(npz|weights\.h5|xml|bin)")
-"""Names of files that a card may have: others would be written over files of geosim."""
 
 
 def push(model: Model, place: Target) -> bool:
@@ -52,10 +49,10 @@ def push(model: Model, place: Target) -> bool:
     with private_folder(Path(tempfile.gettempdir())) as folder:
         if _is_there(place, name, folder / CARD):
             return False
-        for entry in model.card["files"].values():
-            place.write(model.folder / entry["file"], f"{name}/{entry['file']}")
         _write_card(folder / CARD, model.card)
-        place.write(folder / CARD, f"{name}/{CARD}")
+        names = [entry["file"] for entry in model.card["files"].values()]
+        files = {one: model.folder / one for one in names}
+        place.write({**files, CARD: folder / CARD}, name)
     return True
 
 
@@ -81,16 +78,8 @@ def pull(place: Target, wanted: str | None, folder: Path) -> Model:
     folder.mkdir(parents=True, exist_ok=True)
     set_needed(folder, f"models of {place}", [name])
     with private_folder(folder) as temporary:
-        card = _bring(place, name, folder, temporary)
-        with changing(folder):
-            for path in temporary.iterdir():
-                if FILE.fullmatch(path.name):
-                    path.replace(folder / path.name)
-            current = current_card(folder)
-            is_current = current is None or current["fingerprint"] == name
-            _write_card(temporary / CARD, card)
-            (temporary / CARD).replace(folder / CARD if is_current else former_card(folder, name))
-    return load_model(folder, name)
+        _bring(place, name, folder, temporary)
+        return install(temporary, folder)
 
 
 def use(folder: Path, wanted: str) -> Model:
@@ -109,10 +98,10 @@ def use(folder: Path, wanted: str) -> Model:
     return load_model(folder, name)
 
 
-def _bring(place: Target, name: str, folder: Path, temporary: Path) -> dict[str, Any]:
-    """Copy a model's files to ``temporary`` and check them; return its card for ``folder``.
+def _bring(place: Target, name: str, folder: Path, temporary: Path) -> None:
+    """Copy a model's files to ``temporary`` and check them.
 
-    A backbone that the folder has already is not copied.
+    A backbone that ``folder`` has already is not copied.
     """
 
     def unusable(reason: object) -> ModelError:
@@ -141,7 +130,6 @@ def _bring(place: Target, name: str, folder: Path, temporary: Path) -> dict[str,
         load_model(temporary)
     except (ModelError, KeyError, TypeError) as error:
         raise unusable(error) from error
-    return card | {"files": files | own}
 
 
 def _one_of(names: list[str], wanted: str | None, where: Target | Path) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,8 @@ class Target(ABC):
         """Copy a file to ``path``; return whether there is one."""
 
     @abstractmethod
-    def write(self, path: Path, name: str) -> None:
-        """Copy ``path`` to a file, which is seen when it is complete."""
+    def write(self, files: Mapping[str, Path], folder: str) -> None:
+        """Copy files by name to a folder, each seen when it is complete, the last one at last."""
 
 
 def open_target(target: str) -> Target:
@@ -75,10 +75,11 @@ class FolderTarget(Target):
                 shutil.copyfile(self._root / name, path)
             return there
 
-    def write(self, path: Path, name: str) -> None:
-        """Copy ``path`` beside the file, and rename the copy."""
-        with self._errors(), replacing(self._root / name) as temporary:
-            shutil.copyfile(path, temporary)
+    def write(self, files: Mapping[str, Path], folder: str) -> None:
+        """Copy each file beside its place, and rename the copy."""
+        for name, path in files.items():
+            with self._errors(), replacing(self._root / folder / name) as temporary:
+                shutil.copyfile(path, temporary)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -124,11 +125,12 @@ class UrlTarget(Target):
                 return False
             return True
 
-    def write(self, path: Path, name: str) -> None:
-        """Copy ``path`` to a file."""
+    def write(self, files: Mapping[str, Path], folder: str) -> None:
+        """Copy the files."""
         with self._errors():
-            self._files.makedirs(f"{self._root}/{name}".rpartition("/")[0], exist_ok=True)
-            self._files.put_file(str(path), f"{self._root}/{name}")
+            self._files.makedirs(f"{self._root}/{folder}", exist_ok=True)
+            for name, path in files.items():
+                self._files.put_file(str(path), f"{self._root}/{folder}/{name}")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from geosim.ingest.cli.model import say_current
 from geosim.ingest.cli.options import open_from_options, store_options
 from geosim.trainer.cli.command import Command
 from geosim.trainer.cli.options import working_option
@@ -49,7 +50,7 @@ def backup(target: str, without_model: bool, wait: float, working: Working, **st
 @click.option(
     "--replace",
     is_flag=True,
-    help="Replace the collection and the model that are there, if they are other ones.",
+    help="Replace the collection that is there, if it is another one.",
 )
 @store_options
 @working_option
@@ -61,6 +62,8 @@ def restore(
     **store: Any,
 ) -> None:
     """Write the collection and the model of a backup to where they are missing.
+
+    The model is put beside one that is there.
 
     The collection gets the name that it had, unless --collection is given. A backup of the embedded
     engine or of a cluster can be restored to any engine, and one of a server to a server.
@@ -85,5 +88,6 @@ def restore(
             say(f"collection {made.name} at {made.location}: {points:,} points, as in {file}")
     if opened.manifest.with_model:
         say(f"model {opened.manifest.model} in {working.model}")
+        say_current(working, opened.manifest.model.fingerprint)
     else:
         say(f"the backup is without its model {opened.manifest.model}", err=True)

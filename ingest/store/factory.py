@@ -12,6 +12,11 @@ from geosim.ingest.store.base import VectorStore
 from geosim.trainer.errors import StoreError
 
 
+def is_url(target: str) -> bool:
+    """Return whether a target is the URL of a Qdrant server, or several."""
+    return re.match(r"https?://", target, re.IGNORECASE) is not None
+
+
 def open_store(
     target: str | None,
     collection: str,
@@ -35,7 +40,7 @@ def open_store(
         StoreDeniedError: ``api_key`` has characters that no key has.
         StoreError: ``target`` or the name is unusable.
     """
-    if target is not None and re.match(r"https?://", target, re.IGNORECASE):
+    if target is not None and is_url(target):
         from geosim.ingest.store.server import connect
 
         return connect(target, api_key, collection, wait=wait, settings=settings)

@@ -7,6 +7,7 @@ import click
 from geosim.ingest.cli.backup import backup, restore
 from geosim.ingest.cli.copy import copy
 from geosim.ingest.cli.ingest import ingest
+from geosim.ingest.cli.model import model
 from geosim.ingest.cli.remove import remove
 from geosim.search.cli.duplicates import duplicates
 from geosim.search.cli.evaluate import evaluate
@@ -18,7 +19,6 @@ from geosim.search.cli.search import search
 from geosim.search.cli.serve import serve
 from geosim.search.cli.status import status
 from geosim.trainer.cli.command import Group
-from geosim.trainer.cli.model import model
 from geosim.trainer.cli.train import download, train
 
 

@@ -203,8 +203,14 @@ class SearchService:
         points = self.points(one for one in images if isinstance(one, UUID))
         uploads = [one for one in images if isinstance(one, UploadedImage)]
         model = self._stored_model() if uploads else ""
-        if any(one.model not in ("", model) for one in uploads):
-            raise HTTPException(409, "the picture was embedded by another model; send it again")
+        for one in uploads:
+            if one.model not in ("", model):
+                raise HTTPException(
+                    409,
+                    f"the picture was embedded by the model {one.model[:12]}, and the collection "
+                    f"is of {model[:12]} now; search with the picture itself again, as no other "
+                    "model's embedding can be compared",
+                )
         return [_query(points[one] if isinstance(one, UUID) else one) for one in images]
 
     def _by_query(self, query: ResolvedQuery, parameters: SearchParameters) -> Answer:

@@ -21,11 +21,13 @@ from geosim.ingest.schema import ModelRef
 from geosim.ingest.store.edge import EdgeStore
 from geosim.trainer.errors import ModelMismatchError, StoreError
 from geosim.trainer.files import sha256_of
+from geosim.trainer.kept import NEEDED, fingerprints
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
 from tests.ingest.test_transfer import KINDS, ORIGIN, content, fill, payloads, vectors
 from tests.memory import engine
 from tests.test_cli import failed
+from tests.trainer.test_kept import train
 
 Run = Callable[..., Result]
 
@@ -169,20 +171,29 @@ def test_what_is_there_is_replaced_only_if_told_to(
         store.set_origin("mine", ORIGIN)
     assert "add --replace" in failed(geosim(*command))
     assert len(points(filled)) == 59
-    card = filled.model / "model.json"
-    stored = card.read_bytes()
-    card.write_text(json.dumps(json.loads(stored) | {"fingerprint": "f" * 64}))
-    message = failed(geosim(*command, "--collection", "new"))
-    assert "holds ffffffffffff" in message
-    assert "add --replace" in message
-    assert not (filled.qdrant / "new.json").exists()
     assert geosim(*command, "--replace").exit_code == 0
     assert len(points(filled)) == 60
-    assert card.read_bytes() == stored
     (head,) = filled.model.glob("head-*")
     head.write_bytes(b"damaged")
     assert geosim(*command).exit_code == 0, "a damaged model is no sound one"
     load_model(filled.model).check()
+
+
+def test_a_model_is_restored_beside_another(
+    geosim: Run, filled: Working, backup: Path, tmp_path: Path
+) -> None:
+    """As `geosim model pull` brings it: the current one stays what an ingest uses."""
+    mine, other = load_model(filled.model), Working(tmp_path / "other")
+    shutil.copytree(filled.model, other.model)
+    (other.model / NEEDED).write_text("{}")
+    train(other.model, 2)
+    current = load_model(other.model).fingerprint
+    assert fingerprints(other.model) == [current]
+    done = geosim("restore", backup, "--working", other.root)
+    assert done.exit_code == 0, done.output
+    assert f"an ingest still uses {current[:12]}" in done.stderr
+    assert fingerprints(other.model) == [current, mine.fingerprint]
+    load_model(other.model, mine.fingerprint).check()
 
 
 def test_a_model_is_not_written_over_other_files(geosim: Run, backup: Path, tmp_path: Path) -> None:

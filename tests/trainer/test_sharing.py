@@ -162,7 +162,7 @@ def test_a_place_that_cannot_be_used_is_told(tmp_path: Path, working: Working) -
         with pytest.raises(ModelError, match=r"cannot use .*file"):
             push(load_model(working.model), open_target(str(target)))
     pytest.importorskip("fsspec")
-    for url in ("nonsense://x/y", "http://127.0.0.1:9/models"):
+    for url in ("nonsense://x/y", "ftp://127.0.0.1:9/models"):
         with pytest.raises(ModelError, match=f"cannot use {url}"):
             pull(open_target(url), None, working.model)
 

@@ -88,7 +88,9 @@ def test_what_another_model_embedded_is_refused(serve: Any, photo: Path) -> None
             client.post("/api/recommend", json={"positive": [point_id(STORED)], "negative": [old]}),
         ):
             assert answer.status_code == 409
-            assert "another model" in answer.json()["error"]
+            told = answer.json()["error"]
+            assert f"by the model 0123456789ab, and the collection is of {model[:12]}" in told
+            assert "search with the picture itself again" in told
 
         served.store.drop()  # as another process does to a server's collection
         served.store.create(ModelRef("f" * 64, "colour-grid"))
