@@ -40,8 +40,8 @@ class Tiling:
 
 def is_tiled(store: VectorStore) -> bool | None:
     """Return whether an existing collection holds tiles; None if it is empty."""
-    first = next(store.scan(vectors=False), None)
-    return None if first is None else first[0].payload.box is not None
+    first = store.sample(1, vectors=False)
+    return first[0].payload.box is not None if first else None
 
 
 def check_tiled(store: VectorStore, size: TileSize | None) -> None:

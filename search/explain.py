@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,7 +194,7 @@ def _best_scores(store: VectorStore) -> NDArray[np.float32]:
     """Return the best score among the others of each sampled image that has another."""
     from geosim.trainer.progress import progress_bar
 
-    sample = list(islice(chain.from_iterable(store.scan(vectors=True)), SAMPLED_IMAGES))
+    sample = store.sample(SAMPLED_IMAGES, vectors=True)
     if store.approximates():  # to read all would take minutes
         return _best_by_searches(store, sample)
     rows = defaultdict(list)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
 from statistics import median
 
 import numpy as np
@@ -52,8 +51,7 @@ def index_recall(store: VectorStore, working: Working) -> Recall | None:
 
 
 def _measure(store: VectorStore) -> Recall:
-    points = chain.from_iterable(store.scan(vectors=True))
-    sample = list(islice(points, SAMPLED_QUERIES))
+    sample = store.sample(SAMPLED_QUERIES, vectors=True)
     exact, exact_ms = _search(store, sample, exact=True)
     found, index_ms = _search(store, sample, exact=False)
     pairs = [(one, other) for one, other in zip(exact, found, strict=True) if one]

@@ -14,6 +14,7 @@ from geosim.search.recall import Recall, index_recall
 from geosim.trainer.data.places import read_places
 from geosim.trainer.errors import ModelError
 from geosim.trainer.files import allocated_bytes
+from geosim.trainer.kept import find_card
 from geosim.trainer.model import read_card
 from geosim.trainer.text import NO_CLASS, printable
 from geosim.trainer.working import Working
@@ -32,8 +33,11 @@ class Status:
         pictures_in_tiles: number of images that the tiles are of; None without tiles.
         model: backbone and fingerprint of the model in the working folder; None without one.
         fits: whether that model made the collection; None if either is missing.
+        at_hand: whether the model that made it is in the working folder, if only as a former one;
+            None without a collection.
         pictures: location of the pictures of each data set on this machine.
         origins: where each data set comes from: a location, with the machine if it is another.
+        unfinished: number of parts of each data set that is ingested in parts, until `--finish`.
         disk: bytes per part of the working folder.
         recall: of the index that answers searches; None where they are exact.
         health: the nodes of a server, and the shards of the collection; None for the embedded
@@ -51,8 +55,10 @@ class Status:
     pictures_in_tiles: int | None
     model: str | None
     fits: bool | None
+    at_hand: bool | None
     pictures: dict[str, str]
     origins: dict[str, str]
+    unfinished: dict[str, int]
     disk: dict[str, int]
     recall: Recall | None
     health: Health | None = None
@@ -73,6 +79,8 @@ def status(store: VectorStore, working: Working) -> Status:
         model = f"{card['backbone']['name']} {fingerprint[:12]}"
     except (ModelError, KeyError, TypeError):
         fingerprint, model = "", None
+    made_by = "" if info is None else info.model.fingerprint
+    origins = {} if info is None else known_origins(store, working.datasets)
     remote = is_url(store.location)
     return Status(
         collection=store.name,
@@ -85,18 +93,15 @@ def status(store: VectorStore, working: Working) -> Status:
         without_class=0 if info is None else store.unlabelled(),
         pictures_in_tiles=len(store.values("path")) if info and is_tiled(store) else None,
         model=model,
-        fits=None if info is None or model is None else info.model.fingerprint == fingerprint,
+        fits=None if info is None or model is None else made_by == fingerprint,
+        at_hand=None if info is None else find_card(working.model, made_by) is not None,
         pictures={name: str(place) for name, place in read_places(working.datasets).items()},
-        origins={} if info is None else _origins(store, working),
+        origins={name: str(origin) for name, origin in sorted(origins.items())},
+        unfinished={name: one.parts for name, one in sorted(origins.items()) if one.parts},
         disk={path.name: allocated_bytes(path) for path in sorted(working.root.glob("[!.]*"))},
         recall=None if info is None else index_recall(store, working),
         health=health,
     )
-
-
-def _origins(store: VectorStore, working: Working) -> dict[str, str]:
-    origins = known_origins(store, working.datasets)
-    return {name: str(origin) for name, origin in sorted(origins.items())}
 
 
 def render(found: Status) -> str:
@@ -163,7 +168,12 @@ def _lines(found: Status) -> Iterator[tuple[str, str]]:
         origin, place = found.origins.get(name), found.pictures.get(name)
         text = f"{name}: {count:,} {what}; pictures: {place or 'not on this machine'}"
         yield "data set", text if origin in (None, place) else f"{text}; ingested from {origin}"
+    for name, parts in found.unfinished.items():
+        finish = f"when all {parts} are done, `geosim ingest DATA --finish`"
+        yield "unfinished", f"{name} is ingested in {parts} parts; {finish}"
     fits = {None: "", True: ", made the collection", False: ", did NOT make the collection"}
+    former = "; the model that did is kept here, and searches use it" if found.at_hand else ""
+    fits[False] += former or "; bring that one with `geosim model pull`"
     yield "model", (found.model or "none yet; `geosim train DATA`") + fits[found.fits]
     for name, size in (*found.disk.items(), ("in all", sum(found.disk.values()))):
         yield "disk", f"{f'{size / 1e6:,.1f} MB':>10}  {name}"

@@ -24,7 +24,7 @@ from geosim.ingest.schema import (
     fact_field,
     fact_name,
 )
-from geosim.ingest.store.ranking import best_tiles, check_vectors, is_complete, nearest
+from geosim.ingest.store.ranking import check_vectors, nearest, nearest_pictures
 from geosim.ingest.work import Work
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
@@ -217,11 +217,15 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         """Yield all matching points in batches of at most `SCAN_BATCH`, in no fixed order."""
         offset = None
         while True:
-            points, offset = self._scroll(where, offset, vectors)
+            points, offset = self._scroll(where, offset, vectors, SCAN_BATCH)
             if points:
                 yield points
             if offset is None:
                 return
+
+    def sample(self, count: int, *, vectors: bool) -> list[Point]:
+        """Return the ``count`` points with the lowest ids, which are random, or all there are."""
+        return self._scroll(None, None, vectors, count)[0]
 
     def query(self, queries: Sequence[VectorQuery], k: int) -> list[list[ScoredPoint]]:
         """Return the k nearest points of each query, by exact cosine and then by path.
@@ -279,8 +283,10 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         """Return one batch of points with their ids, in any order."""
 
     @abstractmethod
-    def _scroll(self, where: Filter | None, offset: Any, vectors: bool) -> tuple[list[Point], Any]:
-        """Return up to `SCAN_BATCH` points from ``offset``, and the next offset or None."""
+    def _scroll(
+        self, where: Filter | None, offset: Any, vectors: bool, limit: int
+    ) -> tuple[list[Point], Any]:
+        """Return up to ``limit`` points from ``offset`` by id, and the next offset or None."""
 
     @abstractmethod
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
@@ -291,9 +297,4 @@ class VectorStore(AbstractContextManager["VectorStore"]):
 
         An engine that groups points itself may return those of up to ``limit`` pictures instead.
         """
-        asked = limit
-        while True:
-            asked *= 4
-            (points,) = self._query([query], asked)
-            if is_complete(points, asked, k):
-                return best_tiles(points)
+        return nearest_pictures(query, k, limit, self._query)

@@ -219,10 +219,12 @@ class EdgeStore(VectorStore):
             records = shard.retrieve([*ids], True, vectors)
             return [(str(one.id), Point.from_stored(one.payload, one.vector)) for one in records]
 
-    def _scroll(self, where: Filter | None, offset: Any, vectors: bool) -> tuple[list[Point], Any]:
+    def _scroll(
+        self, where: Filter | None, offset: Any, vectors: bool, limit: int
+    ) -> tuple[list[Point], Any]:
         request = edge.ScrollRequest(
             offset=offset,
-            limit=SCAN_BATCH,
+            limit=limit,
             filter=translate(where, TERMS),
             with_payload=True,
             with_vector=vectors,

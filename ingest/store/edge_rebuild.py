@@ -16,7 +16,7 @@ from geosim.ingest.store.edge_faults import bytes_to_write
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.ingest.store.edge_metadata import read_metadata
 from geosim.trainer.disk import FULL, explain, require_room
-from geosim.trainer.errors import StoreError
+from geosim.trainer.errors import StoreBusyError, StoreError
 from geosim.trainer.files import allocated_bytes
 from geosim.trainer.temporary import private_folder
 
@@ -38,7 +38,14 @@ def beside(files: EdgeFiles) -> Iterator[Path]:
             _require_room(files)
             folder = stack.enter_context(private_folder(files.folder))
         yield folder
-        files.acquire()
+        try:
+            files.acquire()
+        except StoreBusyError as error:
+            raise StoreBusyError(
+                f"the new collection {files.name!r} is complete but cannot take the place of the "
+                f"old one, which stays: {error}. Close what reads it, such as an `Index` in a "
+                "notebook, and run the same command again: what was embedded is kept"
+            ) from error
         stack.callback(files.release)
         if files.revision()[0] != before:
             raise StoreError(

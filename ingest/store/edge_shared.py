@@ -166,9 +166,11 @@ class SharedEdgeStore(VectorStore):
         with self._read() as store:
             return store._retrieve(ids, vectors)
 
-    def _scroll(self, where: Filter | None, offset: Any, vectors: bool) -> tuple[list[Point], Any]:
+    def _scroll(
+        self, where: Filter | None, offset: Any, vectors: bool, limit: int
+    ) -> tuple[list[Point], Any]:
         with self._read() as store:
-            return store._scroll(where, offset, vectors)
+            return store._scroll(where, offset, vectors, limit)
 
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
         with self._read() as store:

@@ -52,6 +52,23 @@ def nearest(
     return best
 
 
+def nearest_pictures(
+    query: VectorQuery,
+    k: int,
+    limit: int,
+    ask: Callable[[Sequence[VectorQuery], int], list[list[ScoredPoint]]],
+) -> list[ScoredPoint]:
+    """Return the best tiles of at least ``k`` pictures and of those that tie with the last.
+
+    ``ask`` is asked for more than ``limit`` tiles, which are of too few pictures.
+    """
+    while True:
+        limit *= 4
+        (points,) = ask([query], limit)
+        if is_complete(points, limit, k):
+            return best_tiles(points)
+
+
 def check_vectors(
     vectors: NDArray[np.float32], shape: tuple[int, ...], expected: str, names: Sequence[str]
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 
 from geosim.ingest.schema import (
     FACTS,
@@ -24,7 +24,7 @@ from geosim.ingest.schema import (
     ScoredPoint,
     VectorQuery,
 )
-from geosim.ingest.store.base import SCAN_BATCH, WAIT_SECONDS, VectorStore
+from geosim.ingest.store.base import WAIT_SECONDS, VectorStore
 from geosim.ingest.store.filters import translate
 from geosim.ingest.store.health import Health
 from geosim.ingest.store.server_client import open_nodes
@@ -32,6 +32,8 @@ from geosim.ingest.store.server_collection import ServerCollection
 from geosim.ingest.store.server_health import look
 from geosim.ingest.store.server_lease import Leases
 from geosim.ingest.store.server_requests import Connection
+from geosim.ingest.store.server_revision import COUNTED, Revision
+from geosim.ingest.store.server_scroll import ServerScroll
 from geosim.ingest.store.server_search import ServerSearch
 from geosim.ingest.store.server_settings import Settings
 from geosim.ingest.store.server_snapshots import ServerSnapshots
@@ -76,10 +78,8 @@ class ServerStore(VectorStore):
         self._send = self._whole.send
         self.name, self.location = name, connection.location
         self._leases = Leases(connection, name)
-        # A replica that was away may lack points: it is asked with the others, which have them.
-        self._consistency: models.ReadConsistencyType | None = models.ReadConsistencyType.ALL
-        self._writing = False
-        self._search = ServerSearch(self._whole)
+        self._writing, self._revision = False, Revision(self._whole)
+        self._search, self._scrolled = ServerSearch(self._whole), ServerScroll(self._whole)
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
@@ -113,7 +113,8 @@ class ServerStore(VectorStore):
         new._leases = self._leases
         try:
             yield new
-            whole.set_revision()
+            new._begin_writing()
+            new._end_writing()
         except StoreBusyError:  # another process may have begun the same
             raise
         except StoreError:
@@ -141,10 +142,21 @@ class ServerStore(VectorStore):
 
     def count(self, where: Filter | None = None) -> int:
         """Return the exact number of points that match."""
+        if where is None and (kept := self._kept("points")) is not None:
+            return int(kept)
         condition = translate(where, TERMS)
         return self._send(
             lambda client: client.count(self.name, count_filter=condition, exact=True)
         ).count
+
+    def values(self, field: str) -> dict[str, int]:
+        """Return the number of points per value of a keyword field, sorted by value."""
+        kept: dict[str, int] | None = self._kept(field) if field in COUNTED else None
+        return super().values(field) if kept is None else kept
+
+    def _kept(self, what: str) -> Any:
+        """Return what is kept of the collection as it is, or None; None while this one writes."""
+        return None if self._writing else self._revision.counts().get(what)
 
     def has(self, where: Filter) -> bool:
         """Return whether any point matches."""
@@ -154,6 +166,10 @@ class ServerStore(VectorStore):
         )
         return bool(found)
 
+    def sample(self, count: int, *, vectors: bool) -> list[Point]:
+        """Return the points with the lowest ids, as one replica has them."""
+        return self._scrolled.first(count, vectors)
+
     def approximates(self) -> bool:
         """Return whether the server's index answers queries that need not be exact."""
         return self._search.approximates()
@@ -162,7 +178,7 @@ class ServerStore(VectorStore):
         """Return the health of the nodes and of the collection, whoever made it."""
         found = look(self._connection, self._whole.live_name)
         if any(node.fault for node in found.nodes):
-            self._consistency = None  # as `_scroll` finds it, for half a minute of a halted node
+            self._scrolled.ask_one_replica()  # which is found otherwise in half a minute
         return found
 
     def close(self) -> None:
@@ -177,14 +193,16 @@ class ServerStore(VectorStore):
         self._leases.check()
         if not self._writing:
             self._whole.ensure_indexes()
-            self._whole.set_revision()
+            self._revision.begin()
             self._writing = True
 
     def _end_writing(self) -> None:
-        """Set another revision: what was read meanwhile is not the state that stays."""
         if self._writing:
             self._writing = False
-            self._whole.set_revision(patient=False)
+            self._revision.end(self._count)
+
+    def _count(self) -> dict[str, Any]:
+        return {"points": self.count(), **{field: self.values(field) for field in COUNTED}}
 
     def _upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:
         self._begin_writing()
@@ -269,26 +287,10 @@ class ServerStore(VectorStore):
         )
         return ((str(one.id), Point.from_stored(one.payload, one.vector)) for one in records)
 
-    def _scroll(self, where: Filter | None, offset: Any, vectors: bool) -> tuple[list[Point], Any]:
-        def scroll(client: QdrantClient) -> tuple[list[models.Record], Any]:
-            return client.scroll(
-                self.name,
-                scroll_filter=translate(where, TERMS),
-                limit=SCAN_BATCH,
-                offset=offset,
-                with_payload=True,
-                with_vectors=vectors,
-                consistency=self._consistency,
-            )
-
-        try:
-            records, next_offset = self._send(scroll, patient=self._consistency is None)
-        except StoreError:
-            if self._consistency is None:
-                raise
-            self._consistency = None  # a replica is away; the others have what was acknowledged
-            records, next_offset = self._send(scroll)
-        return [Point.from_stored(one.payload, one.vector) for one in records], next_offset
+    def _scroll(
+        self, where: Filter | None, offset: Any, vectors: bool, limit: int
+    ) -> tuple[list[Point], Any]:
+        return self._scrolled.page(where, offset, vectors, limit)
 
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
         return self._search.nearest(queries, limit)

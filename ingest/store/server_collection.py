@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +19,7 @@ from geosim.ingest.store.server_settings import (
     settings_of,
     vectors_of,
 )
-from geosim.trainer.errors import StoreDeniedError, StoreError
+from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
 OLDEST_SERVER = (1, 16)
@@ -65,7 +63,7 @@ class ServerCollection:
         Raises:
             StoreError: geosim did not make it, or it holds other vectors.
         """
-        stored = self._stored()
+        stored = self.stored()
         if stored is None or _is_prepared(stored):
             return None
         model = self._model_of(stored)
@@ -74,14 +72,6 @@ class ServerCollection:
                 f"collection {self._place()} holds {received}, expected {_WANTED}; {REBUILD}"
             )
         return model, str((stored.config.metadata or {}).get(REVISION_KEY, ""))
-
-    def set_revision(self, *, patient: bool = True) -> None:
-        """Note that the collection changes, or has changed; see `Connection.send`.
-
-        A key may write points all the same that may not do this.
-        """
-        with suppress(StoreDeniedError):
-            self.change({REVISION_KEY: uuid.uuid4().hex}, patient=patient)
 
     def version(self) -> str:
         """Return the server's version."""
@@ -101,7 +91,7 @@ class ServerCollection:
                 "1.16 or later, which keeps the model beside a collection; update it, or leave "
                 "--qdrant out"
             )
-        stored = self._stored()
+        stored = self.stored()
         metadata = {METADATA_KEY: asdict(model)}
         if stored is None:
             told = None if self._former else self.name
@@ -125,7 +115,7 @@ class ServerCollection:
         Raises:
             StoreError: geosim did not make it.
         """
-        stored = self._stored()
+        stored = self.stored()
         if stored is not None and not _is_prepared(stored):
             self._model_of(stored)
             self._former = settings_of(stored)
@@ -139,7 +129,7 @@ class ServerCollection:
         Raises:
             StoreError: geosim did not make this one.
         """
-        stored = self._stored()
+        stored = self.stored()
         if stored is None or _is_prepared(stored):
             return None
         self._model_of(stored)
@@ -164,7 +154,7 @@ class ServerCollection:
         """Give ``new`` the name of this collection, as an alias, and delete this one.
 
         Whoever searches meets the one or the other: where the name is an alias the server switches
-        it at once. A collection of that name is deleted first, and `_stored` finds its successor.
+        it at once. A collection of that name is deleted first, and `stored` finds its successor.
         """
         live = self._live()
         new.change({SUCCESSOR_KEY: self.name})
@@ -218,7 +208,7 @@ class ServerCollection:
 
     def origins(self) -> dict[str, Origin]:
         """Return where the data sets come from, by name."""
-        stored = self._stored()
+        stored = self.stored()
         metadata = {} if stored is None else stored.config.metadata or {}
         return {
             key.removeprefix(ORIGIN_KEY): _origin(text)
@@ -237,7 +227,7 @@ class ServerCollection:
         Raises:
             StoreError: geosim did not make it.
         """
-        stored = self._stored()
+        stored = self.stored()
         if stored is None or _is_prepared(stored):
             return {}
         self._model_of(stored)
@@ -249,7 +239,8 @@ class ServerCollection:
             lambda client: client.update_collection(self.name, metadata=metadata), patient=patient
         )
 
-    def _stored(self) -> models.CollectionInfo | None:
+    def stored(self) -> models.CollectionInfo | None:
+        """Return what the server tells of the collection; None without one."""
         if not self.send(lambda client: client.collection_exists(self.name)) and not self._finish():
             return None
         return self.send(lambda client: client.get_collection(self.name))

@@ -19,6 +19,7 @@ from geosim.ingest.schema import ModelRef
 from geosim.ingest.store.server_client import CONNECT_S
 from geosim.ingest.store.server_collection import ServerCollection
 from geosim.ingest.store.server_requests import Connection
+from geosim.ingest.store.server_revision import Revision
 from geosim.trainer.errors import StoreError
 from geosim.trainer.progress import progress_bar
 
@@ -91,7 +92,7 @@ class ServerSnapshots:
         if (made := new.read()) is None or made[0] != model:
             new.drop()
             raise StoreError(f"the snapshot is not of a collection of the model {model}")
-        new.set_revision()
+        Revision(new).begin()
         self._whole.replace(new)
 
 

@@ -26,8 +26,10 @@ class CountingStore(EdgeStore):
 
     points = 0
 
-    def _scroll(self, where: Filter | None, offset: Any, vectors: bool) -> tuple[list[Point], Any]:
-        points, following = super()._scroll(where, offset, vectors)
+    def _scroll(
+        self, where: Filter | None, offset: Any, vectors: bool, limit: int
+    ) -> tuple[list[Point], Any]:
+        points, following = super()._scroll(where, offset, vectors, limit)
         self.points += len(points)
         return points, following
 

@@ -17,6 +17,7 @@ from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
 from tests.memory import memory_store
+from tests.trainer.test_kept import train
 
 
 def test_it_reports_the_collection_and_the_model(
@@ -57,7 +58,26 @@ def test_a_model_that_did_not_make_the_collection_is_reported(
     card = json.loads((indexed.model / "model.json").read_bytes())
     (indexed.model / "model.json").write_text(json.dumps({**card, "fingerprint": "0" * 64}))
     with EdgeStore(indexed.qdrant, "geosim") as store:
-        assert "000000000000, did NOT make the collection" in render(status(store, indexed))
+        told = render(status(store, indexed))
+        assert "000000000000, did NOT make the collection; bring that one with" in told
+        (indexed.model / "model.json").write_text(json.dumps(card))
+        train(indexed.model, 2)
+        found = status(store, indexed)
+        assert (found.fits, found.at_hand) == (False, True)
+        assert "did NOT make the collection; the model that did is kept here" in render(found)
+
+
+def test_a_data_set_that_is_not_finished_is_told(
+    geosim: Callable[..., Result], working: Working, sample: Path
+) -> None:
+    def told(*options: object) -> str:
+        done = geosim("ingest", sample, *options, "--working", working.root)
+        assert done.exit_code == 0, done.output
+        return geosim("status", "--working", working.root).stdout
+
+    assert "rocks is ingested in 2 parts; when all 2 are done" in told("--part", "1/2")
+    assert "rocks is ingested in 2 parts" in told("--part", "2/2")
+    assert "parts" not in told("--finish")
 
 
 def test_holes_of_sparse_files_take_no_room(store: EdgeStore, indexed: Working) -> None:

@@ -92,14 +92,17 @@ def test_two_pushes_at_once_leave_a_whole_model(
     client: Any, working: Working, tmp_path: Path
 ) -> None:
     mine, lock = load_model(working.model), threading.Lock()
+
+    def alone(kept: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            with lock:
+                return kept(*arguments, **options)
+
+        return call
+
     if client.init_options["location"] == ":memory:":  # takes one thread at a time
         for name in ("upsert", "retrieve", "scroll", "create_collection", "collection_exists"):
-
-            def alone(*arguments: Any, kept: Any = getattr(client, name), **options: Any) -> Any:
-                with lock:
-                    return kept(*arguments, **options)
-
-            setattr(client, name, alone)
+            setattr(client, name, alone(getattr(client, name)))
     threads = [threading.Thread(target=push, args=(mine, place(client))) for _ in range(2)]
     for one in threads:
         one.start()
