@@ -70,7 +70,7 @@ def connect(
 class ServerStore(VectorStore):
     """One collection on a Qdrant server or cluster; `close` closes the connection."""
 
-    upsert_batch = 4000
+    upsert_batch = 4096
 
     def __init__(self, connection: Connection, name: str, settings: Settings | None = None) -> None:
         self._connection = connection

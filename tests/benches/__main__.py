@@ -22,9 +22,12 @@ from tests.benches.common import Row, Settings
 PARTS = ("embed", "search", "page", "ingest", "graph", "store", "growth", "memory", "facts")
 """Modules of the parts."""
 
+SERVER = "server"
+"""Module of the part that needs a Qdrant server."""
+
 
 @click.command(cls=Command)
-@click.argument("parts", nargs=-1, type=click.Choice(PARTS), metavar="[PART]...")
+@click.argument("parts", nargs=-1, type=click.Choice([*PARTS, SERVER]), metavar="[PART]...")
 @click.option(
     "--data",
     type=click.Path(exists=True, path_type=Path),
@@ -39,25 +42,40 @@ PARTS = ("embed", "search", "page", "ingest", "graph", "store", "growth", "memor
     show_default=True,
     help="Folder of PART.md, growth.png and the prepared inputs.",
 )
+@click.option("--url", help="Address of the Qdrant server of the part server.")
+@click.option(
+    "--collection-config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Settings of its collection, as `geosim ingest` takes them.",
+)
 def main(
-    parts: tuple[str, ...], data: Path | None, runs: int, images: int | None, output: Path
+    parts: tuple[str, ...],
+    data: Path | None,
+    runs: int,
+    images: int | None,
+    output: Path,
+    url: str | None,
+    collection_config: Path | None,
 ) -> None:
     """Measure geosim and its peers; write and print a table for each PART.
 
     PART is one or more of embed, search, page, ingest, graph, store, growth, memory and facts; all
-    by default. Contenders take turns, once per round. A cost is a contender's time or memory
-    divided by that of geosim in the same round, the median over rounds.
+    by default; or server, which stores --images points on a server of one node. Contenders take
+    turns, once per round. A cost is a contender's time or memory divided by that of geosim in the
+    same round, the median over rounds.
 
     \b
     Examples:
       python -m tests.benches --data geological_similarity.zip
       python -m tests.benches graph store --runs 9
+      python -m tests.benches server --url http://localhost:6333 --images 3000000
     """
     for name in [name for name in os.environ if name.startswith("GEOSIM_")]:
         del os.environ[name]
     output.mkdir(parents=True, exist_ok=True)
-    settings = Settings(output.absolute(), runs, images, data.absolute() if data else None)
-    for name in [name for name in PARTS if name in (parts or PARTS)]:
+    pictures = data.absolute() if data else None
+    settings = Settings(output.absolute(), runs, images, pictures, url, collection_config)
+    for name in [name for name in (*PARTS, SERVER) if name in (parts or PARTS)]:
         click.echo(f"{name} ...", err=True)
         part, load = importlib.import_module(f"tests.benches.{name}"), os.getloadavg()[0]
         with tempfile.TemporaryDirectory(prefix=".scratch-", dir=output) as scratch:

@@ -43,12 +43,16 @@ class Settings:
         runs: rounds per comparison.
         images: most images, points or vectors; None for no limit.
         data: folder of class folders or .zip of one; None for generated pictures.
+        url: of a Qdrant server; None for none.
+        collection_config: settings of a collection on it, as `geosim ingest` takes them.
     """
 
     output: Path
     runs: int
     images: int | None
     data: Path | None
+    url: str | None = None
+    collection_config: Path | None = None
 
     def limit(self, size: int) -> int:
         """Return ``size``, or ``images`` if that is less."""

@@ -57,18 +57,21 @@ def payload(number: int) -> Payload:
     return Payload(path(number), label(number), digest, SIDE, SIDE, NAME)
 
 
-def blocks(count: int) -> Iterator[tuple[range, NDArray[np.float32]]]:
-    """Yield the first ``count`` pictures' numbers and vectors, ``(m, 32) float32`` of L2 norm 1."""
+def blocks(count: int, first: int = 0) -> Iterator[tuple[range, NDArray[np.float32]]]:
+    """Yield the first ``count`` pictures' numbers and vectors, ``(m, 32) float32`` of L2 norm 1.
+
+    Those before the picture ``first`` are left out.
+    """
     centroids, axes = _classes()
-    for start in range(0, count, BLOCK):
+    for start in range(first - first % BLOCK, count, BLOCK):
         drawn = np.random.default_rng([1, start]).normal(0, SPREAD, (BLOCK, EMBEDDING_DIM))
         raw = np.empty_like(drawn)
         for one in range(CLASSES):
             own = slice((one - start) % CLASSES, None, CLASSES)
             raw[own] = centroids[one] + drawn[own] @ axes[one]
         unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
-        numbers = range(start, min(start + BLOCK, count))
-        yield numbers, unit[: len(numbers)].astype(np.float32)
+        numbers = range(max(start, first), min(start + BLOCK, count))
+        yield numbers, unit[numbers.start - start : numbers.stop - start].astype(np.float32)
 
 
 @cache
