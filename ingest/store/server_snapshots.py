@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from geosim.ingest.schema import ModelRef
 from geosim.ingest.store.server_client import CONNECT_S
 from geosim.ingest.store.server_collection import ServerCollection
+from geosim.ingest.store.server_left_over import Note
 from geosim.ingest.store.server_requests import Connection
 from geosim.ingest.store.server_revision import Revision
 from geosim.trainer.errors import StoreError
@@ -48,6 +49,8 @@ class ServerSnapshots:
     def save(self, file: Path) -> str:
         """Write a snapshot of the present moment to a file; return its SHA-256 as hex.
 
+        It is deleted from the server then, as are those that killed backups left.
+
         Raises:
             StoreDeniedError: the key may only read.
             StoreError: the server failed, or the file is not what it sent.
@@ -56,13 +59,15 @@ class ServerSnapshots:
 
         def request(client: QdrantClient) -> str:
             with _open(client) as http:
+                note = Note(self._whole, http)
                 made = _checked(http.post(place, params={"wait": "true"})).json()["result"]
+                note.name(made["name"])
                 path = f"{place}/{quote(made['name'], safe='')}"
                 try:
                     digest = _download(http, path, file, made["size"])
                 finally:
-                    with suppress(httpx.HTTPError):
-                        http.delete(path)
+                    note.delete(made["name"])
+                    note.remove()
             if made.get("checksum") not in (None, digest):
                 raise StoreError(
                     f"the snapshot from {self._connection.location} arrived damaged: SHA-256 "

@@ -18,6 +18,7 @@ from tests.memory import memory_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 
+MODEL = ModelRef("f" * 64, "colour-grid")
 CLASSES = {f"class-{number}": 10 for number in range(6)}
 
 
@@ -46,7 +47,7 @@ def write(store: ServerStore, numbers: range) -> None:
 def client() -> Iterator[Counted]:
     made = Counted()
     store = memory_store("rocks", made)
-    store.create(ModelRef("f" * 64, "colour-grid"))
+    store.create(MODEL)
     write(store, range(60))
     store._end_writing()
     made.asked.clear()
