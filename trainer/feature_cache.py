@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ _DISK_ERRORS = ("database or disk is full", "disk I/O error")  # of SQLite
 _ROOM = 2**20  # bytes, more than a transaction of one batch of images
 
 _SQL_KEYS = 512  # keys per SELECT; old SQLite versions accept 999 variables
+
+
+_decoding = cache(Decoding)  # one for all images that were decoded alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ class FeatureCache:
                     known = self._views == 1 or table == self._table
                     if len(blob) == size and whole and known:
                         vector = self._unpacked(blob)
-                        found[digest.hex()] = Features(vector, width, height, Decoding(*how))
+                        found[digest.hex()] = Features(vector, width, height, _decoding(*how))
         return found
 
     def former(self) -> frozenset[str]:

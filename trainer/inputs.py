@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,15 @@ from geosim.trainer.data.places import FOLDER
 from geosim.trainer.data.sources import Source
 from geosim.trainer.decoding.account import PLAIN, Decoding, count_scaled
 from geosim.trainer.decoding.encoded import Encoded
-from geosim.trainer.errors import DatasetError, ImageError
+from geosim.trainer.disk import explain
+from geosim.trainer.errors import DatasetError, ImageError, ModelError
 from geosim.trainer.feature_cache import half
 from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.recipes.registry import recipe_of
 from geosim.trainer.recipes.spec import Recipe
+from geosim.trainer.rows import Rows, give_back, new_array
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.working import Working
@@ -34,6 +37,8 @@ TILE_SIZES = (16, 64)
 SIZE_SAMPLE = 256
 """Images sampled to find the size of a data set's tiles."""
 
+MOVED_AT_ONCE = 1024
+"""Rows moved together to fill the places of images that were rejected."""
 
 DEFAULT_OPTIONS = TrainOptions()
 
@@ -45,7 +50,7 @@ class Inputs:
     items: tuple[HashedRecord, ...]  # that can be decoded, sorted by stored path
     classes: tuple[str, ...]  # sorted; two or more, or none
     labels: NDArray[np.int32]  # (n,), indices into `classes`; -1 without a class
-    array: NDArray[Any]  # pixels or features, as the recipe reads them (`Recipe`)
+    array: NDArray[Any]  # pixels or features, as the recipe reads them, in a file if large
     recipe: Recipe
     pretrained: Pretrained  # with its final input size
     decodings: tuple[Decoding, ...]  # (n,), how the images were decoded
@@ -53,19 +58,22 @@ class Inputs:
     extractor: FeatureExtractor | None  # computed the features; None for pixels
     backbone: Callable[[], Backbone]  # loads the frozen backbone on the first call
     class_from: str = FOLDER  # the rule for classes (`trainer/data/places.py`)
+    folder: Path | None = None  # of what is too large for the memory; None for temporary files'
 
-    @property
-    def listing(self) -> bytes:
-        """Stored path, content hash and decoder of every image, one line each.
+    def rows(self, rows: NDArray[np.intp] | None = None) -> Rows:
+        """Return some rows of the array, sorted, or all."""
+        every = np.arange(len(self.array)) if rows is None else rows
+        return Rows(self.array, every, self.folder)
+
+    def listing(self) -> Iterator[bytes]:
+        """Yield stored path, content hash and decoder of every image, one line each.
 
         Also the class, where it is not that of the path.
         """
-        lines = []
         for item, decoding in zip(self.items, self.decodings, strict=True):
             decoder = "" if decoding.decoder == PLAIN else f"\0{decoding.decoder}"
             label = "" if self.class_from == FOLDER else f"\0class {item.record.label}"
-            lines.append(f"{item.record.path}\0{item.sha256}{decoder}{label}\n")
-        return "".join(lines).encode()
+            yield f"{item.record.path}\0{item.sha256}{decoder}{label}\n".encode()
 
     @property
     def scaled(self) -> dict[str, int]:
@@ -126,9 +134,17 @@ def read_inputs(
         shape: tuple[int, ...] = (len(hashed), spec.feature_width)
         if recipe.several_views:
             shape = (len(hashed), views, spec.feature_width)
-        array = np.zeros(shape, np.float16 if recipe.several_views else np.float32)
+        dtype = np.float16 if recipe.several_views else np.float32
+        try:
+            array = new_array(shape, dtype, working.root)
+        except OSError as error:
+            raise ModelError(
+                f"the features of {len(hashed):,} pictures need a file in {working.root}: "
+                f"{explain(error, working.root)}"
+            ) from error
         decoded = _features(dataset.source, hashed, extractor, rejected, array)
-    done = [one is not None for one in decoded]
+    done = np.array([one is not None for one in decoded], dtype=np.bool_)
+    array = _only(array, done)
     items = tuple(item for item, good in zip(hashed, done, strict=True) if good)
     decodings = tuple(one for one in decoded if one is not None)
     names = [item.record.label for item in items]
@@ -146,7 +162,7 @@ def read_inputs(
         items=items,
         classes=classes,
         labels=labels,
-        array=array if all(done) else array[done],
+        array=array,
         recipe=recipe,
         pretrained=pretrained,
         decodings=decodings,
@@ -154,7 +170,18 @@ def read_inputs(
         extractor=extractor,
         backbone=backbone,
         class_from=dataset.place.class_from,
+        folder=working.root,
     )
+
+
+def _only(array: NDArray[Any], good: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return the rows of an array that are good, moved to its start."""
+    rows = np.flatnonzero(good)
+    if len(rows) < len(array):
+        for start in range(0, len(rows), MOVED_AT_ONCE):
+            part = rows[start : start + MOVED_AT_ONCE]
+            array[start : start + len(part)] = array[part]
+    return array[: len(rows)]
 
 
 def tile_size(source: Source, hashed: Sequence[HashedRecord]) -> int:
@@ -207,6 +234,7 @@ def _features(
     """Write all images' features to an array; return how each was decoded, None if it was not."""
     rows = {item.record.path: row for row, item in enumerate(hashed)}
     decoded: list[Decoding | None] = [None] * len(hashed)
+    given = 0
     with progress_bar("features", len(hashed)) as bar:
 
         def reject(one: Rejected) -> None:
@@ -219,5 +247,9 @@ def _features(
                 vector = extracted.features.vector.reshape(array.shape[1:])
                 array[row] = half(vector) if array.dtype == np.float16 else vector
                 decoded[row] = extracted.features.decoding
+            given += len(batch)
+            if given >= MOVED_AT_ONCE:
+                give_back(array)
+                given = 0
             bar.update(len(batch))
     return decoded

@@ -20,6 +20,7 @@ from geosim.trainer.data.places import register_new_place
 from geosim.trainer.disk import explain
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import Fit, TrainOptions
+from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.inputs import DEFAULT_OPTIONS, Inputs, check_classes, read_inputs
 from geosim.trainer.kept import changing, prune
 from geosim.trainer.locks import ProcessLock
@@ -34,6 +35,7 @@ from geosim.trainer.progress import progress_bar
 from geosim.trainer.recipe import changed_recipe
 from geosim.trainer.recipes.registry import recipe_of
 from geosim.trainer.recipes.spec import Recipe
+from geosim.trainer.rows import Rows
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.runtime.keras import KerasBackbone
@@ -56,7 +58,7 @@ class TrainReport:
 
 
 EMBEDDED_AT_ONCE = 1024
-"""Images with several views whose features are float32 at once; bounds the memory."""
+"""Images whose features a head embeds at once; bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,17 +69,17 @@ class FittedModel:
     backbone: KerasBackbone | None  # None for a frozen one
     runtime: Backbone | None  # runs `backbone`
 
-    def embed(self, array: NDArray[Any]) -> NDArray[np.float32]:
+    def embed(self, rows: NDArray[Any] | Rows) -> NDArray[np.float32]:
         """Map rows of `Inputs.array` to embeddings ``(n, 32) float32``, L2 norm 1 or zero."""
         head = self.fit.head
         if self.runtime is not None:
-            return head(self.runtime(array))
-        if array.ndim == 2:
-            return head(array)
-        starts = range(0, len(array), EMBEDDED_AT_ONCE)
-        blocks = (array[start : start + EMBEDDED_AT_ONCE, : head.views] for start in starts)
-        parts = [head(one.reshape(len(one), -1).astype(np.float32)) for one in blocks]
-        return np.concatenate(parts)
+            return head(self.runtime(rows[:]))
+        parts = []
+        for start in range(0, len(rows), EMBEDDED_AT_ONCE):
+            block = rows[start : start + EMBEDDED_AT_ONCE]
+            seen = block if block.ndim == 2 else block[:, : head.views].reshape(len(block), -1)
+            parts.append(head(seen.astype(np.float32, copy=False)))
+        return np.concatenate(parts) if parts else np.zeros((0, EMBEDDING_DIM), np.float32)
 
 
 def fit_model(
@@ -92,10 +94,9 @@ def fit_model(
     Raises:
         ModelError: the fit gave no finite loss.
     """
-    every = len(rows) == len(inputs.array)  # no copy of all features
-    array, labels = inputs.array if every else inputs.array[rows], inputs.labels[rows]
-    spec, classes = inputs.pretrained.spec, len(inputs.classes)
-    backbone, fit = inputs.recipe.fit(spec, array, labels, classes, options, progress=progress)
+    spec, classes, labels = inputs.pretrained.spec, len(inputs.classes), inputs.labels[rows]
+    chosen = inputs.rows(rows)
+    backbone, fit = inputs.recipe.fit(spec, chosen, labels, classes, options, progress=progress)
     runtime = None if backbone is None else choose_runtime(backbone, spec.precision)
     return FittedModel(fit, backbone, runtime)
 
@@ -206,7 +207,7 @@ def _zero_embeddings(inputs: Inputs, fitted: FittedModel) -> tuple[str, ...]:
     """Return the stored paths of images with a zero embedding; only a ReLU head has any."""
     if not fitted.fit.head.relu:
         return ()
-    embedded = fitted.embed(inputs.array)
+    embedded = fitted.embed(inputs.rows())
     rows = np.flatnonzero(~np.any(embedded != 0, axis=1))
     return tuple(inputs.items[row].record.path for row in rows)
 
@@ -215,7 +216,10 @@ def _training_digest(inputs: Inputs, options: TrainOptions) -> str:
     """Return a hex digest of the backbone, the options, the constants and the images."""
     settings = f"{inputs.pretrained.fingerprint}|{asdict(options)}"
     settings += training_recipe(inputs.pretrained.spec, inputs.recipe)
-    return hashlib.sha256(settings.encode() + inputs.listing).hexdigest()
+    digest = hashlib.sha256(settings.encode())
+    for line in inputs.listing():
+        digest.update(line)
+    return digest.hexdigest()
 
 
 def training_recipe(spec: BackboneSpec, recipe: Recipe | None = None) -> str:

@@ -45,7 +45,7 @@ def left_out_facts(
                 labels=(labels - (labels > label)).astype(np.int32),
                 classes=names[:label] + names[label + 1 :],
             )
-            embedded = fit(others, rows).embed(inputs.array)
+            embedded = fit(others, rows).embed(inputs.rows())
         foreign = np.flatnonzero(labels == label)
         own = queries[labels[queries] != label]
         per_class.append(auroc(*(_best(embedded, rows, part) for part in (foreign, own))))

@@ -125,7 +125,10 @@ def _is_current(facts: dict[str, Any]) -> bool:
 
 def images_digest(inputs: Inputs) -> str:
     """Return the SHA-256 of the paths and contents of the images, as hex."""
-    return hashlib.sha256(inputs.listing).hexdigest()
+    digest = hashlib.sha256()
+    for line in inputs.listing():
+        digest.update(line)
+    return digest.hexdigest()
 
 
 def part_of(facts: dict[str, Any]) -> tuple[Any, ...]:

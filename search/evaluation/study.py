@@ -232,7 +232,7 @@ def _run(
         learned = fit(inputs, rows, progress=bar.update)
     seconds = time.perf_counter() - started
 
-    embedded, trained = learned.embed(inputs.array), gallery
+    embedded, trained = learned.embed(inputs.rows()), gallery
     zero = ~np.any(embedded != 0, axis=1)  # without a direction: not indexed, finds nothing
     gallery, answered = gallery[~zero[gallery]], ~zero[queries]
     if not answered.any() or len(gallery) < EVALUATED_K:

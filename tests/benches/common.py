@@ -194,9 +194,18 @@ def peak_memory(function: Callable[..., object], *arguments: Any) -> float:
 
 def _peak_after(function: Callable[..., object], *arguments: Any) -> float:
     function(*arguments)
-    # getrusage also counts the parent process, from which this one was forked.
+    return resources()[1]
+
+
+def resources() -> tuple[float, float]:
+    """Return this process's seconds of the processor so far, and its peak memory in GB.
+
+    Linux only.
+    """
+    # getrusage also counts the memory of the parent process, from which this one was forked.
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024 / 1e9
+    peak = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024 / 1e9
+    return time.process_time(), peak
 
 
 def python(*arguments: object) -> str:

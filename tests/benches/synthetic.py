@@ -41,14 +41,14 @@ BLOCK = 4096
 """Vectors drawn from one seed; a larger set begins with the smaller one."""
 
 
-def label(number: int) -> str:
+def label(number: int, classes: int = CLASSES) -> str:
     """Return the class of a picture."""
-    return f"class-{number % CLASSES}"
+    return f"class-{number % classes}"
 
 
-def path(number: int) -> str:
+def path(number: int, classes: int = CLASSES) -> str:
     """Return the stored path of a picture; its bytes are the path, too."""
-    return f"{NAME}/{label(number)}/{number:08d}.jpg"
+    return f"{NAME}/{label(number, classes)}/{number:08d}.jpg"
 
 
 def payload(number: int) -> Payload:
@@ -93,10 +93,10 @@ class PathSource:
         return None
 
 
-def dataset(count: int) -> Dataset:
+def dataset(count: int, classes: int = CLASSES) -> Dataset:
     """Return a data set of ``count`` pictures, sorted by path."""
-    numbers = [number for start in range(CLASSES) for number in range(start, count, CLASSES)]
-    records = tuple(Record(path(number), label(number), path(number)) for number in numbers)
+    paths = sorted(path(number, classes) for number in range(count))
+    records = tuple(Record(one, one.split("/")[1], one) for one in paths)
     folder = Path("/", NAME)
     return Dataset(NAME, folder, records, (), PathSource(), Place(str(folder)))
 

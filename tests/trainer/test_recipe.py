@@ -88,7 +88,9 @@ def test_a_model_of_another_recipe_is_trained_anew(
     before = (working.model / "model.json").read_bytes()
     inputs = read_inputs(dataset, pretrained, working)
     settings = f"{pretrained.fingerprint}|{asdict(OPTIONS)}".encode()
-    earlier = hashlib.sha256(settings + inputs.listing).hexdigest()  # as versions before it
+    earlier = hashlib.sha256(
+        settings + b"".join(inputs.listing())
+    ).hexdigest()  # as versions before it
     assert json.loads(before)["recipe"] == earlier
     assert again()
     monkeypatch.setattr(heads, "LEARNING_RATE", 2e-3)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from geosim.trainer.data.split import stratified_split
 from geosim.trainer.errors import ModelError
+from geosim.trainer.heads.batches import Samples, batches
 from geosim.trainer.heads.head import EMBEDDING_DIM, HEADS, Head, Hidden
+from geosim.trainer.rows import Rows, parts
 from geosim.trainer.runtime.keras import import_keras
 
 LEARNING_RATE = 1e-3
@@ -47,7 +49,7 @@ class Fit:
 
 
 def fit_head(
-    features: NDArray[np.float32],
+    features: NDArray[np.float32] | Rows,
     labels: NDArray[np.int32],
     classes: int,
     options: TrainOptions,
@@ -66,8 +68,7 @@ def fit_head(
     """
     if options.head not in HEADS:
         raise ModelError(f"unknown head {options.head!r}; expected one of {', '.join(HEADS)}")
-    if not np.isfinite(features).all():
-        raise ModelError("there are features that are no finite numbers; delete the feature cache")
+    check_finite(features)
     keras = import_keras()
     keras.utils.set_random_seed(options.seed)
     network = _network(keras, features.shape[1], width, classes, options.head)
@@ -76,24 +77,43 @@ def fit_head(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=options.head == "cosine"),
     )
     kept, held = stratified_split(labels, options.validation_split, options.seed)
+    learned, validation = split_batches(
+        lambda rows: (features[rows], labels[rows]), kept, held, options.batch_size
+    )
     history = keep_best(
         network,
-        features[kept],
-        labels[kept],
-        validation=(features[held], labels[held]) if len(held) else None,
+        learned,
+        validation=validation,
+        shuffle=False,  # the batches are
         epochs=options.epochs,
         progress=progress,
-        batch_size=options.batch_size,
     )
     if options.head == "dense-relu":
         return Fit(Head(*_weights(network, "embedding")), *history)
     return Fit(cosine_head(network), *history)
 
 
+def check_finite(features: NDArray[Any] | Rows) -> None:
+    """Raise `ModelError` if a feature is not finite."""
+    if not all(np.isfinite(features[part]).all() for part in parts(features)):
+        raise ModelError("there are features that are no finite numbers; delete the feature cache")
+
+
+def split_batches(
+    samples: Samples, learned: NDArray[np.intp], held: NDArray[np.intp], size: int
+) -> tuple[Any, Any]:
+    """Return the batches to learn from, and those held out, None without any, of samples."""
+
+    def of(rows: NDArray[np.intp], *, shuffle: bool) -> Any:
+        return batches(lambda numbers: samples(rows[numbers]), len(rows), size, shuffle=shuffle)
+
+    return of(learned, shuffle=True), of(held, shuffle=False) if len(held) else None
+
+
 def keep_best(
     network: Any,
     *data: Any,
-    validation: tuple[Any, ...] | None,
+    validation: Any,
     epochs: int,
     progress: Callable[[int], object],
     **options: Any,
@@ -101,8 +121,9 @@ def keep_best(
     """Fit a compiled Keras model and restore the weights of its best epoch.
 
     The best epoch has the lowest validation loss, or training loss where nothing is held out.
-    ``data`` is inputs and targets, or one iterator of batches; ``options`` are those of Keras'
-    ``fit``. Return the training losses, the validation losses and the best epoch, as in `Fit`.
+    ``data`` is inputs and targets, or one iterator of batches; ``validation`` the same, as one
+    value, or None. ``options`` are those of Keras' ``fit``. Return the training losses, the
+    validation losses and the best epoch, as in `Fit`.
 
     Raises:
         ModelError: no epoch has a finite loss.

@@ -18,16 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.trainer.data.split import stratified_split
-from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import (
     Fit,
     TrainOptions,
+    check_finite,
     cosine_head,
     cosine_layers,
     keep_best,
+    split_batches,
 )
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
 from geosim.trainer.heads.unlabelled import fit_unlabelled
+from geosim.trainer.rows import Rows, give_back, new_array, parts
 from geosim.trainer.runtime.keras import import_keras
 
 LEARNING_RATE = 1.4e-3
@@ -46,7 +48,7 @@ DISTILLATION = 4.0
 """Weight of the distance to the teacher's embedding, 1 minus the cosine, beside the losses of the
 classes."""
 
-Array = NDArray[np.float16] | NDArray[np.float32]
+Array = NDArray[np.float16] | NDArray[np.float32] | Rows
 
 
 def fit_views(
@@ -68,8 +70,7 @@ def fit_views(
     Raises:
         ModelError: a feature is not finite, or no epoch has a finite loss.
     """
-    if not all(np.isfinite(picture).all() for picture in features):
-        raise ModelError("there are features that are no finite numbers; delete the feature cache")
+    check_finite(features)
     labelled = np.flatnonzero(labels >= 0)
     if not len(labelled):
         head, left_out = fit_unlabelled(features, views=views)
@@ -92,7 +93,8 @@ def fit_views(
     if twice:
         seen = whole if views == features.shape[1] else _means(features, views)
         learned = np.setdiff1d(np.arange(len(labels)), held)
-        head, history = _fit(seen, truth, head(whole), (learned, held), options, report)
+        target = np.concatenate([head(whole[part]) for part in parts(whole)])
+        head, history = _fit(seen, truth, target, (learned, held), options, report)
     name = "cross-entropy and contrastive loss"
     if twice:
         name += ", and distance to the embedding of all views"
@@ -100,7 +102,7 @@ def fit_views(
 
 
 def _fit(
-    seen: NDArray[np.float32],
+    seen: Rows,
     truth: NDArray[np.float32],
     target: NDArray[np.float32] | None,
     rows: tuple[NDArray[np.intp], NDArray[np.intp]],
@@ -130,26 +132,29 @@ def _fit(
     wanted = truth if target is None else np.concatenate([truth, target], axis=1)
     labelled, each = truth.sum(axis=1), np.ones(len(truth), np.float32)
 
-    def samples(part: NDArray[np.intp]) -> tuple[Any, ...]:
-        return seen[part], [truth[part], wanted[part]], [labelled[part], each[part]]
+    def samples(at: NDArray[np.int64]) -> tuple[Any, ...]:
+        return seen[at], (truth[at], wanted[at]), (labelled[at], each[at])
 
-    x, y, weights = samples(learned)
+    batches, validation = split_batches(samples, learned, held, options.batch_size)
     history = keep_best(
         network,
-        x,
-        y,
-        sample_weight=weights,
-        validation=samples(held) if len(held) else None,
+        batches,
+        validation=validation,
+        shuffle=False,  # the batches are
         epochs=options.epochs,
         progress=progress,
-        batch_size=options.batch_size,
     )
     return cosine_head(network), history
 
 
-def _means(features: Array, views: int) -> NDArray[np.float32]:
+def _means(features: Array, views: int) -> Rows:
     """Return the mean of the first views' features of each picture, ``(n, feature_width)``."""
-    return np.asarray(features[:, :views].mean(axis=1, dtype=np.float32))
+    folder = features.folder if isinstance(features, Rows) else None
+    means = new_array((len(features), features.shape[2]), np.float32, folder)
+    for part in parts(features):
+        means[part] = features[part][:, :views].mean(axis=1, dtype=np.float32)
+        give_back(means)
+    return Rows(means, np.arange(len(means)))
 
 
 def _embedding_loss(classes: int) -> Callable[[Any, Any], Any]:

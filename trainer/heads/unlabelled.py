@@ -15,6 +15,7 @@ from scipy import linalg
 
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
+from geosim.trainer.rows import Rows
 
 SHRINKAGE = 1.0
 """Variance that is added to each direction's noise, in units of the noise's mean variance. From 0.1
@@ -31,7 +32,7 @@ empty: n pictures differ in n - 1 directions."""
 BLOCK = 32
 """Pictures whose features are float32 at once; bounds the memory."""
 
-Array = NDArray[np.float16] | NDArray[np.float32]
+Array = NDArray[np.float16] | NDArray[np.float32] | Rows
 Matrix = NDArray[np.float64]
 
 
@@ -50,7 +51,7 @@ class Scatter:
         With one view of each picture, ``within`` is zero.
         """
         count, views, width = features.shape
-        origin = features[0].mean(axis=0, dtype=np.float32)  # near the mean: less rounding
+        origin = features[:1][0].mean(axis=0, dtype=np.float32)  # near the mean: less rounding
         total = np.zeros(width)
         between, within = np.zeros((width, width)), np.zeros((width, width))
         for start in range(0, count, BLOCK):

@@ -16,6 +16,7 @@ from geosim.trainer.heads.head import HEADS
 from geosim.trainer.recipes.duration import feature_seconds
 from geosim.trainer.recipes.registry import register
 from geosim.trainer.recipes.spec import Recipe
+from geosim.trainer.rows import Rows
 
 
 class Owner(Recipe):
@@ -42,7 +43,7 @@ class Owner(Recipe):
     def fit(
         self,
         spec: BackboneSpec,
-        array: NDArray[Any],
+        rows: Rows,
         labels: NDArray[np.int32],
         classes: int,
         options: TrainOptions,
@@ -50,7 +51,7 @@ class Owner(Recipe):
         progress: Callable[[int], object],
     ) -> tuple[None, Fit]:
         """Fit a head on ``(n, feature_width) float32`` features."""
-        return None, fit_head(array, labels, classes, options, progress=progress)
+        return None, fit_head(rows, labels, classes, options, progress=progress)
 
     def module(self, spec: BackboneSpec) -> str:
         """Return the module of `fit_head`."""

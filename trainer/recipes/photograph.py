@@ -20,6 +20,7 @@ from geosim.trainer.heads.photograph import LEARNING_RATE, fit_views
 from geosim.trainer.recipes.duration import feature_seconds, fit_seconds
 from geosim.trainer.recipes.registry import register
 from geosim.trainer.recipes.spec import Recipe
+from geosim.trainer.rows import Rows
 
 VIEWS = 7
 """Views of a picture that its embedding is made of, by default: the fixed ones. With fewer the head
@@ -69,7 +70,7 @@ class Photograph(Recipe):
     def fit(
         self,
         spec: BackboneSpec,
-        array: NDArray[Any],
+        rows: Rows,
         labels: NDArray[np.int32],
         classes: int,
         options: TrainOptions,
@@ -78,7 +79,7 @@ class Photograph(Recipe):
     ) -> tuple[None, Fit]:
         """Fit a head on ``(n, views, feature_width) float16`` features."""
         views = _views(options)
-        return None, fit_views(array, labels, classes, options, views=views, progress=progress)
+        return None, fit_views(rows, labels, classes, options, views=views, progress=progress)
 
     def module(self, spec: BackboneSpec) -> str:
         """Return this module, which uses the fit and the table of views."""

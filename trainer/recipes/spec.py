@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geosim.trainer.backbones.spec import BackboneSpec
 from geosim.trainer.heads.fit import Fit, TrainOptions
+from geosim.trainer.rows import Rows
 from geosim.trainer.runtime.keras import KerasBackbone
 
 
@@ -67,7 +68,7 @@ class Recipe(ABC):
     def fit(
         self,
         spec: BackboneSpec,
-        array: NDArray[Any],
+        rows: Rows,
         labels: NDArray[np.int32],
         classes: int,
         options: TrainOptions,

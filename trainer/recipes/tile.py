@@ -14,6 +14,7 @@ from geosim.trainer.heads.fit import Fit, TrainOptions
 from geosim.trainer.recipes.duration import tile_seconds
 from geosim.trainer.recipes.registry import register
 from geosim.trainer.recipes.spec import Recipe
+from geosim.trainer.rows import Rows
 from geosim.trainer.runtime.keras import KerasBackbone
 
 
@@ -38,7 +39,7 @@ class Tile(Recipe):
     def fit(
         self,
         spec: BackboneSpec,
-        array: NDArray[Any],
+        rows: Rows,
         labels: NDArray[np.int32],
         classes: int,
         options: TrainOptions,
@@ -48,7 +49,7 @@ class Tile(Recipe):
         """Train the backbone on ``(n, size, size, 3) uint8`` pixels."""
         if spec.fit is None:
             raise ModelError(f"backbone {spec.name} has no fit: {self.refusal(spec)}")
-        return spec.fit(array, labels, classes, options, progress=progress)
+        return spec.fit(rows.whole(), labels, classes, options, progress=progress)
 
     def module(self, spec: BackboneSpec) -> str:
         """Return the module of the backbone's fit."""
