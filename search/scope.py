@@ -67,7 +67,7 @@ def open_scope(store: VectorStore, options: SearchOptions) -> Scope:
             `NoMatchError` if none matches ``where``.
     """
     fields = Fields(store)
-    within: list[Condition | None] = []
+    within: list[Condition | None] = [options.among]
     if options.label is not None:
         within.append(_of_class(store, options.label))
     if options.where is not None:

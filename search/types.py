@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from geosim.ingest.conditions import Condition
 from geosim.ingest.schema import SCORE_DIGITS, Payload, ScoredPoint
 from geosim.search.crop import CropBox
 from geosim.search.fields import Field
@@ -31,6 +32,7 @@ class SearchOptions:
         not_same: a field; no hits with the query's own value of it.
         show: fields to show of each hit.
         exact: compare all images, also where a large collection is searched by an index.
+        among: only hits for which this condition holds, too.
     """
 
     k: int | None = None
@@ -41,6 +43,7 @@ class SearchOptions:
     not_same: str | None = None
     show: tuple[str, ...] = ()
     exact: bool = False
+    among: Condition | None = None
 
     def __post_init__(self) -> None:
         """Raise `QueryError` if a value is out of range."""
@@ -52,7 +55,7 @@ class SearchOptions:
     @property
     def narrows(self) -> bool:
         """Whether images are left out that would be hits by their score."""
-        chosen = (self.label, self.one_per, self.where, self.not_same)
+        chosen = (self.label, self.one_per, self.where, self.not_same, self.among)
         return any(one is not None for one in chosen)
 
     @property

@@ -1,77 +1,71 @@
 """Lay out the collection as a map: one point in two dimensions per image, similar ones nearby.
 
-Owns the layout, t-SNE on the exact neighbour graph, and its copy in the working folder.
+Owns the map's copy in the working folder, and what of it stays when the collection changes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
-from geosim.ingest.schema import ModelRef
-from geosim.ingest.store.base import VectorStore
+from geosim.ingest.schema import CollectionInfo, ModelRef, Point
+from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.search.consistent import consistently
-from geosim.search.graph.collection import Collection, read_collection
+from geosim.search.graph.drawing import PCA, TSNE, Report, draw, place, reported
 from geosim.trainer.files import read_arrays, replacing
-from geosim.trainer.progress import progress_bar
+from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.working import Working
 
-TSNE, PCA = "t-SNE 1", "main axes 1"
-"""Layout methods with their versions. A stored map of another method or version is not used."""
+MOST_DRAWN = 50_000
+"""Images that are drawn at most, those with the lowest ids: a random sample. The others of a larger
+collection are placed among them."""
 
-PERPLEXITY = 30
-"""Perplexity of t-SNE. Van der Maaten and Hinton (JMLR 9, 2008) advise 5 to 50."""
+REDRAWN_FROM = 0.1
+"""Share of the images that have come or gone since a map was drawn, from which it is drawn anew.
+Until then new ones are placed among those that were drawn."""
 
-EXAGGERATED_ITERATIONS, NORMAL_ITERATIONS = 250, 250
-"""Iterations of t-SNE with early exaggeration, and without."""
-
-EXAGGERATION = 12
-"""Factor of early exaggeration: openTSNE's default."""
-
-CALLBACK_ITERATIONS = 25
-"""Iterations between two updates of the progress bar."""
-
-PCA_UP_TO = 10
-"""Images up to which the map shows the two principal components."""
-
-TSNE_UP_TO = 50_000
-"""Images up to which t-SNE places all. Of more it places a random sample; the others are
-interpolated between their nearest neighbours in the sample."""
-
-INTERPOLATION_NEIGHBOURS = 10
-"""Neighbours in the sample that an image is interpolated from."""
-
-INTERPOLATION_BATCH = 1 << 16
-"""Images interpolated at once, at a few hundred bytes each."""
-
-SEED = 0
-"""Seed of the sample and of t-SNE."""
+STEPS = 65_535
+"""Greatest coordinate: a place is exact to a hundredth of a pixel where the map fills a screen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """All images of a collection in two dimensions, sorted by path."""
+    """All images of a collection in two dimensions, sorted by class and id, no class last."""
 
-    ids: list[str]
-    paths: list[str]
-    labels: list[str]
-    positions: NDArray[np.float32]  # (n, 2), 0 to 1, at the same scale in both directions
+    ids: NDArray[np.bytes_]  # (n,) S16: the bytes of the UUIDs
+    classes: list[str]  # sorted, "" last
+    labels: NDArray[np.int32]  # (n,) index into classes, ascending
+    positions: NDArray[np.uint16]  # (n, 2), 0 to STEPS, at the same scale in both directions
+    drawing: str  # equal for maps in which no image has moved
 
 
-def layout(store: VectorStore, working: Working) -> Layout:
-    """Return the map of a collection, computed again if the collection or its model has changed.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """A map and what it takes to extend it."""
+
+    layout: Layout
+    contents: NDArray[np.uint64]  # (n,) beginnings of the files' hashes
+    sample: NDArray[np.float32]  # (m, 32) vectors that were drawn
+    places: NDArray[np.float32]  # (m, 2), 0 to 1
+    counts: tuple[int, int]  # images when it was drawn, and changes since
+
+
+def layout(store: VectorStore, working: Working, report: Report = lambda *_: None) -> Layout:
+    """Return the map of a collection: kept, extended by what has changed, or drawn anew.
 
     Equal collections give equal maps on one machine. Half a minute for 30,000 images; the copy
-    stored in ``working`` is read in a second. Without openTSNE, which has no wheel for Linux on
-    ARM, the map shows the two principal components and a warning is issued.
+    stored in ``working`` is read in a fraction of a second. Without openTSNE, which has no wheel
+    for Linux on ARM, the map shows the two principal components and a warning is issued.
 
     Raises:
         StoreError: there is no such collection.
@@ -79,128 +73,173 @@ def layout(store: VectorStore, working: Working) -> Layout:
     method = TSNE if find_spec("openTSNE") else PCA
     path = working.derived / f"{store.name}-map.npz"
 
-    def read(model: ModelRef) -> tuple[ModelRef, Collection, NDArray[np.float32] | None]:
-        found = read_collection(store, vectors=False)
-        stored = _read(path, _key(found, model.fingerprint, method))
-        return model, found if stored is not None else read_collection(store), stored
+    def read(model: ModelRef) -> tuple[str, str, _Kept, bool]:
+        info = store.info() or CollectionInfo(model, 0, "")
+        key = f"{method} {model.fingerprint}"
+        state = f"{info.revision} {info.points}" if info.revision else ""
+        stored, known = _read(path, key)
+        if stored is not None and state and known == state:
+            return key, state, stored, False
+        kept = None if stored is None else _extended(store, stored, info.points, report)
+        return key, state, kept or _drawn(store, method, info.points, report), True
 
-    model, collection, positions = consistently(store, read)
-    if positions is None:
-        if method == PCA:
-            warnings.warn(
-                "openTSNE is not installed, so the map shows the two main axes only; install it "
-                "with `pip install opentsne`",
-                stacklevel=2,
-            )
-        positions = draw(collection.vectors, method)
-        key = _key(collection, model.fingerprint, method)
+    key, state, kept, changed = consistently(store, read)
+    if changed:
         with suppress(OSError), replacing(path) as temporary:  # computed again next time
-            np.savez(temporary, positions=positions, key=np.array(key))
-    return Layout(collection.ids, collection.paths, collection.labels, positions)
+            _write(temporary, key, state, kept)
+    return kept.layout
 
 
-def draw(vectors: NDArray[np.float32], method: str = TSNE) -> NDArray[np.float32]:
-    """Return a position for each vector, close to those of its neighbours.
+def _drawn(store: VectorStore, method: str, count: int, report: Report) -> _Kept:
+    """Draw the first `MOST_DRAWN` images, and place the others as they are read."""
+    if method == PCA:
+        warnings.warn(
+            "openTSNE is not installed, so the map shows the two main axes only; install it "
+            "with `pip install opentsne`",
+            stacklevel=4,
+        )
+    images, placed = _Images(), []
+    sample = np.empty((0, EMBEDDING_DIM), dtype=np.float32)
+    places: NDArray[np.float32] | None = None
+    with reported(report, "reading", count) as advance:
+        for batch in store.scan(vectors=True):
+            images.add(batch)
+            vectors = _vectors(batch)
+            if places is None:
+                room = MOST_DRAWN - len(sample)
+                sample, vectors = np.concatenate([sample, vectors[:room]]), vectors[room:]
+                if len(vectors):
+                    places = draw(sample, method, report)
+            if places is not None and len(vectors):
+                placed.append(place(vectors, sample, places))
+            advance(len(batch))
+    if places is None:
+        places = draw(sample, method, report)
+    positions = _in_steps(np.concatenate([places, *placed]))
+    return _kept(images.all(), images.classes, positions, sample, places, (len(positions), 0))
 
-    Maps ``(n, d) float32``, L2 norm 1, any n, to ``(n, 2) float32``, 0 to 1; all 0.5 where all
-    vectors are equal. t-SNE is initialised with the two principal components, which preserves
-    global structure (Kobak and Berens, Nature Communications 10, 2019).
-    """
-    count = len(vectors)
-    if count == 0:
-        return np.empty((0, 2), dtype=np.float32)
-    if count <= PCA_UP_TO or method == PCA:
-        return _normalized(_principal_components(vectors))
-    if count <= TSNE_UP_TO:
-        return _normalized(_tsne(vectors))
-    sample = np.sort(np.random.default_rng(SEED).choice(count, TSNE_UP_TO, replace=False))
-    return _normalized(_interpolated(vectors, sample, _tsne(vectors[sample])))
+
+def _extended(store: VectorStore, old: _Kept, count: int, report: Report) -> _Kept | None:
+    """Return a map with the images that there are now; None where too many have changed."""
+    scanned = _Images()
+    with reported(report, "reading", count) as advance:
+        for batch in store.scan(vectors=False):
+            scanned.add(batch)
+            advance(len(batch))
+    images = scanned.all()
+    rows = rows_of(old.layout.ids, images["id"])
+    same = rows >= 0
+    same[same] = old.contents[rows[same]] == images["content"][same]
+    new = np.flatnonzero(~same)
+    changes = old.counts[1] + len(new) + len(old.contents) - int(same.sum())
+    if changes > REDRAWN_FROM * old.counts[0]:
+        return None
+    positions = np.zeros((len(images), 2), np.uint16)
+    positions[same] = old.layout.positions[rows[same]]
+    with reported(report, "placing", len(new)) as advance:
+        for start in range(0, len(new), SCAN_BATCH):
+            own = new[start : start + SCAN_BATCH]
+            points = store.fetch(texts_of(images["id"][own]), vectors=True)
+            if points:  # some may be deleted meanwhile
+                found = own[np.isin(images["id"][own], ids_of(p.payload.id for p in points))]
+                positions[found] = _in_steps(place(_vectors(points), old.sample, old.places))
+                same[found] = True
+            advance(len(own))
+    counts = old.counts[0], changes
+    return _kept(images[same], scanned.classes, positions[same], old.sample, old.places, counts)
 
 
-def _principal_components(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the first two principal components, ``(n, 2)``, with deterministic signs."""
-    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    axes = axes[:, :-3:-1]
-    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)
-    flat: NDArray[np.float64] = centred @ (axes * np.sign(largest))
-    return flat
+class _Images:
+    """What is read of the images, in the order of the scan."""
+
+    DTYPE = np.dtype([("id", "S16"), ("content", np.uint64), ("label", np.int32)])
+
+    def __init__(self) -> None:
+        self.classes: dict[str, int] = {}  # their numbers
+        self._parts = [np.empty(0, self.DTYPE)]
+
+    def add(self, batch: Sequence[Point]) -> None:
+        part = np.empty(len(batch), self.DTYPE)
+        payloads = [point.payload for point in batch]
+        part["id"] = ids_of(payload.id for payload in payloads)
+        part["content"] = [int(payload.sha256[-16:], 16) for payload in payloads]
+        number = self.classes.setdefault
+        part["label"] = [number(payload.label, len(self.classes)) for payload in payloads]
+        self._parts.append(part)
+
+    def all(self) -> NDArray[np.void]:
+        """Return all images, ``(n,)`` of `DTYPE`."""
+        return np.concatenate(self._parts)
 
 
-def _tsne(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return t-SNE's positions, ``(n, 2)``, of more than `PCA_UP_TO` vectors."""
-    start = _principal_components(vectors)
-    spread = start.std()
-    if spread < 1e-6:  # all equal up to rounding
-        return np.zeros_like(start)
+def _kept(
+    images: NDArray[np.void],
+    classes: Iterable[str],
+    positions: NDArray[np.uint16],
+    sample: NDArray[np.float32],
+    places: NDArray[np.float32],
+    counts: tuple[int, int],
+) -> _Kept:
+    """Return a map of images, ``(n,)`` of `_Images.DTYPE`, sorted; each class has its place."""
+    names = [*classes]
+    used = sorted({names[n] for n in np.unique(images["label"])}, key=lambda name: (not name, name))
+    numbers = {name: number for number, name in enumerate(used)}
+    labels = np.array([numbers.get(name, -1) for name in names], np.int32)[images["label"]]
+    order = np.lexsort((images["id"], labels))
+    drawing = hashlib.sha256(places.tobytes()).hexdigest()[:12]
+    drawn = Layout(images["id"][order], used, labels[order], positions[order], drawing)
+    return _Kept(drawn, images["content"][order], sample, places, counts)
 
-    from openTSNE import TSNEEmbedding, affinity
-    from openTSNE.nearest_neighbors import PrecomputedNeighbors
 
-    from geosim.search.graph.neighbours import neighbour_graph
+def ids_of(texts: Iterable[str]) -> NDArray[np.bytes_]:
+    """Return UUIDs as `Layout` has them, ``(n,) S16``."""
+    return np.array([bytes.fromhex(text.replace("-", "")) for text in texts], "S16")
 
-    perplexity = min(PERPLEXITY, (len(vectors) - 1) // 3)
-    blocks = list(neighbour_graph(vectors, 3 * perplexity))
-    rows = np.concatenate([block.rows for block in blocks])
-    cosines = np.concatenate([block.scores for block in blocks])
-    near = PrecomputedNeighbors(rows, np.sqrt(2 - 2 * cosines))  # distances on the unit sphere
-    embedding = TSNEEmbedding(
-        start / spread * 1e-4,  # as Kobak and Berens advise
-        affinity.PerplexityBasedNN(knn_index=near, perplexity=perplexity, n_jobs=1),
-        n_jobs=1,
-        random_state=SEED,
+
+def texts_of(ids: NDArray[np.bytes_]) -> list[str]:
+    """Return the ids of `Layout` as text."""
+    raw = ids.tobytes()
+    return [str(UUID(bytes=raw[start : start + 16])) for start in range(0, len(raw), 16)]
+
+
+def _in_steps(positions: NDArray[np.float32]) -> NDArray[np.uint16]:
+    return np.rint(positions * STEPS).astype(np.uint16)
+
+
+def rows_of(ids: NDArray[np.bytes_], wanted: NDArray[np.bytes_]) -> NDArray[np.intp]:
+    """Return the row of each wanted id among ``ids``, both ``S16`` in any order; -1 without one."""
+    if not len(ids):
+        return np.full(len(wanted), -1)
+    order = np.argsort(ids)
+    rows = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
+    return np.where(ids[rows] == wanted, rows, -1)
+
+
+def _vectors(points: Sequence[Point]) -> NDArray[np.float32]:
+    return np.stack([point.vector for point in points if point.vector is not None])
+
+
+def _write(path: Path, key: str, state: str, kept: _Kept) -> None:
+    drawn = kept.layout
+    np.savez(
+        path,
+        about=np.array([key, state, orjson.dumps(drawn.classes).decode(), drawn.drawing]),
+        ids=drawn.ids,
+        labels=drawn.labels,
+        positions=drawn.positions,
+        contents=kept.contents,
+        sample=kept.sample,
+        places=kept.places,
+        counts=np.array(kept.counts),
     )
-    iterations = EXAGGERATED_ITERATIONS + NORMAL_ITERATIONS
-    with progress_bar("drawing the map", iterations, unit="step") as bar:
-
-        def update(*_: object) -> None:  # openTSNE stops where a callback returns True, as tqdm may
-            bar.update(CALLBACK_ITERATIONS)
-
-        calls = {"callbacks": update, "callbacks_every_iters": CALLBACK_ITERATIONS}
-        optimize = partial(embedding.optimize, inplace=True, **calls)
-        optimize(EXAGGERATED_ITERATIONS, exaggeration=EXAGGERATION, momentum=0.5)
-        optimize(NORMAL_ITERATIONS, momentum=0.8)
-    return np.asarray(embedding, dtype=np.float64)
 
 
-def _interpolated(
-    vectors: NDArray[np.float32], sample: NDArray[np.intp], positions: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return positions of all vectors, given those of a sample's row numbers.
-
-    The others get the median of their nearest neighbours in the sample, per coordinate.
-    """
-    from geosim.search.graph.neighbours import nearest
-
-    placed, gallery = np.empty((len(vectors), 2)), vectors[sample]
-    placed[sample] = positions
-    rest = np.setdiff1d(np.arange(len(vectors)), sample)
-    with progress_bar("placing", len(rest)) as bar:
-        for start in range(0, len(rest), INTERPOLATION_BATCH):
-            rows = rest[start : start + INTERPOLATION_BATCH]
-            found, _ = nearest(gallery, vectors[rows], INTERPOLATION_NEIGHBOURS)
-            placed[rows] = np.median(positions[found], axis=1)
-            bar.update(len(rows))
-    return placed
-
-
-def _normalized(flat: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return positions centred and scaled to 0 to 1, by one factor for both coordinates."""
-    low, high = flat.min(axis=0), flat.max(axis=0)
-    width = float((high - low).max())
-    scaled = (flat - (low + high) / 2) / width + 0.5 if width > 0 else np.full_like(flat, 0.5)
-    return np.clip(scaled, 0, 1).astype(np.float32)
-
-
-def _key(collection: Collection, fingerprint: str, method: str) -> str:
-    """Return a digest of what a map depends on: the images, the model and the method."""
-    digest = hashlib.sha256(f"{method}\0{fingerprint}\n".encode())
-    for path, sha256 in zip(collection.paths, collection.hashes, strict=True):
-        digest.update(f"{path}\0{sha256}\n".encode())
-    return digest.hexdigest()
-
-
-def _read(path: Path, key: str) -> NDArray[np.float32] | None:
-    """Return the positions stored under ``key``; None if absent, stale or damaged."""
-    stored = read_arrays(path, "key", "positions")
-    return stored[1] if stored is not None and str(stored[0]) == key else None
+def _read(path: Path, key: str) -> tuple[_Kept | None, str]:
+    """Return the map stored under ``key`` and its state; None if absent, stale or damaged."""
+    names = "about", "ids", "labels", "positions", "contents", "sample", "places", "counts"
+    stored = read_arrays(path, *names)
+    if stored is None or str(stored[0][0]) != key:
+        return None, ""
+    (_, state, classes, drawing), ids, labels, positions, contents, sample, places, counts = stored
+    drawn = Layout(ids, orjson.loads(str(classes)), labels, positions, str(drawing))
+    return _Kept(drawn, contents, sample, places, (int(counts[0]), int(counts[1]))), str(state)

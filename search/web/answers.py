@@ -221,16 +221,26 @@ class FacetsAnswer(BaseModel):
     facets: list[FacetAnswer]
 
 
-class MapAnswer(BaseModel):
-    """All indexed images as points; every list except classes has one item per image."""
+class MapProgress(BaseModel):
+    """How far the drawing of the map is."""
 
-    classes: list[str | None] = Field(description="Null, the last one, for images without a class.")
-    labels: list[int] = Field(description="Index into classes.")
-    ids: list[str]
-    paths: list[str]
-    x: list[float] = Field(description="0 to 1, left to right.")
-    y: list[float] = Field(description="0 to 1, top to bottom.")
-    tag: str = Field(description="Differs after a change of the collection.")
+    doing: str = Field(description="Such as reading, comparing, drawing the map, placing.")
+    done: int
+    total: int = Field(description="0 while it is not known.")
+
+
+class MapPoint(BaseModel):
+    """An indexed image and its place in the map."""
+
+    row: int = Field(description="Number of its point, from 0.")
+    image: StoredImage
+
+
+class MapPoints(BaseModel):
+    """Points of the map."""
+
+    tag: str = Field(description="That of the map.")
+    points: list[MapPoint] = Field(description="Without those that were deleted.")
 
 
 class MatchesAnswer(BaseModel):

@@ -16,10 +16,10 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from geosim.ingest.store.base import VectorStore
-from geosim.search.web.answers import Answer, MapAnswer, MatchesAnswer
+from geosim.search.web.answers import Answer, MapPoints, MapProgress, MatchesAnswer
 from geosim.search.web.map import MapCache
 from geosim.search.web.metrics import Metrics
-from geosim.search.web.models import WHERE, Expression, PictureParameters
+from geosim.search.web.models import WHERE, Expression, MapRequest, PictureParameters
 from geosim.search.web.pictures import NOT_HERE, Thumbnails
 from geosim.search.web.service import PartParameters, PointId, SearchService
 from geosim.trainer.errors import ImageError
@@ -44,10 +44,10 @@ class Api:
     def __init__(self, store: VectorStore, working: Working, metrics: Metrics) -> None:
         """Load the model; raises what `SearchService` does."""
         self._metrics = metrics
-        self._service = SearchService(store, working)
+        self._map = MapCache(store, working)
+        self._service = SearchService(store, working, self._map.inside)
         self._thumbnails = Thumbnails(working)
         self._decoders = anyio.CapacityLimiter(MAX_DECODERS)
-        self._map = MapCache(store, working)
 
     async def measure_usual_score(self) -> None:
         """Start to measure the usual best score, for the first picture that needs it."""
@@ -61,11 +61,13 @@ class Api:
         jpeg = {"content": {"image/jpeg": picture}, "description": "A JPEG."}
         unchanged = {"description": "Not changed since the ETag of If-None-Match."}
         waiting: dict[int | str, Any] = {
-            202: {"description": "The map is being computed.", "content": {"application/json": {}}},
+            202: {"model": MapProgress, "description": "The map is being computed."},
             304: unchanged,
         }
-        map_responses: dict[int | str, Any] = {200: {"model": MapAnswer}, **waiting}
+        drawn = {"content": {"application/octet-stream": picture}, "description": "See above."}
+        map_responses: dict[int | str, Any] = {200: drawn, **waiting}
         matching_responses: dict[int | str, Any] = {200: {"model": MatchesAnswer}, **waiting}
+        points_responses: dict[int | str, Any] = {200: {"model": MapPoints}, 202: waiting[202]}
         image_responses: dict[int | str, Any] = {200: jpeg, 304: unchanged}
         router.post("/search", openapi_extra={"requestBody": upload})(self.search)
         router.get("/search")(service.search_again)
@@ -80,6 +82,7 @@ class Api:
         router.get("/map/matching", response_class=Response, responses=matching_responses)(
             self.matching
         )
+        router.post("/map/points", response_class=Response, responses=points_responses)(self.points)
         return router
 
     async def search(self, request: Request, parameters: PartParameters) -> Answer:
@@ -128,27 +131,48 @@ class Api:
         """Return all indexed images as points in a plane, similar ones near each other.
 
         The first request computes the map, which takes minutes in a large collection. Until then
-        the status is 202, without points; ask again.
+        the status is 202, with how far it is; ask again. A map has the length of a JSON object as
+        little-endian uint32, the object, and then x and y of all points as little-endian uint16,
+        left to right and top to bottom. The object has a tag, which differs after a change of the
+        collection; drawing, which differs where points have moved; classes, null for none; and
+        sizes, the number of points of each, which follow one another.
         """
         drawn = await self._map.get()
-        return _cached_json(request, None if drawn is None else drawn.body)
+        if drawn is None:
+            return self._not_yet()
+        return _cached(request, drawn.body, "application/octet-stream")
 
     async def matching(self, request: Request, where: Where) -> Response:
         """Return which points of the map match an expression.
 
         Until the map is computed the status is 202, as of the map; ask again.
         """
-        return _cached_json(request, await self._map.matching(where))
+        found = await self._map.matching(where)
+        if found is None:
+            return self._not_yet()
+        return _cached(request, found.model_dump_json().encode(), "application/json")
+
+    async def points(self, wanted: MapRequest) -> Response:
+        """Return indexed images with their rows in the map, by id or by row.
+
+        Until the map is computed the status is 202, as of the map; ask again.
+        """
+        found = await self._map.points(wanted)
+        if found is None:
+            return self._not_yet()
+        return Response(found.model_dump_json(by_alias=True), media_type="application/json")
+
+    def _not_yet(self) -> Response:
+        told = self._map.progress.model_dump_json()
+        return Response(told, 202, {"Retry-After": "1"}, "application/json")
 
 
-def _cached_json(request: Request, body: bytes | None) -> Response:
-    """Return JSON with an ETag, or 304 if a browser has it; 202 if it is not there yet."""
-    if body is None:
-        return Response(b"{}", 202, {"Retry-After": "1"}, "application/json")
+def _cached(request: Request, body: bytes, media_type: str) -> Response:
+    """Return a response with an ETag, or 304 if a browser has it."""
     headers = _cache_headers(hashlib.sha256(body).hexdigest()[:32])
     if _is_cached(request, headers):
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    return Response(body, media_type=media_type, headers=headers)
 
 
 def _cache_headers(tag: str) -> dict[str, str]:

@@ -8,10 +8,12 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, field_validator
 from pydantic_core import PydanticCustomError
 
+from geosim.ingest.conditions import Condition
 from geosim.search.crop import PATTERN, Crop, parse_crop
 from geosim.search.fields import field_names
 from geosim.search.syntax import MAX_LENGTH
 from geosim.search.types import SearchOptions
+from geosim.search.web.area import AREA_PATTERN, MOST_IN_AREA
 from geosim.trainer.errors import QueryError
 
 MAX_HITS = 1000
@@ -104,16 +106,30 @@ class SearchParameters(BaseModel, extra="forbid"):
         description="Names of facts and of class, dataset, path, sha256, width and height, with "
         "commas between and quoted as in CSV, for shown of each hit.",
     )
+    area: str | None = Field(
+        None,
+        pattern=AREA_PATTERN,
+        description="Only images in a part of the map, of at most "
+        f"{MOST_IN_AREA:,}: the map's drawing, then x and y of the corners, 0 to 65,535.",
+    )
     exact: bool = Field(
         False, description="Compare all images, also where a large collection has an index."
     )
 
-    def options(self) -> SearchOptions:
-        """Return the parameters as the searcher takes them."""
+    def options(self, among: Condition | None = None) -> SearchOptions:
+        """Return the parameters as the searcher takes them, ``among`` for the area."""
         k = MAX_HITS if self.k is None and self.min_score is not None else self.k
         show = () if self.show is None else field_names(self.show)
         return SearchOptions(
-            k, self.label, self.min_score, self.one_per, self.where, self.not_same, show, self.exact
+            k,
+            self.label,
+            self.min_score,
+            self.one_per,
+            self.where,
+            self.not_same,
+            show,
+            self.exact,
+            among,
         )
 
 
@@ -183,3 +199,11 @@ class FacetParameters(BaseModel, extra="forbid"):
     values: int = Field(
         20, ge=1, le=MAX_VALUES, description="Values of a text, the most frequent ones."
     )
+
+
+class MapRequest(BaseModel, extra="forbid"):
+    """Points of the map, by the ids of their images or by their rows."""
+
+    ids: list[Id] = Field([], max_length=MAX_HITS)
+    tag: str = Field("", description="That of the map which the rows are of.")
+    rows: list[Annotated[int, Field(ge=0)]] = Field([], max_length=MAX_HITS)

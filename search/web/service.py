@@ -16,6 +16,7 @@ import numpy as np
 from fastapi import HTTPException, Path, Query
 from numpy.typing import NDArray
 
+from geosim.ingest.conditions import Condition
 from geosim.ingest.schema import CollectionInfo, Point
 from geosim.ingest.store.base import VectorStore
 from geosim.search.consistent import consistently
@@ -76,9 +77,14 @@ def _reading(
 class SearchService:
     """Searches in one collection, or in what replaced it. Thread-safe; every method blocks."""
 
-    def __init__(self, store: VectorStore, working: Working) -> None:
-        """Open for searching and load the model; raises what `Searcher` does, and `ModelError`."""
-        self._store, self._working = store, working
+    def __init__(
+        self, store: VectorStore, working: Working, inside: Callable[[str], Condition]
+    ) -> None:
+        """Open for searching and load the model; raises what `Searcher` does, and `ModelError`.
+
+        ``inside`` returns the condition of an area of the map.
+        """
+        self._store, self._working, self._inside = store, working, inside
         self._searcher = Searcher(store, working)
         self._searcher.warm_up()
         self._sure: tuple[CollectionInfo | None, Certainty | None] = None, None
@@ -235,7 +241,8 @@ class SearchService:
         fields: Mapping[str, Any],
     ) -> Answer:
         """Search, and explain by the ten nearest of all classes, whatever the filters are."""
-        options, by = parameters.options(), parameters.together_by
+        area, by = parameters.area, parameters.together_by
+        options = parameters.options(None if area is None else self._inside(area))
         try:
             if by is None:
                 found = search(options)

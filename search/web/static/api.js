@@ -28,8 +28,8 @@ import { $ } from "./dom.js";
  *   greatest: Value }} Facet */
 /** @typedef {{ points: number, classes: Count[], without_class: number, datasets: Count[],
  *   facts: Fact[], upload_bytes: number, examples: number }} Collection */
-/** @typedef {{ classes: Class[], labels: number[], ids: string[], paths: string[],
- *   x: number[], y: number[], tag: string }} MapAnswer */
+/** @typedef {{ doing: string, done: number, total: number }} MapProgress */
+/** @typedef {{ tag: string, points: { row: number, image: StoredImage }[] }} MapPoints */
 /** @typedef {{ tag: string, matches: number, mask: string }} Matches */
 
 let pendingLogin = /** @type {Promise<void> | null} */ (null);
@@ -47,23 +47,32 @@ export class Refusal extends Error {
  * @returns {error is Refusal & { place: number }} */
 export const isFault = (error) => error instanceof Refusal && error.place !== null;
 
-/** Return the JSON of an answer. Throw the server's reason, or an AbortError of the signal.
+/** Return the JSON of an answer. Throw as `request` does.
  * @template T @param {string} path @param {RequestInit} [init] @returns {Promise<T>} */
 export async function api(path, init) {
+  const response = await request(path, init);
+  const answer = await response.json().catch(() => ({})); // not JSON
+  init?.signal?.throwIfAborted();
+  return answer;
+}
+
+/** Return an answer. Throw the server's reason, or an AbortError of the signal.
+ * @param {string} path @param {RequestInit} [init] @returns {Promise<Response>} */
+export async function request(path, init) {
   const response = await fetch(path, init).catch(() => null);
   init?.signal?.throwIfAborted();
   if (!response) throw new Error("The server does not answer. Is geosim serve still running?");
   if (response.status === 401) {
     pendingLogin ??= login().finally(() => (pendingLogin = null));
     await pendingLogin;
-    return api(path, init);
+    return request(path, init);
   }
-  const answer = await response.json().catch(() => ({})); // not JSON
-  init?.signal?.throwIfAborted();
   if (!response.ok) {
+    const answer = await response.json().catch(() => ({})); // not JSON
+    init?.signal?.throwIfAborted();
     throw new Refusal(answer.error ?? `The server answered ${response.status}.`, answer.place ?? null);
   }
-  return answer;
+  return response;
 }
 
 /** @param {object} body */

@@ -47,8 +47,8 @@ async function show({ focus = false } = {}) {
   $("map-view").hidden = !map;
   $("search-view").hidden = map;
   const where = options.where ?? "";
-  $("to-map", HTMLAnchorElement).href = mapAddress(where);
-  $("to-search", HTMLAnchorElement).href = map ? address(null, { where }) : "/";
+  $("to-map", HTMLAnchorElement).href = mapAddress(query, options);
+  $("to-search", HTMLAnchorElement).href = map ? address(query, options) : "/";
   $("to-map").ariaCurrent = map ? "page" : null;
   $("to-search").ariaCurrent = map ? null : "page";
   document.body.classList.toggle("map-page", map);
@@ -59,7 +59,8 @@ async function show({ focus = false } = {}) {
     signal.throwIfAborted();
     if (map) {
       document.title = "Map – geosim";
-      await openMap(where, navigate, signal);
+      const examples = collection?.examples ?? 1;
+      await openMap({ query, options, examples, search: fetchAnswer, navigate }, signal);
       return;
     }
     setStatus("Searching …", { busy: true });
@@ -137,6 +138,7 @@ function fetchAnswer(query, options, signal) {
 function showAnswer(answer, query, options) {
   const { hits, explanation, positive, negative } = answer;
   const note = answer.note ? `; ${answer.note}` : "";
+  $("to-map", HTMLAnchorElement).href = mapAddress(query, options);
   $("query-title").textContent = QUERY_TITLES[query.kind];
   const image = query.kind === "embedding" ? query : answer.query;
   if (image && query.kind !== "examples") {
@@ -189,16 +191,17 @@ function leftOut() {
 async function showStart(options, signal) {
   clearQuery();
   const hasClasses = collection?.classes.length !== 0;
-  const { where = "", show: shown = "" } = options; // the others are about a query
-  const oneOfEach = hasClasses && !where;
-  const which = oneOfEach ? { one_per: "class", k: "60" } : { k: where ? "24" : "12" };
-  const wanted = parameters({ ...which, where, show: shown });
+  const { where = "", area = "", show: shown = "" } = options; // the others are about a query
+  const narrowed = where || area;
+  const oneOfEach = hasClasses && !narrowed;
+  const which = oneOfEach ? { one_per: "class", k: "60" } : { k: narrowed ? "24" : "12" };
+  const wanted = parameters({ ...which, where, area, show: shown });
   const path = `/api/search?embedding=${randomEmbedding()}&${wanted}`;
   const { hits, note } = /** @type {Answer} */ (await api(path, { signal }));
   hits.sort((a, b) => ((a.class ?? "") < (b.class ?? "") ? -1 : 1));
   results.showSuggestions(hits, options);
   $("results-title").textContent = "Or start from an image of the collection";
-  const what = oneOfEach ? "One of each class" : `Some of the images${where ? " that match" : ""}`;
+  const what = oneOfEach ? "One of each class" : `Some of the images${narrowed ? " that match" : ""}`;
   setStatus(note ? `No image fits; ${note}` : `${what}, other ones each time${oneOfEach ? leftOut() : ""}.`);
 }
 

@@ -1,25 +1,31 @@
 // Draws points on a canvas, and finds the point under the pointer or in the centre.
 
-import { classSprite, classStyle } from "./colours.js";
+import { classStyle } from "./colours.js";
+import { Scene } from "./scene.js";
 import { distance, View } from "./view.js";
 
 /** @import { Class } from "./api.js" */
 /** @import { Points } from "./points.js" */
 /** @import { Position } from "./view.js" */
+/** @typedef {{ hits: number[], queries: number[], place: Position | null }} Marks the place in the
+ *   plane of a query that is no point */
 /** @typedef {{ point: number, input: "mouse" | "touch" | "keyboard" } & Position} Selection */
 const POINTER_RADIUS = 14; // CSS pixels between a pointer and the point that it selects
 const DRAG_DISTANCE = 5; // CSS pixels from which on a press is a drag
 const KEY_STEP = 80; // CSS pixels that an arrow key moves the map
 const KEY_ZOOM = 1.5;
-const SLICES = 16; // parts of each class that are drawn in turn
-const DIMMED = 0.1; // opacity
-const SHAPE_SIZE = 5; // CSS pixels from which on a point has the shape of its class
+const REST = 150; // milliseconds without a move after which the density is counted as it is seen
+const HIT_RING = 7; // CSS pixels of the radius of the mark of a hit
 
 export class Canvas {
   /** Called when the pointer or keyboard is at a point. @type {(at: Selection | null) => void} */
   onSelect = () => {};
   /** Called when a point is clicked. @type {(point: number) => void} */
   onOpen = () => {};
+  /** Called when the map was drawn, with whether a point is in view. @type {(any: boolean) => void} */
+  onDraw = () => {};
+  marks = /** @type {Marks} */ ({ hits: [], queries: [], place: null });
+  rest = 0; // the timer of it
   pixelRatio = 1;
   selected = -1;
   dragged = false;
@@ -31,12 +37,23 @@ export class Canvas {
     this.canvas = canvas;
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     this.points = points;
-    this.styles = classes.map(classStyle);
-    this.view = new View(points.bounds, () => this.redraw());
+    this.classes = classes;
+    this.scene = new Scene(points, classes.map(classStyle));
+    this.view = new View(points.bounds, () => this.redraw(REST));
     this.listen();
     new ResizeObserver(() => this.resize()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
     this.resize();
+  }
+
+  /** Show other points, in the same view. @param {Points} points @param {Class[]} classes */
+  load(points, classes) {
+    this.points = points;
+    this.classes = classes;
+    this.scene = new Scene(points, classes.map(classStyle));
+    this.view.bounds = points.bounds;
+    this.selected = -1;
+    this.redraw();
   }
 
   resize() {
@@ -75,8 +92,15 @@ export class Canvas {
     this.onSelect(point < 0 ? null : { point, ...this.position(point), input });
   }
 
-  /** Draw in the next frame. */
-  redraw() {
+  /** Draw in the next frame, and sharply after a rest. @param {number} [rest] milliseconds */
+  redraw(rest) {
+    if (rest) {
+      clearTimeout(this.rest);
+      this.rest = setTimeout(() => {
+        this.scene.prepare(this.view, true);
+        this.redraw();
+      }, rest);
+    }
     this.frame ??= requestAnimationFrame(() => {
       this.frame = null;
       this.draw();
@@ -92,40 +116,52 @@ export class Canvas {
   }
 
   draw() {
-    const { context, points, pixelRatio } = this;
-    const { scale, left, top, width, height } = this.view;
-    const size = this.pointSize();
-    const half = size / 2;
+    const { context, points, pixelRatio, view } = this;
     context.setTransform(pixelRatio, 0, 0, pixelRatio, 0, 0);
-    context.clearRect(0, 0, width, height);
-    const styles = size < SHAPE_SIZE ? [] : this.styles;
-    const sprites = styles.map((style) => classSprite(style, size, pixelRatio));
-    const { dimmed } = points;
-    for (const dim of dimmed ? [1, 0] : [0]) {
-      context.globalAlpha = dim ? DIMMED : size < SHAPE_SIZE ? 0.8 : 0.92;
-      points.forEachSlice(SLICES, (label, members) => {
-        const sprite = sprites[label];
-        context.fillStyle = this.styles[label].colour;
-        for (const point of members) {
-          const x = points.x[point] * scale + left;
-          const y = points.y[point] * scale + top;
-          if (x < -size || y < -size || x > width + size || y > height + size) continue;
-          if (dimmed && dimmed[point] !== dim) continue;
-          if (sprite) context.drawImage(sprite, x - half - 1, y - half - 1, size + 2, size + 2);
-          else context.fillRect(x - half, y - half, size, size);
-        }
-      });
+    context.clearRect(0, 0, view.width, view.height);
+    const size = this.pointSize();
+    const any = this.scene.draw(context, view, size, pixelRatio);
+    this.drawMarks();
+    if (this.selected >= 0) this.ring(this.position(this.selected), size / 2 + 5);
+    this.canvas.dataset.drawn = `${points.count}`;
+    this.canvas.dataset.as = this.scene.density ? "density" : "points";
+    this.onDraw(any);
+  }
+
+  /** Ring the hits, and put a cross of lines through the query. */
+  drawMarks() {
+    const { hits, queries, place } = this.marks;
+    for (const hit of hits) this.ring(this.position(hit), HIT_RING);
+    const places = queries.map((query) => this.position(query));
+    if (place) places.push(this.view.toPixels(place.x, place.y));
+    for (const at of places) {
+      this.ring(at, 2 * HIT_RING);
+      for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+        const [near, far] = [HIT_RING, 3 * HIT_RING];
+        this.stroke((context) => {
+          context.moveTo(at.x + near * dx, at.y + near * dy);
+          context.lineTo(at.x + far * dx, at.y + far * dy);
+        });
+      }
     }
-    context.globalAlpha = 1;
-    if (this.selected >= 0) {
-      const { x, y } = this.position(this.selected);
-      context.strokeStyle = getComputedStyle(this.canvas).color;
-      context.lineWidth = 2.5;
-      context.beginPath();
-      context.arc(x, y, half + 5, 0, 2 * Math.PI);
+  }
+
+  /** @param {Position} at @param {number} radius */
+  ring({ x, y }, radius) {
+    this.stroke((context) => context.arc(x, y, radius, 0, 2 * Math.PI));
+  }
+
+  /** Draw a line that is seen on any ground. @param {(context: CanvasRenderingContext2D) => void} trace */
+  stroke(trace) {
+    const { context, canvas } = this;
+    const { color, backgroundColor } = getComputedStyle(canvas);
+    context.beginPath();
+    trace(context);
+    for (const [style, width] of /** @type {const} */ ([[backgroundColor, 5], [color, 2.5]])) {
+      context.strokeStyle = style;
+      context.lineWidth = width;
       context.stroke();
     }
-    this.canvas.dataset.drawn = `${points.count}`;
   }
 
   listen() {

@@ -1,45 +1,84 @@
-// The map of the collection: its points, its legend, the card of the selected image, and which
-// points match an expression.
+// The map of the collection: its points, its legend, the card of the selected image, which points
+// match an expression, and where a query and its hits lie.
 
-import { api, isFault } from "./api.js";
+import { isFault, jsonRequest, request } from "./api.js";
+import { Area } from "./area.js";
 import { Canvas } from "./canvas.js";
 import { classLabel, NO_CLASS, swatch } from "./colours.js";
-import { $, count, el, path, span } from "./dom.js";
+import { $, count, el, path, quantity, span } from "./dom.js";
 import { thumbnail } from "./image.js";
-import { Points } from "./points.js";
+import { Points, readMap } from "./points.js";
 import { address, mapAddress } from "./state.js";
 
-/** @import { Class, MapAnswer, Matches, StoredImage } from "./api.js" */
-/** @import { Selection } from "./canvas.js" */
+/** @import { Answer, Class, MapPoints, MapProgress, Matches, StoredImage } from "./api.js" */
+/** @import { Marks, Selection } from "./canvas.js" */
+/** @import { Options, Query } from "./state.js" */
+/** @import { Position } from "./view.js" */
+/** @typedef {{ query: Query | null, options: Options, examples: number,
+ *   search: (query: Query, options: Options, signal: AbortSignal) => Promise<Answer>,
+ *   navigate: (address: string) => void }} Page examples is how many a search takes */
+const NEAREST = 10; // hits among which a query is put that is no point
+const HOVER = 60; // milliseconds at a point after which its image is requested
+
 const input = $("map-where", HTMLInputElement);
 let canvas = /** @type {Canvas | null} */ (null);
-let drawn = ""; // the tag of the map
-let expression = ""; // that its points match
+let page = /** @type {Page} */ (/** @type {unknown} */ (null)); // what the address says
+let expression = ""; // that the points match
+let area = /** @type {Area | null} */ (null);
+let images = /** @type {Map<number, Promise<StoredImage>>} by point */ (new Map());
 
-/** Show the map; points for which an expression does not hold are dimmed.
- * @param {string} where @param {(address: string) => void} navigate @param {AbortSignal} signal */
-export async function openMap(where, navigate, signal) {
+/** Show the map, with the query and its hits; points for which an expression does not hold are
+ * dimmed. @param {Page} shown @param {AbortSignal} signal */
+export async function openMap(shown, signal) {
+  page = shown;
+  const where = page.options.where ?? "";
   input.value = where;
   $("map-filter", HTMLFormElement).onsubmit = (event) => {
     event.preventDefault();
-    navigate(mapAddress(input.value.trim()));
+    page.navigate(mapAddress(page.query, { ...page.options, where: input.value.trim() }));
   };
-  if (canvas) canvas.select(-1);
-  else {
-    $("map-status").textContent =
-      "Drawing the map; the first time takes minutes in a large collection …";
-    const answer = /** @type {MapAnswer} */ (await fetchDrawn("/api/map", signal));
-    drawn = answer.tag;
-    canvas = createMap(answer, navigate);
-  }
-  await mark(canvas, where, signal);
+  canvas?.select(-1);
+  const map = await load(signal);
+  map.marks = { hits: [], queries: [], place: null };
+  map.redraw();
+  area?.show(page.options.area ?? "");
+  await mark(map, where, signal);
+  if (page.query) await markHits(map, page.query, signal);
+}
+
+/** Return the map, read again if it has changed. @param {AbortSignal} signal */
+async function load(signal) {
+  const response = await fetchDrawn("/api/map", { signal });
+  const known = response.headers.get("ETag") ?? "";
+  if (canvas?.canvas.dataset.tag === known) return canvas;
+  const plain = readMap(await response.arrayBuffer());
+  signal.throwIfAborted();
+  const points = new Points(plain);
+  canvas?.load(points, plain.classes);
+  canvas ??= createMap(points, plain.classes);
+  canvas.canvas.dataset.tag = known;
+  images = new Map();
+  area = new Area(canvas, { imagesOf, page: () => page });
+  const map = canvas;
+  $("legend").replaceChildren(...plain.classes.map((name, i) => legendEntry(name, i, points, map)));
+  return canvas;
 }
 
 /** Request what needs the map until that is drawn; the server holds each request for some seconds.
- * @type {(path: string, signal: AbortSignal) => Promise<MapAnswer | Matches>} */
-async function fetchDrawn(path, signal) {
-  const answer = /** @type {MapAnswer | Matches} */ (await api(path, { signal }));
-  return "tag" in answer ? answer : fetchDrawn(path, signal);
+ * @param {string} path @param {RequestInit} init @returns {Promise<Response>} */
+async function fetchDrawn(path, init) {
+  const response = await request(path, init);
+  const status = $("map-status");
+  if (response.status !== 202) {
+    status.textContent = "";
+    return response;
+  }
+  const { doing, done, total } = /** @type {MapProgress} */ (await response.json());
+  init.signal?.throwIfAborted();
+  const share = total ? `, ${Math.floor((100 * done) / total)} %` : "";
+  status.replaceChildren(`Preparing the map: ${doing}${share} …`,
+    el("progress", { max: total || 1, value: total ? done : null, "aria-hidden": "true" }));
+  return fetchDrawn(path, init);
 }
 
 /** Dim the points that do not match. A fault is told, and the points stay as they are.
@@ -52,9 +91,10 @@ async function mark(map, where, signal) {
   if (where) {
     try {
       const path = `/api/map/matching?${new URLSearchParams({ where })}`;
-      const answer = /** @type {Matches} */ (await fetchDrawn(path, signal));
-      if (answer.tag !== drawn) {
-        told.textContent = "The collection has changed: load this page again.";
+      const answer = /** @type {Matches} */ (await (await fetchDrawn(path, { signal })).json());
+      signal.throwIfAborted();
+      if (answer.tag !== map.points.tag) {
+        page.navigate(location.href); // the collection has changed
         return;
       }
       mask = answer.mask;
@@ -73,25 +113,86 @@ async function mark(map, where, signal) {
   map.redraw();
 }
 
-/** @param {MapAnswer} answer @param {(address: string) => void} navigate */
-function createMap(answer, navigate) {
-  const { classes, labels, ids, paths } = answer;
-  const points = new Points(answer);
+/** Mark a query and its hits. @param {Canvas} map @param {Query} query @param {AbortSignal} signal */
+async function markHits(map, query, signal) {
+  const { hits, positive, negative, query: image } = await page.search(query, page.options, signal);
+  const asked = [image, ...positive, ...negative].flatMap((one) => one && "id" in one ? [one.id] : []);
+  const ids = [...new Set([...asked, ...hits.map(({ id }) => id)])].slice(0, 1000);
+  const rows = new Map((ids.length ? await pointsOf({ ids }, signal) : [])
+    .map(({ row, image: { id } }) => [id, row]));
+  /** @param {string[]} some */
+  const found = (some) => some.map((id) => rows.get(id) ?? -1).filter((row) => row >= 0);
+  const marks = /** @type {Marks} */ ({ hits: found(hits.map(({ id }) => id)), queries: found(asked), place: null });
+  if (marks.queries.length === 0) marks.place = middle(map, marks.hits.slice(0, NEAREST));
+  map.marks = marks;
+  map.redraw();
+  const about = marks.place ? ", the query among its nearest" : "";
+  const told = $("map-matches");
+  told.replaceChildren(...told.textContent ? [`${told.textContent}. `] : [],
+    `Marked: ${quantity(marks.queries.length || 1, "query", "queries")}, ${quantity(marks.hits.length, "hit")}${about}. `,
+    el("a", { href: address(query, page.options) }, "Back to the answer"));
+}
+
+/** Return the median position of points. @param {Canvas} map @param {number[]} rows @returns {Position | null} */
+function middle({ points }, rows) {
+  /** @param {Float32Array} values */
+  const median = (values) => rows.map((row) => values[row]).sort((a, b) => a - b)[rows.length >> 1];
+  return rows.length ? { x: median(points.x), y: median(points.y) } : null;
+}
+
+/** Return points with their images. @param {{ ids: string[] } | { tag: string, rows: number[] }} wanted
+ * @param {AbortSignal} [signal] */
+async function pointsOf(wanted, signal) {
+  const response = await fetchDrawn("/api/map/points", { ...jsonRequest(wanted), signal });
+  return /** @type {MapPoints} */ (await response.json()).points;
+}
+
+/** Return the images of points, in their order; those that were deleted are left out.
+ * @param {number[]} rows */
+async function imagesOf(rows) {
+  const tag = canvas?.points.tag ?? "";
+  return (await pointsOf({ tag, rows })).map(({ image }) => image);
+}
+
+/** Return the image of a point. @param {number} point */
+function imageOf(point) {
+  const known = images.get(point);
+  if (known) return known;
+  const asked = imagesOf([point]).then(([image]) => image);
+  images.set(point, asked);
+  asked.catch(() => images.delete(point));
+  return asked;
+}
+
+/** @param {Points} points @param {Class[]} classes */
+function createMap(points, classes) {
   const map = new Canvas($("map", HTMLCanvasElement), points, classes);
+  let hovering = 0;
   map.onSelect = (selection) => {
+    clearTimeout(hovering);
     $("tip").hidden = selection === null;
     if (selection === null) return;
     const { point } = selection;
-    const picture = `/api/images/${ids[point]}`;
-    const image = { id: ids[point], path: paths[point], class: classes[labels[point]], picture };
-    showCard(image, selection);
+    showCard(null, map.classes[map.points.labels[point]], selection);
+    hovering = setTimeout(async () => {
+      const image = await imageOf(point).catch(() => null);
+      if (map.selected === point && image) showCard(image, image.class, selection);
+    }, selection.input === "mouse" && !images.has(point) ? HOVER : 0);
   };
-  map.onOpen = (point) => navigate(search(ids[point]));
-  $("legend").replaceChildren(...classes.map((name, i) => legendEntry(name, i, points, map)));
+  map.onOpen = async (point) => {
+    const image = await imageOf(point).catch(() => null);
+    page.navigate(image ? search(image.id) : location.href); // the map has changed
+  };
+  map.onDraw = (any) => {
+    $("map-empty").hidden = any || map.points.count === 0;
+    area?.draw();
+  };
   $("zoom-in").onclick = () => map.view.zoom(1.6);
   $("zoom-out").onclick = () => map.view.zoom(1 / 1.6);
-  $("zoom-all").onclick = () => map.view.fit();
-  $("map-status").textContent = "";
+  $("zoom-all").onclick = $("map-back").onclick = () => {
+    map.view.fit();
+    map.canvas.focus();
+  };
   return map;
 }
 
@@ -111,14 +212,16 @@ function legendEntry(name, label, points, map) {
   return el("li", {}, button);
 }
 
-/** Show an image beside its point. @param {StoredImage} image @param {Selection} selection */
-function showCard(image, { x, y, input }) {
+/** Show an image beside its point; its class until the rest is there.
+ * @param {StoredImage | null} image @param {Class} name @param {Selection} selection */
+function showCard(image, name, { x, y, input }) {
   const card = $("tip");
   const byMouse = input === "mouse";
   card.classList.toggle("pinned", !byMouse);
-  card.replaceChildren(el("a", { href: search(image.id) },
+  card.replaceChildren(image ? el("a", { href: search(image.id) },
     span("frame", thumbnail(image, "")), classLabel(image.class), path(image.path),
-    span("more", byMouse ? "click to search from it" : "search from it")));
+    span("more", byMouse ? "click to search from it" : "search from it"))
+    : el("a", {}, span("frame"), classLabel(name)));
   const { clientWidth, clientHeight } = $("map");
   const right = x + 18;
   const left = right + card.offsetWidth < clientWidth ? right : x - 18 - card.offsetWidth;

@@ -23,6 +23,11 @@ export function listenForOptions(onChange) {
     onChange(event);
   };
   form.onsubmit = onChange;
+  $("area-clear").onclick = () => {
+    control("area").value = "";
+    $("area-note").hidden = true;
+    form.requestSubmit();
+  };
   where.onkeydown = (event) => {
     if (event.key !== "Enter" || event.shiftKey) return;
     event.preventDefault();
@@ -48,6 +53,7 @@ export function fillOptions(options) {
     else field.value = value;
     if (value !== "") $("filters", HTMLDetailsElement).open = true;
   }
+  $("area-note").hidden = !options.area;
   disableOthers();
   tickShown();
 }

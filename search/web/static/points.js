@@ -1,29 +1,56 @@
 // Points in a plane as typed arrays: sorted by class to be drawn, and by grid cell to be found.
 
-/** @import { MapAnswer } from "./api.js" */
+/** @import { Class } from "./api.js" */
+/** @import { Position } from "./view.js" */
+/** @typedef {{ tag: string, drawing: string, classes: Class[], sizes: number[], x: Uint16Array,
+ *   y: Uint16Array }} PlainMap sizes are the points of each class, which follow one another */
 const POINTS_PER_CELL = 4;
+export const STEPS = 65535; // the greatest coordinate of a map
+
+/** Read a map as the API sends it. @param {ArrayBuffer} buffer @returns {PlainMap} */
+export function readMap(buffer) {
+  const start = 4 + new DataView(buffer).getUint32(0, true);
+  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, start - 4)));
+  const count = (buffer.byteLength - start) / 4;
+  const column = (/** @type {number} */ at) => new Uint16Array(buffer, start + 2 * count * at, count);
+  return { ...head, x: column(0), y: column(1) };
+}
 
 export class Points {
-  /** @param {MapAnswer} answer positions from 0 to 1 */
-  constructor({ x, y, labels, classes }) {
+  /** @param {PlainMap} map */
+  constructor({ x, y, sizes, drawing, tag }) {
     this.count = x.length;
-    this.x = Float32Array.from(x);
-    this.y = Float32Array.from(y);
-    this.labels = Uint16Array.from(labels);
-    this.visible = classes.map(() => true);
+    this.drawing = drawing;
+    this.tag = tag;
+    this.x = new Float32Array(x).map((step) => step / STEPS);
+    this.y = new Float32Array(y).map((step) => step / STEPS);
+    this.visible = sizes.map(() => true);
     this.dimmed = /** @type {Uint8Array | null} 1 for points that are hardly shown */ (null);
-    this.byClass = groupBy(labels, classes.length);
+    this.starts = new Uint32Array(sizes.length + 1);
+    this.labels = new Uint32Array(this.count);
+    sizes.forEach((size, label) => {
+      this.starts[label + 1] = this.starts[label] + size;
+      this.labels.fill(label, this.starts[label], this.starts[label + 1]);
+    });
     this.side = Math.max(1, Math.ceil(Math.sqrt(this.count / POINTS_PER_CELL)));
-    const cells = x.map((value, i) => this.cell(y[i]) * this.side + this.cell(value));
+    const cells = new Uint32Array(this.count);
+    const bounds = { left: 1, right: 0, top: 1, bottom: 0 };
+    for (let i = 0; i < this.count; i += 1) {
+      const [px, py] = [this.x[i], this.y[i]];
+      cells[i] = this.cell(py) * this.side + this.cell(px);
+      if (px < bounds.left) bounds.left = px;
+      if (px > bounds.right) bounds.right = px;
+      if (py < bounds.top) bounds.top = py;
+      if (py > bounds.bottom) bounds.bottom = py;
+    }
+    this.bounds = bounds;
     this.byCell = groupBy(cells, this.side * this.side);
-    const [left, right, top, bottom] = [...limits(x), ...limits(y)];
-    this.bounds = { left, right, top, bottom };
   }
 
   /** Dim the points whose bit is not set. @param {string | null} mask in base64, null for none */
   mark(mask) {
     const bytes = mask === null ? null : atob(mask);
-    this.dimmed = bytes === null ? null : Uint8Array.from({ length: this.count }, (_, i) =>
+    this.dimmed = bytes === null ? null : new Uint8Array(this.count).map((_, i) =>
       ((bytes.charCodeAt(i >> 3) >> (i & 7)) & 1) ^ 1);
   }
 
@@ -34,19 +61,23 @@ export class Points {
 
   /** @param {number} label */
   classSize(label) {
-    return this.byClass.starts[label + 1] - this.byClass.starts[label];
+    return this.starts[label + 1] - this.starts[label];
   }
 
-  /** Call `draw` with a part of each visible class in turn, so that no class covers another whole.
-   * @param {number} parts @param {(label: number, members: Uint32Array) => void} draw */
-  forEachSlice(parts, draw) {
-    const { order, starts } = this.byClass;
+  /** Whether a point is shown, and not dimmed. @param {number} point */
+  isShown(point) {
+    return this.visible[this.labels[point]] && !this.dimmed?.[point];
+  }
+
+  /** Call `take` with a part of each visible class in turn, so that no class covers another whole.
+   * @param {number} parts @param {(label: number, start: number, end: number) => void} take */
+  forEachSlice(parts, take) {
     for (let part = 0; part < parts; part += 1) {
       this.visible.forEach((visible, label) => {
         if (!visible) return;
         const size = this.classSize(label);
-        const edge = (/** @type {number} */ i) => starts[label] + Math.floor((size * i) / parts);
-        draw(label, order.subarray(edge(part), edge(part + 1)));
+        const edge = (/** @type {number} */ i) => this.starts[label] + Math.floor((size * i) / parts);
+        take(label, edge(part), edge(part + 1));
       });
     }
   }
@@ -63,17 +94,38 @@ export class Points {
       for (let i = start; i < end; i += 1) {
         const point = order[i];
         const distance = (this.x[point] - x) ** 2 + (this.y[point] - y) ** 2;
-        if (distance > least || this.dimmed?.[point] || !this.visible[this.labels[point]]) continue;
+        if (distance > least || !this.isShown(point)) continue;
         nearest = point;
         least = distance;
       }
     }
     return nearest;
   }
+
+  /** Return the points that are shown inside of a polygon, by the even-odd rule.
+   * @param {Position[]} corners in the plane */
+  inside(corners) {
+    const [left, top] = [Math.min(...corners.map(({ x }) => x)), Math.min(...corners.map(({ y }) => y))];
+    const [right, bottom] = [Math.max(...corners.map(({ x }) => x)), Math.max(...corners.map(({ y }) => y))];
+    const found = [];
+    for (let i = 0; i < this.count; i += 1) {
+      const [x, y] = [this.x[i], this.y[i]];
+      if (x < left || x > right || y < top || y > bottom || !this.isShown(i)) continue;
+      let inside = false;
+      corners.forEach((a, n) => {
+        const b = corners.at(n - 1) ?? a;
+        if ((a.y > y) !== (b.y > y) && x < ((b.x - a.x) * (y - a.y)) / (b.y - a.y) + a.x) {
+          inside = !inside;
+        }
+      });
+      if (inside) found.push(i);
+    }
+    return found;
+  }
 }
 
 /** Sort indices by key with a counting sort; `starts[key]` is where a key begins in `order`.
- * @param {number[]} keys @param {number} keyCount */
+ * @param {Uint32Array} keys @param {number} keyCount */
 function groupBy(keys, keyCount) {
   const starts = new Uint32Array(keyCount + 1);
   for (const key of keys) starts[key + 1] += 1;
@@ -83,9 +135,3 @@ function groupBy(keys, keyCount) {
   for (let i = 0; i < keys.length; i += 1) order[next[keys[i]]++] = i;
   return { order, starts };
 }
-
-/** @param {number[]} values */
-const limits = (values) => [
-  values.reduce((least, value) => Math.min(least, value), 1),
-  values.reduce((most, value) => Math.max(most, value), 0),
-];

@@ -8,7 +8,7 @@
  *   { kind: "examples", positive: string[], negative: string[] }} Query examples by key */
 
 export const OPTION_NAMES = /** @type {const} */ (
-  ["k", "class", "min_score", "one_per", "not_same", "together_by", "where", "show"]);
+  ["k", "class", "min_score", "one_per", "not_same", "together_by", "where", "area", "show"]);
 
 /** Return the key of an image in an address. @param {Image} image */
 export const imageKey = (image) =>
@@ -64,8 +64,8 @@ export function address(query, options) {
   return text ? `/?${text}` : "/";
 }
 
-/** @param {string} where */
-export const mapAddress = (where) => where ? `/map?${new URLSearchParams({ where })}` : "/map";
+/** @param {Query | null} query @param {Options} options */
+export const mapAddress = (query, options) => address(query, options).replace("/", "/map");
 
 /** Return a random embedding in base64url, so that each visit starts from other images. */
 export function randomEmbedding() {

@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 import geosim.search.graph.layout
-from geosim.ingest.schema import ModelRef, Payload, point_id
+from geosim.ingest.schema import ModelRef, Payload
 from geosim.ingest.store.edge import EdgeStore
-from geosim.search.graph.layout import Layout, draw, layout
+from geosim.search.graph.drawing import draw
+from geosim.search.graph.layout import STEPS, Layout, layout, texts_of
 from geosim.trainer.errors import StoreError
 from geosim.trainer.working import Working
 
@@ -46,63 +47,99 @@ def map_file(indexed: Working) -> Path:
 
 def test_every_image_has_its_place(store: EdgeStore, indexed: Working, map_file: Path) -> None:
     drawn = layout(store, indexed)
-    points = {p.payload.path: p.payload for batch in store.scan(vectors=False) for p in batch}
-    assert drawn.paths == sorted(points)
-    assert drawn.ids == [point_id(path) for path in drawn.paths]
-    assert drawn.labels == [points[path].label for path in drawn.paths]
-    positions = drawn.positions
-    assert (positions.shape, positions.dtype) == ((96, 2), np.float32)
-    assert positions.min() == 0
-    assert positions.max() == 1
-    vectors = np.stack([point.vector for point in store.fetch(drawn.ids)])
-    closest = distances(positions).argsort(axis=1)[:, :10]
+    points = {p.payload.id: p.payload for batch in store.scan(vectors=False) for p in batch}
+    ids = texts_of(drawn.ids)
+    assert sorted(ids) == sorted(points)
+    labels = [drawn.classes[place] for place in drawn.labels]
+    assert labels == [points[one].label for one in ids]
+    assert labels == sorted(labels)
+    assert (drawn.positions.shape, drawn.positions.dtype) == ((96, 2), np.uint16)
+    assert drawn.positions.min() == 0
+    assert drawn.positions.max() == STEPS
+    vectors = np.stack([point.vector for point in store.fetch(ids)])
+    closest = distances(drawn.positions.astype(np.float32)).argsort(axis=1)[:, :10]
     alike = (-vectors @ vectors.T).argsort(axis=1)[:, 1:11]
     kept = np.mean([np.isin(one, other).mean() for one, other in zip(closest, alike, strict=True)])
     assert kept > 0.5  # 10 of 95 would be by chance
     assert map_file.is_file()
 
 
-def marked(map_file: Path) -> NDArray[np.float32]:
+def places(drawn: Layout) -> dict[str, tuple[int, ...]]:
+    return {one: tuple(at) for one, at in zip(texts_of(drawn.ids), drawn.positions, strict=True)}
+
+
+def marked(map_file: Path) -> None:
     """Put other positions into the file, to see whether it is read."""
     with np.load(map_file, allow_pickle=False) as stored:
         content = dict(stored)
-    content["positions"] = np.full_like(content["positions"], 0.125)
+    content["positions"] = np.full_like(content["positions"], 8000)
     np.savez(map_file, **content)
-    other: NDArray[np.float32] = content["positions"]
-    return other
 
 
-def changed_content(store: EdgeStore) -> None:
-    """Give one image other bytes and another vector, at the same path."""
-    point = next(iter(store.scan(vectors=True)))[0]
-    old = point.payload
-    payload = Payload(old.path, old.label, "f" * 64, old.width, old.height, old.dataset)
-    store.upsert([payload], np.eye(1, 32, dtype=np.float32))
-
-
-def removed(store: EdgeStore) -> None:
-    store.delete([next(iter(store.scan(vectors=False)))[0].payload.id])
-
-
-def test_it_is_drawn_once_and_again_when_it_must_be(
-    store: EdgeStore, indexed: Working, map_file: Path
+def test_it_is_drawn_once_and_again_where_the_file_is_damaged(
+    store: EdgeStore, indexed: Working, map_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = layout(store, indexed).positions
+    first = layout(store, indexed)
     kept = map_file.read_bytes()
-    other = marked(map_file)
-    assert np.array_equal(layout(store, indexed).positions, other), "read, not drawn"
-
+    marked(map_file)
+    with monkeypatch.context() as patched:
+        patched.setattr(EdgeStore, "_scroll", None)
+        assert (layout(store, indexed).positions == 8000).all(), "read, not drawn, nor compared"
     for damaged in (kept[: len(kept) // 2], b"", b"no archive", kept[:-100] + bytes(100)):
         map_file.write_bytes(damaged)
-        assert np.array_equal(layout(store, indexed).positions, first), "equal maps"
+        assert places(layout(store, indexed)) == places(first), "equal maps"
         assert map_file.read_bytes() == kept
 
-    for change, count in ((changed_content, 96), (removed, 95)):
-        marked(map_file)
-        change(store)
-        positions = layout(store, indexed).positions
-        assert positions.shape == (count, 2)
-        assert not (positions == 0.125).all()
+
+def test_it_is_extended_where_a_few_images_come_and_go(store: EdgeStore, indexed: Working) -> None:
+    """Nothing else moves, and what is new lies where what it is like lies."""
+    before = layout(store, indexed)
+    first, second, third, *_ = [one for batch in store.scan(vectors=True) for one in batch]
+    store.delete([first.payload.id])
+    old = second.payload
+    other = Payload(old.path, "another", "f" * 64, old.width, old.height, old.dataset)
+    new = Payload("rocks/new.jpg", "", "e" * 64, 28, 28, "rocks")
+    store.upsert([other, new], np.stack([third.vector, third.vector]))
+    after = layout(store, indexed)
+    now, then = places(after), places(before)
+    moved = {one for one in now if now[one] != then.get(one)}
+    assert moved <= {old.id, new.id}
+    assert then.keys() - now.keys() == {first.payload.id}
+    assert now[old.id] == now[new.id]
+    assert np.hypot(*np.subtract(now[new.id], then[third.payload.id], dtype=float)) < STEPS / 8
+    assert after.drawing == before.drawing
+    assert after.classes == [*sorted({*before.classes, "another"} - {""}), ""]
+    labels = dict(zip(texts_of(after.ids), after.labels, strict=True))
+    assert [after.classes[labels[one]] for one in (old.id, new.id)] == ["another", ""]
+
+
+def test_it_is_drawn_anew_where_many_have_come(store: EdgeStore, indexed: Working) -> None:
+    """By and by, too."""
+    drawings = [layout(store, indexed).drawing]
+    vectors = clusters(12, 1)
+    for number, vector in enumerate(vectors):
+        new = Payload(f"rocks/{number}.jpg", "", f"{number:064x}", 28, 28, "rocks")
+        store.upsert([new], vector[None])
+        drawings.append(layout(store, indexed).drawing)
+    assert drawings[0] == drawings[9]
+    assert drawings[0] != drawings[10]
+    assert len(set(drawings)) == 2
+
+
+def test_how_far_it_is_is_told(
+    store: EdgeStore, indexed: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geosim.search.graph.layout, "MOST_DRAWN", 60)
+    told: list[tuple[str, int, int]] = []
+    layout(store, indexed, lambda *one: told.append(one))
+    assert list(dict.fromkeys(what for what, _, _ in told)) == [
+        "reading",
+        "comparing",
+        "drawing the map",
+    ]
+    assert ("reading", 96, 96) in told
+    assert ("drawing the map", 500, 500) in told
+    assert all(0 <= done <= total for _, done, total in told)
 
 
 def test_another_model_means_another_map(tmp_path: Path) -> None:
@@ -115,7 +152,7 @@ def test_another_model_means_another_map(tmp_path: Path) -> None:
             store.create(ModelRef(digit * 64, "colour-grid"))
             store.upsert(payloads, clusters(5, 1) if digit == "a" else clusters(1, 5))
             drawn: Layout = layout(store, working)
-            assert not (drawn.positions == 0.125).all()
+            assert not (drawn.positions == 8000).all()
         marked(working.derived / "geosim-map.npz")
 
 
@@ -123,7 +160,7 @@ def test_a_folder_that_cannot_be_written_does_not_keep_it_from_being_drawn(
     store: EdgeStore, indexed: Working
 ) -> None:
     indexed.derived.write_bytes(b"a file where the folder should be")
-    assert len(layout(store, indexed).positions) == 96
+    assert len(layout(store, indexed).ids) == 96
 
 
 def test_without_the_library_the_two_main_axes_are_drawn_until_it_is_there(
@@ -134,7 +171,6 @@ def test_without_the_library_the_two_main_axes_are_drawn_until_it_is_there(
         with pytest.warns(UserWarning, match="pip install opentsne"):
             axes = layout(store, indexed)
         assert np.array_equal(layout(store, indexed).positions, axes.positions), "warns once"
-    assert np.isfinite(axes.positions).all()
     assert not np.array_equal(layout(store, indexed).positions, axes.positions)
 
 
@@ -165,9 +201,18 @@ def test_what_looks_alike_is_close_together() -> None:
 
 
 def test_of_a_large_collection_a_sample_is_drawn_and_the_others_put_among_it(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(geosim.search.graph.layout, "TSNE_UP_TO", 90)
-    positions = draw(clusters(6, 30))
-    assert positions.shape == (180, 2)
-    assert own_cluster(positions, np.repeat(np.arange(6), 30)) == 1
+    monkeypatch.setattr(geosim.search.graph.layout, "MOST_DRAWN", 90)
+    vectors = clusters(6, 30)
+    payloads = [
+        Payload(f"rocks/{row}.jpg", f"{row // 30}", f"{row:064x}", 28, 28, "rocks")
+        for row in range(180)
+    ]
+    with EdgeStore(tmp_path / "qdrant", "geosim") as store:
+        store.create(ModelRef("a" * 64, "colour-grid"))
+        store.upsert(payloads, vectors)
+        drawn = layout(store, Working(tmp_path))
+    assert drawn.positions.shape == (180, 2)
+    positions = drawn.positions + np.random.default_rng(0).random((180, 2))  # some are equal
+    assert own_cluster(positions.astype(np.float32), drawn.labels) == 1

@@ -9,13 +9,12 @@ from typing import Any
 
 import anyio
 import numpy as np
-import orjson
 import pytest
 from qdrant_client import QdrantClient
 
 from geosim.ingest.schema import CollectionInfo, ModelRef, Payload
 from geosim.ingest.store.base import VectorStore
-from geosim.search.graph.layout import Layout
+from geosim.search.graph.layout import Layout, ids_of, texts_of
 from geosim.search.web import map as web_map
 from geosim.search.web.map import MapCache
 from geosim.trainer.working import Working
@@ -32,7 +31,10 @@ def test_a_collection_that_grows_is_drawn_by_one_thread_at_a_time(
     def draw(*_: Any) -> Layout:
         drawing.append(store.points)
         free.wait(60)
-        return Layout(["id"], ["path"], ["class"], np.zeros((1, 2), np.float32))
+        one = np.zeros(1, np.int32)
+        return Layout(
+            ids_of([str(uuid.UUID(int=1))]), ["class"], one, np.zeros((1, 2), np.uint16), ""
+        )
 
     monkeypatch.setattr(web_map, "WAIT_SECONDS", 0.01)
     monkeypatch.setattr(web_map, "layout", draw)
@@ -45,7 +47,7 @@ def test_a_collection_that_grows_is_drawn_by_one_thread_at_a_time(
         free.set()
         while (first := await drawn.get()) is None:
             pass
-        assert orjson.loads(first.body)["ids"] == ["id"]
+        assert texts_of(first.layout.ids) == [str(uuid.UUID(int=1))]
         while len(drawing) == 1:
             await drawn.get()  # once the first map is returned, the new images are drawn
         assert drawing[-1] == 3
@@ -68,7 +70,7 @@ def test_pictures_that_replace_others_on_a_server_are_drawn(working: Working) ->
         with anyio.fail_after(60):
             while (found := await drawn.get()) is None:
                 pass
-        return sorted(orjson.loads(found.body)["ids"])
+        return sorted(texts_of(found.layout.ids))
 
     assert anyio.run(ids) == sorted(one.id for one in old)
     writer.delete([one.id for one in old])

@@ -1,0 +1,206 @@
+// An area of the map: drawn by mouse, finger or keys, and what its images are good for.
+
+import { NO_CLASS } from "./colours.js";
+import { $, count, el, quantity, span } from "./dom.js";
+import { thumbnail } from "./image.js";
+import { STEPS } from "./points.js";
+import { address } from "./state.js";
+import { distance } from "./view.js";
+
+/** @import { StoredImage } from "./api.js" */
+/** @import { Canvas } from "./canvas.js" */
+/** @import { Page } from "./map.js" */
+/** @import { Position } from "./view.js" */
+/** @typedef {{ imagesOf: (rows: number[]) => Promise<StoredImage[]>, page: () => Page }} Around */
+const MOST_CORNERS = 64; // as the API takes them
+const MOST_IN_SEARCH = 10000; // as the API takes them
+const LISTED = 24; // images at a time
+const STEP = 16; // CSS pixels that a key moves, and of an edge at least
+const ARROWS = /** @type {Record<string, [number, number]>} */ ({
+  ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP],
+});
+
+export class Area {
+  corners = /** @type {Position[]} in the plane */ ([]);
+  rows = /** @type {number[]} points inside */ ([]);
+  listed = 0; // of them
+  layer = $("lasso");
+  button = $("select");
+  panel = $("area");
+  polygon = /** @type {SVGPolygonElement} */ (this.layer.querySelector("polygon"));
+
+  /** @param {Canvas} map @param {Around} around */
+  constructor(map, around) {
+    this.map = map;
+    this.around = around;
+    this.button.onclick = () => this.arm(this.button.ariaPressed !== "true");
+    this.listen();
+    this.clear();
+  }
+
+  /** Draw areas from now on, or none. @param {boolean} armed */
+  arm(armed) {
+    this.button.ariaPressed = `${armed}`;
+    this.layer.classList.toggle("drawing", armed);
+    this.layer.tabIndex = armed ? 0 : -1;
+    if (armed) {
+      this.clear();
+      this.map.select(-1);
+      this.panel.replaceChildren(el("p", {}, "Draw around images, or move a rectangle by the arrow keys."));
+      this.panel.hidden = false;
+      this.layer.focus();
+    }
+    else if (this.corners.length === 0) this.clear();
+  }
+
+  clear() {
+    this.corners = [];
+    this.panel.hidden = true;
+    this.draw();
+  }
+
+  /** Show an area of an address. @param {string} text */
+  show(text) {
+    const [drawing, ...numbers] = text.split(",");
+    this.arm(false);
+    this.clear();
+    if (drawing !== this.map.points.drawing) return;
+    const shares = numbers.map((number) => Number(number) / STEPS);
+    this.corners = shares.flatMap((x, i) => i % 2 ? [] : [{ x, y: shares[i + 1] }]);
+    this.take();
+  }
+
+  /** The area as the API takes it. */
+  get text() {
+    const { corners, map: { points } } = this;
+    const step = Math.ceil(corners.length / MOST_CORNERS);
+    const kept = corners.filter((_, i) => i % step === 0);
+    const whole = (/** @type {number} */ share) => Math.min(STEPS, Math.max(0, Math.round(share * STEPS)));
+    return [points.drawing, ...kept.flatMap(({ x, y }) => [whole(x), whole(y)])].join();
+  }
+
+  draw() {
+    const places = this.corners.map(({ x, y }) => this.map.view.toPixels(x, y));
+    this.polygon.setAttribute("points", places.map(({ x, y }) => `${x},${y}`).join(" "));
+  }
+
+  listen() {
+    const { layer, map: { view } } = this;
+    let last = /** @type {Position | null} */ (null);
+    layer.onpointerdown = (event) => {
+      if (event.button !== 0) return;
+      layer.setPointerCapture(event.pointerId);
+      last = { x: event.offsetX, y: event.offsetY };
+      this.corners = [view.toPlane(last)];
+    };
+    layer.onpointermove = ({ offsetX: x, offsetY: y }) => {
+      if (!last || distance(last, { x, y }) < 4) return;
+      last = { x, y };
+      this.corners.push(view.toPlane(last));
+      this.draw();
+    };
+    layer.onpointerup = () => {
+      last = null;
+      if (this.corners.length > 2) this.take();
+      else this.clear();
+    };
+    layer.onpointercancel = () => {
+      last = null;
+      this.clear();
+    };
+    layer.onkeydown = (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key === "Escape") this.arm(false);
+      else if (event.key === "Enter" && this.corners.length) this.take();
+      else if (event.key in ARROWS) this.moveRectangle(ARROWS[event.key], event.shiftKey);
+      else return;
+      event.preventDefault();
+    };
+  }
+
+  /** Move a rectangle, or its lower right corner alone; the first one is in the middle.
+   * @param {[number, number]} by @param {boolean} corner */
+  moveRectangle([right, down], corner) {
+    const { view } = this.map;
+    let [a, b] = [{ x: view.width / 3, y: view.height / 3 }, { x: (2 * view.width) / 3, y: (2 * view.height) / 3 }];
+    if (this.corners.length === 4) {
+      [a, , b] = this.corners.map(({ x, y }) => view.toPixels(x, y));
+      b = { x: Math.max(a.x + STEP, b.x + right), y: Math.max(a.y + STEP, b.y + down) };
+      if (!corner) a = { x: a.x + right, y: a.y + down };
+    }
+    this.corners = [a, { x: b.x, y: a.y }, b, { x: a.x, y: b.y }].map((one) => view.toPlane(one));
+    this.draw();
+  }
+
+  /** Take the images inside, and offer what to do with them. */
+  take() {
+    const { points } = this.map;
+    this.rows = points.inside(this.corners);
+    this.listed = 0;
+    this.arm(false);
+    this.draw();
+    const sizes = new Map();
+    for (const row of this.rows) sizes.set(points.labels[row], (sizes.get(points.labels[row]) ?? 0) + 1);
+    const most = [...sizes].sort((a, b) => b[1] - a[1]).slice(0, 3)
+      .map(([label, size]) => el("bdi", {}, `${this.map.classes[label] ?? NO_CLASS} ${count(size)}`));
+    const rest = sizes.size - most.length;
+    const { rows } = this;
+    /** @type {(name: string, onclick: () => void, disabled?: boolean) => HTMLElement} */
+    const button = (name, onclick, disabled = rows.length === 0) =>
+      el("button", { type: "button", onclick, disabled }, name);
+    const many = rows.length > MOST_IN_SEARCH;
+    const { examples } = this.around.page();
+    this.panel.replaceChildren(
+      el("p", { role: "status" }, `${quantity(rows.length, "image")} in the area`),
+      el("p", { class: "fine" }, ...most.flatMap((one, i) => i ? [", ", one] : [one]),
+        rest ? `, and ${quantity(rest, "other class", "other classes")}` : ""),
+      span("buttons", button("List", () => this.list()),
+        button("Search by them", () => this.searchBy()),
+        button("Search among them", () => this.searchAmong(), rows.length === 0 || many),
+        button("Clear", () => this.clear(), false)),
+      many ? el("p", { class: "fine" }, `A search takes an area of at most ${count(MOST_IN_SEARCH)}.`) : "",
+      rows.length > examples ? el("p", { class: "fine" }, `A search by them takes ${examples}, spread evenly.`) : "",
+      el("p", { class: "fine", role: "alert" }), el("ul", { class: "set" }));
+    this.panel.hidden = false;
+    this.panel.focus();
+  }
+
+  /** List the next images. */
+  async list() {
+    const { panel } = this;
+    const images = await this.images(this.rows.slice(this.listed, this.listed + LISTED));
+    this.listed += LISTED;
+    panel.querySelector("ul")?.append(...images.map((image) => el("li", {},
+      el("a", { href: address({ kind: "point", id: image.id }, {}), title: image.path }, thumbnail(image, image.path, 128)))));
+    const next = panel.querySelector("button");
+    if (next) [next.textContent, next.disabled] = ["More", this.listed >= this.rows.length];
+  }
+
+  /** Search by as many of the images as a search takes. */
+  async searchBy() {
+    const { page } = this.around;
+    const { rows } = this;
+    const step = Math.ceil(rows.length / page().examples);
+    const images = await this.images(rows.filter((_, i) => i % step === 0));
+    if (images.length === 0) return;
+    const positive = images.map(({ id }) => id);
+    page().navigate(address({ kind: "examples", positive, negative: [] }, { where: page().options.where }));
+  }
+
+  /** Search only in the area, by the query if there is one. */
+  searchAmong() {
+    const { navigate, query, options } = this.around.page();
+    navigate(address(query, { ...options, area: this.text }));
+  }
+
+  /** @param {number[]} rows @returns {Promise<StoredImage[]>} none if they cannot be had, which is told */
+  async images(rows) {
+    try {
+      return await this.around.imagesOf(rows);
+    } catch (error) {
+      const told = this.panel.querySelector('[role="alert"]');
+      if (told) told.textContent = /** @type {Error} */ (error).message;
+      return [];
+    }
+  }
+}
