@@ -56,7 +56,7 @@ def pull(target: str, fingerprint: str | None, working: Working) -> None:
     FINGERPRINT, or its first digits, may be left out where TARGET has one model. Every file is
     compared with its SHA-256.
     """
-    from geosim.trainer.model import read_card
+    from geosim.trainer.kept import read_card
     from geosim.trainer.sharing import pull as bring
     from geosim.trainer.targets import open_target
 
