@@ -34,8 +34,8 @@ from geosim.trainer.errors import (
     StoreDeniedError,
     StoreError,
 )
-from geosim.trainer.kept import find_card
-from geosim.trainer.model import load_model, read_card
+from geosim.trainer.kept import find_card, read_card
+from geosim.trainer.model import load_model
 from geosim.trainer.model_files import FILE, install, model_files
 from geosim.trainer.temporary import private_folder
 from geosim.trainer.working import Working

@@ -6,16 +6,26 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geosim.ingest.schema import NAME_ANOTHER, REBUILD, ModelRef
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.factory import is_url
 from geosim.trainer.errors import ModelError, ModelMismatchError, StoreError
 from geosim.trainer.files import READ_ONLY
-from geosim.trainer.kept import NAME_DIGITS, changing, find_card, prune, set_needed
+from geosim.trainer.kept import (
+    NAME_DIGITS,
+    changing,
+    find_card,
+    prune,
+    read_card,
+    set_needed,
+)
 from geosim.trainer.locks import NO_LOCKS
-from geosim.trainer.model import Model, load_model, read_card
 from geosim.trainer.working import Working
+
+if TYPE_CHECKING:
+    from geosim.trainer.model import Model
 
 
 def model_of(collection: ModelRef, working: Working, *, name: str, location: str) -> Model:
@@ -25,6 +35,14 @@ def model_of(collection: ModelRef, working: Working, *, name: str, location: str
         ModelMismatchError: the working folder has others only.
         ModelError: it has none, or a damaged one.
     """
+    from geosim.trainer.model import load_model  # all that embeds takes a moment to import
+
+    require_model_of(collection, working, name=name, location=location)
+    return load_model(working.model, collection.fingerprint)
+
+
+def require_model_of(collection: ModelRef, working: Working, *, name: str, location: str) -> None:
+    """Raise what `model_of` does where a working folder has no card of a collection's model."""
     if find_card(working.model, collection.fingerprint) is None:
         digits = collection.fingerprint[:NAME_DIGITS]
         try:
@@ -35,7 +53,6 @@ def model_of(collection: ModelRef, working: Working, *, name: str, location: str
             ) from error
         here = ModelRef(card["fingerprint"], str(card.get("backbone", {}).get("name", "")))
         require_same_model(collection, here, working.model, name=name, location=location)
-    return load_model(working.model, collection.fingerprint)
 
 
 def require_same_model(

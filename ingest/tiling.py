@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from geosim.ingest.schema import NAME_ANOTHER, Box
 from geosim.ingest.store.base import VectorStore
-from geosim.trainer.data.tiles import TileSize, tile_boxes
-from geosim.trainer.decoding.vips_rows import Box as Edges
 from geosim.trainer.errors import StoreError
+
+if TYPE_CHECKING:
+    from geosim.trainer.data.tiles import TileSize
+    from geosim.trainer.decoding.vips_rows import Box as Edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Tiling:
             ImageError: the image has no scale and the size is in millimetres, or the tiles are too
                 small or too many.
         """
+        from geosim.trainer.data.tiles import tile_boxes
+
         return tile_boxes(width, height, self.size.pixels(self.scales.get(path)))
 
     def boxes(self, path: str, width: int, height: int) -> list[Box]:

@@ -7,21 +7,23 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geosim.ingest.schema import Payload
 from geosim.search.crop import CropBox
-from geosim.search.given import Picture, picture_bytes
 from geosim.trainer.data.sources import Files, Record
 from geosim.trainer.decoding.encoded import Encoded, sha256_of
 from geosim.trainer.errors import ImageError, QueryError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 from geosim.trainer.text import on_disk, spellings
 
-QueryLike = str | os.PathLike[str] | Picture
+if TYPE_CHECKING:
+    from geosim.search.given import Picture
+
+QueryLike: TypeAlias = "str | os.PathLike[str] | Picture"
 """A query: the path of a file or of an indexed image, a picture in memory, or an embedding, an
 array ``(32,) float32``."""
 
@@ -84,6 +86,8 @@ def read_query(query: QueryLike) -> ResolvedQuery:
         return _read_file(os.fspath(query))
     if isinstance(query, np.ndarray) and query.ndim == 1:
         return _read_embedding(query)
+    from geosim.search.given import picture_bytes  # takes a moment to load
+
     try:
         data = picture_bytes(query)
     except ImageError as error:

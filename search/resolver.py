@@ -7,15 +7,18 @@ model's embedding.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geosim.ingest.catalog import ImageReader
-from geosim.ingest.models import model_of
+from geosim.ingest.models import model_of, require_model_of
 from geosim.ingest.schema import (
     Filter,
     ModelRef,
@@ -26,31 +29,19 @@ from geosim.ingest.schema import (
 from geosim.ingest.store.base import VectorStore
 from geosim.search.copies import Copies
 from geosim.search.crop import Crop
-from geosim.search.given import cut_out
 from geosim.search.queries import QueryLike, ResolvedQuery, read_queries
-from geosim.trainer.data.dataset import HashedRecord, Rejected
-from geosim.trainer.data.drawings import drawn_images
-from geosim.trainer.data.layout import stored_parts
-from geosim.trainer.data.passed_over import (
-    PassedOver,
-    count_passed_over,
-    is_image,
-    own_folder,
-)
 from geosim.trainer.data.sources import Files
-from geosim.trainer.data.walk import walk
 from geosim.trainer.decoding.encoded import Encoded, sha256_of
-from geosim.trainer.errors import (
-    GeosimError,
-    ImageError,
-    ModelError,
-    ModelMismatchError,
-    QueryError,
-)
-from geosim.trainer.features import FeatureExtractor
-from geosim.trainer.model import Model
+from geosim.trainer.errors import ImageError, ModelError, QueryError
+from geosim.trainer.kept import find_card
 from geosim.trainer.text import on_disk, stored_name
 from geosim.trainer.working import Working
+
+if TYPE_CHECKING:  # all that embeds takes a moment to load, and an indexed image needs none of it
+    from geosim.trainer.data.dataset import HashedRecord, Rejected
+    from geosim.trainer.data.passed_over import PassedOver
+    from geosim.trainer.features import FeatureExtractor
+    from geosim.trainer.model import Model
 
 
 class Resolver:
@@ -63,32 +54,33 @@ class Resolver:
     """
 
     def __init__(self, store: VectorStore, working: Working, made_by: ModelRef) -> None:
-        """Load the model ``made_by`` of the collection, if the working folder has it."""
-        self._store, self._working = store, working
-        self.fingerprint = made_by.fingerprint
+        """Load nothing yet of the model ``made_by`` of the collection."""
+        self._store, self._working, self._made_by = store, working, made_by
+        self._place = {"name": store.name, "location": store.location}
+        self._loading = threading.Lock()
         self._model: Model | None = None
-        self._missing: tuple[type[GeosimError], str] | None = None
-        try:
-            self._model = model_of(made_by, working, name=store.name, location=store.location)
-        except (ModelError, ModelMismatchError) as error:  # raised anew by what needs the model
-            self._missing = type(error), str(error)
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the collection's model."""
+        return self._made_by.fingerprint
 
     @property
     def has_model(self) -> bool:
-        """Whether pictures can be embedded."""
-        return self._model is not None
+        """Whether the working folder has the collection's model, as far as its card tells."""
+        return find_card(self._working.model, self.fingerprint) is not None
 
     def refuse_others(self) -> None:
         """Raise `ModelMismatchError` if the working folder has models, but not the collection's."""
-        if self._missing is not None and issubclass(self._missing[0], ModelMismatchError):
-            self.require_model()
+        with suppress(ModelError):  # there is none: told where it is needed
+            require_model_of(self._made_by, self._working, **self._place)
 
     def require_model(self) -> Model:
-        """Return the model; raise `ModelError` or `ModelMismatchError` without it."""
-        if self._model is None:
-            kind, text = self._missing or (ModelError, "there is no model")
-            raise kind(text)
-        return self._model
+        """Return the model, loaded once; raise `ModelError` or `ModelMismatchError` without it."""
+        with self._loading:
+            if self._model is None:
+                self._model = model_of(self._made_by, self._working, **self._place)
+            return self._model
 
     def resolve(
         self,
@@ -167,6 +159,8 @@ class Resolver:
 
     def _cut(self, query: ResolvedQuery, crop: Crop, copies: Copies) -> None:
         """Take the vector of a part of a query's picture, unless the part is the whole."""
+        from geosim.search.given import cut_out
+
         try:
             found = cut_out(self._read_picture(query), crop)
         except (ImageError, QueryError) as error:
@@ -208,6 +202,10 @@ class Resolver:
 
     def _embed(self, queries: Sequence[ResolvedQuery]) -> None:
         """Embed pictures: those in memory one by one, files together."""
+        if not queries:
+            return
+        from geosim.trainer.data.dataset import HashedRecord
+
         files: dict[str, list[ResolvedQuery]] = {}  # the same file may be named twice
         items: list[HashedRecord] = []
         for query in queries:
@@ -265,6 +263,11 @@ def expand(
         if not text or not os.path.isdir(folder):  # noqa: PTH112 - unlike Path's, never raises
             yield text
             continue
+        from geosim.trainer.data.drawings import drawn_images
+        from geosim.trainer.data.layout import stored_parts
+        from geosim.trainer.data.passed_over import count_passed_over, is_image, own_folder
+        from geosim.trainer.data.walk import walk
+
         own: list[tuple[str, ...]] = []
         files = list(walk(folder, exclude, report=own.append))
         images = {

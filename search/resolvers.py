@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from geosim.ingest.schema import ModelRef
+from geosim.ingest.schema import Filter, ModelRef
 from geosim.ingest.store.base import VectorStore
 from geosim.search.consistent import consistently
 from geosim.search.resolver import Resolver
@@ -26,9 +26,9 @@ class Resolvers:
             StoreError: there is no collection, or it is empty.
             ModelMismatchError: ``working`` has models, but not the collection's.
         """
-        info = store.info()
-        if info is None or info.points == 0:
-            state = "does not exist" if info is None else "is empty"
+        model = store.model()
+        if model is None or not store.has(Filter()):
+            state = "does not exist" if model is None else "is empty"
             raise StoreError(
                 f"collection {store.name!r} at {store.location} {state}; fill it with "
                 "`geosim ingest DATA`"
@@ -36,7 +36,7 @@ class Resolvers:
         self._store, self._working = store, working
         self._opening, self._warm = threading.Lock(), False
         self._open: dict[str, Resolver] = {}  # by the fingerprint of the model
-        self.of(info.model).refuse_others()
+        self.of(model).refuse_others()
 
     def of(self, model: ModelRef) -> Resolver:
         """Return the resolver for the collection that a model made."""

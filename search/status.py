@@ -14,8 +14,7 @@ from geosim.search.recall import Recall, index_recall
 from geosim.trainer.data.places import read_places
 from geosim.trainer.errors import ModelError
 from geosim.trainer.files import allocated_bytes
-from geosim.trainer.kept import find_card
-from geosim.trainer.model import read_card
+from geosim.trainer.kept import find_card, read_card
 from geosim.trainer.text import NO_CLASS, printable
 from geosim.trainer.working import Working
 

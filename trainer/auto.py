@@ -16,7 +16,7 @@ from geosim.trainer.data.images import size_of
 from geosim.trainer.errors import GeosimError, ImageError, ModelError
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import TILE_SIZES
-from geosim.trainer.model import read_card
+from geosim.trainer.kept import read_card
 from geosim.trainer.recipes.registry import RECIPES, recipe_called
 from geosim.trainer.recipes.spec import Recipe
 from geosim.trainer.runtime.keras import check_installed

@@ -37,6 +37,9 @@ WAIT_SECONDS = 30.0
 PATTERNS = ("head-*.npz", "backbone-*", ".*-head-*", ".*-backbone-*")
 """Names of the files of models. Earlier versions wrote hidden files first."""
 
+REMEDY = "train one with `geosim train DATA`, or try `geosim demo`"
+"""What to do without a sound model."""
+
 
 @contextmanager
 def changing(folder: Path) -> Iterator[None]:
@@ -65,6 +68,17 @@ def load_card(path: Path) -> dict[str, Any]:
     if not isinstance(card, dict) or not isinstance(card.get("fingerprint"), str):
         raise ValueError("no fingerprint in it")
     return card
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read the current model's card; raise `ModelError` if there is none, or it is damaged."""
+    path = folder / CARD
+    try:
+        return load_card(path)
+    except FileNotFoundError as error:
+        raise ModelError(f"there is no model in {folder} yet; {REMEDY}") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the model card {path} is damaged ({error}); {REMEDY}") from error
 
 
 def current_card(folder: Path) -> dict[str, Any] | None:

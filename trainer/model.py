@@ -26,12 +26,13 @@ from geosim.trainer.heads.head import Head
 from geosim.trainer.kept import (
     CARD,
     NAME_DIGITS,
+    REMEDY,
     cards,
     changing,
     find_card,
     keep_current,
-    load_card,
     prune,
+    read_card,
 )
 from geosim.trainer.runtime.backbone import Backbone
 from geosim.trainer.runtime.choice import choose_runtime, gpu_present
@@ -44,8 +45,6 @@ graph for a CPU."""
 
 GRAPH_FILES = ("graph", "graph_weights")
 """Those entries of a network of the user's own."""
-
-_REMEDY = "train one with `geosim train DATA`, or try `geosim demo`"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,17 +107,6 @@ def sha256_of_arrays(arrays: Iterable[NDArray[Any]], *, prefix: str = "") -> str
     return digest.hexdigest()
 
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """Read the current model's card; raise `ModelError` if there is none, or it is damaged."""
-    path = folder / CARD
-    try:
-        return load_card(path)
-    except FileNotFoundError as error:
-        raise ModelError(f"there is no model in {folder} yet; {_REMEDY}") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"the model card {path} is damaged ({error}); {_REMEDY}") from error
-
-
 def load_model(folder: Path, fingerprint: str | None = None) -> Model:
     """Load the current model without its backbone, or the one with this fingerprint.
 
@@ -127,7 +115,7 @@ def load_model(folder: Path, fingerprint: str | None = None) -> Model:
     """
     card = read_card(folder) if fingerprint is None else find_card(folder, fingerprint)
     if card is None:
-        raise ModelError(f"there is no model {fingerprint} in {folder}; {_REMEDY}")
+        raise ModelError(f"there is no model {fingerprint} in {folder}; {REMEDY}")
     try:
         spec = spec_of(card["backbone"]["name"])
         if spec.trained or spec.graph_only:
@@ -138,7 +126,7 @@ def load_model(folder: Path, fingerprint: str | None = None) -> Model:
         if Pretrained(spec, (), weights).fingerprint != card["backbone"]["fingerprint"]:
             raise ModelError(
                 f"the model in {folder} was made by another version of geosim, whose backbone "
-                f"computes differently; {_REMEDY}"
+                f"computes differently; {REMEDY}"
             )
         for name in BACKBONE_FILES if spec.keras else GRAPH_FILES if spec.graph_only else ():
             str(card["files"][name]["sha256"])
@@ -150,18 +138,18 @@ def load_model(folder: Path, fingerprint: str | None = None) -> Model:
         backbone_fingerprint = str(card["backbone"]["fingerprint"])
         path = check_file(folder, card["files"]["head"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"the model card in {folder} is incomplete; {_REMEDY}") from error
+        raise ModelError(f"the model card in {folder} is incomplete; {REMEDY}") from error
     head = Head.load(path, feature_width=spec.feature_width)
     table = card.get("views", {}).get("table")
     if head.views > 1 and table != views_digest():
         raise ModelError(
             f"the model in {folder} was made by another version of geosim, which takes other views "
-            f"of a picture; {_REMEDY}"
+            f"of a picture; {REMEDY}"
         )
     if fingerprint_of(backbone_fingerprint, head) != card["fingerprint"]:
         raise ModelError(
             f"the model card in {folder} is damaged: its fingerprint is not that of its backbone "
-            f"and head; {_REMEDY}"
+            f"and head; {REMEDY}"
         )
     return Model(folder, spec, head, card)
 
@@ -251,10 +239,10 @@ def check_file(folder: Path, entry: Mapping[str, str]) -> Path:
     try:
         actual = sha256_of(path)
     except OSError as error:
-        raise ModelError(f"{path} of the model is missing or unreadable; {_REMEDY}") from error
+        raise ModelError(f"{path} of the model is missing or unreadable; {REMEDY}") from error
     if actual != entry["sha256"]:
         raise ModelError(
             f"{path} is damaged: SHA-256 {actual[:12]}, the card says {entry['sha256'][:12]}; "
-            f"{_REMEDY}"
+            f"{REMEDY}"
         )
     return path

@@ -100,7 +100,7 @@ def use(fingerprint: str, working: Working) -> None:
 
 def say_current(working: Working, fingerprint: str) -> None:
     """Tell which model an ingest uses, if it is another one than that which was brought."""
-    from geosim.trainer.model import read_card
+    from geosim.trainer.kept import read_card
 
     if (current := read_card(working.model)["fingerprint"]) != fingerprint:
         say(

@@ -33,7 +33,8 @@ from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.edge_faults import engine_error, panic_hidden
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.ingest.store.edge_rebuild import beside
-from geosim.ingest.store.edge_terms import CONFIG, KINDS, TERMS
+from geosim.ingest.store.edge_segments import load, settle
+from geosim.ingest.store.edge_terms import CONFIG, KINDS, SEGMENT_POINTS, TERMS
 from geosim.ingest.store.filters import translate
 from geosim.trainer.errors import StoreError
 
@@ -51,6 +52,7 @@ class EdgeStore(VectorStore):
         self.name, self.location = name, str(folder)
         self._opening = threading.RLock()
         self._shard: edge.EdgeShard | None = None
+        self._unsettled = 0  # points written since `settle`
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model, number of points and engine, or None without one."""
@@ -75,9 +77,7 @@ class EdgeStore(VectorStore):
             with self._translated():
                 shard = edge.EdgeShard.create(str(self._files.shard), CONFIG)
                 for key in KEYWORD_FIELDS:
-                    shard.update(
-                        edge.UpdateOperation.create_field_index(key, edge.PayloadSchemaType.Keyword)
-                    )
+                    shard.update(edge.UpdateOperation.create_field_index(key, KINDS["keyword"]))
                 shard.flush()
             self._files.mark_ready(model)
             self._shard = shard
@@ -134,6 +134,12 @@ class EdgeStore(VectorStore):
         with self._open() as shard:
             return bool(shard.scroll(request)[0])
 
+    def __exit__(self, error: type[BaseException] | None = None, *_: object) -> None:
+        """Close the store; after writes without an error, have the engine rearrange the points."""
+        if self._unsettled and error is None:
+            self._settle()
+        self.close()
+
     def close(self) -> None:
         """Close the shard and release its lock; safe to call twice."""
         with self._opening:
@@ -157,11 +163,15 @@ class EdgeStore(VectorStore):
         with self._open() as shard:
             self._files.begin_writing(len(payloads), payloads)
             shard.update(edge.UpdateOperation.upsert_points(points))
+        self._unsettled += len(points)
+        if self._unsettled >= SEGMENT_POINTS:
+            self._settle()
 
     def _delete(self, ids: list[str]) -> None:
         with self._open() as shard:
             self._files.begin_writing(len(ids))
             shard.update(edge.UpdateOperation.delete_points([*ids]))
+            self._unsettled += len(ids)
 
     def _update(self, changes: Sequence[Change]) -> None:
         operation = edge.UpdateOperation
@@ -175,6 +185,7 @@ class EdgeStore(VectorStore):
                     shard.update(operation.set_payload(ids, dict(one.facts), FACTS))
                 if one.gone:
                     shard.update(operation.delete_payload(ids, [*one.gone]))
+                self._unsettled += len(ids)
 
     def _index(self, field: str, kind: str) -> None:
         with self._open() as shard:
@@ -198,8 +209,7 @@ class EdgeStore(VectorStore):
 
     def _facet(self, field: str, limit: int, where: Filter | None) -> Iterable[tuple[str, int]]:
         only = translate(where, TERMS)
-        # Without a filter the index has the counts, which are exact as geosim never optimizes a
-        # shard; exact=True would search for each value.
+        # Without a filter the indexes have the counts; exact=True would search for each value.
         request = edge.FacetRequest(field, limit, exact=only is not None, filter=only)
         with self._open() as shard:
             facet = shard.facet(request)
@@ -231,8 +241,7 @@ class EdgeStore(VectorStore):
         )
         with self._open() as shard:
             records, next_offset = shard.scroll(request)
-            points = [Point.from_stored(one.payload, one.vector) for one in records]
-        return points, next_offset
+            return [Point.from_stored(one.payload, one.vector) for one in records], next_offset
 
     def _query(self, queries: Sequence[VectorQuery], limit: int) -> list[list[ScoredPoint]]:
         if limit > SCAN_BATCH:  # a count costs as much as a search
@@ -252,6 +261,11 @@ class EdgeStore(VectorStore):
             answers = shard.query_batch(edge.QueryBatchRequest(requests))
         return [[ScoredPoint.from_stored(one.payload, one.score) for one in a] for a in answers]
 
+    def _settle(self) -> None:
+        with self._open() as shard:
+            settle(shard, self._files.shard)
+            self._unsettled = 0
+
     @contextmanager
     def _open(self) -> Iterator[edge.EdgeShard]:
         """Yield the shard and translate its errors; the first call locks and loads it."""
@@ -261,7 +275,7 @@ class EdgeStore(VectorStore):
                 with self._locked(self._files.acquire_to_read) as path:
                     self._files.require()  # another process may have dropped it
                     with self._translated(), panic_hidden():
-                        self._shard = _load(path)
+                        self._shard = load(path)
             shard = self._shard
         with self._translated():
             yield shard
@@ -286,11 +300,3 @@ class EdgeStore(VectorStore):
             if isinstance(error, Exception) or type(error).__name__ == "PanicException":
                 raise engine_error(error, self._files.shard, self._files.metadata) from error
             raise
-
-
-def _load(path: Path) -> edge.EdgeShard:
-    shard = edge.EdgeShard.load(str(path), CONFIG)
-    if not shard.info().payload_schema:  # Qdrant Edge makes a new segment in place of a lost one
-        shard.close()
-        raise FileNotFoundError(f"a folder or version.info in {path / 'segments'} is missing")
-    return shard

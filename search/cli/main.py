@@ -1,28 +1,47 @@
-"""The command ``geosim``: one group of all commands."""
+"""The command ``geosim``: one group of all commands, each imported when it is named."""
 
 from __future__ import annotations
 
+from collections import UserDict
+from importlib import import_module
+from typing import Any
+
 import click
 
-from geosim.ingest.cli.backup import backup, restore
-from geosim.ingest.cli.copy import copy
-from geosim.ingest.cli.ingest import ingest
-from geosim.ingest.cli.model import model
-from geosim.ingest.cli.remove import remove
-from geosim.search.cli.duplicates import duplicates
-from geosim.search.cli.evaluate import evaluate
-from geosim.search.cli.export import export
-from geosim.search.cli.label import label
-from geosim.search.cli.outliers import outliers
-from geosim.search.cli.run import demo, run
-from geosim.search.cli.search import search
-from geosim.search.cli.serve import serve
-from geosim.search.cli.status import status
 from geosim.trainer.cli.command import Group
-from geosim.trainer.cli.train import download, train
+
+COMMANDS = {
+    "run": "search.cli.run",
+    "demo": "search.cli.run",
+    "download": "trainer.cli.train",
+    "train": "trainer.cli.train",
+    "ingest": "ingest.cli.ingest",
+    "search": "search.cli.search",
+    "label": "search.cli.label",
+    "duplicates": "search.cli.duplicates",
+    "outliers": "search.cli.outliers",
+    "export": "search.cli.export",
+    "evaluate": "search.cli.evaluate",
+    "serve": "search.cli.serve",
+    "status": "search.cli.status",
+    "remove": "ingest.cli.remove",
+    "copy": "ingest.cli.copy",
+    "backup": "ingest.cli.backup",
+    "restore": "ingest.cli.backup",
+    "model": "ingest.cli.model",
+}
+"""The module of each command, which has its name there."""
 
 
-@click.group(cls=Group)
+class _Commands(UserDict[str, Any]):
+    """The commands by name, each imported when it is asked for: all take as long as a search."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a command."""
+        return getattr(import_module(f"geosim.{self.data[name]}"), name)
+
+
+@click.group(cls=Group, commands=_Commands(COMMANDS))
 @click.version_option(package_name="geosim")
 def geosim() -> None:
     """Find similar geological images.
@@ -33,26 +52,3 @@ def geosim() -> None:
       geosim run FOLDER              the whole job on your class folders
       geosim search PICTURE          what looks like this?
     """  # noqa: D301
-
-
-for command in (
-    run,
-    demo,
-    download,
-    train,
-    ingest,
-    search,
-    label,
-    duplicates,
-    outliers,
-    export,
-    evaluate,
-    serve,
-    status,
-    remove,
-    copy,
-    backup,
-    restore,
-    model,
-):
-    geosim.add_command(command)

@@ -158,7 +158,6 @@ def search(
       geosim search a.jpg b.jpg --together --unlike c.jpg
       geosim search thin-section.jpg --together-by specimen
     """  # noqa: D301 - click's mark for text that keeps its lines
-    from geosim.ingest.tiling import is_tiled
     from geosim.search.crop import parse_crop
     from geosim.search.explain import explain_results
     from geosim.search.render.table import csv_facts
@@ -191,6 +190,8 @@ def search(
         if together_by is not None:
             option, field = "--together-by", together_by
         if count := count_without(store, replace(options, one_per=field)):
+            from geosim.ingest.tiling import is_tiled
+
             noun = ("tile" if is_tiled(store) else "image") + "s" * (count != 1)
             say(f"{option} {field} leaves out {count:,} {noun} without a {field}", err=True)
         if sheet is not None:

@@ -253,7 +253,7 @@ def test_a_zero_embedding_is_an_error_not_a_hit(
     model = searcher._store.model()
     assert model is not None
     resolver = searcher._resolvers.of(model)
-    resolver._model = type(resolver._model)(  # a head whose units are all off
+    resolver._model = type(resolver.require_model())(  # a head whose units are all off
         indexed.model,
         load_model(indexed.model).spec,
         type(head)(head.kernel * 0, head.bias * 0 - 1),

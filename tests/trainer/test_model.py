@@ -17,7 +17,8 @@ from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.heads.head import Head
-from geosim.trainer.model import CARD, Model, fingerprint_of, load_model, read_card, save_model
+from geosim.trainer.kept import read_card
+from geosim.trainer.model import CARD, Model, fingerprint_of, load_model, save_model
 from geosim.trainer.runtime.choice import choose_runtime
 from geosim.trainer.train import train
 from geosim.trainer.working import Working

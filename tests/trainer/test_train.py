@@ -20,8 +20,9 @@ from geosim.trainer.features import FeatureExtractor
 from geosim.trainer.heads.fit import Fit, TrainOptions, fit_head
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
 from geosim.trainer.inputs import read_inputs
+from geosim.trainer.kept import read_card
 from geosim.trainer.locks import ProcessLock
-from geosim.trainer.model import fingerprint_of, load_model, read_card
+from geosim.trainer.model import fingerprint_of, load_model
 from geosim.trainer.plots import save_loss_curve
 from geosim.trainer.recipes import owner
 from geosim.trainer.recipes.photograph import PhotographOptions

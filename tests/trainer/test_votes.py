@@ -15,7 +15,7 @@ from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.evaluation.calibration import Certainty
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs, read_inputs
-from geosim.trainer.model import read_card
+from geosim.trainer.kept import read_card
 from geosim.trainer.recipes.registry import recipe_of
 from geosim.trainer.sample.generate import write_sample
 from geosim.trainer.train import train

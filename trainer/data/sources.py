@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from geosim.trainer.data.names import Found, unify
-from geosim.trainer.data.regions import header_size
 from geosim.trainer.data.zip_names import decode_names
 from geosim.trainer.decoding.encoded import HELD_BYTES, MAX_BYTES, Encoded, too_many_bytes
 from geosim.trainer.errors import DatasetError, ImageError
@@ -63,6 +62,8 @@ class Files:
                 raise ImageError("not a regular file")
             if status.st_size <= HELD_BYTES:
                 return path.read_bytes()
+            from geosim.trainer.data.regions import header_size  # takes a moment to load
+
             if header_size(path) is None and status.st_size > MAX_BYTES:
                 raise ImageError(too_many_bytes(status.st_size))
             return path
