@@ -31,6 +31,7 @@ class SearchOptions:
         not_same: a field; no hits with the query's own value of it.
         show: fields to show of each hit.
         exact: compare all images, also where a large collection is searched by an index.
+        without: stored paths that are no hits.
     """
 
     k: int | None = None
@@ -41,6 +42,7 @@ class SearchOptions:
     not_same: str | None = None
     show: tuple[str, ...] = ()
     exact: bool = False
+    without: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Raise `QueryError` if a value is out of range."""
@@ -53,7 +55,7 @@ class SearchOptions:
     def narrows(self) -> bool:
         """Whether images are left out that would be hits by their score."""
         chosen = (self.label, self.one_per, self.where, self.not_same)
-        return any(one is not None for one in chosen)
+        return bool(self.without) or any(one is not None for one in chosen)
 
     @property
     def limit(self) -> int | None:

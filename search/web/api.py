@@ -17,6 +17,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from geosim.ingest.store.base import VectorStore
 from geosim.search.web.answers import Answer, MapAnswer, MatchesAnswer
+from geosim.search.web.hit_routes import HitRoutes
 from geosim.search.web.map import MapCache
 from geosim.search.web.metrics import Metrics
 from geosim.search.web.models import WHERE, Expression, PictureParameters
@@ -48,6 +49,7 @@ class Api:
         self._thumbnails = Thumbnails(working)
         self._decoders = anyio.CapacityLimiter(MAX_DECODERS)
         self._map = MapCache(store, working)
+        self._hit_routes = HitRoutes(store, working, self._service, self._thumbnails)
 
     async def measure_usual_score(self) -> None:
         """Start to measure the usual best score, for the first picture that needs it."""
@@ -80,6 +82,7 @@ class Api:
         router.get("/map/matching", response_class=Response, responses=matching_responses)(
             self.matching
         )
+        self._hit_routes.add_to(router)
         return router
 
     async def search(self, request: Request, parameters: PartParameters) -> Answer:
