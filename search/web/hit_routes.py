@@ -46,7 +46,8 @@ class HitRoutes:
     def add_to(self, router: APIRouter) -> None:
         """Add the routes to those below ``/api``."""
         binary = {"schema": {"type": "string", "format": "binary"}}
-        kinds = {kind.partition(";")[0]: binary for kind in MEDIA_TYPES.values()}
+        kinds: dict[str, Any] = {kind.partition(";")[0]: binary for kind in MEDIA_TYPES.values()}
+        kinds["application/json"] = {"schema": {"type": "array", "items": {"type": "object"}}}
         files: dict[int | str, Any] = {200: {"content": kinds, "description": "The file."}}
         table: dict[int | str, Any] = {200: {"content": {"text/csv": {}}, "description": "A CSV."}}
         router.get("/images")(self.images)

@@ -10,15 +10,18 @@ import { $ } from "./dom.js";
 /** @typedef {StoredImage | UploadedImage} Image */
 /** @typedef {{ score: number, shown: Record<string, Value>, box: Crop | null }} Found */
 /** @typedef {{ value: Value, images: number, best: (StoredImage & Found)[] }} Specimen */
+/** @typedef {"right" | "wrong"} Verdict */
 /** @typedef {StoredImage & Found & { rank: number, identical: boolean,
- *   specimen: Specimen | null }} Hit */
+ *   specimen: Specimen | null, mark: Verdict | null }} Hit */
 /** @typedef {{ class: string, votes: number, share: number }} Vote */
 /** @typedef {{ votes: Vote[], without_class: number, predicted: string,
  *   confidence: number | null,
  *   unlike: boolean, best: number, usual: number | null }} Explanation */
 /** @typedef {{ x: number, y: number, width: number, height: number, picture_width: number,
  *   picture_height: number }} Crop in pixels */
-/** @typedef {{ hits: Hit[], explanation: Explanation, query: StoredImage | null,
+/** @typedef {StoredImage & { shown: Record<string, Value> }} Listed an image without a query */
+/** @typedef {{ images: Listed[], total: number, note: string | null }} ListAnswer */
+/** @typedef {{ hits: Hit[], more: boolean, digest: string, wrong: number, explanation: Explanation, query: StoredImage | null,
  *   crop: Crop | null, embedding: string | null, sha256: string | null, model: string,
  *   positive: Image[], negative: Image[], note: string | null,
  *   approximate: boolean }} Answer */
@@ -47,23 +50,32 @@ export class Refusal extends Error {
  * @returns {error is Refusal & { place: number }} */
 export const isFault = (error) => error instanceof Refusal && error.place !== null;
 
-/** Return the JSON of an answer. Throw the server's reason, or an AbortError of the signal.
+/** Return the JSON of an answer. Throw as `request` does.
  * @template T @param {string} path @param {RequestInit} [init] @returns {Promise<T>} */
 export async function api(path, init) {
+  const response = await request(path, init);
+  const answer = await response.json().catch(() => ({})); // not JSON
+  init?.signal?.throwIfAborted();
+  return answer;
+}
+
+/** Return an answer. Throw the server's reason, or an AbortError of the signal.
+ * @param {string} path @param {RequestInit} [init] @returns {Promise<Response>} */
+export async function request(path, init) {
   const response = await fetch(path, init).catch(() => null);
   init?.signal?.throwIfAborted();
   if (!response) throw new Error("The server does not answer. Is geosim serve still running?");
   if (response.status === 401) {
     pendingLogin ??= login().finally(() => (pendingLogin = null));
     await pendingLogin;
-    return api(path, init);
+    return request(path, init);
   }
-  const answer = await response.json().catch(() => ({})); // not JSON
-  init?.signal?.throwIfAborted();
   if (!response.ok) {
+    const answer = await response.json().catch(() => ({})); // not JSON
+    init?.signal?.throwIfAborted();
     throw new Refusal(answer.error ?? `The server answered ${response.status}.`, answer.place ?? null);
   }
-  return answer;
+  return response;
 }
 
 /** @param {object} body */

@@ -3,13 +3,14 @@
 
 import { api, isFault } from "./api.js";
 import { Canvas } from "./canvas.js";
-import { classLabel, NO_CLASS, swatch } from "./colours.js";
+import { classLabel } from "./colours.js";
 import { $, count, el, path, span } from "./dom.js";
 import { thumbnail } from "./image.js";
+import { showLegend } from "./legend.js";
 import { Points } from "./points.js";
 import { address, mapAddress } from "./state.js";
 
-/** @import { Class, MapAnswer, Matches, StoredImage } from "./api.js" */
+/** @import { MapAnswer, Matches, StoredImage } from "./api.js" */
 /** @import { Selection } from "./canvas.js" */
 const input = $("map-where", HTMLInputElement);
 let canvas = /** @type {Canvas | null} */ (null);
@@ -87,7 +88,7 @@ function createMap(answer, navigate) {
     showCard(image, selection);
   };
   map.onOpen = (point) => navigate(search(ids[point]));
-  $("legend").replaceChildren(...classes.map((name, i) => legendEntry(name, i, points, map)));
+  showLegend(classes, map);
   $("zoom-in").onclick = () => map.view.zoom(1.6);
   $("zoom-out").onclick = () => map.view.zoom(1 / 1.6);
   $("zoom-all").onclick = () => map.view.fit();
@@ -97,19 +98,6 @@ function createMap(answer, navigate) {
 
 /** Return the address of a search among the images that match. @param {string} id */
 const search = (id) => address({ kind: "point", id }, { where: expression });
-
-/** @type {(name: Class, label: number, points: Points, map: Canvas) => HTMLElement} */
-function legendEntry(name, label, points, map) {
-  const button = el("button", { type: "button", "aria-pressed": "true" },
-    swatch(name), span("name", name ?? NO_CLASS), span("number", count(points.classSize(label))));
-  button.onclick = () => {
-    points.visible[label] = !points.visible[label];
-    button.setAttribute("aria-pressed", `${points.visible[label]}`);
-    map.select(-1);
-    map.redraw();
-  };
-  return el("li", {}, button);
-}
 
 /** Show an image beside its point. @param {StoredImage} image @param {Selection} selection */
 function showCard(image, { x, y, input }) {
