@@ -14,6 +14,7 @@ let items = /** @type {Item[]} */ ([]);
 let chunks = /** @type {Chunk[]} */ ([]);
 let size = 1; // items of a chunk
 let draw = /** @type {(item: any) => HTMLElement} */ (() => el("li"));
+let between = 0; // the gap below a line
 let waiting = false;
 
 /** The items of the list, in its order. */
@@ -50,27 +51,32 @@ export function focusItem(index) {
 
 /** Part the items into chunks, and draw what is in view. */
 function arrange() {
-  const columns = getComputedStyle(list).gridTemplateColumns.split(" ").length;
-  const height = chunks.find(({ drawn }) => drawn)?.height ?? 0;
-  size = columns * LINES;
-  const whole = items.length <= MOST_WHOLE;
-  chunks = [];
-  for (let at = 0; at < items.length; at += size) {
-    chunks.push({ nodes: [whole ? el("li") : gap(height)], height, drawn: false });
-  }
+  const { gridTemplateColumns, rowGap } = getComputedStyle(list);
+  between = Number.parseFloat(rowGap) || 0;
+  size = gridTemplateColumns.split(" ").length * LINES;
+  let height = chunks[0]?.height ?? 0; // of a list that was shown
+  chunks = Array.from({ length: Math.ceil(items.length / size) }, () =>
+    ({ nodes: [el("li")], height: 0, drawn: false }));
   list.replaceChildren(...chunks.flatMap(({ nodes }) => nodes));
-  if (whole) chunks.forEach(fill);
-  else update();
+  if (items.length <= MOST_WHOLE) return chunks.forEach(fill);
+  if (height === 0) {
+    fill(chunks[0]);
+    height = measure(chunks[0]);
+  }
+  for (const chunk of chunks) {
+    chunk.height = height;
+    if (!chunk.drawn) empty(chunk);
+  }
+  update();
 }
 
-/** @param {number} height */
-function gap(height) {
-  const element = el("li", { class: "gap", "aria-hidden": "true" });
-  element.style.height = `${height - rowGap()}px`;
-  return element;
+/** Make a gap of a chunk. @param {Chunk} chunk */
+function empty(chunk) {
+  const gap = el("li", { class: "gap", "aria-hidden": "true" });
+  gap.style.height = `${chunk.height - between}px`;
+  swap(chunk, [gap]);
+  chunk.drawn = false;
 }
-
-const rowGap = () => Number.parseFloat(getComputedStyle(list).rowGap) || 0;
 
 /** Draw the cards of a chunk. @param {Chunk} chunk */
 function fill(chunk) {
@@ -88,8 +94,8 @@ function fill(chunk) {
 /** @param {Chunk} chunk @param {HTMLElement[]} nodes */
 function swap(chunk, nodes) {
   const [first, ...others] = chunk.nodes;
-  for (const other of others) other.remove();
   first.replaceWith(...nodes);
+  for (const other of others) other.remove();
   chunk.nodes = nodes;
 }
 
@@ -97,34 +103,23 @@ function swap(chunk, nodes) {
 function update() {
   waiting = false;
   if (items.length <= MOST_WHOLE || list.offsetParent === null) return;
-  if (!chunks.some(({ drawn }) => drawn)) { // how high a chunk is
-    fill(chunks[0]);
-    const height = measure(chunks[0]);
-    for (const chunk of chunks) chunk.height = height;
-    for (const { nodes, drawn } of chunks) if (!drawn) nodes[0].style.height = `${height - rowGap()}px`;
-  }
-  let top = list.getBoundingClientRect().top;
-  const near = chunks.map((chunk) => {
-    const above = top + chunk.height < -innerHeight;
-    top += chunk.height;
-    return !above && top - chunk.height < 2 * innerHeight;
+  let bottom = list.getBoundingClientRect().top;
+  const near = chunks.map((chunk) => { // all is measured before anything is changed
+    if (chunk.drawn) chunk.height = measure(chunk);
+    bottom += chunk.height;
+    return bottom > -innerHeight && bottom - chunk.height < 2 * innerHeight;
   });
-  const measured = chunks.filter(({ drawn }) => drawn).map((chunk) => /** @type {const} */ (
-    [chunk, measure(chunk)])); // before anything is changed
-  for (const [chunk, height] of measured) chunk.height = height;
   chunks.forEach((chunk, i) => {
-    if (near[i] && !chunk.drawn) fill(chunk);
     const focused = chunk.nodes.some((node) => node.contains(document.activeElement));
-    if (near[i] || !chunk.drawn || focused) return;
-    swap(chunk, [gap(chunk.height)]);
-    chunk.drawn = false;
+    if (near[i] && !chunk.drawn) fill(chunk);
+    else if (!near[i] && chunk.drawn && !focused) empty(chunk);
   });
 }
 
 /** Return the height of a chunk that is drawn. @param {Chunk} chunk */
 function measure({ nodes }) {
   const last = nodes[nodes.length - 1];
-  return last.offsetTop + last.offsetHeight - nodes[0].offsetTop + rowGap();
+  return last.offsetTop + last.offsetHeight - nodes[0].offsetTop + between;
 }
 
 function soon() {

@@ -21,14 +21,12 @@ export const hideMarks = () => { bar.hidden = true; };
 /** @param {number} wrong */
 function tell(wrong) {
   const { query: asked, options } = readAddress(location);
-  const without = options.without_wrong !== "";
-  bar.hidden = wrong === 0 && !without;
-  const images = quantity(wrong, "image");
-  const link = address(asked, { ...options, without_wrong: without ? "" : "true" });
-  bar.replaceChildren(without
-    ? `${images} marked wrong for this query left out; scores are as before. `
-    : `${images} marked wrong for this query. `,
-  el("a", { href: link }, without ? "Show them" : "Search again without the wrong ones"));
+  const [without, told, link] = options.without_wrong
+    ? ["", " left out; scores are as before", "Show them"]
+    : ["true", "", "Search again without the wrong ones"];
+  bar.hidden = wrong === 0 && without !== "";
+  bar.replaceChildren(`${quantity(wrong, "image")} marked wrong for this query${told}. `,
+    el("a", { href: address(asked, { ...options, without_wrong: without }) }, link));
 }
 
 /** Create the two buttons that judge a hit. @param {Hit} hit */

@@ -59,23 +59,19 @@ function save(blob, name) {
 /** Copy the paths, a line each: as the commands take them, without what would end a line. */
 async function copyPaths() {
   const text = shownItems().map(({ path }) => path.replace(/\p{Cc}/gu, "\uFFFD")).join("\n");
-  const area = el("textarea", { class: "visually-hidden", readonly: true });
-  area.value = text;
   try {
     await navigator.clipboard.writeText(text);
+    told.textContent = `Copied ${quantity(shownItems().length, "path")}.`;
   } catch { // not allowed, or no secure address
-    panel.append(area);
+    const area = el("textarea", { readonly: true, rows: 6, "aria-label": "Paths" }, text);
+    told.replaceChildren("Copy them from here:", area);
     area.select();
-    document.execCommand("copy");
-    area.remove();
-    $("copy-paths").focus();
   }
-  told.textContent = `Copied ${quantity(shownItems().length, "path")}.`;
 }
 
 const buttons = Object.entries(FORMATS).map(([format, label]) => el("button", {
   type: "button", onclick: () => take(/** @type {keyof typeof FORMATS} */ (format)),
 }, label));
 $("take-choices").append(...buttons,
-  el("button", { type: "button", id: "copy-paths", onclick: copyPaths }, "Copy paths"),
+  el("button", { type: "button", onclick: copyPaths }, "Copy paths"),
   el("a", { href: "/api/marks", download: "geosim-marks.csv" }, "All marks, CSV"));

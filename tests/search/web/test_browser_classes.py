@@ -68,7 +68,7 @@ def test_the_legend_is_searched_and_remembers(visit: Open, served: Any) -> None:
     panel.get_by_role("button", name="Only Granite gneiss").click()
     assert pressed(page) == ["Granite gneiss"]
     expect(page.locator("#legend-title")).to_have_text("Classes (1 of 98)")
-    page.locator("#legend .toggle").first.focus()
+    page.locator("#legend .toggle").last.focus()
     page.keyboard.press("Space")
     assert len(pressed(page)) == 2
     page.locator("#map").focus()

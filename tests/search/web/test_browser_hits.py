@@ -217,7 +217,7 @@ def test_filters_are_above_the_fold(visit: Open, served: Any, scheme: str) -> No
     assert page.locator(".hit").first.bounding_box()["y"] < 720
     phone = visit(f"{PAGE}&class=schist&k=4", color_scheme=scheme, **PHONE)
     expect(phone.locator(".card")).to_have_count(4)
-    summary = phone.locator("#filters summary")
+    summary = phone.locator("#filters > summary")
     box = summary.bounding_box()
     assert box["y"] + box["height"] < 844
     expect(summary).to_have_text(re.compile("hits 4, class schist"))
