@@ -12,7 +12,7 @@ from geosim.ingest.store.base import VectorStore
 from geosim.search.fields import Field, Fields
 from geosim.search.types import SearchOptions
 from geosim.trainer.errors import NoMatchError, QueryError
-from geosim.trainer.text import printable, stored_name
+from geosim.trainer.text import listed, printable, stored_name
 
 FIRST_ROUND = 32
 """Images per query of the first round of `best_of_each`; each round asks for twice as many."""
@@ -74,6 +74,8 @@ def open_scope(store: VectorStore, options: SearchOptions) -> Scope:
         from geosim.search.where import parse_where  # its parser takes a moment to load
 
         within.append(parse_where(options.where, fields))
+    if options.without:
+        within.append(Not(Match("path", tuple(sorted(options.without)))))
     where = Filter(where=both(*within))
     if options.where is not None and not store.has(where):
         some = "" if options.label is None else f" of the class {printable(options.label)!r}"
@@ -155,6 +157,6 @@ def _of_class(store: VectorStore, label: str) -> Match:
     classes = store.values("class")
     labels = tuple(one for one in classes if stored_name(one) == stored_name(label))
     if not labels:
-        expected = f"expected one of {', '.join(classes)}" if classes else "none has any"
+        expected = f"expected one of {listed([*classes], 20)}" if classes else "none has any"
         raise QueryError(f"no indexed image has the class {label!r}; {expected}")
     return Match("class", labels)

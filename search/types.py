@@ -33,6 +33,7 @@ class SearchOptions:
         show: fields to show of each hit.
         exact: compare all images, also where a large collection is searched by an index.
         among: only hits for which this condition holds, too.
+        without: stored paths that are no hits.
     """
 
     k: int | None = None
@@ -44,6 +45,7 @@ class SearchOptions:
     show: tuple[str, ...] = ()
     exact: bool = False
     among: Condition | None = None
+    without: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Raise `QueryError` if a value is out of range."""
@@ -56,7 +58,7 @@ class SearchOptions:
     def narrows(self) -> bool:
         """Whether images are left out that would be hits by their score."""
         chosen = (self.label, self.one_per, self.where, self.not_same, self.among)
-        return any(one is not None for one in chosen)
+        return bool(self.without) or any(one is not None for one in chosen)
 
     @property
     def limit(self) -> int | None:

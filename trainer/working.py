@@ -21,11 +21,12 @@ class Working:
         self.index = root / "inverted-index.json"  # exported neighbour graph
         self.samples = root / "samples.png"  # sample queries of `geosim run`
         self.derived = root / "derived"  # computed from a collection, such as its map
+        self.marks = root / "marks"  # right and wrong hits, by collection (`search/marks.py`)
         self.report = root / "report"  # runs and report of `geosim evaluate`
         self.sample_set = root / "geosim-sample"  # generated data set of `geosim demo`
 
     def sweep(self) -> None:
         """Delete the unfinished files of killed processes, also where nothing is written now."""
-        written = (self.model, self.hashes, self.qdrant, self.derived, self.report)
+        written = (self.model, self.hashes, self.qdrant, self.derived, self.marks, self.report)
         for folder in (self.root, *written, self.report / "runs"):
             delete_abandoned(folder)

@@ -12,7 +12,7 @@ from geosim.trainer.console import say, say_csv, say_json
 sheet_option = click.option(
     "--sheet",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Also draw the images as a picture, .png or .jpg.",
+    help="Also draw the images as a picture, .png, .jpg or .pdf.",
 )
 
 

@@ -106,7 +106,7 @@ result_form_option = form_option("table", "json", "jsonl", "csv", about="How res
 @click.option(
     "--sheet",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Also draw queries and hits as a picture, .png or .jpg.",
+    help="Also draw queries and hits as a picture, .png, .jpg or .pdf.",
 )
 @exclude_option
 @store_options

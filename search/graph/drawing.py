@@ -79,8 +79,8 @@ def place(
 ) -> NDArray[np.float32]:
     """Return a position for each vector, ``(n, 2)``, among those of a sample.
 
-    It is the median of the positions of its nearest in the sample, per coordinate. ``vectors`` and ``sample`` are ``(., d) float32``, L2 norm 1, neither
-    empty.
+    It is the median of the positions of its nearest in the sample, per coordinate. ``vectors`` and
+    ``sample`` are ``(., d) float32``, L2 norm 1, neither empty.
     """
     import faiss
 

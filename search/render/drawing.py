@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isnan
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, features
@@ -122,7 +123,8 @@ def _draw_caption(sheet: Image.Image, hit: Hit, at: tuple[int, int], frame: str)
     x, y = at
     label_colour = MUTED if frame == UNKNOWN_CLASS else frame
     _draw_text(sheet, (x, y), str(hit.rank), 17, INK)
-    _draw_text(sheet, (x + PICTURE, y), f"{hit.score:.4f}", 17, INK, "ra")
+    if not isnan(hit.score):  # as where images are listed without a query
+        _draw_text(sheet, (x + PICTURE, y), f"{hit.score:.4f}", 17, INK, "ra")
     if hit.identical:
         badge = x + int(_font(17).getlength(str(hit.rank))) + 8
         sheet.paste(INK, (badge, y + 1), _rounded_mask(62, 18, 9))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from PIL import Image
 
 from geosim.ingest.catalog import ImageReader
-from geosim.search.render.drawing import SheetRow, contact_sheet
+from geosim.search.render.drawing import COLUMNS, SheetRow, contact_sheet
 from geosim.search.types import Hit, Result
 from geosim.trainer.data.images import open_rgb
 from geosim.trainer.data.sources import Files, Record
@@ -23,8 +24,14 @@ from geosim.trainer.working import Working
 
 T = TypeVar("T")
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".pdf": "PDF"}
 """File name endings of a sheet, and Pillow's name of each format."""
+
+PAGE_LINES = 6
+"""Lines of hits on a page of a PDF, which is then about as high as A4."""
+
+PAGE_INCHES = 8.27
+"""Width of such a page: A4's."""
 
 DECODED_SIDE = 512
 """Pixels a side at which pictures are decoded; a large JPEG is read at a fraction of its size."""
@@ -104,14 +111,45 @@ def save_sheet(rows: Sequence[SheetRow], path: Path) -> Path:
             file cannot be written.
     """
     kind = check_sheet(path)
-    sheet = contact_sheet(rows)
     try:
         with replacing(path) as temporary:
-            sheet.save(temporary, kind, quality=92, **save_options(kind))
+            write_sheet(rows, temporary, kind)
     except OSError as error:
         raise QueryError(
-            f"the sheet of {sheet.width} x {sheet.height} px cannot be written to {path}: "
+            f"the sheet of {len(rows):,} queries cannot be written to {path}: "
             f"{explain(error, path)}; "
-            "name a .png in a folder that can be written to, or draw fewer queries"
+            "name a .png or .pdf in a folder that can be written to, or draw fewer queries"
         ) from error
     return path
+
+
+def write_sheet(rows: Sequence[SheetRow], target: Path | IO[bytes], kind: str) -> None:
+    """Draw a contact sheet and write it as a ``kind`` of `FORMATS`; a PDF in pages.
+
+    Raises:
+        QueryError: there is no row.
+        OSError: it cannot be written.
+    """
+    if kind != "PDF":
+        contact_sheet(rows).save(target, kind, quality=92, **save_options(kind))
+        return
+    pages = [contact_sheet(page) for page in _pages(rows)]
+    resolution = pages[0].width / PAGE_INCHES
+    others = {"save_all": True, "append_images": pages[1:]}
+    pages[0].save(target, kind, quality=92, resolution=resolution, creator="geosim", **others)
+
+
+def _pages(rows: Sequence[SheetRow]) -> list[list[SheetRow]]:
+    """Part queries, and the hits of one, into pages of at most `PAGE_LINES` lines."""
+    pages: list[list[SheetRow]] = []
+    free = 0
+    for row in rows:
+        for at in range(0, max(1, len(row.hits)), PAGE_LINES * COLUMNS):
+            part = replace(row, hits=row.hits[at : at + PAGE_LINES * COLUMNS])
+            lines = max(2, -(-len(part.hits) // COLUMNS))  # the query is as high as two
+            if lines > free:
+                pages.append([])
+                free = PAGE_LINES
+            pages[-1].append(part)
+            free -= lines
+    return pages or [[]]

@@ -92,6 +92,9 @@ class HitAnswer(StoredImage):
     specimen: SpecimenAnswer | None = Field(
         None, description="With together_by: what was found, of which the score is then."
     )
+    mark: Literal["right", "wrong"] | None = Field(
+        None, description="What somebody judged this hit of this query to be."
+    )
 
 
 class VoteAnswer(BaseModel, from_attributes=True):
@@ -134,7 +137,10 @@ class Answer(BaseModel):
     """The result of a search."""
 
     hits: list[HitAnswer] = Field(description="Best first.")
+    more: bool = Field(description="Whether there are others; ask with offset.")
     explanation: ExplanationAnswer
+    digest: str = Field(description="Identifies the query, for marks.")
+    wrong: int = Field(description="Number of images that are marked as wrong hits of this query.")
     query: StoredImage | None = Field(
         None, description="The query, if it is an indexed image or a part of one."
     )
@@ -165,6 +171,27 @@ class Answer(BaseModel):
         description="Whether an index of a large collection chose the hits, which may miss one; "
         "exact=true compares all images.",
     )
+
+
+class ListedImage(StoredImage):
+    """An image that is listed without a query."""
+
+    shown: dict[str, Value | None] = Field({}, description="As of a hit.")
+
+
+class ListAnswer(BaseModel):
+    """Images of the collection, sorted by path."""
+
+    images: list[ListedImage]
+    total: int = Field(description="Number of images that match.")
+    note: str | None = Field(None, description="That no image matches.")
+
+
+class MarksAnswer(BaseModel):
+    """How many hits of a query are marked."""
+
+    right: int
+    wrong: int
 
 
 class Count(BaseModel):

@@ -17,6 +17,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from geosim.ingest.store.base import VectorStore
 from geosim.search.web.answers import Answer, MapPoints, MapProgress, MatchesAnswer
+from geosim.search.web.hit_routes import HitRoutes
 from geosim.search.web.map import MapCache
 from geosim.search.web.metrics import Metrics
 from geosim.search.web.models import WHERE, Expression, MapRequest, PictureParameters
@@ -48,6 +49,9 @@ class Api:
         self._service = SearchService(store, working, self._map.inside)
         self._thumbnails = Thumbnails(working)
         self._decoders = anyio.CapacityLimiter(MAX_DECODERS)
+        self._hit_routes = HitRoutes(
+            store, working, self._service, self._thumbnails, self._map.inside
+        )
 
     async def measure_usual_score(self) -> None:
         """Start to measure the usual best score, for the first picture that needs it."""
@@ -83,6 +87,7 @@ class Api:
             self.matching
         )
         router.post("/map/points", response_class=Response, responses=points_responses)(self.points)
+        self._hit_routes.add_to(router)
         return router
 
     async def search(self, request: Request, parameters: PartParameters) -> Answer:

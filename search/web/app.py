@@ -18,6 +18,7 @@ from geosim.ingest.store.base import VectorStore
 from geosim.search.web.access import BEARER, METRICS_PATH, SESSION, Access
 from geosim.search.web.answers import Failure
 from geosim.search.web.api import UPLOAD_PATH, Api
+from geosim.search.web.hit_routes import TAKE_BODY, TAKE_PATH
 from geosim.search.web.limits import BodyLimit, limit_requests
 from geosim.search.web.metrics import Metrics
 from geosim.search.web.pictures import UPLOAD_BYTES
@@ -61,6 +62,7 @@ def make_app(
         await api.measure_usual_score()
         yield
 
+    limits = {UPLOAD_PATH: (UPLOAD_BYTES, body_seconds), TAKE_PATH: TAKE_BODY}
     app = FastAPI(
         title="geosim",
         version=version("geosim"),
@@ -79,7 +81,7 @@ def make_app(
             Middleware(ExceptionMiddleware, handlers={HTTPException: HANDLERS[HTTPException]}),
             Middleware(limit_requests),
             Middleware(access.protect),
-            Middleware(BodyLimit, limits={UPLOAD_PATH: (UPLOAD_BYTES, body_seconds)}),
+            Middleware(BodyLimit, limits=limits),
         ],
     )
     # `Access.protect` checks the key; these dependencies document it.

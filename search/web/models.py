@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, field_validator
@@ -18,6 +18,15 @@ from geosim.trainer.errors import QueryError
 
 MAX_HITS = 1000
 """Hits of one search."""
+
+MAX_OFFSET = 10_000
+"""Hits that are skipped at most: a page of hits takes as long as all before it."""
+
+MAX_TAKEN = 5000
+"""Hits that are taken away at once."""
+
+MAX_NAME = 300
+"""Characters of the name of a query, which is told to people alone."""
 
 MAX_SHOW = 1000
 """Characters of the names of the fields that are shown."""
@@ -66,6 +75,27 @@ WHERE = (
 FieldName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+ShownFields = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=MAX_SHOW,
+        description="Names of facts and of class, dataset, path, sha256, width and height, with "
+        "commas between and quoted as in CSV, for shown of each hit.",
+    ),
+]
+
+
+AreaText = Annotated[
+    str | None,
+    Field(
+        pattern=AREA_PATTERN,
+        description="Only images in a part of the map, of at most "
+        f"{MOST_IN_AREA:,}: the map's drawing, then x and y of the corners, 0 to 65,535.",
+    ),
+]
+
+
 class SearchParameters(BaseModel, extra="forbid"):
     """Which hits to return."""
 
@@ -74,6 +104,12 @@ class SearchParameters(BaseModel, extra="forbid"):
         ge=1,
         le=MAX_HITS,
         description="Maximum number of hits: 10 by default, or 1,000 with a min_score.",
+    )
+    offset: int = Field(
+        0,
+        ge=0,
+        le=MAX_OFFSET,
+        description="Skip so many hits; more of the answer tells whether others follow.",
     )
     label: str | None = Field(
         None, alias="class", min_length=1, description="Only hits of this class of the collection."
@@ -99,19 +135,11 @@ class SearchParameters(BaseModel, extra="forbid"):
         "of the best cosine with one of its images. Images without a value are left out. Not "
         "together with one_per, not_same, crop and negative.",
     )
-    show: str | None = Field(
-        None,
-        min_length=1,
-        max_length=MAX_SHOW,
-        description="Names of facts and of class, dataset, path, sha256, width and height, with "
-        "commas between and quoted as in CSV, for shown of each hit.",
+    show: ShownFields = None
+    without_wrong: bool = Field(
+        False, description="No images that are marked as wrong hits of this query."
     )
-    area: str | None = Field(
-        None,
-        pattern=AREA_PATTERN,
-        description="Only images in a part of the map, of at most "
-        f"{MOST_IN_AREA:,}: the map's drawing, then x and y of the corners, 0 to 65,535.",
-    )
+    area: AreaText = None
     exact: bool = Field(
         False, description="Compare all images, also where a large collection has an index."
     )
@@ -190,6 +218,50 @@ class Examples(SearchParameters):
         if isinstance(value, str | bool):
             raise PydanticCustomError("number", "Input should be a number")
         return value
+
+
+class ListParameters(BaseModel, extra="forbid"):
+    """Which images to list."""
+
+    label: str | None = Field(
+        None, alias="class", min_length=1, description="Only images of this class."
+    )
+    where: Expression | None = Field(None, description=WHERE)
+    area: AreaText = None
+    k: int = Field(60, ge=1, le=MAX_HITS, description="Maximum number of images.")
+    offset: int = Field(0, ge=0, le=10**9, description="Skip so many images.")
+    show: ShownFields = None
+
+
+class TakenHit(BaseModel, extra="forbid"):
+    """A hit to take away."""
+
+    id: Id
+    score: FiniteFloat | None = Field(None, ge=-1, le=1, description="As the search returned it.")
+
+
+class TakeAway(BaseModel, extra="forbid"):
+    """Hits to take away, in this order, and what they are hits of."""
+
+    format: Literal["csv", "json", "png", "pdf", "zip"] = Field(
+        description="A table, JSON, a contact sheet, or an archive of the pictures."
+    )
+    hits: list[TakenHit] = Field(min_length=1, max_length=MAX_TAKEN)
+    query: Id | None = Field(None, description="The query, if it is an indexed image.")
+    name: str = Field("", max_length=MAX_NAME, description="What the query is called.")
+    sha256: str = Field(
+        "", pattern="^([0-9a-f]{64})?$", description="Of the query, to tell identical files."
+    )
+    show: ShownFields = None
+
+
+class GivenMark(BaseModel, extra="forbid"):
+    """A judgement of one hit."""
+
+    query: str = Field(pattern="^[0-9a-f]{64}$", description="The digest of the answer.")
+    id: Id
+    mark: Literal["right", "wrong"] | None = Field(description="null takes a mark back.")
+    name: str = Field("", max_length=MAX_NAME, description="What the query is called.")
 
 
 class FacetParameters(BaseModel, extra="forbid"):

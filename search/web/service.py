@@ -1,20 +1,19 @@
 """From a query to the answer of the API, synchronously; the paths are in `search/web/api.py`.
 
-Owns what each kind of search asks of the searcher, and embeddings as text.
+Owns what each kind of search asks of the searcher.
 """
 
 from __future__ import annotations
 
-import base64
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial, wraps
 from importlib.metadata import version
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-import numpy as np
 from fastapi import HTTPException, Path, Query
-from numpy.typing import NDArray
 
 from geosim.ingest.conditions import Condition
 from geosim.ingest.schema import CollectionInfo, Point
@@ -23,6 +22,7 @@ from geosim.search.consistent import consistently
 from geosim.search.explain import explain, novelty_threshold, vote_certainty
 from geosim.search.facets import facts_of, read_facets
 from geosim.search.fields import Fields
+from geosim.search.marks import Marks, Verdict, query_digest, wrong_of
 from geosim.search.queries import ResolvedQuery
 from geosim.search.searcher import Searcher
 from geosim.search.types import DEFAULT_K, Result, SearchOptions
@@ -34,9 +34,11 @@ from geosim.search.web.answers import (
     FacetsAnswer,
     Fact,
 )
+from geosim.search.web.embeddings import encode_embedding, query_of
 from geosim.search.web.models import (
     MAX_EXAMPLES,
     MAX_FACETS,
+    MAX_HITS,
     ByEmbedding,
     Examples,
     FacetParameters,
@@ -49,7 +51,7 @@ from geosim.search.web.usual import UsualScore
 from geosim.trainer.decoding.encoded import Encoded
 from geosim.trainer.errors import NoMatchError, QueryError, StoreError
 from geosim.trainer.evaluation.calibration import Certainty
-from geosim.trainer.heads.head import EMBEDDING_DIM
+from geosim.trainer.text import printable
 from geosim.trainer.working import Working
 
 MODEL_DIGITS = 12
@@ -58,6 +60,7 @@ MODEL_DIGITS = 12
 PointId = Annotated[UUID, Path(alias="id", description="Id of an indexed image.")]
 PartParameters = Annotated[PictureParameters, Query()]
 Search = Callable[[SearchOptions], Result]
+_log = logging.getLogger("uvicorn.error")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -85,6 +88,7 @@ class SearchService:
         ``inside`` returns the condition of an area of the map.
         """
         self._store, self._working, self._inside = store, working, inside
+        self._marks = Marks(working, store.name)
         self._searcher = Searcher(store, working)
         self._searcher.warm_up()
         self._sure: tuple[CollectionInfo | None, Certainty | None] = None, None
@@ -142,7 +146,11 @@ class SearchService:
         queries, split = self._queries(images), len(examples.positive)
         search = partial(self._searcher.recommend, queries[:split], queries[split:])
         shown = [query.indexed or one for query, one in zip(queries, images, strict=True)]
-        fields = {"positive": shown[:split], "negative": shown[split:]}
+        fields = {
+            "positive": shown[:split],
+            "negative": shown[split:],
+            "digest": query_digest(queries[:split], queries[split:]),
+        }
         return self._answer(search, queries, examples, None, fields)
 
     @_reading
@@ -217,7 +225,7 @@ class SearchService:
                     f"is of {model[:12]} now; search with the picture itself again, as no other "
                     "model's embedding can be compared",
                 )
-        return [_query(points[one] if isinstance(one, UUID) else one) for one in images]
+        return [query_of(points[one] if isinstance(one, UUID) else one) for one in images]
 
     def _by_query(self, query: ResolvedQuery, parameters: SearchParameters) -> Answer:
         """Answer a query that has its vector; only a new picture can be unlike the collection."""
@@ -227,6 +235,7 @@ class SearchService:
             "crop": query.crop,
             "embedding": None if query.vector is None else encode_embedding(query.vector),
             "sha256": query.sha256 or None,
+            "digest": query_digest([query]),
             "model": self._stored_model(),
         }
         novelty = None if query.indexed else self._usual.get()
@@ -241,22 +250,46 @@ class SearchService:
         fields: Mapping[str, Any],
     ) -> Answer:
         """Search, and explain by the ten nearest of all classes, whatever the filters are."""
-        area, by = parameters.area, parameters.together_by
+        marks, by = self._marks_of(fields["digest"]), parameters.together_by
+        area, start = parameters.area, parameters.offset
         options = parameters.options(None if area is None else self._inside(area))
+        end = start + (options.limit or MAX_HITS)
+        if parameters.without_wrong:
+            options = replace(options, without=wrong_of(marks))
+        asked = replace(options, k=end + 1)  # one more tells whether there are more
         try:
             if by is None:
-                found = search(options)
+                found = search(asked)
             else:
-                (found,) = self._searcher.search_specimens(queries, by, options, together=True)
+                (found,) = self._searcher.search_specimens(queries, by, asked, together=True)
         except NoMatchError as error:
             found = Result("", note=str(error))
         whole = not options.narrows and options.min_score is None and by is None
-        enough = whole and (options.k or DEFAULT_K) >= DEFAULT_K
+        enough = whole and end >= DEFAULT_K
         nearest = found.hits if enough else search(SearchOptions(not_same=by)).hits
         # Hits, explanations and payloads are read by their attributes.
-        answer = {"hits": found.hits, "explanation": explain(nearest, novelty, self._certainty())}
-        told = {"note": found.note, "approximate": found.approximate}
-        return Answer.model_validate({**answer, **told, **fields})
+        answer = Answer.model_validate(
+            {
+                "hits": found.hits[start:end],
+                "more": len(found.hits) > end,
+                "explanation": explain(nearest, novelty, self._certainty()),
+                "note": found.note,
+                "approximate": found.approximate,
+                "wrong": len(wrong_of(marks)),
+                **fields,
+            }
+        )
+        for hit in answer.hits:
+            hit.mark = marks.get(hit.path)
+        return answer
+
+    def _marks_of(self, digest: str) -> dict[str, Verdict]:
+        """Return the marks of a query's hits; none where they cannot be read, which is logged."""
+        try:
+            return self._marks.of(digest)
+        except StoreError as error:
+            _log.error("%s", printable(str(error)))
+            return {}
 
     def _certainty(self) -> Certainty | None:
         """Return how sure votes are, read again after every change of the collection."""
@@ -265,33 +298,3 @@ class SearchService:
             certainty = vote_certainty(self._store, self._working)
             self._sure = info, certainty
         return certainty
-
-
-def _query(image: Point | UploadedImage) -> ResolvedQuery:
-    if isinstance(image, UploadedImage):
-        vector = decode_embedding(image.embedding)
-        return ResolvedQuery("<embedding>", image.sha256, vector=vector)
-    stored = image.payload
-    return ResolvedQuery(stored.path, stored.sha256, indexed=stored, vector=image.vector)
-
-
-def encode_embedding(vector: NDArray[np.float32]) -> str:
-    """Return an embedding, ``(32,) float32``, as 171 characters of base64url without padding."""
-    return base64.urlsafe_b64encode(vector.astype("<f4").tobytes()).rstrip(b"=").decode()
-
-
-def decode_embedding(text: str) -> NDArray[np.float32]:
-    """Return an embedding from an `EmbeddingText`, ``(32,) float32``, scaled to L2 norm 1.
-
-    Raises:
-        QueryError: it is not finite, or zero.
-    """
-    vector = np.frombuffer(base64.urlsafe_b64decode(text + "="), dtype="<f4")
-    if not np.isfinite(vector).all() or not vector.any():
-        raise QueryError(
-            f"an embedding is {EMBEDDING_DIM} float32, finite and not all zero; received others"
-        )
-    norm = float(np.linalg.norm(vector.astype(np.float64)))
-    if abs(norm - 1) > 1e-6:
-        vector = vector.astype(np.float64) / norm  # float32 products could overflow
-    return vector.astype(np.float32)

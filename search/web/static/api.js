@@ -10,15 +10,18 @@ import { $ } from "./dom.js";
 /** @typedef {StoredImage | UploadedImage} Image */
 /** @typedef {{ score: number, shown: Record<string, Value>, box: Crop | null }} Found */
 /** @typedef {{ value: Value, images: number, best: (StoredImage & Found)[] }} Specimen */
+/** @typedef {"right" | "wrong"} Verdict */
 /** @typedef {StoredImage & Found & { rank: number, identical: boolean,
- *   specimen: Specimen | null }} Hit */
+ *   specimen: Specimen | null, mark: Verdict | null }} Hit */
 /** @typedef {{ class: string, votes: number, share: number }} Vote */
 /** @typedef {{ votes: Vote[], without_class: number, predicted: string,
  *   confidence: number | null,
  *   unlike: boolean, best: number, usual: number | null }} Explanation */
 /** @typedef {{ x: number, y: number, width: number, height: number, picture_width: number,
  *   picture_height: number }} Crop in pixels */
-/** @typedef {{ hits: Hit[], explanation: Explanation, query: StoredImage | null,
+/** @typedef {StoredImage & { shown: Record<string, Value> }} Listed an image without a query */
+/** @typedef {{ images: Listed[], total: number, note: string | null }} ListAnswer */
+/** @typedef {{ hits: Hit[], more: boolean, digest: string, wrong: number, explanation: Explanation, query: StoredImage | null,
  *   crop: Crop | null, embedding: string | null, sha256: string | null, model: string,
  *   positive: Image[], negative: Image[], note: string | null,
  *   approximate: boolean }} Answer */

@@ -1,15 +1,19 @@
 // The page: reads the address, searches, and shows the answer.
 
-import { api, isFault, jsonRequest } from "./api.js";
+import { api, isFault } from "./api.js";
 import { registerClasses } from "./colours.js";
 import { boxOf, cropText, parseCrop } from "./crop.js";
-import { $, count, quantity, span } from "./dom.js";
+import { $, count, quantity, safe, span } from "./dom.js";
 import { showFacets } from "./facets.js";
-import { rememberPart, wholeOf } from "./image.js";
+import { imageName, rememberPart, wholeOf } from "./image.js";
 import { openMap } from "./map.js";
+import { hideMarks, offerMarks } from "./marks.js";
+import { rememberSearch } from "./memory.js";
+import { fetchAnswer, findStart, moreHits, offerMore } from "./more.js";
 import { clearFault, fillOptions, listenForOptions, offerFields, readOptions, showFault } from "./options.js";
 import * as results from "./results.js";
-import { address, imageKey, mapAddress, parameters, parseKey, randomEmbedding, readAddress } from "./state.js";
+import { address, imageKey, mapAddress, readAddress } from "./state.js";
+import { offerTaking } from "./take.js";
 import { setExamples, setOnSearch } from "./tray.js";
 import { fileOf, listenForFiles, searchByFile } from "./upload.js";
 
@@ -83,7 +87,7 @@ async function loadCollection() {
   const { points, classes, without_class: unlabelled } = collection;
   registerClasses(classes.map(({ name }) => name));
   offerFields(collection);
-  $("facets").hidden = collection.facts.length === 0;
+  $("facets").hidden = points === 0;
   const classCount = classes.length ? quantity(classes.length, "class", "classes") : "no classes";
   const without = classes.length && unlabelled ? `, ${count(unlabelled)} without one` : "";
   $("summary").textContent = `${quantity(points, "image")}, ${classCount}${without}`;
@@ -113,27 +117,6 @@ function refuseExpression(error) {
   return true;
 }
 
-/** Return a parameter's value as JSON has it. @param {string} name @param {string} value */
-function typed(name, value) {
-  const isNumber = ["k", "min_score"].includes(name) && Number.isFinite(Number(value));
-  return isNumber ? Number(value) : value;
-}
-
-/** @type {(query: Query, options: Options, signal: AbortSignal) => Promise<Answer>} */
-function fetchAnswer(query, options, signal) {
-  if (query.kind === "examples") {
-    const [positive, negative] = [query.positive.map(parseKey), query.negative.map(parseKey)];
-    const fields = [...parameters(options)].map(([name, value]) => [name, typed(name, value)]);
-    const body = { positive, negative, ...Object.fromEntries(fields) };
-    return api("/api/recommend", { ...jsonRequest(body), signal });
-  }
-  const wanted = parameters(options, query);
-  wanted.delete(query.kind === "embedding" ? "crop" : "id"); // an embedding is the part's already
-  const path = query.kind === "embedding"
-    ? `/api/search?${wanted}` : `/api/points/${encodeURIComponent(query.id)}/similar?${wanted}`;
-  return api(path, { signal });
-}
-
 /** @param {Answer} answer @param {Query} query @param {Options} options */
 function showAnswer(answer, query, options) {
   const { hits, explanation, positive, negative } = answer;
@@ -152,7 +135,7 @@ function showAnswer(answer, query, options) {
   $("share-note").hidden = ![query, ...positive, ...negative].some((one) => "embedding" in one);
   results.showHits(hits, options, answer.query?.class ?? null);
   const summary = results.showExplanation(explanation, query.kind);
-  document.title = `${answer.query?.path ?? QUERY_TITLES[query.kind]} – geosim`;
+  document.title = `${safe(answer.query?.path ?? QUERY_TITLES[query.kind])} – geosim`;
   const what = options.together_by ? "specimen" : "image";
   $("results-title").textContent = hits.length ? `Most similar ${what}s` : "No hits";
   const none = answer.note ? `No ${what} fits` : "No image fits: lower the score, or allow another class.";
@@ -160,6 +143,12 @@ function showAnswer(answer, query, options) {
     + (options.one_per === "class" ? leftOut() : "");
   const by = answer.approximate ? ", by Qdrant's index of many images" : "";
   setStatus((hits.length ? found + by : none) + note, { summary });
+  const name = image ? imageName(image) : QUERY_TITLES[query.kind];
+  const { query: indexed, sha256 } = answer;
+  offerTaking({ query: indexed?.id, name, sha256: sha256 ?? "", show: options.show });
+  offerMarks(answer, name);
+  offerMore(moreHits(answer, query, options));
+  rememberSearch(location.pathname + location.search, name);
 }
 
 /** Return the part that was searched by, and how to change it.
@@ -190,25 +179,19 @@ function leftOut() {
 /** @param {Options} options @param {AbortSignal} signal */
 async function showStart(options, signal) {
   clearQuery();
-  const hasClasses = collection?.classes.length !== 0;
-  const { where = "", area = "", show: shown = "" } = options; // the others are about a query
-  const narrowed = where || area;
-  const oneOfEach = hasClasses && !narrowed;
-  const which = oneOfEach ? { one_per: "class", k: "60" } : { k: narrowed ? "24" : "12" };
-  const wanted = parameters({ ...which, where, area, show: shown });
-  const path = `/api/search?embedding=${randomEmbedding()}&${wanted}`;
-  const { hits, note } = /** @type {Answer} */ (await api(path, { signal }));
-  hits.sort((a, b) => ((a.class ?? "") < (b.class ?? "") ? -1 : 1));
-  results.showSuggestions(hits, options);
-  $("results-title").textContent = "Or start from an image of the collection";
-  const what = oneOfEach ? "One of each class" : `Some of the images${narrowed ? " that match" : ""}`;
-  setStatus(note ? `No image fits; ${note}` : `${what}, other ones each time${oneOfEach ? leftOut() : ""}.`);
+  const start = await findStart(options, collection, signal);
+  results.showSuggestions(start.images, options);
+  $("results-title").textContent = start.title;
+  setStatus(start.status + (start.isOfClasses ? leftOut() : ""));
+  offerTaking({ name: start.title, show: options.show });
+  offerMore(start.next);
 }
 
 function clearQuery() {
   document.title = "geosim";
   results.showQuery();
   $("share-note").hidden = $("explanation").hidden = true;
+  hideMarks();
   $("query-title").textContent = "Which rocks look like this one?";
 }
 
@@ -269,7 +252,9 @@ function warn(text) {
 
 /** @param {string} message */
 function fail(message) {
-  $("hits").replaceChildren();
+  results.showSuggestions([], {});
+  offerTaking({});
+  offerMore(null);
   clearQuery();
   $("results-title").textContent = "There is no answer";
   setStatus("");

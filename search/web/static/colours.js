@@ -1,6 +1,6 @@
 // A colour and a shape for each class: a class is never marked by colour alone.
 
-import { el, span } from "./dom.js";
+import { el, name as named, span } from "./dom.js";
 
 /** @import { Class } from "./api.js" */
 export const NO_CLASS = "no class"; // shown in place of none
@@ -44,7 +44,7 @@ export function swatch(name) {
 
 /** @param {Class} name */
 export const classLabel = (name) =>
-  span(name === null ? "class none" : "class", swatch(name), name ?? NO_CLASS);
+  span(name === null ? "class none" : "class", swatch(name), named(name ?? NO_CLASS));
 
 /** Draw the mark of a class for a canvas; size and margin of 1 are in CSS pixels.
  * @param {ReturnType<typeof classStyle>} style @param {number} size @param {number} pixelRatio */

@@ -1,7 +1,7 @@
 // The facts of the collection with counts and ranges, each of which adds to the expression.
 
 import { api, isFault } from "./api.js";
-import { $, count, el, quantity, span } from "./dom.js";
+import { $, count, el, name as isolated, quantity, span } from "./dom.js";
 import { addCondition } from "./options.js";
 
 /** @import { Facet } from "./api.js" */
@@ -47,7 +47,7 @@ const isUseful = ({ name, values }) => name !== "dataset" || values.length > 1;
 /** @param {Facet} facet */
 function draw(facet) {
   const { name, images } = facet;
-  const title = el("h3", {}, name, span("number", quantity(images, "image")));
+  const title = el("h3", {}, isolated(name), span("number", quantity(images, "image")));
   return el("section", { "aria-label": name }, title, ...(images ? choices(facet) : []));
 }
 
@@ -60,7 +60,7 @@ function choices(facet) {
   }
   const buttons = values.map((one) => el("li", {}, el("button", {
     type: "button", onclick: () => addCondition(`${named(name)} = ${text(one.name)}`),
-  }, span("name", one.name), span("number", count(one.count)))));
+  }, span("name", isolated(one.name)), span("number", count(one.count)))));
   const rest = more ? [el("p", { class: "fine" }, "and others: write them in the expression")] : [];
   return [el("ul", {}, ...buttons), ...rest];
 }

@@ -4,9 +4,10 @@
 import { isFault, jsonRequest, request } from "./api.js";
 import { Area } from "./area.js";
 import { Canvas } from "./canvas.js";
-import { classLabel, NO_CLASS, swatch } from "./colours.js";
+import { classLabel } from "./colours.js";
 import { $, count, el, path, quantity, span } from "./dom.js";
 import { thumbnail } from "./image.js";
+import { showLegend } from "./legend.js";
 import { Points, readMap } from "./points.js";
 import { address, mapAddress } from "./state.js";
 
@@ -59,8 +60,7 @@ async function load(signal) {
   canvas.canvas.dataset.tag = known;
   images = new Map();
   area = new Area(canvas, { imagesOf, page: () => page });
-  const map = canvas;
-  $("legend").replaceChildren(...plain.classes.map((name, i) => legendEntry(name, i, points, map)));
+  showLegend(plain.classes, canvas);
   return canvas;
 }
 
@@ -198,19 +198,6 @@ function createMap(points, classes) {
 
 /** Return the address of a search among the images that match. @param {string} id */
 const search = (id) => address({ kind: "point", id }, { where: expression });
-
-/** @type {(name: Class, label: number, points: Points, map: Canvas) => HTMLElement} */
-function legendEntry(name, label, points, map) {
-  const button = el("button", { type: "button", "aria-pressed": "true" },
-    swatch(name), span("name", name ?? NO_CLASS), span("number", count(points.classSize(label))));
-  button.onclick = () => {
-    points.visible[label] = !points.visible[label];
-    button.setAttribute("aria-pressed", `${points.visible[label]}`);
-    map.select(-1);
-    map.redraw();
-  };
-  return el("li", {}, button);
-}
 
 /** Show an image beside its point; its class until the rest is there.
  * @param {StoredImage | null} image @param {Class} name @param {Selection} selection */

@@ -1,13 +1,14 @@
 // The form of the options: which hits, and what to show of each.
 
-import { $, count, el } from "./dom.js";
+import { $, count, el, safe } from "./dom.js";
 import { OPTION_NAMES } from "./state.js";
 
-/** @import { Collection } from "./api.js" */
+/** @import { Collection, Count } from "./api.js" */
 /** @import { OptionName, Options } from "./state.js" */
 const form = $("options", HTMLFormElement);
 const where = $("option-where", HTMLTextAreaElement);
 const fault = $("where-fault");
+const MOST_IN_MENU = 30; // classes; more are found by typing
 const WITHOUT_SPECIMENS = /** @type {const} */ (["one_per", "not_same"]);
 
 /** @param {OptionName} name */
@@ -43,7 +44,7 @@ export function readOptions() {
   return Object.fromEntries(OPTION_NAMES.map((name) => [name, control(name).value.trim()]));
 }
 
-/** Fill the form. It is opened where an option is set. @param {Options} options */
+/** Fill the form. @param {Options} options */
 export function fillOptions(options) {
   clearFault();
   for (const name of OPTION_NAMES) {
@@ -51,11 +52,20 @@ export function fillOptions(options) {
     const field = control(name);
     if (field instanceof HTMLSelectElement) choose(field, value);
     else field.value = value;
-    if (value !== "") $("filters", HTMLDetailsElement).open = true;
   }
   $("area-note").hidden = !options.area;
+  summarize(options);
   disableOthers();
   tickShown();
+}
+
+/** Tell what is set, also while the form is closed. @param {Options} options */
+function summarize(options) {
+  const set = OPTION_NAMES.filter((name) => options[name]).map((name) => {
+    const label = form.querySelector(`label[for="option-${name}"]`)?.textContent ?? name;
+    return name === "without_wrong" ? "without the wrong ones" : `${label.toLowerCase()} ${options[name]}`;
+  });
+  $("filters-set").textContent = set.length ? safe(`: ${set.join(", ")}`) : "";
 }
 
 /** Specimens are not ranked with some of the options. */
@@ -66,18 +76,40 @@ function disableOthers() {
 
 /** Offer the classes and facts of the collection. @param {Collection} collection */
 export function offerFields({ classes, facts, datasets }) {
-  const entries = classes.map((one) => new Option(`${one.name} (${count(one.count)})`, one.name));
-  replaceOptions("class", entries);
+  const entries = classes.map((one) =>
+    new Option(`${safe(one.name)} (${count(one.count)})`, one.name));
+  if (classes.length > MOST_IN_MENU) offerTyping(classes);
+  else replaceOptions("class", entries);
   const names = facts.filter(({ kind }) => kind !== "geo").map(({ name }) => name);
   for (const name of /** @type {const} */ (["one_per", "not_same", "together_by"])) {
     replaceOptions(name, ["class", "dataset", ...names].map((one) =>
-      new Option(one === "dataset" ? "data set" : one, one)));
+      new Option(one === "dataset" ? "data set" : safe(one), one)));
   }
   const several = datasets.length > 1 ? ["dataset"] : [];
   const shown = [...facts.map(({ name }) => name), ...several, "width", "height"];
   $("show-choices").replaceChildren(...shown.map((name) =>
     el("label", {}, el("input", { type: "checkbox", value: name }), name)));
   tickShown();
+}
+
+/** Let many classes be found by typing a part of the name. @param {Count[]} classes */
+function offerTyping(classes) {
+  const known = new Map(classes.map(({ name }) => [name.toLocaleLowerCase(), name]));
+  const input = el("input", {
+    id: "option-class", name: "class", list: "classes", autocomplete: "off", dir: "auto",
+    placeholder: "any: type a part of the name",
+  });
+  input.value = control("class").value;
+  input.addEventListener("change", () => {
+    const text = input.value.trim().toLocaleLowerCase();
+    const found = [...known.keys()].filter((one) => one.includes(text));
+    const chosen = known.get(text) ?? (found.length === 1 ? known.get(found[0]) : undefined);
+    if (text && chosen !== undefined) input.value = chosen;
+    input.setCustomValidity(text === "" || chosen !== undefined ? ""
+      : `${count(found.length)} classes have this in their name: choose one of the list.`);
+  });
+  control("class").replaceWith(input, el("datalist", { id: "classes" }, ...classes.map(({ name }) =>
+    el("option", { value: name }))));
 }
 
 /** Replace all but the first option of a select, and keep its choice.
@@ -94,7 +126,7 @@ function replaceOptions(name, entries) {
  * @param {HTMLSelectElement} field @param {string} value */
 function choose(field, value) {
   field.value = value;
-  if (field.selectedIndex < 0) field.add(new Option(value, value, false, true));
+  if (field.selectedIndex < 0) field.add(new Option(safe(value), value, false, true));
 }
 
 const boxes = () => [.../** @type {NodeListOf<HTMLInputElement>} */ (

@@ -2,26 +2,31 @@
 
 import { classLabel, NO_CLASS, swatch } from "./colours.js";
 import { boxOf, outlinePart, showPart } from "./crop.js";
-import { $, count, el, path, quantity, span } from "./dom.js";
+import { $, count, el, name as isolated, path, quantity, span } from "./dom.js";
+import { showItems } from "./hits.js";
 import { imageName, thumbnail } from "./image.js";
+import { markButtons } from "./marks.js";
 import { address, readAddress } from "./state.js";
 import { exampleButtons } from "./tray.js";
 
-/** @import { Class, Explanation, Hit, Image, Specimen, Value, Vote } from "./api.js" */
+/** @import { Class, Explanation, Hit, Image, Listed, Specimen, Value, Vote } from "./api.js" */
 /** @import { Part } from "./crop.js" */
 /** @import { Options, Query } from "./state.js" */
 const CLASS_HEADINGS = {
   embedding: "Predicted class", point: "Class by its neighbours", examples: "Nearest class",
 };
 const MAX_VOTES = 6; // classes that are shown
+let current = /** @type {Options} of the links */ ({});
 
 /** @param {Hit[]} hits @param {Options} options @param {Class} queryClass */
 export function showHits(hits, options, queryClass) {
-  $("hits").replaceChildren(...hits.map((hit) => {
+  current = options;
+  showItems(hits, (hit) => {
     const score = el("span", { class: "score", title: "cosine similarity" }, hit.score.toFixed(4));
-    const link = hitLink(hit, options, queryClass, span("rank", `${hit.rank}`), score);
-    return card(link, hit.specimen && specimenImages(hit.specimen, options), exampleButtons(hit));
-  }));
+    const link = hitLink(hit, current, queryClass, span("rank", `${hit.rank}`), score);
+    return card(link, hit.specimen && specimenImages(hit.specimen, current), exampleButtons(hit),
+      markButtons(hit));
+  });
 }
 
 /** Create links to the images of a specimen, small. The card shows the first one large.
@@ -39,9 +44,10 @@ function specimenImages({ value, images, best }, options) {
     el("ul", { class: "set", "aria-label": `Other images of ${valueText(value)}` }, ...links));
 }
 
-/** Show images to start from. @param {Hit[]} images @param {Options} options */
+/** Show images without a query. @param {(Hit | Listed)[]} images @param {Options} options */
 export function showSuggestions(images, options) {
-  $("hits").replaceChildren(...images.map((image) => card(hitLink(image, options, null))));
+  current = options;
+  showItems(images, (image) => card(hitLink(image, current, null)));
 }
 
 /** @param {...(Node | null)} children */
@@ -49,11 +55,12 @@ const card = (...children) => el("li", { class: "card" }, ...children);
 
 /** @param {Options} options */
 export function updateLinks(options) {
+  current = options;
   const links = $("hits").querySelectorAll("a");
   for (const link of links) link.href = address(readAddress(link).query, options);
 }
 
-/** @type {(hit: Hit, options: Options, queryClass: Class, ...facts: Node[]) => Node} */
+/** @type {(hit: Hit | Listed, options: Options, queryClass: Class, ...facts: Node[]) => Node} */
 function hitLink(hit, options, queryClass, ...facts) {
   const href = address({ kind: "point", id: hit.id }, options);
   const label = classLabel(hit.class);
@@ -63,8 +70,8 @@ function hitLink(hit, options, queryClass, ...facts) {
       el("span", { title: "another class" }, " ≠", span("visually-hidden", " another class")));
   }
   const picture = thumbnail(hit, "");
-  const frame = span("frame", picture, hit.identical ? span("badge", "identical file") : null);
-  if (hit.box) outlinePart(frame, picture, boxOf(hit.box));
+  const frame = span("frame", picture, "identical" in hit && hit.identical ? span("badge", "identical file") : null);
+  if ("box" in hit && hit.box) outlinePart(frame, picture, boxOf(hit.box));
   return el("a", { href, class: "hit", title: "Search from this image" }, frame,
     span("facts", ...facts), label, path(hit.path), shownFields(hit.shown));
 }
@@ -72,7 +79,7 @@ function hitLink(hit, options, queryClass, ...facts) {
 /** @param {Record<string, Value>} shown */
 function shownFields(shown) {
   const rows = Object.entries(shown).flatMap(([name, value]) =>
-    [el("dt", {}, name), el("dd", {}, valueText(value))]);
+    [el("dt", {}, isolated(name)), el("dd", {}, isolated(valueText(value)))]);
   return rows.length ? el("dl", { class: "shown" }, ...rows) : null;
 }
 
@@ -109,7 +116,7 @@ export function showExplanation(explanation, kind) {
   panel.append(
     el("div", { class: "verdict" },
       el("h2", {}, heading),
-      el("p", { class: "predicted" }, swatch(predicted), el("strong", {}, predicted),
+      el("p", { class: "predicted" }, swatch(predicted), el("strong", {}, isolated(predicted)),
         el("span", { title: "Of predictions this sure, about this share is right" }, sure)),
       el("p", { class: "fine" }, voters)),
     el("ul", { class: "votes" }, ...votes.slice(0, MAX_VOTES).map((vote) => voteRow(vote, total))),
@@ -122,7 +129,7 @@ function voteRow(vote, total) {
   const filled = el("span");
   filled.style.width = `${100 * vote.share}%`;
   return el("li", {},
-    span("name", swatch(vote.class), vote.class),
+    span("name", swatch(vote.class), isolated(vote.class)),
     el("span", { class: "bar", "aria-hidden": "true" }, filled),
     span("number", `${count(vote.votes)} of ${count(total)}`));
 }

@@ -8,7 +8,7 @@
  *   { kind: "examples", positive: string[], negative: string[] }} Query examples by key */
 
 export const OPTION_NAMES = /** @type {const} */ (
-  ["k", "class", "min_score", "one_per", "not_same", "together_by", "where", "area", "show"]);
+  ["k", "class", "min_score", "one_per", "not_same", "together_by", "where", "area", "without_wrong", "show"]);
 
 /** Return the key of an image in an address. @param {Image} image */
 export const imageKey = (image) =>

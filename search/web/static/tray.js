@@ -2,6 +2,7 @@
 
 import { $, el, span } from "./dom.js";
 import { imageName, thumbnail } from "./image.js";
+import { keepTray, setOnOpenTray } from "./memory.js";
 import { imageKey } from "./state.js";
 
 /** @import { Image } from "./api.js" */
@@ -63,6 +64,7 @@ function draw() {
         title: empty ? "Choose at least one image to look for" : "",
         onclick: () => onSearch(positive.map(imageKey), negative.map(imageKey)),
       }, "Search with these"),
+      keepForm(positive, negative),
       el("button", { type: "button", onclick: () => setExamples([], []) }, "Clear")),
   );
   const first = [...tray.querySelectorAll("button")].find((button) => !button.disabled);
@@ -71,6 +73,18 @@ function draw() {
     const { key, sign } = button.dataset;
     if (key) button.ariaPressed = `${examples.get(key)?.sign === sign}`;
   }
+}
+
+/** @param {Image[]} positive @param {Image[]} negative */
+function keepForm(positive, negative) {
+  const input = el("input", { "aria-label": "Name of the tray", placeholder: "Name", maxlength: 60, required: true });
+  const onsubmit = /** @param {Event} event */ (event) => {
+    event.preventDefault();
+    const kept = keepTray(input.value.trim(), { positive, negative });
+    input.value = "";
+    input.placeholder = kept ? "Kept" : "This browser keeps nothing";
+  };
+  return el("form", { class: "keep", onsubmit }, input, el("button", { type: "submit" }, "Keep"));
 }
 
 /** @param {string} title @param {Image[]} images @param {Sign} sign */
@@ -86,3 +100,8 @@ function group(title, images, sign) {
   return [el("span", { class: "group", role: "group", "aria-label": title },
     span("group-title", title), ...buttons)];
 }
+
+setOnOpenTray(({ positive, negative }) => {
+  setExamples(positive, negative);
+  $("tray").querySelector("button")?.focus();
+});

@@ -49,6 +49,7 @@ def as_json(hits: tuple[Hit, ...]) -> list[dict[str, Any]]:
             "facts": {},
             "shown": {},
             "specimen": None,
+            "mark": None,
         }
         for hit in hits
     ]
@@ -399,6 +400,9 @@ def test_the_documentation_is_complete_and_needs_no_internet(client: httpx.Clien
         "/api/images/{id}",
         "/api/collection",
         "/api/facets",
+        "/api/images",
+        "/api/marks",
+        "/api/take-away",
         "/api/map",
         "/api/map/matching",
     }

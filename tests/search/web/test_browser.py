@@ -44,7 +44,7 @@ def visit(browser: Browser, served: Any) -> Iterator[Open]:
     sessions = []
 
     def opened(path: str = "/", *, allowed: str = "$^", **settings: Any) -> Page:
-        session = browser.new_context(viewport={"width": 1280, "height": 900}, **settings)
+        session = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
         session.set_default_timeout(TIMEOUT)
         sessions.append(session)
         page = session.new_page()
@@ -485,7 +485,7 @@ def over_a_point(page: Page) -> Locator:
 def test_the_map(visit: Open, served: Any) -> None:
     page = visit("/map")
     expect(page.locator("#map")).to_have_attribute("data-drawn", "98")
-    expect(page.locator("#legend button")).to_have_count(9)
+    expect(page.locator("#legend .toggle")).to_have_count(9)
     tip = over_a_point(page)
     path = tip.locator(".path").inner_text()
     expect(tip.locator("img")).to_have_js_property("complete", True)
@@ -501,7 +501,7 @@ def test_the_map(visit: Open, served: Any) -> None:
 def test_the_maps_legend_hides_classes(visit: Open) -> None:
     page = visit("/map")
     expect(page.locator("#map")).to_have_attribute("data-drawn", "98")
-    for button in page.locator("#legend button").all():
+    for button in page.locator("#legend .toggle").all():
         if "marble" not in button.inner_text():
             button.click()
             expect(button).to_have_attribute("aria-pressed", "false")

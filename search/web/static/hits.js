@@ -1,0 +1,137 @@
+// The list of hits. Of many, only those near the window are in the document: the others are gaps
+// of their height. A chunk is a few lines; one that has the keyboard's focus stays.
+
+import { $, el } from "./dom.js";
+
+/** @import { Hit, Listed } from "./api.js" */
+/** @typedef {Hit | Listed} Item */
+/** @typedef {{ nodes: HTMLElement[], height: number, drawn: boolean }} Chunk with its gap below */
+const MOST_WHOLE = 60; // items that are all in the document
+const LINES = 2; // of a chunk
+
+const list = $("hits", HTMLOListElement);
+let items = /** @type {Item[]} */ ([]);
+let chunks = /** @type {Chunk[]} */ ([]);
+let size = 1; // items of a chunk
+let draw = /** @type {(item: any) => HTMLElement} */ (() => el("li"));
+let between = 0; // the gap below a line
+let waiting = false;
+
+/** The items of the list, in its order. */
+export const shownItems = () => items;
+
+/** Show items, each as what `create` returns. @template {Item} T
+ * @param {T[]} shown @param {(item: T) => HTMLElement} create */
+export function showItems(shown, create) {
+  items = [...shown];
+  draw = create;
+  chunks = [];
+  arrange();
+}
+
+/** Add the items that are not in the list, and move the keyboard to the first of them.
+ * @param {Item[]} more */
+export function addItems(more) {
+  const known = new Set(items.map(({ id }) => id));
+  const first = items.length;
+  items.push(...more.filter(({ id }) => !known.has(id)));
+  arrange();
+  focusItem(first);
+}
+
+/** Bring an item into view and move the keyboard to it. @param {number} index */
+export function focusItem(index) {
+  const chunk = chunks[Math.floor(index / size)];
+  if (!chunk || index >= items.length) return;
+  if (!chunk.drawn) fill(chunk);
+  const card = chunk.nodes[index % size];
+  card.scrollIntoView({ block: "nearest" });
+  card.querySelector("a")?.focus({ preventScroll: true });
+}
+
+/** Part the items into chunks, and draw what is in view. */
+function arrange() {
+  const { gridTemplateColumns, rowGap } = getComputedStyle(list);
+  between = Number.parseFloat(rowGap) || 0;
+  size = gridTemplateColumns.split(" ").length * LINES;
+  let height = chunks[0]?.height ?? 0; // of a list that was shown
+  chunks = Array.from({ length: Math.ceil(items.length / size) }, () =>
+    ({ nodes: [el("li")], height: 0, drawn: false }));
+  list.replaceChildren(...chunks.flatMap(({ nodes }) => nodes));
+  if (items.length <= MOST_WHOLE) return chunks.forEach(fill);
+  if (height === 0) {
+    fill(chunks[0]);
+    height = measure(chunks[0]);
+  }
+  for (const chunk of chunks) {
+    chunk.height = height;
+    if (!chunk.drawn) empty(chunk);
+  }
+  update();
+}
+
+/** Make a gap of a chunk. @param {Chunk} chunk */
+function empty(chunk) {
+  const gap = el("li", { class: "gap", "aria-hidden": "true" });
+  gap.style.height = `${chunk.height - between}px`;
+  swap(chunk, [gap]);
+  chunk.drawn = false;
+}
+
+/** Draw the cards of a chunk. @param {Chunk} chunk */
+function fill(chunk) {
+  const at = chunks.indexOf(chunk) * size;
+  const cards = items.slice(at, at + size).map((item, i) => {
+    const card = draw(item);
+    card.setAttribute("aria-setsize", `${items.length}`);
+    card.setAttribute("aria-posinset", `${at + i + 1}`);
+    return card;
+  });
+  swap(chunk, cards);
+  chunk.drawn = true;
+}
+
+/** @param {Chunk} chunk @param {HTMLElement[]} nodes */
+function swap(chunk, nodes) {
+  const [first, ...others] = chunk.nodes;
+  first.replaceWith(...nodes);
+  for (const other of others) other.remove();
+  chunk.nodes = nodes;
+}
+
+/** Draw what is in view or near it; make gaps of the rest. */
+function update() {
+  waiting = false;
+  if (items.length <= MOST_WHOLE || list.offsetParent === null) return;
+  let bottom = list.getBoundingClientRect().top;
+  const near = chunks.map((chunk) => { // all is measured before anything is changed
+    if (chunk.drawn) chunk.height = measure(chunk);
+    bottom += chunk.height;
+    return bottom > -innerHeight && bottom - chunk.height < 2 * innerHeight;
+  });
+  chunks.forEach((chunk, i) => {
+    const focused = chunk.nodes.some((node) => node.contains(document.activeElement));
+    if (near[i] && !chunk.drawn) fill(chunk);
+    else if (!near[i] && chunk.drawn && !focused) empty(chunk);
+  });
+}
+
+/** Return the height of a chunk that is drawn. @param {Chunk} chunk */
+function measure({ nodes }) {
+  const last = nodes[nodes.length - 1];
+  return last.offsetTop + last.offsetHeight - nodes[0].offsetTop + between;
+}
+
+function soon() {
+  if (!waiting) requestAnimationFrame(update);
+  waiting = true;
+}
+
+addEventListener("scroll", soon, { passive: true });
+list.addEventListener("focusin", soon);
+let width = 0;
+new ResizeObserver(() => {
+  if (list.clientWidth === width || items.length <= MOST_WHOLE) return;
+  width = list.clientWidth;
+  if (width) arrange();
+}).observe(list);

@@ -1,0 +1,58 @@
+// Marks hits as right or wrong, which the server keeps beside the collection.
+
+import { api, jsonRequest } from "./api.js";
+import { $, el, quantity } from "./dom.js";
+import { imageName } from "./image.js";
+import { address, readAddress } from "./state.js";
+
+/** @import { Answer, Hit, Verdict } from "./api.js" */
+const bar = $("marked");
+let query = { digest: "", name: "" };
+
+/** Say which query is judged, and offer to search without the wrong hits.
+ * @param {Answer} answer @param {string} name */
+export function offerMarks({ digest, wrong }, name) {
+  query = { digest, name: name.slice(0, 300) };
+  tell(wrong);
+}
+
+export const hideMarks = () => { bar.hidden = true; };
+
+/** @param {number} wrong */
+function tell(wrong) {
+  const { query: asked, options } = readAddress(location);
+  const [without, told, link] = options.without_wrong
+    ? ["", " left out; scores are as before", "Show them"]
+    : ["true", "", "Search again without the wrong ones"];
+  bar.hidden = wrong === 0 && without !== "";
+  bar.replaceChildren(`${quantity(wrong, "image")} marked wrong for this query${told}. `,
+    el("a", { href: address(asked, { ...options, without_wrong: without }) }, link));
+}
+
+/** Create the two buttons that judge a hit. @param {Hit} hit */
+export function markButtons(hit) {
+  /** @type {(verdict: Verdict, sign: string) => HTMLButtonElement} */
+  const button = (verdict, sign) => el("button", {
+    type: "button", title: `${verdict === "right" ? "Right" : "Wrong"} for this query`,
+    "aria-label": `Mark as ${verdict}: ${imageName(hit)}`,
+    "aria-pressed": `${hit.mark === verdict}`, onclick: () => mark(verdict),
+  }, `${sign} ${verdict}`);
+  const both = { right: button("right", "✓"), wrong: button("wrong", "✗") };
+  const told = el("span", { role: "alert" });
+  /** @param {Verdict} verdict */
+  async function mark(verdict) {
+    const wanted = hit.mark === verdict ? null : verdict;
+    const { digest, name } = query;
+    try {
+      const body = { query: digest, id: hit.id, mark: wanted, name };
+      const { wrong } = /** @type {{ wrong: number }} */ (await api("/api/marks", jsonRequest(body)));
+      hit.mark = wanted;
+      told.textContent = "";
+      for (const [one, shown] of Object.entries(both)) shown.ariaPressed = `${one === wanted}`;
+      if (digest === query.digest) tell(wrong);
+    } catch (error) {
+      told.textContent = /** @type {Error} */ (error).message;
+    }
+  }
+  return el("div", { class: "example-buttons marks" }, both.right, both.wrong, told);
+}

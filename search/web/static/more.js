@@ -1,0 +1,116 @@
+// Asks for hits, and for more of them; lists images where there is no query.
+
+import { api, jsonRequest } from "./api.js";
+import { $, count, quantity } from "./dom.js";
+import { addItems, shownItems } from "./hits.js";
+import { parameters, parseKey, randomEmbedding } from "./state.js";
+
+/** @import { Answer, Collection, ListAnswer } from "./api.js" */
+/** @import { Item } from "./hits.js" */
+/** @import { Options, Query } from "./state.js" */
+/** @typedef {() => Promise<{ items: Item[], next: Next | null }>} Next what follows the list */
+/** @typedef {{ images: Item[], title: string, status: string, isOfClasses: boolean,
+ *   next: Next | null }} Start */
+const PAGE = 60; // images of a list
+const LABELS = /** @type {const} */ ([
+  ["min_score", "a score"], ["not_same", "not the same"], ["together_by", "together by"]]);
+
+const button = $("more", HTMLButtonElement);
+
+/** Return a parameter's value as JSON has it. @param {string} name @param {string} value */
+function typed(name, value) {
+  const isNumber = ["k", "min_score", "offset"].includes(name) && Number.isFinite(Number(value));
+  return isNumber ? Number(value) : name === "without_wrong" ? true : value;
+}
+
+/** @type {(query: Query, options: Options, signal?: AbortSignal, offset?: number) => Promise<Answer>} */
+export function fetchAnswer(query, options, signal, offset = 0) {
+  const wanted = parameters(options, query.kind === "examples" ? null : query);
+  if (offset) wanted.set("offset", `${offset}`);
+  if (query.kind === "examples") {
+    const [positive, negative] = [query.positive.map(parseKey), query.negative.map(parseKey)];
+    const fields = [...wanted].map(([name, value]) => [name, typed(name, value)]);
+    const body = { positive, negative, ...Object.fromEntries(fields) };
+    return api("/api/recommend", { ...jsonRequest(body), signal });
+  }
+  wanted.delete(query.kind === "embedding" ? "crop" : "id"); // an embedding is the part's already
+  const path = query.kind === "embedding"
+    ? `/api/search?${wanted}` : `/api/points/${encodeURIComponent(query.id)}/similar?${wanted}`;
+  return api(path, { signal });
+}
+
+/** Return what asks for the hits after an answer; null after the last.
+ * @param {Answer} answer @param {Query} query @param {Options} options @returns {Next | null} */
+export function moreHits(answer, query, options, offset = 0) {
+  if (!answer.more) return null;
+  const after = offset + answer.hits.length;
+  return async () => {
+    const next = await fetchAnswer(query, options, undefined, after);
+    return { items: next.hits, next: moreHits(next, query, options, after) };
+  };
+}
+
+/** Offer what follows the list. @param {Next | null} next */
+export function offerMore(next) {
+  button.hidden = next === null;
+  button.disabled = false;
+  button.textContent = "More";
+  button.onclick = async () => {
+    if (!next) return;
+    button.disabled = true;
+    try {
+      const { items, next: then } = await next();
+      if (button.onclick !== asked) return; // another list is shown
+      offerMore(then);
+      addItems(items);
+      $("status").textContent = `${quantity(shownItems().length, "image")} shown`;
+    } catch (error) {
+      button.disabled = false;
+      button.textContent = `${/** @type {Error} */ (error).message} Try again`;
+    }
+  };
+  const asked = button.onclick;
+}
+
+/** Find images to start from: all of a class, an area or an expression, else one of each class or others
+ * each time. @param {Options} options @param {Collection | null} collection
+ * @param {AbortSignal} signal @returns {Promise<Start>} */
+export async function findStart(options, collection, signal) {
+  const { where = "", area = "", class: label = "", show = "", one_per: per = "", k = "" } = options;
+  const needless = LABELS.filter(([name]) => options[name]).map(([, text]) => text);
+  const ignored = needless.length ? ` Without a picture to compare with, ${needless.join(", ")} does not count.` : "";
+  if ((where || area || label) && !per)
+    return list({ where, area, class: label, show, k: k || `${PAGE}` }, ignored, signal);
+  const classes = collection?.classes.length ?? 0;
+  const field = per || (classes && !where ? "class" : "");
+  const asked = k || `${field ? PAGE : 12}`;
+  const wanted = parameters({ one_per: field, k: asked, where, area, class: label, show });
+  const path = `/api/search?embedding=${randomEmbedding()}&${wanted}`;
+  const { hits, note, more } = /** @type {Answer} */ (await api(path, { signal }));
+  hits.sort((a, b) => ((a.class ?? "") < (b.class ?? "") ? -1 : 1));
+  const isOfClasses = field === "class";
+  const of = isOfClasses && more ? `${hits.length} of the ${count(classes)} classes` : `each ${field}`;
+  const what = field ? `One of ${of}` : "Some of the images";
+  return {
+    images: hits, title: "Or start from an image of the collection", isOfClasses: isOfClasses && !note, next: null,
+    status: (note ? `No image fits; ${note}` : `${what}, other ones each time`) + ignored,
+  };
+}
+
+/** @param {Options} options @param {string} ignored @param {AbortSignal} signal @returns {Promise<Start>} */
+async function list(options, ignored, signal) {
+  /** @param {number} offset @param {AbortSignal} [stop] */
+  async function page(offset, stop) {
+    const wanted = parameters(options);
+    wanted.set("offset", `${offset}`);
+    const { images, total, note } = /** @type {ListAnswer} */ (await api(`/api/images?${wanted}`, { signal: stop }));
+    const after = offset + images.length;
+    const next = images.length && after < total ? () => page(after) : null;
+    return { items: images, next, total, note };
+  }
+  const { items, next, total, note } = await page(0, signal);
+  return {
+    images: items, next, title: "Images of the collection", isOfClasses: false,
+    status: (note ? `No image fits; ${note}` : `${quantity(total, "image")}, by path.`) + ignored,
+  };
+}
