@@ -113,10 +113,15 @@ class ExplanationAnswer(BaseModel, from_attributes=True):
         validation_alias="unlabelled",
         description="Images among the ten that have no class to vote.",
     )
-    predicted: str = Field(description="The class with the highest share; empty without votes.")
+    predicted: str = Field(
+        description="The class with the highest share; empty without votes, where unlike is true, "
+        "and where there is a doubt."
+    )
     confidence: float | None = Field(
-        description="0 to 1: about this share of such predictions is right; null where there are "
-        "too few images or classes to tell."
+        ge=0,
+        le=1,
+        description="About this share of such predictions is right; null without one, and where "
+        "the model was trained on too few images to tell.",
     )
     unlike: bool = Field(
         validation_alias="is_novel",
@@ -127,6 +132,9 @@ class ExplanationAnswer(BaseModel, from_attributes=True):
         validation_alias="threshold",
         description="The best score that 99 % of the indexed images reach; null while it is "
         "measured, and unless the query is a new picture.",
+    )
+    doubt: Annotated[str | None, AfterValidator(lambda doubt: doubt or None)] = Field(
+        description="Why no class is predicted for a new picture, such as too few images."
     )
 
 
@@ -196,6 +204,7 @@ class CollectionAnswer(BaseModel):
     upload_bytes: int = Field(description="Maximum bytes of an upload.")
     upload_pixels: int = Field(description="Maximum pixels of an upload.")
     examples: int = Field(description="Maximum number of positive examples, and of negative ones.")
+    key: bool = Field(description="Whether visitors need a key, and can log out.")
 
 
 class FacetAnswer(BaseModel, from_attributes=True):

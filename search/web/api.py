@@ -16,6 +16,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from geosim.ingest.store.base import VectorStore
+from geosim.search.web.access import Access
 from geosim.search.web.answers import Answer, MapAnswer, MatchesAnswer
 from geosim.search.web.map import MapCache
 from geosim.search.web.metrics import Metrics
@@ -41,10 +42,12 @@ Where = Annotated[Expression, Query(description=WHERE)]
 class Api:
     """The routes below ``/api`` of one collection."""
 
-    def __init__(self, store: VectorStore, working: Working, metrics: Metrics) -> None:
+    def __init__(
+        self, store: VectorStore, working: Working, metrics: Metrics, access: Access
+    ) -> None:
         """Load the model; raises what `SearchService` does."""
         self._metrics = metrics
-        self._service = SearchService(store, working)
+        self._service = SearchService(store, working, needs_key=access.needs_key)
         self._thumbnails = Thumbnails(working)
         self._decoders = anyio.CapacityLimiter(MAX_DECODERS)
         self._map = MapCache(store, working)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from geosim.ingest.schema import CollectionInfo, Point
 from geosim.ingest.store.base import VectorStore
 from geosim.search.consistent import consistently
-from geosim.search.explain import explain, novelty_threshold, vote_certainty
+from geosim.search.explain import explain, novelty_threshold, vote_certainty, vote_doubt
 from geosim.search.facets import facts_of, read_facets
 from geosim.search.fields import Fields
 from geosim.search.queries import ResolvedQuery
@@ -54,6 +54,9 @@ from geosim.trainer.working import Working
 MODEL_DIGITS = 12
 """Digits of a model's fingerprint in answers and links."""
 
+NOT_MEASURED = "it is not measured yet how alike the images here usually are"
+"""Doubt about a class while the threshold of novelty is missing."""
+
 PointId = Annotated[UUID, Path(alias="id", description="Id of an indexed image.")]
 PartParameters = Annotated[PictureParameters, Query()]
 Search = Callable[[SearchOptions], Result]
@@ -76,12 +79,12 @@ def _reading(
 class SearchService:
     """Searches in one collection, or in what replaced it. Thread-safe; every method blocks."""
 
-    def __init__(self, store: VectorStore, working: Working) -> None:
+    def __init__(self, store: VectorStore, working: Working, *, needs_key: bool) -> None:
         """Open for searching and load the model; raises what `Searcher` does, and `ModelError`."""
-        self._store, self._working = store, working
+        self._store, self._working, self._needs_key = store, working, needs_key
         self._searcher = Searcher(store, working)
         self._searcher.warm_up()
-        self._sure: tuple[CollectionInfo | None, Certainty | None] = None, None
+        self._sure: tuple[CollectionInfo | None, Certainty | None, str] = None, None, ""
         self._usual = UsualScore(store, lambda: novelty_threshold(store, working))
 
     def measure_usual_score(self) -> None:
@@ -137,7 +140,7 @@ class SearchService:
         search = partial(self._searcher.recommend, queries[:split], queries[split:])
         shown = [query.indexed or one for query, one in zip(queries, images, strict=True)]
         fields = {"positive": shown[:split], "negative": shown[split:]}
-        return self._answer(search, queries, examples, None, fields)
+        return self._answer(search, queries, examples, fields)
 
     @_reading
     def points(self, ids: Iterable[UUID]) -> dict[UUID, Point]:
@@ -171,6 +174,7 @@ class SearchService:
             upload_bytes=UPLOAD_BYTES,
             upload_pixels=MAX_UPLOAD_PIXELS,
             examples=MAX_EXAMPLES,
+            key=self._needs_key,
         )
 
     @_reading
@@ -217,18 +221,21 @@ class SearchService:
             "sha256": query.sha256 or None,
             "model": self._stored_model(),
         }
-        novelty = None if query.indexed else self._usual.get()
-        return self._answer(search, [query], parameters, novelty, fields)
+        return self._answer(search, [query], parameters, fields, is_new=query.indexed is None)
 
     def _answer(
         self,
         search: Search,
         queries: Sequence[ResolvedQuery],
         parameters: SearchParameters,
-        novelty: float | None,
         fields: Mapping[str, Any],
+        *,
+        is_new: bool = False,
     ) -> Answer:
-        """Search, and explain by the ten nearest of all classes, whatever the filters are."""
+        """Search, and explain by the ten nearest of all classes, whatever the filters are.
+
+        Only of a new picture a class is predicted, if nothing speaks against it.
+        """
         options, by = parameters.options(), parameters.together_by
         try:
             if by is None:
@@ -241,17 +248,25 @@ class SearchService:
         enough = whole and (options.k or DEFAULT_K) >= DEFAULT_K
         nearest = found.hits if enough else search(SearchOptions(not_same=by)).hits
         # Hits, explanations and payloads are read by their attributes.
-        answer = {"hits": found.hits, "explanation": explain(nearest, novelty, self._certainty())}
+        certainty, doubt = self._certainty()
+        usual = self._usual.get() if is_new else None
+        if usual is None:
+            doubt = (doubt or NOT_MEASURED) if is_new else ""
+        answer = {"hits": found.hits, "explanation": explain(nearest, usual, certainty, doubt)}
         told = {"note": found.note, "approximate": found.approximate}
         return Answer.model_validate({**answer, **told, **fields})
 
-    def _certainty(self) -> Certainty | None:
-        """Return how sure votes are, read again after every change of the collection."""
-        state, certainty = self._sure
+    def _certainty(self) -> tuple[Certainty | None, str]:
+        """Return how sure votes are, and what speaks against them.
+
+        Both are read again after every change of the collection.
+        """
+        state, certainty, doubt = self._sure
         if (info := self._info()) != state:
             certainty = vote_certainty(self._store, self._working)
-            self._sure = info, certainty
-        return certainty
+            doubt = vote_doubt(self._store)
+            self._sure = info, certainty, doubt
+        return certainty, doubt
 
 
 def _query(image: Point | UploadedImage) -> ResolvedQuery:

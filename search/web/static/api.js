@@ -15,7 +15,7 @@ import { $ } from "./dom.js";
 /** @typedef {{ class: string, votes: number, share: number }} Vote */
 /** @typedef {{ votes: Vote[], without_class: number, predicted: string,
  *   confidence: number | null,
- *   unlike: boolean, best: number, usual: number | null }} Explanation */
+ *   unlike: boolean, best: number, usual: number | null, doubt: string | null }} Explanation */
 /** @typedef {{ x: number, y: number, width: number, height: number, picture_width: number,
  *   picture_height: number }} Crop in pixels */
 /** @typedef {{ hits: Hit[], explanation: Explanation, query: StoredImage | null,
@@ -27,7 +27,7 @@ import { $ } from "./dom.js";
 /** @typedef {Fact & { images: number, values: Count[], more: boolean, least: Value,
  *   greatest: Value }} Facet */
 /** @typedef {{ points: number, classes: Count[], without_class: number, datasets: Count[],
- *   facts: Fact[], upload_bytes: number, examples: number }} Collection */
+ *   facts: Fact[], upload_bytes: number, examples: number, key: boolean }} Collection */
 /** @typedef {{ classes: Class[], labels: number[], ids: string[], paths: string[],
  *   x: number[], y: number[], tag: string }} MapAnswer */
 /** @typedef {{ tag: string, matches: number, mask: string }} Matches */
@@ -93,6 +93,14 @@ function login() {
       resolve();
     };
   });
+}
+
+/** End the session, and forget its pictures. */
+export async function logout() {
+  const response = await fetch("/logout", { method: "POST" }).catch(() => null);
+  if (!response?.ok) return; // the server is gone, and the session with it
+  sessionStorage.clear();
+  location.assign("/");
 }
 
 /** Return why a login failed. @param {Response | null} response @returns {Promise<string>} */

@@ -1,6 +1,6 @@
 // The page: reads the address, searches, and shows the answer.
 
-import { api, isFault, jsonRequest } from "./api.js";
+import { api, isFault, jsonRequest, logout } from "./api.js";
 import { registerClasses } from "./colours.js";
 import { boxOf, cropText, parseCrop } from "./crop.js";
 import { $, count, quantity, span } from "./dom.js";
@@ -13,7 +13,7 @@ import { address, imageKey, mapAddress, parameters, parseKey, randomEmbedding, r
 import { setExamples, setOnSearch } from "./tray.js";
 import { fileOf, listenForFiles, searchByFile } from "./upload.js";
 
-/** @import { Answer, Collection } from "./api.js" */
+/** @import { Answer, Collection, Explanation } from "./api.js" */
 /** @import { Box, Part } from "./crop.js" */
 /** @import { Options, Query } from "./state.js" */
 /** @import { PartOfFile } from "./upload.js" */
@@ -83,6 +83,7 @@ async function loadCollection() {
   registerClasses(classes.map(({ name }) => name));
   offerFields(collection);
   $("facets").hidden = collection.facts.length === 0;
+  $("logout").hidden = !collection.key;
   const classCount = classes.length ? quantity(classes.length, "class", "classes") : "no classes";
   const without = classes.length && unlabelled ? `, ${count(unlabelled)} without one` : "";
   $("summary").textContent = `${quantity(points, "image")}, ${classCount}${without}`;
@@ -153,11 +154,18 @@ function showAnswer(answer, query, options) {
   document.title = `${answer.query?.path ?? QUERY_TITLES[query.kind]} – geosim`;
   const what = options.together_by ? "specimen" : "image";
   $("results-title").textContent = hits.length ? `Most similar ${what}s` : "No hits";
-  const none = answer.note ? `No ${what} fits` : "No image fits: lower the score, or allow another class.";
+  const none = answer.note ? `No ${what} fits` : nothingFits(explanation, options);
   const found = quantity(hits.length, options.together_by ? "specimen" : "hit")
     + (options.one_per === "class" ? leftOut() : "");
   const by = answer.approximate ? ", by Qdrant's index of many images" : "";
   setStatus((hits.length ? found + by : none) + note, { summary });
+}
+
+/** Return why there are no hits. @param {Explanation} explanation @param {Options} options */
+function nothingFits({ votes, without_class: unlabelled }, options) {
+  if (votes.length + unlabelled === 0) return "There is no other image in the collection.";
+  const ways = [options.min_score && "lower the score", options.class && "allow another class"];
+  return `No image fits: ${ways.filter(Boolean).join(", or ") || "choose fewer options"}.`;
 }
 
 /** Return the part that was searched by, and how to change it.
@@ -285,6 +293,7 @@ setOnSearch((positive, negative) => {
 });
 listenForFiles((files) => upload(files), warn);
 addEventListener("popstate", () => show());
+$("logout").onclick = logout;
 document.addEventListener("click", (event) => {
   const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
   const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0;

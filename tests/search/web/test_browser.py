@@ -670,4 +670,8 @@ def test_the_login(browser: Browser, serve: Any) -> None:
         expect(dialog).to_be_hidden()
         page.reload()
         expect(page.locator(".card")).to_have_count(9)
+        page.get_by_role("button", name="Log out").click()
+        expect(dialog).to_be_visible()
+        page.reload()
+        expect(dialog).to_be_visible()
         session.close()
