@@ -170,7 +170,7 @@ def _lines(explanation: Explanation, *, indexed: bool) -> list[str]:
     if explanation.unlabelled:
         hits = explanation.unlabelled + sum(vote.votes for vote in explanation.votes)
         verb = "has" if explanation.unlabelled == 1 else "have"
-        lines[0] += f"; {explanation.unlabelled} of {hits} hits {verb} no class"
+        lines[0] += f"; {explanation.unlabelled} of the {hits} nearest {verb} no class"
     if explanation.is_novel:
         lines.append(
             f"unlike anything here: best score {explanation.best_score:.4f}; "

@@ -21,7 +21,7 @@ from geosim.search.web.api import UPLOAD_PATH, Api
 from geosim.search.web.limits import BodyLimit, limit_requests
 from geosim.search.web.metrics import Metrics
 from geosim.search.web.pictures import UPLOAD_BYTES
-from geosim.search.web.responses import HANDLERS, with_security_headers
+from geosim.search.web.responses import HANDLERS, answer_head, with_security_headers
 from geosim.trainer.working import Working
 
 BODY_SECONDS = 30.0
@@ -80,6 +80,7 @@ def make_app(
             Middleware(access.protect),
             Middleware(limit_requests),
             Middleware(BodyLimit, limits={UPLOAD_PATH: (UPLOAD_BYTES, body_seconds)}),
+            Middleware(answer_head),
         ],
     )
     # `Access.protect` checks the key; this dependency documents it.

@@ -79,9 +79,9 @@ class TimeLimitedProtocol(H11Protocol):
         _cancel(self._write_timer)
         super().resume_writing()
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
         """Refuse invalid HTTP, as JSON."""
-        self._refuse(400, msg)
+        self._refuse(400, "this is no HTTP/1.1; send a request as /docs describes it")
 
     def _make_room(self) -> bool:
         """Close the oldest connection without the key, of the address that has most of them.

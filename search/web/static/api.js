@@ -34,7 +34,7 @@ import { $ } from "./dom.js";
 
 let pendingLogin = /** @type {Promise<void> | null} */ (null);
 
-/** A refusal of the server; `place` is where an expression fails, in Unicode characters. */
+/** A refusal of a request; `place` is where an expression fails, in Unicode characters. */
 export class Refusal extends Error {
   /** @param {string} reason @param {number | null} place */
   constructor(reason, place) {
@@ -60,6 +60,7 @@ export async function api(path, init) {
   }
   const answer = await response.json().catch(() => ({})); // not JSON
   init?.signal?.throwIfAborted();
+  if (response.status >= 500) throw new Error(answer.error ?? "The server failed.");
   if (!response.ok) {
     throw new Refusal(answer.error ?? `The server answered ${response.status}.`, answer.place ?? null);
   }

@@ -1,6 +1,6 @@
 // The page: reads the address, searches, and shows the answer.
 
-import { api, isFault, jsonRequest, logout } from "./api.js";
+import { api, isFault, jsonRequest, logout, Refusal } from "./api.js";
 import { registerClasses } from "./colours.js";
 import { boxOf, cropText, parseCrop } from "./crop.js";
 import { $, count, quantity, span } from "./dom.js";
@@ -71,7 +71,7 @@ async function show({ focus = false } = {}) {
     if (signal.aborted) return;
     const { message } = /** @type {Error} */ (error);
     if (map) $("map-status").textContent = message;
-    else if (!refuseExpression(error)) fail(message);
+    else if (!refuseExpression(error)) fail(error instanceof Refusal ? withRemedy(message) : message);
   }
 }
 
@@ -271,6 +271,10 @@ function warn(text) {
   $("notice").hidden = text === "";
   $("notice").textContent = text;
 }
+
+/** Say how to go on from an address that is refused. @param {string} reason */
+const withRemedy = (reason) =>
+  `The address of this page is refused: ${reason}. Change it, choose a picture, or start anew by Search.`;
 
 /** @param {string} message */
 function fail(message) {
