@@ -43,6 +43,10 @@ export class Refusal extends Error {
   }
 }
 
+/** Say how to go on from an address of the page that is refused. @param {string} reason */
+export const ofAddress = (reason) =>
+  `The address of this page is refused: ${reason}. Change it, choose a picture, or start anew by Search.`;
+
 /** Whether an expression cannot be read. @param {unknown} error
  * @returns {error is Refusal & { place: number }} */
 export const isFault = (error) => error instanceof Refusal && error.place !== null;

@@ -1,6 +1,6 @@
 // The page: reads the address, searches, and shows the answer.
 
-import { api, isFault, jsonRequest, logout, Refusal } from "./api.js";
+import { api, isFault, jsonRequest, logout, ofAddress, Refusal } from "./api.js";
 import { registerClasses } from "./colours.js";
 import { boxOf, cropText, parseCrop } from "./crop.js";
 import { $, count, quantity, span } from "./dom.js";
@@ -13,7 +13,7 @@ import { address, imageKey, mapAddress, parameters, parseKey, randomEmbedding, r
 import { setExamples, setOnSearch } from "./tray.js";
 import { fileOf, listenForFiles, searchByFile } from "./upload.js";
 
-/** @import { Answer, Collection, Explanation } from "./api.js" */
+/** @import { Answer, Collection } from "./api.js" */
 /** @import { Box, Part } from "./crop.js" */
 /** @import { Options, Query } from "./state.js" */
 /** @import { PartOfFile } from "./upload.js" */
@@ -71,7 +71,7 @@ async function show({ focus = false } = {}) {
     if (signal.aborted) return;
     const { message } = /** @type {Error} */ (error);
     if (map) $("map-status").textContent = message;
-    else if (!refuseExpression(error)) fail(error instanceof Refusal ? withRemedy(message) : message);
+    else if (!refuseExpression(error)) fail(error instanceof Refusal ? ofAddress(message) : message);
   }
 }
 
@@ -154,18 +154,11 @@ function showAnswer(answer, query, options) {
   document.title = `${answer.query?.path ?? QUERY_TITLES[query.kind]} – geosim`;
   const what = options.together_by ? "specimen" : "image";
   $("results-title").textContent = hits.length ? `Most similar ${what}s` : "No hits";
-  const none = answer.note ? `No ${what} fits` : nothingFits(explanation, options);
+  const none = answer.note ? `No ${what} fits` : results.nothingFits(explanation, options);
   const found = quantity(hits.length, options.together_by ? "specimen" : "hit")
     + (options.one_per === "class" ? leftOut() : "");
   const by = answer.approximate ? ", by Qdrant's index of many images" : "";
   setStatus((hits.length ? found + by : none) + note, { summary });
-}
-
-/** Return why there are no hits. @param {Explanation} explanation @param {Options} options */
-function nothingFits({ votes, without_class: unlabelled }, options) {
-  if (votes.length + unlabelled === 0) return "There is no other image in the collection.";
-  const ways = [options.min_score && "lower the score", options.class && "allow another class"];
-  return `No image fits: ${ways.filter(Boolean).join(", or ") || "choose fewer options"}.`;
 }
 
 /** Return the part that was searched by, and how to change it.
@@ -271,10 +264,6 @@ function warn(text) {
   $("notice").hidden = text === "";
   $("notice").textContent = text;
 }
-
-/** Say how to go on from an address that is refused. @param {string} reason */
-const withRemedy = (reason) =>
-  `The address of this page is refused: ${reason}. Change it, choose a picture, or start anew by Search.`;
 
 /** @param {string} message */
 function fail(message) {

@@ -119,6 +119,13 @@ export function showExplanation(explanation, kind) {
   return `${warning} ${heading}: ${nearest} ${sure}${doubt ? `. No class is predicted: ${doubt}.` : ""}`;
 }
 
+/** Return why there are no hits. @param {Explanation} explanation @param {Options} options */
+export function nothingFits({ votes, without_class: unlabelled }, options) {
+  if (votes.length + unlabelled === 0) return "There is no other image in the collection.";
+  const ways = [options.min_score && "lower the score", options.class && "allow another class"];
+  return `No image fits: ${ways.filter(Boolean).join(", or ") || "choose fewer options"}.`;
+}
+
 /** @param {Vote} vote @param {number} total */
 function voteRow(vote, total) {
   const filled = el("span");
