@@ -1,13 +1,14 @@
 """Explains search results: the votes of the hits' classes, and whether the query is novel.
 
-A query is novel if its best score is below a threshold that is measured on the collection.
+A query is novel if its best score is below a threshold that is measured on the collection. Nothing
+is claimed of a collection that is too small to tell, see `vote_doubt`.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
@@ -31,11 +32,11 @@ SAMPLED_IMAGES = 2000
 """Number of indexed images that the threshold is measured on; 20 of them are below it."""
 
 MIN_IMAGES = 20
-"""Number of different images below which a collection has no threshold, and a vote no certainty."""
+"""Number of different images below which a collection has no threshold and predicts no class."""
 
-MIN_CLASSES = 2
-"""Number of classes below which a vote has no certainty: it could not be lost."""
-
+MIN_OTHERS = DEFAULT_K // 2
+"""Images outside of the largest class below which no class is predicted: half of those that vote.
+Fewer could hardly outvote it."""
 
 DEFAULT_CERTAINTY = Certainty()
 
@@ -55,13 +56,15 @@ class Explanation:
 
     Attributes:
         votes: one per class among the first `DEFAULT_K` hits, the winner first.
-        predicted: the class that wins the vote, as in `knn_votes`; empty without votes.
-        confidence: estimate of how often such a prediction is right, 0 to below 1; 0 without votes,
-            None if nothing tells it, see `vote_certainty`. Meaningless for a novel query.
+        predicted: the class that wins the vote, as in `knn_votes`; empty without votes, for a novel
+            query, and where there is a ``doubt``.
+        confidence: estimate of how often such a prediction is right, 0 to below 1; None without
+            one, or if nothing tells it, see `vote_certainty`.
         is_novel: the best score is below the threshold and no hit is identical.
         best_score: of the hits; 0 without hits.
         threshold: see `novelty_threshold`; None if it is unknown or not needed.
         unlabelled: number of those hits that have no class, and no vote.
+        doubt: why no class is predicted in spite of votes, see `vote_doubt`; empty otherwise.
     """
 
     votes: tuple[Vote, ...]
@@ -71,13 +74,13 @@ class Explanation:
     best_score: float
     threshold: float | None
     unlabelled: int = 0
+    doubt: str = ""
 
     @property
     def prediction(self) -> tuple[str | None, float | None]:
-        """The class and its certainty to 4 digits; both None for a novel query or without votes."""
-        if self.is_novel or not self.predicted:
-            return None, None
-        return self.predicted, None if self.confidence is None else round(self.confidence, 4)
+        """The class and its certainty to 4 digits; both None where nothing is predicted."""
+        sure = None if self.confidence is None else round(self.confidence, 4)
+        return self.predicted or None, sure
 
 
 def novelty_threshold(store: VectorStore, working: Working, model: str = "") -> float | None:
@@ -105,24 +108,44 @@ def vote_certainty(store: VectorStore, working: Working, model: str = "") -> Cer
     """Return how sure the votes of a collection's images are, or None if nothing tells it.
 
     It was fitted in training and is in the model card; a model of an earlier version has the
-    default. A collection of fewer than `MIN_CLASSES` classes or `MIN_IMAGES` images has none, nor
-    has a model that was trained on too few images to fit it. See `novelty_threshold` for ``model``.
+    default. A collection with a `vote_doubt` has none, nor has a model that was trained on too few
+    images to fit it. See `novelty_threshold` for ``model``.
     """
     info = store.info()
-    if info is None or info.points < MIN_IMAGES or model not in ("", info.model.fingerprint):
-        return None
-    if sum(label != "" for label in store.values("class")) < MIN_CLASSES:
+    if info is None or model not in ("", info.model.fingerprint) or vote_doubt(store):
         return None
     return Certainty.of_card(find_card(working.model, info.model.fingerprint) or {})
 
 
+def vote_doubt(store: VectorStore) -> str:
+    """Return why a collection predicts no class, in words, or nothing where it does.
+
+    A collection of fewer than `MIN_IMAGES` different images cannot tell what is unlike all of them,
+    and one of fewer than `MIN_OTHERS` outside of its largest class whether a vote could be lost.
+    """
+    classes = sorted(store.values("class").values())
+    if len(classes) < 2:
+        return "there is only one class here" if classes else "no image here has a class"
+    sample = store.sample(SAMPLED_IMAGES, vectors=False)
+    images = len({point.payload.sha256 for point in sample})
+    if images < MIN_IMAGES:
+        return f"there are only {images} different images here, and it takes {MIN_IMAGES}"
+    if (others := sum(classes[:-1])) < MIN_OTHERS:
+        return f"all images here but {others} are of one class"
+    return ""
+
+
 def explain(
-    hits: Sequence[Hit], threshold: float | None, certainty: Certainty | None = DEFAULT_CERTAINTY
+    hits: Sequence[Hit],
+    threshold: float | None,
+    certainty: Certainty | None = DEFAULT_CERTAINTY,
+    doubt: str = "",
 ) -> Explanation:
     """Count the votes of hits, best first, and decide whether the query is novel.
 
     The hits are those of a search without filters; the first `DEFAULT_K` vote, the number that a
-    `Certainty` is fitted for. ``threshold`` is None for a query that is indexed.
+    `Certainty` is fitted for. ``threshold`` is None for a query that is indexed; ``doubt`` is the
+    collection's `vote_doubt`.
     """
     hits = hits[:DEFAULT_K]
     voters = [hit for hit in hits if hit.label]
@@ -135,15 +158,25 @@ def explain(
     ranking = sorted(weights, key=lambda label: -round(weights[label], 9))
     best_score = max((hit.score for hit in hits), default=0.0)
     known = not hits or any(hit.identical for hit in hits)
+    is_novel = threshold is not None and best_score < threshold and not known
+    predicts = total > 0 and not is_novel and not doubt
     return Explanation(
         votes=tuple(Vote(c, counts[c], weights[c] / total if total else 0.0) for c in ranking),
-        predicted=ranking[0] if ranking else "",
-        confidence=_confidence(certainty, weights, counts, ranking),
-        is_novel=threshold is not None and best_score < threshold and not known,
+        predicted=ranking[0] if predicts else "",
+        confidence=_confidence(certainty, weights, counts, ranking) if predicts else None,
+        is_novel=is_novel,
         best_score=best_score,
         threshold=threshold,
         unlabelled=len(hits) - len(voters),
+        doubt=doubt if ranking else "",
     )
+
+
+def with_voters(options: SearchOptions) -> SearchOptions:
+    """Return options whose search finds the images that vote, even if fewer hits are wanted."""
+    if options.narrows or options.k is None or options.k >= DEFAULT_K:
+        return options
+    return replace(options, k=DEFAULT_K)
 
 
 def explain_results(
@@ -151,20 +184,25 @@ def explain_results(
 ) -> Iterator[tuple[Result, Explanation | None]]:
     """Yield the results of a search, each with its explanation, as they come.
 
-    The threshold is measured at the first query that is not indexed, and again where another model
-    answers. None without hits, and where the options leave images out of the vote.
+    They are those of `with_voters`, and are cut to what ``options`` ask for. The threshold is
+    measured at the first query that is not indexed, and again where another model answers. None
+    without hits, and where the options leave images out of the vote.
     """
     threshold = cache(partial(novelty_threshold, store, working))
     certainty = cache(partial(vote_certainty, store, working))
+    doubt = cache(partial(vote_doubt, store))
     votes = not options.narrows
     for result in results:
-        explanation = None
-        if votes and result.hits:
-            if result.indexed is None:
-                explanation = explain(result.hits, threshold(result.model), certainty(result.model))
+        explanation, hits = None, result.hits
+        if votes and hits:
+            if result.indexed is not None:
+                explanation = explain(hits, None)
             else:
-                explanation = explain(result.hits, None)
-        yield result, explanation
+                model, why = result.model, doubt()
+                if not why and options.min_score is not None and len(hits) < DEFAULT_K:
+                    why = f"only {len(hits)} of the {DEFAULT_K} nearest have the wanted score"
+                explanation = explain(hits, threshold(model), certainty(model), why)
+        yield replace(result, hits=hits[: options.k]), explanation
 
 
 def _confidence(
@@ -173,9 +211,7 @@ def _confidence(
     counts: Mapping[str, int],
     ranking: Sequence[str],
 ) -> float | None:
-    """Return how sure the vote for the first class of a ranking is; 0 if there is none."""
-    if not ranking:
-        return 0.0
+    """Return how sure the vote for the first class of a ranking is; None if nothing tells it."""
     if certainty is None:
         return None
     winner = weights[ranking[0]]
@@ -184,17 +220,17 @@ def _confidence(
 
 
 def _usual_score(store: VectorStore) -> float | None:
-    best = _best_scores(store)
-    if len(best) < MIN_IMAGES:
+    sample = store.sample(SAMPLED_IMAGES, vectors=True)
+    if len({point.payload.sha256 for point in sample}) < MIN_IMAGES:
         return None
+    best = _best_scores(store, sample)
     return round(float(np.quantile(best, NOVEL_SHARE)), SCORE_DIGITS)
 
 
-def _best_scores(store: VectorStore) -> NDArray[np.float32]:
+def _best_scores(store: VectorStore, sample: Sequence[Point]) -> NDArray[np.float32]:
     """Return the best score among the others of each sampled image that has another."""
     from geosim.trainer.progress import progress_bar
 
-    sample = store.sample(SAMPLED_IMAGES, vectors=True)
     if store.approximates():  # to read all would take minutes
         return _best_by_searches(store, sample)
     rows = defaultdict(list)

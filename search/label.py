@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from geosim.ingest.store.base import VectorStore
-from geosim.search.explain import explain, novelty_threshold, vote_certainty
+from geosim.search.explain import explain, novelty_threshold, vote_certainty, vote_doubt
 from geosim.search.searcher import Searcher
 from geosim.search.spreadsheet import csv_lines
 from geosim.trainer.errors import QueryError
@@ -61,15 +61,16 @@ def label_pictures(
 
     Raises:
         StoreError: there is no collection, or it is empty.
-        QueryError: no indexed image has a class; raised at the call, as the others are.
+        QueryError: the collection has too few images or classes to predict one, see `vote_doubt`;
+            raised at the call, as the others are.
         ModelMismatchError: ``working`` has models, but not the collection's.
         ModelError: a picture must be embedded and there is no model; raised while iterated.
     """
     searcher = Searcher(store, working)
-    if not store.values("class"):
+    if doubt := vote_doubt(store):
         raise QueryError(
-            f"no image of collection {store.name!r} has a class, so none can be predicted; ingest "
-            "pictures in class folders"
+            f"collection {store.name!r} predicts no class: {doubt}; ingest more pictures in class "
+            "folders. `geosim search` lists the nearest"
         )
     threshold = cache(partial(novelty_threshold, store, working))
     certainty = cache(partial(vote_certainty, store, working))

@@ -14,6 +14,7 @@ from geosim.ingest.store.base import VectorStore
 from geosim.search.consistent import consistently
 from geosim.search.explain import (
     MIN_IMAGES,
+    MIN_OTHERS,
     NOVEL_SHARE,
     novelty_threshold,
     vote_certainty,
@@ -66,6 +67,8 @@ class Outliers:
     Attributes:
         found: wrong labels first, surest first, then the others, least similar first.
         images: number of images, ``unlabelled`` of those without a class.
+        unchecked: number of those whose class has fewer than `MIN_OTHERS` other images, too few to
+            win a vote for it; their label is not called wrong.
         classes: number of classes; of fewer than two no label can be told to be wrong.
     """
 
@@ -73,6 +76,7 @@ class Outliers:
     images: int
     unlabelled: int
     classes: int
+    unchecked: int
 
 
 def find_outliers(store: VectorStore, working: Working, where: Condition | None = None) -> Outliers:
@@ -102,10 +106,12 @@ def find_outliers(store: VectorStore, working: Working, where: Condition | None 
         novel = scores[:, 0] < threshold
     other = (votes.winner >= 0) & (votes.own > 0) & ~novel
     share = votes.share
+    small = _of_small_classes(contents.labels)
 
     def outliers() -> Iterator[Outlier]:
         for row, one in enumerate(contents.of_image.tolist()):
             wrong = other[one] and labels[row] >= 0 and votes.winner[one] != labels[row]
+            wrong = wrong and not small[one]
             if wanted[row] and (novel[one] or wrong):
                 yield Outlier(
                     UNLIKE_ALL if novel[one] else WRONG_LABEL,
@@ -122,7 +128,15 @@ def find_outliers(store: VectorStore, working: Working, where: Condition | None 
         return one.kind != WRONG_LABEL, -certain, one.score, one.path
 
     found = tuple(sorted(outliers(), key=order))
-    return Outliers(found, int(wanted.sum()), int((labels[wanted] < 0).sum()), len(names))
+    unchecked = int(small[contents.of_image][wanted].sum())
+    unlabelled = int((labels[wanted] < 0).sum())
+    return Outliers(found, int(wanted.sum()), unlabelled, len(names), unchecked)
+
+
+def _of_small_classes(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which images have a class of fewer than `MIN_OTHERS` others, by their labels, (u,)."""
+    counts = np.bincount(labels[labels >= 0], minlength=labels.max(initial=0) + 1)
+    return (labels >= 0) & (counts[labels] <= MIN_OTHERS)
 
 
 def _read(

@@ -160,7 +160,7 @@ def test_a_folder_without_classes_is_ingested_searched_and_exported(
         table = ingested(geosim("search", query, "-k", 4, *options)).stdout.splitlines()
         assert table[0] == f"{query}  (indexed, no class)"
         assert all(NO_CLASS in line for line in table[2:6])
-        assert table[6] == "votes: none; 4 of 4 hits have no class"
+        assert table[6] == "votes: none; 10 of the 10 nearest have no class"
         assert "photos/marble-0002.jpg" not in "\n".join(table[1:])
     sheet = tmp_path / "hits.png"
     Image.effect_noise((50, 50), 60).save(tmp_path / "new.png")
@@ -202,7 +202,7 @@ def test_classes_and_pictures_without_one_are_told_apart(
     assert answer["explanation"]["without_class"] == unlabelled > 0
     table = geosim("search", query, *options).stdout
     verb = "has" if unlabelled == 1 else "have"
-    assert f"; {unlabelled} of 10 hits {verb} no class" in table
+    assert f"; {unlabelled} of the 10 nearest {verb} no class" in table
 
     grouped = ingested(geosim("search", query, "--one-per", "class", *options))
     assert grouped.stderr.splitlines() == ["--one-per class leaves out 24 images without a class"]

@@ -30,6 +30,9 @@ ENOUGH_VOTES, MAX_FITS = 500, 2
 MIN_LABELLED = 100
 """Images with a class below which there are too few votes to tell how sure they are."""
 
+MIN_VOTES = 20
+"""Votes below which nothing is fitted to them: one fit's, of `MIN_LABELLED` images."""
+
 BLOCK, SCORES = 512, 2**26
 """Most queries compared with the gallery at once, and most scores."""
 
@@ -50,9 +53,12 @@ def vote_facts(
     """Return the model card's entry ``vote`` for a model trained on some rows of `Inputs.array`.
 
     ``embed`` is the model's; ``fit`` trains another one like it on other rows. ``vote`` is null
-    where there are too few votes to tell how sure they are. There is no entry for a backbone that
-    was trained on all rows; the default `Certainty` was measured on such backbones.
+    where there are too few votes to tell how sure they are, or a single class that wins all. There
+    is no entry for a backbone that was trained on all rows; the default `Certainty` was measured on
+    such backbones.
     """
+    if len(np.unique(inputs.labels[rows][inputs.labels[rows] >= 0])) < 2:
+        return {"vote": None}
     if not inputs.recipe.reads_pixels:
         return {"vote": _refitted(inputs, rows, options, fit)}
     if options.validation_split == 0:
@@ -116,8 +122,8 @@ def _nearest(scores: NDArray[np.float32]) -> NDArray[np.intp]:
 
 
 def _entry(found: Sequence[Votes]) -> dict[str, Any] | None:
-    """Return the entry of a model card for held-out votes; None without any."""
-    if not found:
+    """Return the entry of a model card for held-out votes; None for too few."""
+    if sum(len(one[-1]) for one in found) < MIN_VOTES:
         return None
     winner, others, voters, right = (np.concatenate(one) for one in zip(*found, strict=True))
     fitted = fit_certainty(winner, others, voters, right)

@@ -76,6 +76,10 @@ def _report(report: Outliers) -> None:
     )
     if report.classes < 2:
         say("no label was checked: that needs images of two classes", err=True)
-    elif report.unlabelled:
+        return
+    if report.unlabelled:
         noun = "image has" if report.unlabelled == 1 else "images have"
         say(f"{report.unlabelled:,} {noun} no class to check", err=True)
+    if report.unchecked:
+        noun = "image is" if report.unchecked == 1 else "images are"
+        say(f"{report.unchecked:,} {noun} of a class too small to check", err=True)

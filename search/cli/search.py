@@ -159,7 +159,7 @@ def search(
       geosim search thin-section.jpg --together-by specimen
     """  # noqa: D301 - click's mark for text that keeps its lines
     from geosim.search.crop import parse_crop
-    from geosim.search.explain import explain_results
+    from geosim.search.explain import explain_results, with_voters
     from geosim.search.render.table import csv_facts
     from geosim.search.resolver import expand
     from geosim.search.scope import count_without
@@ -184,8 +184,9 @@ def search(
         elif together or negative:
             answers = [(searcher.recommend(examples, negative, options, part), None)]
         else:
-            found = _with_progress(searcher.search(examples, options, part), len(examples), form)
-            answers = explain_results(found, options, store, working)
+            found = searcher.search(examples, with_voters(options), part)
+            shown = _with_progress(found, len(examples), form)
+            answers = explain_results(shown, options, store, working)
         option, field = "--one-per", options.one_per
         if together_by is not None:
             option, field = "--together-by", together_by

@@ -31,6 +31,9 @@ KEEP_ALIVE_SECONDS = 10
 """Seconds until an idle connection is closed. Clients that keep theirs for 5 s, as httpx does,
 close them first, and send no request into a connection that closes."""
 
+LOOPBACK = "127.0.0.1,::1"
+"""Addresses of a proxy that is believed who a visitor is, and whether TLS reaches it."""
+
 SHUTDOWN_SECONDS = 5
 """Time for running requests after Ctrl-C."""
 
@@ -66,7 +69,10 @@ def serve(
     """Serve a web page for searching, with a map of the collection.
 
     Only this machine can open it, unless --host names another address and there is a key. The key
-    and the pictures are sent unencrypted: put a proxy with TLS before it.
+    and the pictures are sent unencrypted: put a proxy with TLS before it, which sets
+    X-Forwarded-Proto and X-Forwarded-For. One on this machine is believed; name another one's
+    addresses, with commas between, in FORWARDED_ALLOW_IPS. 20 wrong keys in a minute stop their
+    address for the rest of it, but nobody who is logged in.
 
     Other commands may read and change the collection meanwhile. The page shows a change when its
     command ends. It reads a copy of an embedded collection, in the system's folder for temporary
@@ -140,7 +146,7 @@ def make_server(app: ASGIApp, protocol: type[asyncio.Protocol] | None = None) ->
         log_level="error",
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", LOOPBACK),
         h11_max_incomplete_event_size=HEAD_BYTES,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,

@@ -17,7 +17,7 @@ from geosim.trainer.console import to_json
 from geosim.trainer.data.facts import GEO
 from geosim.trainer.text import printable, printable_class
 
-UNKNOWN_CERTAINTY = "; too few images or classes to tell how sure"
+UNKNOWN_CERTAINTY = "; the model was trained on too few images to tell how sure"
 
 QUERY_COLUMNS = ("query", "query_class", "predicted", "certainty", "unlike")
 HIT_COLUMNS = ("rank", "score", "class", "path", "identical", "box")
@@ -55,6 +55,7 @@ def as_json(result: Result, explanation: Explanation | None = None) -> dict[str,
                 "unlike": explanation.is_novel,
                 "best": explanation.best_score,
                 "usual": explanation.threshold,
+                "doubt": explanation.doubt or None,
             }
     return answer if result.error is None else {**answer, "error": result.error}
 
@@ -163,19 +164,21 @@ def _short(text: str) -> str:
 
 
 def _lines(explanation: Explanation, *, indexed: bool) -> list[str]:
-    """Return the votes and, for a query that is not indexed, the prediction or that it is novel."""
+    """Return the votes and, for a query that is not indexed, the prediction or why it has none."""
     votes = ", ".join(f"{printable(vote.label)} {vote.votes}" for vote in explanation.votes)
     lines = [f"votes: {votes or 'none'}"]
     if explanation.unlabelled:
         hits = explanation.unlabelled + sum(vote.votes for vote in explanation.votes)
         verb = "has" if explanation.unlabelled == 1 else "have"
-        lines[0] += f"; {explanation.unlabelled} of {hits} hits {verb} no class"
+        lines[0] += f"; {explanation.unlabelled} of the {hits} nearest {verb} no class"
     if explanation.is_novel:
         lines.append(
             f"unlike anything here: best score {explanation.best_score:.4f}; "
             f"{1 - NOVEL_SHARE:.0%} of the indexed images have one of {explanation.threshold:.4f} "
             "or more"
         )
+    elif explanation.doubt:
+        lines.append(f"no class is predicted: {explanation.doubt}")
     elif explanation.predicted and not indexed:
         sure = UNKNOWN_CERTAINTY
         if explanation.confidence is not None:

@@ -5,23 +5,33 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
+from collections import OrderedDict
 from typing import Annotated
 
 from fastapi import Body, Request, Response
-from fastapi.security import APIKeyCookie, HTTPBearer
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from geosim.search.web.guesses import Guesses
+
 COOKIE = "geosim-session"
+"""Start of a cookie's name, which ends with the port that the browser asked: cookies are of a host,
+whatever the port is."""
+
+MAX_SESSIONS = 1000
+"""Sessions that are remembered; the oldest one ends then."""
+
+HAS_KEY = "geosim.has_key"
+"""Item of a request's scope: whether its sender has the key, or none is needed."""
 
 METRICS_PATH = "/metrics"
 """Path of the metrics, which need the key as all below ``/api`` does."""
 
 MIN_KEY_LENGTH = 16
-"""Characters of a key. Failed attempts are not counted, so a key must be too long to guess."""
+"""Characters of a key, too many to guess at the rate that `Guesses` allows to many addresses."""
 
 BEARER = HTTPBearer(auto_error=False, description="The key that the server was started with.")
-SESSION = APIKeyCookie(name=COOKIE, auto_error=False, description="Set by the page's login.")
 
 
 def is_loopback(host: str) -> bool:
@@ -58,48 +68,76 @@ class Access:
                 f"{host} lets other machines connect, and there is no key to keep them out; set "
                 "GEOSIM_SERVE_API_KEY or --api-key, or listen on 127.0.0.1"
             )
-        self._session = secrets.token_urlsafe(32)  # value of the cookie, new after every start
+        self._sessions: OrderedDict[str, None] = OrderedDict()  # values of cookies, oldest first
+        self._guesses = Guesses()
         self._key = _utf8(key or secrets.token_urlsafe(32))  # without a key, no text is one
 
     def protect(self, app: ASGIApp) -> ASGIApp:
         """Wrap an application: check every request before its body is read.
 
         Raises:
-            HTTPException: 421 foreign host, 403 sent by another site's page, 401 without the key.
+            HTTPException: 421 foreign host, 403 sent by another site's page, 401 without the key,
+                429 after too many wrong keys.
         """
 
         async def handle(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
-                await self._check(Request(scope))
+                scope[HAS_KEY] = await self._check(Request(scope))
             await app(scope, receive, send)
 
         return handle
 
-    def login(self, key: Annotated[str, Body(embed=True)], response: Response) -> None:
-        """Exchange the key for a session cookie."""
-        if not secrets.compare_digest(_utf8(key), self._key):
+    async def login(
+        self, request: Request, key: Annotated[str, Body(embed=True)], response: Response
+    ) -> None:
+        """Exchange the key for the cookie of a new session."""
+        if not self._is_key(request, _utf8(key)):
             raise HTTPException(401, "this is not the key")
-        response.set_cookie(COOKIE, self._session, httponly=True, samesite="strict")
+        session = secrets.token_urlsafe(32)
+        self._sessions[session] = None
+        if len(self._sessions) > MAX_SESSIONS:
+            self._sessions.popitem(last=False)
+        secure = request.scope["scheme"] == "https"
+        name = _cookie_name(request)
+        response.set_cookie(name, session, secure=secure, httponly=True, samesite="strict")
 
-    async def _check(self, request: Request) -> None:
+    async def logout(self, request: Request, response: Response) -> None:
+        """End the session of a request, here and in its browser."""
+        name = _cookie_name(request)
+        self._sessions.pop(request.cookies.get(name, ""), None)
+        response.delete_cookie(name)
+
+    async def _check(self, request: Request) -> bool:
+        """Return `HAS_KEY`; raises what `protect` does."""
         if not self.needs_key:
             _check_host(request)
         if request.method == "POST":
             _check_origin(request)
-        needs = request.scope["path"].startswith(("/api/", METRICS_PATH))
-        is_open = not (self.needs_key and needs)
-        if not is_open and not await self._has_key(request):
-            text = "log in, or send the key as a bearer token"
-            raise HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
-
-    async def _has_key(self, request: Request) -> bool:
-        """Return whether a request has the key or the session cookie."""
+        # A session is 256 random bits: how long it takes to look one up helps nobody to guess it.
+        if not self.needs_key or request.cookies.get(_cookie_name(request)) in self._sessions:
+            return True
+        if not request.scope["path"].startswith(("/api/", METRICS_PATH)):
+            return False
         bearer = await BEARER(request)
         # Servers decode headers as Latin-1; clients send UTF-8.
-        key = b"" if bearer is None else bearer.credentials.encode("latin-1")
+        if bearer is None or not self._is_key(request, bearer.credentials.encode("latin-1")):
+            text = "log in, or send the key as a bearer token"
+            raise HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
+        return True
+
+    def _is_key(self, request: Request, key: bytes) -> bool:
+        """Return whether this is the key; raise 429 if too many of the sender's were not."""
+        address = request.client.host if request.client else ""
+        self._guesses.check(address)
         if secrets.compare_digest(key, self._key):
             return True
-        return secrets.compare_digest(_utf8(await SESSION(request) or ""), _utf8(self._session))
+        self._guesses.wrong(address)
+        return False
+
+
+def _cookie_name(request: Request) -> str:
+    port = re.search(r":(\d{1,5})$", request.headers.get("host", ""))
+    return f"{COOKIE}-{port[1]}" if port else COOKIE
 
 
 def _check_host(request: Request) -> None:

@@ -13,12 +13,18 @@ from geosim.ingest.schema import ModelRef
 from geosim.search.types import LISTED_IMAGES
 from geosim.search.web.models import EmbeddingText, UploadedImage
 
+Cosine = Annotated[float, Field(json_schema_extra={"minimum": -1, "maximum": 1})]
+Share = Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1})]
+Number = Annotated[int, Field(json_schema_extra={"minimum": 0})]
+Positive = Annotated[int, Field(json_schema_extra={"minimum": 1})]
+"""Numbers and their bounds, which are documented and not checked: answers hold them."""
+
 
 class Place(BaseModel, from_attributes=True):
     """A place on the earth, in degrees."""
 
-    lat: float
-    lon: float
+    lat: float = Field(json_schema_extra={"minimum": -90, "maximum": 90})
+    lon: float = Field(json_schema_extra={"minimum": -180, "maximum": 180})
 
 
 Value = str | int | float | Place
@@ -29,7 +35,7 @@ class Failure(BaseModel):
     """An error and its reason."""
 
     error: str
-    place: int | None = Field(
+    place: Number | None = Field(
         None, description="Index of the character of an expression where it fails, from 0."
     )
 
@@ -51,18 +57,18 @@ class StoredImage(BaseModel, from_attributes=True):
 class CropAnswer(BaseModel, from_attributes=True):
     """A part of a picture, and the size of the picture, in pixels."""
 
-    x: int
-    y: int
-    width: int
-    height: int
-    picture_width: int
-    picture_height: int
+    x: Number
+    y: Number
+    width: Positive
+    height: Positive
+    picture_width: Positive
+    picture_height: Positive
 
 
 class SpecimenImage(StoredImage):
     """An image of a specimen."""
 
-    score: float = Field(description="Best cosine with an image of the query, -1 to 1.")
+    score: Cosine = Field(description="Best cosine with an image of the query, -1 to 1.")
     shown: dict[str, Value | None] = Field({}, description="As of a hit.")
     box: CropAnswer | None = Field(None, description="As of a hit.")
 
@@ -71,7 +77,7 @@ class SpecimenAnswer(BaseModel, from_attributes=True):
     """The indexed images that show one specimen."""
 
     value: Value = Field(description="Of the field of together_by.")
-    images: int = Field(description="Their number, of those that the search may return.")
+    images: Positive = Field(description="Their number, of those that the search may return.")
     best: list[SpecimenImage] = Field(
         description=f"Those most like the query, best first, at most {LISTED_IMAGES}."
     )
@@ -80,8 +86,8 @@ class SpecimenAnswer(BaseModel, from_attributes=True):
 class HitAnswer(StoredImage):
     """An indexed image that is similar to the query."""
 
-    rank: int = Field(description="From 1.")
-    score: float = Field(description="Cosine similarity, -1 to 1, to six decimals.")
+    rank: Positive
+    score: Cosine = Field(description="Cosine similarity, -1 to 1, to six decimals.")
     identical: bool = Field(description="Whether its file is identical to the query's.")
     shown: dict[str, Value | None] = Field(
         {}, description="Values of the fields of show, by name; null without one."
@@ -101,8 +107,8 @@ class VoteAnswer(BaseModel, from_attributes=True):
     """One class among the nearest images."""
 
     label: str = Field(serialization_alias="class")
-    votes: int
-    share: float = Field(description="Share of the votes weighted by score, 0 to 1.")
+    votes: Positive
+    share: Share = Field(description="Share of the votes weighted by score.")
 
 
 class ExplanationAnswer(BaseModel, from_attributes=True):
@@ -112,24 +118,30 @@ class ExplanationAnswer(BaseModel, from_attributes=True):
     """
 
     votes: list[VoteAnswer]
-    without_class: int = Field(
+    without_class: Number = Field(
         validation_alias="unlabelled",
         description="Images among the ten that have no class to vote.",
     )
-    predicted: str = Field(description="The class with the highest share; empty without votes.")
-    confidence: float | None = Field(
-        description="0 to 1: about this share of such predictions is right; null where there are "
-        "too few images or classes to tell."
+    predicted: str = Field(
+        description="The class with the highest share; empty without votes, where unlike is true, "
+        "and where there is a doubt."
+    )
+    confidence: Share | None = Field(
+        description="About this share of such predictions is right; null without one, and where "
+        "the model was trained on too few images to tell.",
     )
     unlike: bool = Field(
         validation_alias="is_novel",
         description="Whether the best score is below the usual one and no hit is identical.",
     )
-    best: float = Field(validation_alias="best_score", description="The best score.")
-    usual: float | None = Field(
+    best: Cosine = Field(validation_alias="best_score", description="The best score.")
+    usual: Cosine | None = Field(
         validation_alias="threshold",
         description="The best score that 99 % of the indexed images reach; null while it is "
         "measured, and unless the query is a new picture.",
+    )
+    doubt: Annotated[str | None, AfterValidator(lambda doubt: doubt or None)] = Field(
+        description="Why no class is predicted for a new picture, such as too few images."
     )
 
 
@@ -198,7 +210,7 @@ class Count(BaseModel):
     """The number of indexed images with one value of a field."""
 
     name: str
-    count: int
+    count: Positive
 
 
 class Fact(BaseModel, from_attributes=True):
@@ -212,17 +224,20 @@ class CollectionAnswer(BaseModel):
     """The collection and the limits of uploads."""
 
     name: str
-    points: int = Field(description="Number of indexed images.")
+    points: Number = Field(description="Number of indexed images.")
     classes: list[Count]
-    without_class: int = Field(description="Number of indexed images without a class.")
+    without_class: Number = Field(description="Number of indexed images without a class.")
     datasets: list[Count]
     facts: list[Fact] = Field(description="By name.")
     model: ModelRef
     engine: str
     version: str = Field(description="Version of geosim.")
-    upload_bytes: int = Field(description="Maximum bytes of an upload.")
-    upload_pixels: int = Field(description="Maximum pixels of an upload.")
-    examples: int = Field(description="Maximum number of positive examples, and of negative ones.")
+    upload_bytes: Positive = Field(description="Maximum bytes of an upload.")
+    upload_pixels: Positive = Field(description="Maximum pixels of an upload.")
+    examples: Positive = Field(
+        description="Maximum number of positive examples, and of negative ones."
+    )
+    key: bool = Field(description="Whether visitors need a key, and can log out.")
 
 
 class FacetAnswer(BaseModel, from_attributes=True):
@@ -230,7 +245,7 @@ class FacetAnswer(BaseModel, from_attributes=True):
 
     name: str = Field(description="As an expression names it.")
     kind: Literal["text", "yes/no", "number", "date", "geo"]
-    images: int = Field(description="Number of images that have a value.")
+    images: Number = Field(description="Number of images that have a value.")
     values: list[Count] = Field(description="The most frequent texts, of text and yes/no.")
     more: bool = Field(description="Whether there are other texts.")
     least: Value | None = Field(description="The least number or date.")
@@ -274,7 +289,7 @@ class MatchesAnswer(BaseModel):
     """Which points of the map match an expression."""
 
     tag: str = Field(description="That of the map.")
-    matches: int = Field(description="Number of points that match.")
+    matches: Number = Field(description="Number of points that match.")
     mask: str = Field(
         description="A bit per point, in the order of the map, as base64; the lowest bit of a "
         "byte is the first."

@@ -16,6 +16,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from geosim.ingest.store.base import VectorStore
+from geosim.search.web.access import Access
 from geosim.search.web.answers import Answer, MapPoints, MapProgress, MatchesAnswer
 from geosim.search.web.hit_routes import HitRoutes
 from geosim.search.web.map import MapCache
@@ -42,11 +43,13 @@ Where = Annotated[Expression, Query(description=WHERE)]
 class Api:
     """The routes below ``/api`` of one collection."""
 
-    def __init__(self, store: VectorStore, working: Working, metrics: Metrics) -> None:
+    def __init__(
+        self, store: VectorStore, working: Working, metrics: Metrics, access: Access
+    ) -> None:
         """Load the model; raises what `SearchService` does."""
         self._metrics = metrics
         self._map = MapCache(store, working)
-        self._service = SearchService(store, working, self._map.inside)
+        self._service = SearchService(store, working, self._map.inside, needs_key=access.needs_key)
         self._thumbnails = Thumbnails(working)
         self._decoders = anyio.CapacityLimiter(MAX_DECODERS)
         self._hit_routes = HitRoutes(

@@ -15,14 +15,14 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from geosim.ingest.store.base import VectorStore
-from geosim.search.web.access import BEARER, METRICS_PATH, SESSION, Access
+from geosim.search.web.access import BEARER, METRICS_PATH, Access
 from geosim.search.web.answers import Failure
 from geosim.search.web.api import UPLOAD_PATH, Api
 from geosim.search.web.hit_routes import TAKE_BODY, TAKE_PATH
 from geosim.search.web.limits import BodyLimit, limit_requests
 from geosim.search.web.metrics import Metrics
 from geosim.search.web.pictures import UPLOAD_BYTES
-from geosim.search.web.responses import HANDLERS, with_security_headers
+from geosim.search.web.responses import HANDLERS, answer_head, with_security_headers
 from geosim.trainer.working import Working
 
 BODY_SECONDS = 30.0
@@ -55,7 +55,7 @@ def make_app(
         ModelError: the model is damaged, or not the collection's.
     """
     metrics = Metrics(store, PAGES)
-    api = Api(store, working, metrics)
+    api = Api(store, working, metrics, access)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -79,16 +79,18 @@ def make_app(
         exception_handlers=HANDLERS,
         middleware=[
             Middleware(ExceptionMiddleware, handlers={HTTPException: HANDLERS[HTTPException]}),
-            Middleware(limit_requests),
             Middleware(access.protect),
+            Middleware(limit_requests),
             Middleware(BodyLimit, limits=limits),
+            Middleware(answer_head),
         ],
     )
-    # `Access.protect` checks the key; these dependencies document it.
-    security = [Security(BEARER), Security(SESSION)] if access.needs_key else []
+    # `Access.protect` checks the key; this dependency documents it.
+    security = [Security(BEARER)] if access.needs_key else []
     app.include_router(api.routes(), dependencies=security)
     if access.needs_key:
         app.post("/login", status_code=204, include_in_schema=False)(access.login)
+        app.post("/logout", status_code=204, include_in_schema=False)(access.logout)
     app.get(METRICS_PATH, include_in_schema=False)(metrics.page)
     add_pages(app)
     return with_security_headers(

@@ -35,6 +35,7 @@ def decode_embedding(text: str) -> NDArray[np.float32]:
         vector = vector.astype(np.float64) / norm  # float32 products could overflow
     return vector.astype(np.float32)
 
+
 def query_of(image: Point | UploadedImage) -> ResolvedQuery:
     """Return the query that an indexed image or an uploaded one is."""
     if isinstance(image, UploadedImage):

@@ -10,13 +10,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from geosim.ingest.plan import IMAGE_ROUTE
+from geosim.search.web.access import HAS_KEY
 
 MAX_REQUESTS = 64
-"""Requests that run at once."""
+"""Requests of those who have the key that run at once."""
 
 SMALL_BODY = (64 * 2**10, 5.0)
 """Largest size in bytes, and time in seconds, of a body that is not a picture: a key, or 200
-embeddings of 270 bytes each. Clients that have no key yet can hold a place no longer."""
+embeddings of 270 bytes each."""
 
 MAX_BUFFERED_BYTES = 256 * 2**20
 """Bytes of all bodies in memory: eight of the largest pictures. Joining the parts of a body copies
@@ -28,7 +29,9 @@ RETRY = {"Retry-After": "1"}
 def limit_requests(app: ASGIApp) -> ASGIApp:
     """Wrap an application: refuse a request with 503 while `MAX_REQUESTS` others run.
 
-    Requests for stored pictures are never refused and do not count.
+    Requests for stored pictures are never refused and do not count, nor do those without a key that
+    is needed: they get no more than the files of the page and a login, and they must not take the
+    places of others. `TimeLimitedProtocol` bounds them.
     """
     running = 0
 
@@ -37,7 +40,7 @@ def limit_requests(app: ASGIApp) -> ASGIApp:
         if scope["type"] != "http":
             return await app(scope, receive, send)
         # Stored pictures do not count: eleven browsers ask for 66 at once, decoding has a limit.
-        if scope["path"].startswith(IMAGE_ROUTE):
+        if scope["path"].startswith(IMAGE_ROUTE) or not scope[HAS_KEY]:
             return await app(scope, receive, send)
         if running >= MAX_REQUESTS:
             raise HTTPException(503, "too many requests at once; try again", RETRY)

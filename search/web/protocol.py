@@ -1,5 +1,8 @@
 """HTTP/1.1 connections: their number, and the time for a request head and for taking a response.
 
+A new connection takes the place of an old one that has not shown the key, so that strangers keep
+nobody out who has it.
+
 uvicorn has no such limits, so this subclasses its h11 protocol; `pyproject.toml` bounds the version
 and `tests/search/web/test_protocol.py` checks what is used. uvicorn closes idle connections.
 """
@@ -8,10 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
+from typing import cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from geosim.search.web.access import HAS_KEY
 from geosim.search.web.responses import SECURITY_HEADERS, error_response
 
 
@@ -19,7 +25,8 @@ class TimeLimitedProtocol(H11Protocol):
     """One connection; a subclass may set other limits."""
 
     max_connections = 256
-    """Open connections; further ones are refused with 503. A browser holds up to six."""
+    """Open connections; further ones take the place of one without the key, or are refused with
+    503. A browser holds up to six."""
 
     head_seconds = 20.0
     """From the connection, or from the first byte after a response, to the end of the next request
@@ -35,11 +42,13 @@ class TimeLimitedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time of the first request head."""
         super().connection_made(transport)
-        self._refused = len(self.connections) > self.max_connections
+        if len(self.connections) > self.max_connections:
+            self._refused = not self._make_room()
         # asyncio sets this only on sockets that name their protocol. Without it a response body
         # waits 40 ms for the client to acknowledge the head.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport.set_write_buffer_limits(high=0)  # calls `pause_writing` as soon as data waits
+        self._opened_at = self.loop.time()
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -70,9 +79,36 @@ class TimeLimitedProtocol(H11Protocol):
         _cancel(self._write_timer)
         super().resume_writing()
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
         """Refuse invalid HTTP, as JSON."""
-        self._refuse(400, msg)
+        self._refuse(400, "this is no HTTP/1.1; send a request as /docs describes it")
+
+    def _make_room(self) -> bool:
+        """Close the oldest connection without the key, of the address that has most of them.
+
+        Returns whether there was one.
+        """
+        others = [one for one in self._opened() if not one._has_key]
+        count = Counter(one._address for one in others)
+        last = max(others, key=lambda one: count[one._address], default=None)
+        if last is not None:
+            self.connections.discard(last)
+            last.transport.abort()
+        return last is not None
+
+    def _opened(self) -> list[TimeLimitedProtocol]:
+        """Return the other connections, oldest first."""
+        opened = [cast(TimeLimitedProtocol, one) for one in self.connections if one is not self]
+        return sorted(opened, key=lambda one: one._opened_at)
+
+    @property
+    def _has_key(self) -> bool:
+        """Whether the last request on this connection had the key; without one, whether it came."""
+        return self.scope is not None and bool(self.scope.get(HAS_KEY))
+
+    @property
+    def _address(self) -> str:
+        return "" if self.client is None else self.client[0]
 
     def _start_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(self.head_seconds, self._head_timeout)

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from geosim.search.web.received import what_is_wrong
 from geosim.trainer.errors import (
     ExpressionError,
     GeosimError,
@@ -35,6 +36,12 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 """Browsers load and run only what this server sends."""
+
+OWN_WORDS = {
+    "Not Found": "nothing is at this address; /docs lists what is",
+    "There was an error parsing the body": "the body cannot be read; /docs describes what it has",
+}
+"""What is told in place of a library's words."""
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -58,6 +65,21 @@ def with_security_headers(app: ASGIApp) -> ASGIApp:
     return handle
 
 
+def answer_head(app: ASGIApp) -> ASGIApp:
+    """Answer HEAD as GET, without the body: the server leaves it out."""
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            return await app(scope, receive, send)
+        asked = {**scope, "method": "GET"}  # the server still sees the other one
+        try:
+            await app(asked, receive, send)
+        finally:
+            scope.update({"route": asked["route"]} if "route" in asked else {})
+
+    return handle
+
+
 def error_response(status: int, error: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return an error as JSON."""
     return JSONResponse({"error": error}, status, headers)
@@ -67,12 +89,13 @@ async def _error_as_json(request: Request, error: Exception) -> Response:
     """Return what is shown of an error; one that may name local folders goes to the log only."""
     match error:
         case HTTPException(status_code=405):
-            return error_response(405, error.detail, {"Allow": _allowed_methods(request)})
+            allowed = _allowed_methods(request)
+            return error_response(405, f"this address answers {allowed} alone", {"Allow": allowed})
         case HTTPException():
-            return error_response(error.status_code, error.detail, error.headers)
-        case RequestValidationError():  # does not repeat the received values
-            fields = [(".".join(map(str, one["loc"][1:])), one["msg"]) for one in error.errors()]
-            return error_response(422, "; ".join(f"{name}: {message}" for name, message in fields))
+            text = OWN_WORDS.get(error.detail, error.detail)
+            return error_response(error.status_code, text, error.headers)
+        case RequestValidationError():
+            return error_response(422, what_is_wrong(error.errors()))
         case ImageError() | QueryError():
             place = {"place": error.place} if isinstance(error, ExpressionError) else {}
             return JSONResponse({"error": str(error), **place}, 422)
@@ -93,13 +116,14 @@ def _allowed_methods(request: Request) -> str:
     """Return the methods of all routes of a path; Starlette's error names those of the first."""
     allowed = [
         method
-        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
         if any(
             route.matches({**request.scope, "method": method})[0] is Match.FULL
             for route in request.app.routes
         )
     ]
-    return ", ".join(allowed) or "GET, HEAD"  # no route: a file below /static
+    # Without a route it is a file below /static.
+    return ", ".join(allowed or ["GET"]).replace("GET", "GET, HEAD")
 
 
 HANDLERS: dict[Any, Callable[[Request, Any], Coroutine[Any, Any, Response]]] = dict.fromkeys(

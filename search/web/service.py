@@ -19,7 +19,6 @@ from geosim.ingest.conditions import Condition
 from geosim.ingest.schema import CollectionInfo, Point
 from geosim.ingest.store.base import VectorStore
 from geosim.search.consistent import consistently
-from geosim.search.explain import explain, novelty_threshold, vote_certainty
 from geosim.search.facets import facts_of, read_facets
 from geosim.search.fields import Fields
 from geosim.search.marks import Marks, Verdict, query_digest, wrong_of
@@ -35,6 +34,7 @@ from geosim.search.web.answers import (
     Fact,
 )
 from geosim.search.web.embeddings import encode_embedding, query_of
+from geosim.search.web.judgement import Judgement
 from geosim.search.web.models import (
     MAX_EXAMPLES,
     MAX_FACETS,
@@ -47,15 +47,15 @@ from geosim.search.web.models import (
     UploadedImage,
 )
 from geosim.search.web.pictures import MAX_UPLOAD_PIXELS, UPLOAD_BYTES, check_pixels
-from geosim.search.web.usual import UsualScore
 from geosim.trainer.decoding.encoded import Encoded
 from geosim.trainer.errors import NoMatchError, QueryError, StoreError
-from geosim.trainer.evaluation.calibration import Certainty
 from geosim.trainer.text import printable
 from geosim.trainer.working import Working
 
 MODEL_DIGITS = 12
 """Digits of a model's fingerprint in answers and links."""
+
+"""Doubt about a class while the threshold of novelty is missing."""
 
 PointId = Annotated[UUID, Path(alias="id", description="Id of an indexed image.")]
 PartParameters = Annotated[PictureParameters, Query()]
@@ -81,22 +81,27 @@ class SearchService:
     """Searches in one collection, or in what replaced it. Thread-safe; every method blocks."""
 
     def __init__(
-        self, store: VectorStore, working: Working, inside: Callable[[str], Condition]
+        self,
+        store: VectorStore,
+        working: Working,
+        inside: Callable[[str], Condition],
+        *,
+        needs_key: bool,
     ) -> None:
         """Open for searching and load the model; raises what `Searcher` does, and `ModelError`.
 
         ``inside`` returns the condition of an area of the map.
         """
-        self._store, self._working, self._inside = store, working, inside
+        self._store, self._working = store, working
+        self._inside, self._needs_key = inside, needs_key
         self._marks = Marks(working, store.name)
         self._searcher = Searcher(store, working)
         self._searcher.warm_up()
-        self._sure: tuple[CollectionInfo | None, Certainty | None] = None, None
-        self._usual = UsualScore(store, lambda: novelty_threshold(store, working))
+        self._judgement = Judgement(store, working)
 
     def measure_usual_score(self) -> None:
         """Start to measure the usual best score, for the first picture that needs it."""
-        self._usual.start()
+        self._judgement.start()
 
     @_reading
     def by_picture(self, data: bytes, parameters: PictureParameters) -> Answer:
@@ -151,7 +156,7 @@ class SearchService:
             "negative": shown[split:],
             "digest": query_digest(queries[:split], queries[split:]),
         }
-        return self._answer(search, queries, examples, None, fields)
+        return self._answer(search, queries, examples, fields)
 
     @_reading
     def points(self, ids: Iterable[UUID]) -> dict[UUID, Point]:
@@ -185,6 +190,7 @@ class SearchService:
             upload_bytes=UPLOAD_BYTES,
             upload_pixels=MAX_UPLOAD_PIXELS,
             examples=MAX_EXAMPLES,
+            key=self._needs_key,
         )
 
     @_reading
@@ -238,18 +244,21 @@ class SearchService:
             "digest": query_digest([query]),
             "model": self._stored_model(),
         }
-        novelty = None if query.indexed else self._usual.get()
-        return self._answer(search, [query], parameters, novelty, fields)
+        return self._answer(search, [query], parameters, fields, is_new=query.indexed is None)
 
     def _answer(
         self,
         search: Search,
         queries: Sequence[ResolvedQuery],
         parameters: SearchParameters,
-        novelty: float | None,
         fields: Mapping[str, Any],
+        *,
+        is_new: bool = False,
     ) -> Answer:
-        """Search, and explain by the ten nearest of all classes, whatever the filters are."""
+        """Search, and explain by the ten nearest of all classes, whatever the filters are.
+
+        Only of a new picture a class is predicted, if nothing speaks against it.
+        """
         marks, by = self._marks_of(fields["digest"]), parameters.together_by
         area, start = parameters.area, parameters.offset
         options = parameters.options(None if area is None else self._inside(area))
@@ -272,7 +281,7 @@ class SearchService:
             {
                 "hits": found.hits[start:end],
                 "more": len(found.hits) > end,
-                "explanation": explain(nearest, novelty, self._certainty()),
+                "explanation": self._judgement.explain(nearest, is_new=is_new),
                 "note": found.note,
                 "approximate": found.approximate,
                 "wrong": len(wrong_of(marks)),
@@ -290,11 +299,3 @@ class SearchService:
         except StoreError as error:
             _log.error("%s", printable(str(error)))
             return {}
-
-    def _certainty(self) -> Certainty | None:
-        """Return how sure votes are, read again after every change of the collection."""
-        state, certainty = self._sure
-        if (info := self._info()) != state:
-            certainty = vote_certainty(self._store, self._working)
-            self._sure = info, certainty
-        return certainty

@@ -14,6 +14,7 @@ from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
 from geosim.search.searcher import Searcher
 from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.files import copy_sparse
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
 from tests.memory import memory_store
@@ -33,7 +34,8 @@ def ingested(trained: Working, sample: Path, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture
 def indexed(ingested: Working, tmp_path: Path) -> Working:
     """A copy of `ingested` of the test's own."""
-    return Working(Path(shutil.copytree(ingested.root, tmp_path / "indexed")))
+    copy_sparse(ingested.root, tmp_path / "indexed")
+    return Working(tmp_path / "indexed")
 
 
 @pytest.fixture

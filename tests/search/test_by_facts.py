@@ -21,6 +21,7 @@ from geosim.search.index import open_index
 from geosim.search.searcher import Searcher
 from geosim.search.types import Hit, Result, SearchOptions
 from geosim.trainer.errors import ExpressionError, QueryError
+from geosim.trainer.files import copy_sparse
 from geosim.trainer.working import Working
 from tests.search.described import ODD, describe, facts
 
@@ -35,7 +36,8 @@ QUERY = "rocks/marble/marble-0002.jpg"
 def folder(ingested: Working, tmp_path_factory: pytest.TempPathFactory) -> Working:
     """A working folder whose pictures have facts; read only."""
     root = tmp_path_factory.mktemp("described") / "working"
-    working = Working(Path(shutil.copytree(ingested.root, root)))
+    working = Working(root)
+    copy_sparse(ingested.root, root)
     with EdgeStore(working.qdrant, "geosim") as store:
         describe(store)
     return working

@@ -21,6 +21,7 @@ from geosim.search.duplicates import find_duplicates
 from geosim.search.graph.collection import read_filled
 from geosim.search.pairs import Pairs
 from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.files import copy_sparse
 from geosim.trainer.model import load_model
 from geosim.trainer.sample.generate import write_sample
 from geosim.trainer.sample.textures import draw
@@ -61,7 +62,8 @@ def doubled(trained: Working, tmp_path_factory: pytest.TempPathFactory) -> tuple
 @pytest.fixture
 def elsewhere(doubled: tuple[Working, Path], tmp_path: Path) -> Working:
     """A copy of the working folder that does not know where the pictures are."""
-    working = Working(Path(shutil.copytree(doubled[0].root, tmp_path / "working")))
+    working = Working(tmp_path / "working")
+    copy_sparse(doubled[0].root, working.root)
     working.datasets.unlink()
     return working
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from pathlib import Path
@@ -22,6 +24,8 @@ from geosim.search.explain import (
     explain_results,
     novelty_threshold,
     vote_certainty,
+    vote_doubt,
+    with_voters,
 )
 from geosim.search.render.table import as_json, render, table
 from geosim.search.searcher import Searcher
@@ -104,14 +108,19 @@ def test_it_predicts_what_the_evaluation_does() -> None:
 def test_hits_without_a_class_do_not_vote() -> None:
     found = explain(hits(("", 0.95), ("a", 0.9), ("b", 0.5), ("", 0.4), ("b", 0.3)), 0.99)
     voters = explain(hits(("a", 0.9), ("b", 0.5), ("b", 0.3)), 0.99)
-    assert (found.votes, found.predicted) == (voters.votes, "a")
+    assert (found.votes, found.predicted) == (voters.votes, "")
     assert (found.unlabelled, found.best_score, found.is_novel) == (2, 0.95, True)
     none = explain(hits(("", 0.95)), 0.5)
-    assert (none.votes, none.predicted, none.confidence, none.unlabelled) == ((), "", 0.0, 1)
+    assert (none.votes, none.predicted, none.confidence, none.unlabelled) == ((), "", None, 1)
 
 
 def test_without_hits_nothing_is_said() -> None:
-    assert explain([], 0.9) == Explanation((), "", 0.0, False, 0.0, 0.9)
+    assert explain([], 0.9) == Explanation((), "", None, False, 0.0, 0.9)
+
+
+def test_hits_that_are_nothing_like_the_query_predict_nothing() -> None:
+    found = explain(hits(("a", 0.0), ("b", -0.4)), None)
+    assert (found.predicted, found.confidence, found.prediction) == ("", None, (None, None))
 
 
 def test_unlike_is_what_scores_below_the_usual_and_has_no_copy_here() -> None:
@@ -255,11 +264,12 @@ def test_json_carries_the_explanation() -> None:
                 {"class": "b", "votes": 1, "share": 0.3333},
             ],
             "without_class": 0,
-            "predicted": "a",
-            "confidence": 0.5882,
+            "predicted": "",
+            "confidence": None,
             "unlike": True,
             "best": 0.5,
             "usual": 0.75,
+            "doubt": None,
         }
         assert "explanation" not in "".join(render([(one, None)], form))
 
@@ -278,18 +288,70 @@ def test_without_ground_no_certainty_is_claimed() -> None:
     why = explain(one.hits, None, None)
     assert why.predicted == "gneiss"
     assert why.confidence is None
-    assert lines(one, why)[1] == "predicted: gneiss; too few images or classes to tell how sure"
+    assert lines(one, why)[1] == (
+        "predicted: gneiss; the model was trained on too few images to tell how sure"
+    )
     answer: Any = json.loads("".join(render([(one, why)], "jsonl")))
     assert answer["explanation"]["confidence"] is None
 
 
-def test_one_class_or_a_handful_of_images_is_no_ground(tmp_path: Path) -> None:
-    for number, (count, classes) in enumerate([(40, 1), (MIN_IMAGES - 1, 2), (MIN_IMAGES, 2)]):
-        folder = tmp_path / str(number)
-        labels = [f"class-{row % classes}" for row in range(count)]
-        with filled(folder, directions(count), labels=labels) as store:
-            found = vote_certainty(store, Working(folder))
-        assert found == (None if number < 2 else Certainty())
+@pytest.mark.parametrize(
+    ("labels", "copies", "doubt"),
+    [
+        (["granite"], 1, "there is only one class here"),
+        (["granite"] * 40, 1, "there is only one class here"),
+        (["granite", "gneiss"] * 9, 1, "there are only 18 different images here, and it takes 20"),
+        (["granite", "gneiss"] * 20, 4, "there are only 10 different images here, and it takes 20"),
+        (["granite"] * 40 + ["gneiss"] * 4, 1, "all images here but 4 are of one class"),
+        (["granite"] * 15 + ["gneiss"] * 5, 1, ""),
+        ([f"class {row % 7}" for row in range(28)], 1, ""),
+    ],
+)
+def test_one_class_or_a_handful_of_images_is_no_ground(
+    tmp_path: Path, labels: list[str], copies: int, doubt: str
+) -> None:
+    hashes = [f"{row // copies:064x}" for row in range(len(labels))]
+    with filled(tmp_path, directions(len(labels)), hashes, labels) as store:
+        assert vote_doubt(store) == doubt
+        assert vote_certainty(store, Working(tmp_path)) == (None if doubt else Certainty())
+        if "different" in doubt:
+            assert novelty_threshold(store, Working(tmp_path)) is None, "of 20 different ones"
+
+
+def test_what_speaks_against_a_prediction_is_told_instead_of_one() -> None:
+    one = result(("granite", 0.53))
+    why = explain(one.hits, None, Certainty(), "there is only one class here")
+    assert (why.predicted, why.confidence, why.prediction) == ("", None, (None, None))
+    assert lines(one, why) == [
+        "votes: granite 1",
+        "no class is predicted: there is only one class here",
+    ]
+    answer: Any = json.loads("".join(render([(one, why)], "jsonl")))
+    assert answer["explanation"]["doubt"] == "there is only one class here"
+    (row,) = list(csv.DictReader(io.StringIO("".join(render([(one, why)], "csv"))[1:])))
+    assert (row["predicted"], row["certainty"]) == ("", "")
+
+
+def test_the_ten_nearest_vote_however_few_hits_are_wanted(
+    store: EdgeStore, searcher: Searcher, indexed: Working, sample: Path, tmp_path: Path
+) -> None:
+    with Image.open(sample / "marble" / "marble-0002.jpg") as image:
+        image.resize((70, 70), Image.Resampling.BICUBIC).save(tmp_path / "new.png")
+
+    def answer(options: SearchOptions) -> tuple[Result, Explanation]:
+        found = searcher.search([str(tmp_path / "new.png")], with_voters(options))
+        ((one, why),) = explain_results(found, options, store, indexed)
+        assert why is not None
+        return one, why
+
+    ten, by_ten = answer(SearchOptions())
+    one, by_one = answer(SearchOptions(1))
+    assert one.hits == ten.hits[:1]
+    assert by_one == by_ten
+    above, by_score = answer(SearchOptions(min_score=ten.hits[1].score))
+    assert len(above.hits) == 2
+    assert by_score.predicted == ""
+    assert by_score.doubt == "only 2 of the 10 nearest have the wanted score"
 
 
 def test_the_certainty_is_that_of_the_model_that_made_the_collection(

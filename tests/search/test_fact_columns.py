@@ -26,6 +26,7 @@ from geosim.search.graph.export import export_table
 from geosim.trainer.data.layout import decide_anew
 from geosim.trainer.errors import QueryError
 from geosim.trainer.facts.collect import FactOptions, open_described
+from geosim.trainer.files import copy_sparse
 from geosim.trainer.model import load_model
 from geosim.trainer.sample.generate import write_sample
 from geosim.trainer.working import Working
@@ -59,8 +60,8 @@ def described(trained: Working, tmp_path_factory: pytest.TempPathFactory) -> Wor
 @pytest.fixture(params=["edge", "server"])
 def filled(request: pytest.FixtureRequest, described: Working, tmp_path: Path) -> Any:
     """The collection in the embedded engine, and in the client of a server."""
-    folder = shutil.copytree(described.qdrant, tmp_path / "qdrant")
-    with EdgeStore(Path(folder), "geosim") as store:
+    copy_sparse(described.qdrant, tmp_path / "qdrant")
+    with EdgeStore(tmp_path / "qdrant", "geosim") as store:
         if request.param == "edge":
             yield store
             return
@@ -160,7 +161,8 @@ def test_a_collection_without_coordinates_has_no_map(store: EdgeStore, tmp_path:
 
 
 def test_commands_tell_the_facts(geosim: Run, described: Working, tmp_path: Path) -> None:
-    working = Working(Path(shutil.copytree(described.root, tmp_path / "working")))
+    working = Working(tmp_path / "working")
+    copy_sparse(described.root, working.root)
     options = ("--working", working.root)
     done = geosim("export", "--format", "geojson", "-k", 1, *options)
     assert done.exit_code == 0, done.output

@@ -145,7 +145,7 @@ def test_what_cannot_be_labelled_is_told_before_the_work(
         done = geosim(*command, *options)
         assert done.exit_code == 1
         (line,) = [one for one in done.stderr.splitlines() if one.startswith("Error: ")]
-        assert "has a class" in line or "fill it with" in line
+        assert "no image here has a class" in line or "fill it with" in line
     assert not list(tmp_path.glob("out.csv*"))
     assert geosim("label", new, "--table", tmp_path, *options).exit_code == 2
 
@@ -157,5 +157,5 @@ def test_the_library_says_so_too(any_store: VectorStore, indexed: Working) -> No
         del bare["class"]
         assert batch[0].vector is not None
         any_store.upsert([type(batch[0].payload).from_dict(bare)], batch[0].vector[None])
-    with pytest.raises(QueryError, match="has a class, so none can be predicted"):
+    with pytest.raises(QueryError, match="predicts no class: no image here has a class"):
         label_pictures([], any_store, indexed)

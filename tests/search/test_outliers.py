@@ -81,6 +81,19 @@ def test_without_two_classes_no_label_is_wrong(
     assert report.classes == len({*labels} - {""})
 
 
+def test_a_class_of_a_few_images_has_no_wrong_labels(empty: VectorStore, tmp_path: Path) -> None:
+    rows = [(f"rocks/a/{n:02}.jpg", "a", f"a{n}") for n in range(PER_CLASS)]
+    rows += [(f"rocks/b/{n}.jpg", "b", f"b{n}") for n in range(5)]
+    upsert(empty, rows, [0] * len(rows))
+    report = find_outliers(empty, Working(tmp_path))
+    assert [one for one in report.found if one.kind == WRONG_LABEL] == []
+    assert report.unchecked == 5
+    upsert(empty, [("rocks/b/5.jpg", "b", "b5")], [0])
+    report = find_outliers(empty, Working(tmp_path))
+    assert {one.label for one in report.found if one.kind == WRONG_LABEL} == {"b"}
+    assert report.unchecked == 0
+
+
 def test_one_image_is_no_outlier(empty: VectorStore, tmp_path: Path) -> None:
     upsert(empty, [("rocks/a/1.jpg", "a", "1")], [0])
     assert find_outliers(empty, Working(tmp_path)).found == ()

@@ -87,6 +87,12 @@ def test_too_few_images_tell_nothing(inputs: Inputs) -> None:
     assert not fits
 
 
+def test_one_class_wins_every_vote_and_tells_nothing(inputs: Inputs) -> None:
+    alike, fits = replace(inputs, labels=np.zeros_like(inputs.labels)), list[NDArray[np.intp]]()
+    assert facts(alike, np.arange(192), fits) == {"vote": None}
+    assert not fits
+
+
 def test_a_training_keeps_it_in_the_card(tmp_path: Path, sample: Path) -> None:
     few, many = Working(tmp_path / "few"), Working(tmp_path / "many")
     write_sample(tmp_path / "rocks", per_class=14, size=32)
@@ -108,3 +114,4 @@ def test_a_trained_backbone_votes_with_its_validation_part(inputs: Inputs) -> No
     held = replace(OPTIONS, validation_split=0.25)
     assert vote_facts(pixels, rows, held, unit, refuse)["vote"]["held_out"] == 48
     assert vote_facts(pixels, rows, OPTIONS, unit, refuse) == {}, "nothing was held out"
+    assert vote_facts(pixels, rows[:64], held, unit, refuse) == {"vote": None}, "16 votes"

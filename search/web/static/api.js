@@ -16,7 +16,7 @@ import { $ } from "./dom.js";
 /** @typedef {{ class: string, votes: number, share: number }} Vote */
 /** @typedef {{ votes: Vote[], without_class: number, predicted: string,
  *   confidence: number | null,
- *   unlike: boolean, best: number, usual: number | null }} Explanation */
+ *   unlike: boolean, best: number, usual: number | null, doubt: string | null }} Explanation */
 /** @typedef {{ x: number, y: number, width: number, height: number, picture_width: number,
  *   picture_height: number }} Crop in pixels */
 /** @typedef {StoredImage & { shown: Record<string, Value> }} Listed an image without a query */
@@ -30,14 +30,14 @@ import { $ } from "./dom.js";
 /** @typedef {Fact & { images: number, values: Count[], more: boolean, least: Value,
  *   greatest: Value }} Facet */
 /** @typedef {{ points: number, classes: Count[], without_class: number, datasets: Count[],
- *   facts: Fact[], upload_bytes: number, examples: number }} Collection */
+ *   facts: Fact[], upload_bytes: number, examples: number, key: boolean }} Collection */
 /** @typedef {{ doing: string, done: number, total: number }} MapProgress */
 /** @typedef {{ tag: string, points: { row: number, image: StoredImage }[] }} MapPoints */
 /** @typedef {{ tag: string, matches: number, mask: string }} Matches */
 
 let pendingLogin = /** @type {Promise<void> | null} */ (null);
 
-/** A refusal of the server; `place` is where an expression fails, in Unicode characters. */
+/** A refusal of a request; `place` is where an expression fails, in Unicode characters. */
 export class Refusal extends Error {
   /** @param {string} reason @param {number | null} place */
   constructor(reason, place) {
@@ -45,6 +45,10 @@ export class Refusal extends Error {
     this.place = place;
   }
 }
+
+/** Say how to go on from an address of the page that is refused. @param {string} reason */
+export const ofAddress = (reason) =>
+  `The address of this page is refused: ${reason}. Change it, choose a picture, or start anew by Search.`;
 
 /** Whether an expression cannot be read. @param {unknown} error
  * @returns {error is Refusal & { place: number }} */
@@ -73,6 +77,7 @@ export async function request(path, init) {
   if (!response.ok) {
     const answer = await response.json().catch(() => ({})); // not JSON
     init?.signal?.throwIfAborted();
+    if (response.status >= 500) throw new Error(answer.error ?? "The server failed.");
     throw new Refusal(answer.error ?? `The server answered ${response.status}.`, answer.place ?? null);
   }
   return response;
@@ -105,6 +110,14 @@ function login() {
       resolve();
     };
   });
+}
+
+/** End the session, and forget its pictures. */
+export async function logout() {
+  const response = await fetch("/logout", { method: "POST" }).catch(() => null);
+  if (!response?.ok) return; // the server is gone, and the session with it
+  sessionStorage.clear();
+  location.assign("/");
 }
 
 /** Return why a login failed. @param {Response | null} response @returns {Promise<string>} */

@@ -1,6 +1,6 @@
 // The page: reads the address, searches, and shows the answer.
 
-import { api, isFault } from "./api.js";
+import { api, isFault, logout, ofAddress, Refusal } from "./api.js";
 import { registerClasses } from "./colours.js";
 import { boxOf, cropText, parseCrop } from "./crop.js";
 import { $, count, quantity, safe, span } from "./dom.js";
@@ -76,7 +76,7 @@ async function show({ focus = false } = {}) {
     if (signal.aborted) return;
     const { message } = /** @type {Error} */ (error);
     if (map) $("map-status").textContent = message;
-    else if (!refuseExpression(error)) fail(message);
+    else if (!refuseExpression(error)) fail(error instanceof Refusal ? ofAddress(message) : message);
   }
 }
 
@@ -88,6 +88,7 @@ async function loadCollection() {
   registerClasses(classes.map(({ name }) => name));
   offerFields(collection);
   $("facets").hidden = points === 0;
+  $("logout").hidden = !collection.key;
   const classCount = classes.length ? quantity(classes.length, "class", "classes") : "no classes";
   const without = classes.length && unlabelled ? `, ${count(unlabelled)} without one` : "";
   $("summary").textContent = `${quantity(points, "image")}, ${classCount}${without}`;
@@ -138,7 +139,7 @@ function showAnswer(answer, query, options) {
   document.title = `${safe(answer.query?.path ?? QUERY_TITLES[query.kind])} – geosim`;
   const what = options.together_by ? "specimen" : "image";
   $("results-title").textContent = hits.length ? `Most similar ${what}s` : "No hits";
-  const none = answer.note ? `No ${what} fits` : "No image fits: lower the score, or allow another class.";
+  const none = answer.note ? `No ${what} fits` : results.nothingFits(explanation, options);
   const found = quantity(hits.length, options.together_by ? "specimen" : "hit")
     + (options.one_per === "class" ? leftOut() : "");
   const by = answer.approximate ? ", by Qdrant's index of many images" : "";
@@ -273,6 +274,7 @@ setOnSearch((positive, negative) => {
 });
 listenForFiles((files) => upload(files), warn);
 addEventListener("popstate", () => show());
+$("logout").onclick = logout;
 document.addEventListener("click", (event) => {
   const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
   const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0;

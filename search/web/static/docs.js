@@ -4,8 +4,9 @@ import { $, el, span } from "./dom.js";
 
 // The parts of OpenAPI that the server uses.
 /** @typedef {{ $ref?: string, anyOf?: Schema[], enum?: unknown[], const?: unknown, type?: string,
- *   format?: string, items?: Schema, minimum?: number, maximum?: number, description?: string,
- *   properties?: Record<string, Schema> }} Schema */
+ *   format?: string, items?: Schema, minimum?: number, maximum?: number, minLength?: number,
+ *   maxLength?: number, minItems?: number, maxItems?: number, pattern?: string,
+ *   description?: string, properties?: Record<string, Schema> }} Schema */
 /** @typedef {{ name: string, description?: string, schema: Schema }} Parameter */
 /** @typedef {Record<string, { schema?: Schema }>} Content by media type */
 /** @typedef {{ description?: string, parameters?: Parameter[], requestBody?: { content: Content },
@@ -27,10 +28,18 @@ function typeName(schema = {}) {
   if (schema.anyOf) return schema.anyOf.map(typeName).join(" or ");
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" or ");
   if (schema.const) return JSON.stringify(schema.const);
-  if (schema.type === "array") return `list of ${typeName(schema.items)}`;
-  const { type = "", format, minimum = "", maximum = "" } = schema;
-  const range = `${minimum}${maximum}` === "" ? "" : `, ${minimum} to ${maximum}`;
-  return `${type}${format ? ` (${format})` : ""}${range}`;
+  const { type = "", format, minimum, maximum, minLength, maxLength, minItems, maxItems } = schema;
+  if (type === "array") return `list of ${typeName(schema.items)}${range(minItems, maxItems, " items")}`;
+  return `${type}${format ? ` (${format})` : ""}${range(minimum, maximum)}`
+    + range(minLength, maxLength, " characters") + (schema.pattern ? `, ${schema.pattern}` : "");
+}
+
+/** @param {number} [least] @param {number} [most] */
+function range(least, most, unit = "") {
+  if (least === undefined && most === undefined) return "";
+  if (least === most) return `, ${least}${unit}`;
+  if (most === undefined) return `, ${least} or more${unit}`;
+  return `, ${least === undefined ? "at most" : `${least} to`} ${most}${unit}`;
 }
 
 /** @param {string} title @param {string[][]} fields each a name, a type and a meaning */
@@ -39,8 +48,8 @@ function table(title, fields) {
   const rows = fields.map(([name, type, meaning]) =>
     el("tr", {}, el("td", {}, el("code", {}, name)), el("td", {}, type), el("td", {}, meaning)));
   const head = ["field", "type", "meaning"].map((text) => el("th", { scope: "col" }, text));
-  return el("div", {}, el("h3", {}, title), el("div", { class: "fields" },
-    el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows))));
+  return el("div", {}, el("h3", {}, title),
+    el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows)));
 }
 
 /** @param {Schema} [schema] */

@@ -93,16 +93,17 @@ function valueText(value) {
  * @param {Explanation} explanation @param {Query["kind"]} kind */
 export function showExplanation(explanation, kind) {
   const { votes, without_class: unlabelled, predicted, confidence } = explanation;
-  const { unlike, best, usual } = explanation;
+  const { unlike, best, usual, doubt } = explanation;
   const panel = $("explanation");
   panel.hidden = votes.length === 0 && !unlike;
   if (panel.hidden) return "";
   const total = votes.reduce((sum, vote) => sum + vote.votes, 0);
-  const isPrediction = kind === "embedding" && !unlike;
-  const heading = unlike ? "Nearest class" : CLASS_HEADINGS[kind];
-  const percent = confidence === null ? "too few images or classes to tell how sure"
+  const isPrediction = kind === "embedding" && predicted !== "";
+  const heading = kind === "embedding" && !isPrediction ? "Nearest class" : CLASS_HEADINGS[kind];
+  const percent = confidence === null ? "the model was trained on too few images to tell how sure"
     : `${Math.min(99, Math.round(100 * confidence))} % sure`;
   const sure = isPrediction ? percent : "";
+  const nearest = votes[0]?.class ?? "";
   const warning = unlike ? "Unlike anything here." : "";
   const scores = ` The best score is ${best.toFixed(3)}, where nearly every image here has ` +
     `another at ${usual?.toFixed(3)} or above.`;
@@ -116,12 +117,20 @@ export function showExplanation(explanation, kind) {
   panel.append(
     el("div", { class: "verdict" },
       el("h2", {}, heading),
-      el("p", { class: "predicted" }, swatch(predicted), el("strong", {}, isolated(predicted)),
+      el("p", { class: "predicted" }, swatch(nearest), el("strong", {}, isolated(nearest)),
         el("span", { title: "Of predictions this sure, about this share is right" }, sure)),
+      doubt ? el("p", {}, `No class is predicted: ${doubt}.`) : "",
       el("p", { class: "fine" }, voters)),
     el("ul", { class: "votes" }, ...votes.slice(0, MAX_VOTES).map((vote) => voteRow(vote, total))),
   );
-  return `${warning} ${heading}: ${predicted} ${sure}`;
+  return `${warning} ${heading}: ${nearest} ${sure}${doubt ? `. No class is predicted: ${doubt}.` : ""}`;
+}
+
+/** Return why there are no hits. @param {Explanation} explanation @param {Options} options */
+export function nothingFits({ votes, without_class: unlabelled }, options) {
+  if (votes.length + unlabelled === 0) return "There is no other image in the collection.";
+  const ways = [options.min_score && "lower the score", options.class && "allow another class"];
+  return `No image fits: ${ways.filter(Boolean).join(", or ") || "choose fewer options"}.`;
 }
 
 /** @param {Vote} vote @param {number} total */

@@ -27,6 +27,7 @@ from geosim.search.web.access import Access
 from geosim.search.web.app import BODY_SECONDS, make_app
 from geosim.search.web.protocol import TimeLimitedProtocol
 from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.files import copy_sparse
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
 
@@ -76,7 +77,8 @@ def odd(ingested: Working, sample: Path, tmp_path_factory: pytest.TempPathFactor
     (rocks / SCRIPT_CLASS).mkdir()
     Image.new("RGB", (50, 30), "#803020").save(rocks / SCRIPT_CLASS / SCRIPT_FILE)
     Image.effect_noise((900, 600), 60).save(rocks / "marble" / "large.jpg", comment=SECRET)
-    working = Working(Path(shutil.copytree(ingested.root, root / "working")))
+    working = Working(root / "working")
+    copy_sparse(ingested.root, working.root)
     with EdgeStore(working.qdrant, "geosim") as store:
         sync(open_dataset(rocks), load_model(working.model), store, working)
     return working
@@ -95,7 +97,8 @@ def serve(odd: Working, tmp_path_factory: pytest.TempPathFactory) -> Serve:
         protocol: type[TimeLimitedProtocol] = TimeLimitedProtocol,
     ) -> Iterator[Served]:
         root = tmp_path_factory.mktemp("served") / "working"
-        working = Working(Path(shutil.copytree(odd.root, root)))
+        working = Working(root)
+        copy_sparse(odd.root, root)
         listener = socket.create_server(("127.0.0.1", 0))
         with EdgeStore(working.qdrant, "geosim") as store:
             app = make_app(store, working, Access(host, key), body_seconds=body_seconds)

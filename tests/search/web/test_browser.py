@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
+from geosim.ingest.schema import point_id
 from geosim.search.web.pictures import UPLOAD_BYTES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -57,6 +58,7 @@ def visit(browser: Browser, served: Any) -> Iterator[Open]:
                 else None
             ),
         )
+        page.on("request", lambda request: errors.extend(elsewhere(request.url)))
         page.goto(served.url + path)
         return page
 
@@ -64,6 +66,11 @@ def visit(browser: Browser, served: Any) -> Iterator[Open]:
     for session in sessions:
         session.close()
     assert errors == []
+
+
+def elsewhere(url: str) -> list[str]:
+    """Return an address that a page must not load from: any but this machine's."""
+    return [] if re.match(r"(data|blob):|http://127\.0\.0\.1:", url) else [f"loads {url}"]
 
 
 def paths(page: Page) -> list[str]:
@@ -431,11 +438,55 @@ def test_options_typed_before_the_collection_is_loaded_stay(visit: Open, served:
     assert chosen.locator("option").count() == 10
 
 
-def test_bad_links(visit: Open) -> None:
-    for link in ("/?id=../../etc/passwd", "/?embedding=x", "/?like=x", "/?id=x&k=0"):
-        page = visit(link, allowed="status of 4")
-        expect(page.locator("#notice")).to_be_visible()
+def test_bad_links(visit: Open, served: Any) -> None:
+    page = visit("/docs", allowed="status of 4")
+    known = f"/?id={point_id('rocks/marble/marble-0002.jpg')}"
+    for link, reason in {
+        "/?id=../../etc/passwd": "nothing is at this address; /docs lists what is",
+        "/?id=zzz": 'id: expected the id of an indexed image, received "zzz"',
+        "/?embedding=x": "embedding: expected an embedding of 171 characters, as a search returns "
+        'it, received "x"',
+        "/?like=zzz": 'positive example 1: expected the id of an indexed image, received "zzz"',
+        f"/?like={known[5:]}&unlike=zzz": "negative example 1: expected the id of an indexed "
+        'image, received "zzz"',
+        f"/?like={known[5:]}&k=zzz": 'k: expected a number, received "zzz"',
+        f"{known}&k=0": 'k: expected 1 or more, received "0"',
+        f"{known}&k=zzz": 'k: expected a whole number, received "zzz"',
+        f"{known}&min_score=2": 'min_score: expected 1 or less, received "2"',
+        f"{known}&crop=zzz": "crop: a part of a picture is X,Y,W,H in pixels or per cent, such as "
+        "100,50,400,300 or 10%,20%,50%,50%; received 'zzz'",
+    }.items():
+        page.goto(served.url + link)
+        expect(page.locator("#notice")).to_have_text(
+            f"The address of this page is refused: {reason}. Change it, choose a picture, or start "
+            "anew by Search."
+        )
         expect(page.locator("#results-title")).to_have_text("There is no answer")
+
+
+def test_one_picture_of_one_class_is_no_ground(visit: Open, serve: Any, photo: Path) -> None:
+    with serve() as served, served.client as client:
+        points = [p.payload.id for batch in served.store.scan(vectors=False) for p in batch]
+        served.store.delete(points[1:])
+        answer = client.post(
+            "/api/search", content=photo.read_bytes(), headers={"Content-Type": "image/png"}
+        ).json()
+        told = answer["explanation"]
+        assert (told["predicted"], told["confidence"]) == ("", None)
+        assert told["doubt"] == "there is only one class here"
+        page = visit()
+        page.goto(served.url)
+        send(page, photo)
+        panel = page.locator("#explanation")
+        expect(panel).to_contain_text("Nearest class")
+        expect(panel).to_contain_text("No class is predicted: there is only one class here.")
+        expect(panel).not_to_contain_text("sure")
+        page.get_by_label("Score at least").fill("1")
+        page.get_by_label("Score at least").press("Enter")
+        expect(page.locator("#status")).to_contain_text("No image fits: lower the score.")
+        page.goto(f"{served.url}/?id={points[0]}")
+        status = page.locator("#status")
+        expect(status).to_contain_text("There is no other image in the collection.")
 
 
 def test_a_failed_search_clears_the_last_one(visit: Open, photo: Path) -> None:
@@ -670,4 +721,8 @@ def test_the_login(browser: Browser, serve: Any) -> None:
         expect(dialog).to_be_hidden()
         page.reload()
         expect(page.locator(".card")).to_have_count(9)
+        page.get_by_role("button", name="Log out").click()
+        expect(dialog).to_be_visible()
+        page.reload()
+        expect(dialog).to_be_visible()
         session.close()

@@ -19,6 +19,18 @@ EXPECTED = {
 }
 
 
+MOST_BYTES = 150_000
+"""Of all scripts and styles together, as they are sent."""
+
+
+def test_the_page_is_small_and_names_no_other_site() -> None:
+    loaded = [file for file in FOLDER.iterdir() if file.suffix in (".js", ".css")]
+    assert sum(file.stat().st_size for file in loaded) < MOST_BYTES
+    for file in FOLDER.iterdir():
+        text = file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert "://" not in text, file.name
+
+
 def test_content_types_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mimetypes, "_db", mimetypes.MimeTypes())
     for suffix in EXPECTED:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +21,7 @@ from starlette.applications import Starlette
 from geosim.ingest.store.edge import EdgeStore
 from geosim.search.cli.serve import make_server
 from geosim.search.web.protocol import TimeLimitedProtocol
+from geosim.trainer.files import copy_sparse
 from geosim.trainer.working import Working
 
 Run = Callable[..., Result]
@@ -30,7 +30,8 @@ Started = Callable[..., AbstractContextManager[tuple[str, subprocess.Popen[str]]
 
 @pytest.fixture
 def copy(odd: Working, tmp_path: Path) -> Working:
-    return Working(Path(shutil.copytree(odd.root, tmp_path / "working")))
+    copy_sparse(odd.root, tmp_path / "working")
+    return Working(tmp_path / "working")
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
