@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Scope
 from geosim.ingest.store.base import VectorStore
 from geosim.search.web.access import BEARER, METRICS_PATH, SESSION, Access
 from geosim.search.web.answers import Failure
-from geosim.search.web.api import UPLOAD_PATH, Api
+from geosim.search.web.api import PREVIEW_PATH, UPLOAD_PATH, Api
 from geosim.search.web.limits import BodyLimit, limit_requests
 from geosim.search.web.metrics import Metrics
 from geosim.search.web.pictures import UPLOAD_BYTES
@@ -79,7 +79,10 @@ def make_app(
             Middleware(ExceptionMiddleware, handlers={HTTPException: HANDLERS[HTTPException]}),
             Middleware(limit_requests),
             Middleware(access.protect),
-            Middleware(BodyLimit, limits={UPLOAD_PATH: (UPLOAD_BYTES, body_seconds)}),
+            Middleware(
+                BodyLimit,
+                limits=dict.fromkeys((UPLOAD_PATH, PREVIEW_PATH), (UPLOAD_BYTES, body_seconds)),
+            ),
         ],
     )
     # `Access.protect` checks the key; these dependencies document it.
