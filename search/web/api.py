@@ -152,11 +152,10 @@ class Api:
     async def region(
         self, request: Request, id_: PointId, region: Annotated[Region, Query()]
     ) -> Response:
-        """Return a part of the picture of an indexed image as JPEG, at the scale of the picture or
-        reduced.
+        """Return a part of an indexed image's picture as JPEG, reduced to a size.
 
-        What of the part lies outside of the picture is left out. Large pictures are not decoded as
-        a whole where they are stored in tiles or strips.
+        It is never enlarged. What of the part lies outside of the picture is left out. Large
+        pictures are not decoded as a whole where they are stored in tiles or strips.
         """
         payload = (await run_sync(self._service.points, [id_]))[id_].payload
         headers = _cache_headers(f"{payload.sha256}-{region.box}-{region.side}")

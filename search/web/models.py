@@ -146,7 +146,7 @@ class Region(BaseModel, extra="forbid"):
         "after EXIF orientation.",
     )
     side: int = Field(
-        1024, ge=64, le=1024, description="Maximum of the longer side of what is returned."
+        1024, ge=64, le=2048, description="Maximum of the longer side of what is returned."
     )
 
     def edges(self) -> tuple[int, int, int, int]:

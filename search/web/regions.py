@@ -24,8 +24,9 @@ from geosim.trainer.decoding.vips_rows import Box
 from geosim.trainer.errors import ImageError, QueryError
 
 OVERVIEW_PIXELS = 2**24
-"""Pixels of the overview of a picture that is read by parts. A tile of 1,024 pixels that shows more
-than the overview reads 17 million pixels of one gigapixel, 67 million of four."""
+"""Pixels of the overview of a picture that is read by parts. A part of 2,048 pixels that shows
+more than the overview reads up to 268 million pixels of a picture of one gigapixel; of a pyramid,
+the level that shows as much."""
 
 KEPT_BYTES = 256 * 2**20
 """Bytes of the overviews and files that are kept; the latest one is kept whatever its size is."""
