@@ -176,7 +176,7 @@ def test_uploaded_pictures_join_the_examples(
     page.get_by_role("button", name="More like this: photo.png").click()
     tray = page.get_by_role("complementary", name="Examples")
     expect(tray.locator(".example img")).to_have_count(2)
-    page.get_by_role("link", name="Search").click()
+    page.get_by_role("link", name="Search", exact=True).click()
     expect(page.locator(".card")).to_have_count(9)
     tray.get_by_role("button", name="Search with these").click()
     expect(page.locator("#query-title")).to_have_text("Several examples")
@@ -212,7 +212,8 @@ def test_several_pictures_at_once(visit: Open, served: Any, photo: Path, sample:
     expect(page.locator("#notice")).to_contain_text("notes.jpg: not a JPEG")
     expect(page.locator("#query .path")).to_have_text("good.png")
     assert paths(page) == [hit.path for hit in served.index.search(photo)]
-    page.set_input_files("#file", [good, text, pictures[1]])
+    marble = {"name": "m.jpg", "mimeType": "image/jpeg", "buffer": pictures[1].read_bytes()}
+    page.set_input_files("#file", [good, text, marble])
     expect(page.locator("#query img")).to_have_count(2)
     expect(page.locator("#notice")).to_contain_text("notes.jpg: not a JPEG")
     assert paths(page) == [hit.path for hit in served.index.recommend(pictures)]
@@ -276,7 +277,7 @@ def test_an_aborted_answer_is_no_error(visit: Open) -> None:
     page.evaluate(HALF_AN_ANSWER)
     search_from(page)
     page.wait_for_function("() => Boolean(window.release)")
-    page.get_by_role("link", name="Search").click()
+    page.get_by_role("link", name="Search", exact=True).click()
     expect(page.locator("#status")).to_contain_text("One of each class")
     page.evaluate("() => release()")
     page.wait_for_function(NEXT_FRAME)
