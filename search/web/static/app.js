@@ -235,6 +235,7 @@ async function upload(files, part = null) {
     setStatus("Searching …", { busy: true });
     startProgress(() => {
       restart();
+      uploading = null;
       setStatus("The upload was cancelled.");
     });
     const wanted = several ? { k: "1" } : options;

@@ -66,7 +66,8 @@ export function offer(hits, query = null, box = null) {
     return [hit, ...others].map((image) =>
       ({ image, box: image.box ? boxOf(image.box) : null }));
   });
-  if (query) entries.unshift({ image: query, box, isQuery: true });
+  const isShown = query && ("id" in query || viewOf(query) || uploadedSource(query));
+  if (isShown) entries.unshift({ image: query, box, isQuery: true });
 }
 
 /** Close the lightbox, because there will be other hits. */

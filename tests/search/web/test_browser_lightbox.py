@@ -251,6 +251,10 @@ def test_the_query_beside_a_hit(visit: Open, served: Any, photo: Path) -> None:
     expect(page.locator(".card")).to_have_count(10)
     page.get_by_role("button", name="Look closely").click()
     assert shown(page).get_attribute("src").startswith("data:image/")
+    other = answered(visit(page.url.removeprefix(served.url)))  # another browser has no picture
+    expect(other.get_by_role("button", name="Look closely")).to_have_count(0)
+    other.locator(".hit").first.click()
+    expect(other.get_by_role("button", name="Previous picture")).to_be_disabled()
 
 
 def test_a_part_is_outlined(visit: Open) -> None:
@@ -352,6 +356,11 @@ def test_an_upload_is_cancelled(visit: Open, photo: Path) -> None:
     expect(page.locator("#results")).not_to_have_attribute("aria-busy", "true")
     expect(page.locator(".card")).to_have_count(9)
     page.unroute("**/api/search**")
+    page.get_by_label("Hits", exact=True).fill("4")
+    page.get_by_label("Hits", exact=True).press("Enter")
+    expect(page.locator("#results")).not_to_have_attribute("aria-busy", "true")
+    expect(page.locator("#share-note")).to_be_hidden()  # it is not sent again
+    page.get_by_label("Hits", exact=True).fill("")
     send(page, photo)
     expect(page.get_by_role("progressbar")).to_be_hidden()
     assert len(paths(page)) == 10
