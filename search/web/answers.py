@@ -54,6 +54,15 @@ class StoredImage(BaseModel, from_attributes=True):
     facts: dict[str, Value] = Field({}, description="Its facts by name.")
 
 
+class PointAnswer(StoredImage):
+    """An indexed image, and what is known of its picture."""
+
+    dataset: str
+    sha256: str = Field(description="Hex digest of its file.")
+    width: int = Field(description="Pixels of its picture, after EXIF orientation.")
+    height: int
+
+
 class CropAnswer(BaseModel, from_attributes=True):
     """A part of a picture, and the size of the picture, in pixels."""
 

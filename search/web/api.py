@@ -17,25 +17,45 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from geosim.ingest.store.base import VectorStore
 from geosim.search.web.access import Access
-from geosim.search.web.answers import Answer, MapPoints, MapProgress, MatchesAnswer
+from geosim.search.web.answers import (
+    Answer,
+    MapPoints,
+    MapProgress,
+    MatchesAnswer,
+    PointAnswer,
+)
 from geosim.search.web.hit_routes import HitRoutes
 from geosim.search.web.map import MapCache
 from geosim.search.web.metrics import Metrics
-from geosim.search.web.models import WHERE, Expression, MapRequest, PictureParameters
-from geosim.search.web.pictures import NOT_HERE, Thumbnails
+from geosim.search.web.models import (
+    WHERE,
+    Expression,
+    MapRequest,
+    PictureParameters,
+    Region,
+)
+from geosim.search.web.pictures import NOT_HERE, Thumbnails, preview
+from geosim.search.web.regions import RegionReader
 from geosim.search.web.service import PartParameters, PointId, SearchService
+from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.errors import ImageError
+from geosim.trainer.text import printable
 from geosim.trainer.working import Working
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-UPLOAD_PATH = "/api/search"
+UPLOAD_PATH, PREVIEW_PATH = "/api/search", "/api/preview"
+"""Paths to which pictures are sent."""
 
 MAX_DECODERS = 2
 """Pictures that are decoded or embedded at once."""
 
 Side = Annotated[int, Query(ge=64, le=1024, description="Maximum of the longer side, in pixels.")]
+
+PreviewSide = Annotated[
+    int, Query(ge=64, le=4096, description="Maximum of the longer side, in pixels.")
+]
 
 Where = Annotated[Expression, Query(description=WHERE)]
 
@@ -51,7 +71,9 @@ class Api:
         self._map = MapCache(store, working)
         self._service = SearchService(store, working, self._map.inside, needs_key=access.needs_key)
         self._thumbnails = Thumbnails(working)
+        self._regions = RegionReader(self._thumbnails.read)
         self._decoders = anyio.CapacityLimiter(MAX_DECODERS)
+        self._region_decoder = anyio.CapacityLimiter(1)  # so that searches go on meanwhile
         self._hit_routes = HitRoutes(
             store, working, self._service, self._thumbnails, self._map.inside
         )
@@ -83,6 +105,16 @@ class Api:
         # The Qdrant dashboard recognizes a picture by the ending of its URL.
         router.get("/images/{id}.jpg", include_in_schema=False)(self.image)
         router.get("/images/{id}", response_class=Response, responses=image_responses)(self.image)
+        router.get("/images/{id}/region", response_class=Response, responses=image_responses)(
+            self.region
+        )
+        router.post(
+            "/preview",
+            response_class=Response,
+            responses={200: jpeg},
+            openapi_extra={"requestBody": upload},
+        )(self.preview)
+        router.get("/points/{id}")(self.point)
         router.get("/collection")(service.collection)
         router.get("/facets")(service.facets)
         router.get("/map", response_class=Response, responses=map_responses)(self.map)
@@ -99,11 +131,16 @@ class Api:
         Takes JPEG, PNG, WebP, BMP, TIFF, GIF, JPEG 2000, HEIC and AVIF of at most 32 MiB and
         64 million pixels.
         """
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if not kind.startswith("image/") and kind != "application/octet-stream":
-            raise HTTPException(415, "send the picture itself, as image/jpeg or the like")
-        body = await request.body()
+        body = await _picture_of(request)
         return await self._decoding(self._service.by_picture, body, parameters)
+
+    async def preview(self, request: Request, side: PreviewSide = 1024) -> Response:
+        """Return a picture as JPEG, for programs that cannot show its kind; it is not kept.
+
+        Takes what a search takes. It is reduced to a size but never enlarged.
+        """
+        body = await _picture_of(request)
+        return Response(await self._decoding(preview, body, side), media_type="image/jpeg")
 
     async def similar(self, id_: PointId, parameters: PartParameters) -> Answer:
         """Search by an indexed image or a part of it.
@@ -134,6 +171,31 @@ class Api:
         except ImageError:  # damaged, as it was when it was indexed
             raise HTTPException(404, NOT_HERE) from None
         return Response(picture, media_type="image/jpeg", headers=headers)
+
+    async def region(
+        self, request: Request, id_: PointId, region: Annotated[Region, Query()]
+    ) -> Response:
+        """Return a part of an indexed image's picture as JPEG, reduced to a size.
+
+        It is never enlarged. What of the part lies outside of the picture is left out. Large
+        pictures are not decoded as a whole where they are stored in tiles or strips.
+        """
+        payload = (await run_sync(self._service.points, [id_]))[id_].payload
+        headers = _cache_headers(f"{payload.sha256}-{region.box}-{region.side}")
+        if _is_cached(request, headers):
+            return Response(status_code=304, headers=headers)
+        async with self._metrics.waiting(self._region_decoder):
+            if await request.is_disconnected():  # the page shows another part by now
+                return Response(status_code=204)
+            try:
+                part = await run_sync(self._regions.get, payload, region.edges(), region.side)
+            except ImageError:
+                raise HTTPException(404, NOT_HERE) from None
+        return Response(part, media_type="image/jpeg", headers=headers)
+
+    def point(self, id_: PointId) -> PointAnswer:
+        """Return an indexed image, with the size of its picture."""
+        return PointAnswer.model_validate(self._service.points([id_])[id_].payload)
 
     async def map(self, request: Request) -> Response:
         """Return all indexed images as points in a plane, similar ones near each other.
@@ -173,6 +235,23 @@ class Api:
     def _not_yet(self) -> Response:
         told = self._map.progress.model_dump_json()
         return Response(told, 202, {"Retry-After": "1"}, "application/json")
+
+
+async def _picture_of(request: Request) -> bytes:
+    """Return the file that a request sends.
+
+    Raises:
+        HTTPException: 415, it is sent as something else.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not kind.startswith("image/") and kind != "application/octet-stream":
+        received = printable(kind[:60]) or "no content type"
+        raise HTTPException(
+            415,
+            f"received {received}, where a picture is expected: {FORMAT_NAMES}, sent as image/jpeg "
+            "or the like, or as application/octet-stream",
+        )
+    return await request.body()
 
 
 def _cached(request: Request, body: bytes, media_type: str) -> Response:

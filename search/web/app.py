@@ -62,7 +62,8 @@ def make_app(
         await api.measure_usual_score()
         yield
 
-    limits = {UPLOAD_PATH: (UPLOAD_BYTES, body_seconds), TAKE_PATH: TAKE_BODY}
+    upload = UPLOAD_BYTES, body_seconds
+    limits = {UPLOAD_PATH: upload, PREVIEW_PATH: upload, TAKE_PATH: TAKE_BODY}
     app = FastAPI(
         title="geosim",
         version=version("geosim"),

@@ -181,6 +181,24 @@ class PictureParameters(SearchParameters):
         return None if self.crop is None else parse_crop(self.crop)
 
 
+class Region(BaseModel, extra="forbid"):
+    """A part of a picture, and how large it is wanted."""
+
+    box: str = Field(
+        pattern="^([0-9]{1,7},){2}[1-9][0-9]{0,6},[1-9][0-9]{0,6}$",
+        description="X,Y,W,H: its left and upper edge, width and height in pixels of the picture, "
+        "after EXIF orientation.",
+    )
+    side: int = Field(
+        1024, ge=64, le=2048, description="Maximum of the longer side of what is returned."
+    )
+
+    def edges(self) -> tuple[int, int, int, int]:
+        """Return left and upper edge, width and height."""
+        x, y, width, height = map(int, self.box.split(","))
+        return x, y, width, height
+
+
 class UploadedImage(BaseModel, extra="forbid"):
     """A picture that was uploaded before, by its embedding; the file itself is not kept."""
 

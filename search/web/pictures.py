@@ -1,4 +1,4 @@
-"""Stored pictures and thumbnails of them, and the limits of uploads."""
+"""Stored pictures and thumbnails of them, previews of uploads, and the limits of uploads."""
 
 from __future__ import annotations
 
@@ -54,6 +54,28 @@ def check_pixels(data: bytes) -> None:
     raise HTTPException(413, text)
 
 
+def as_jpeg(image: Image.Image) -> bytes:
+    """Return an RGB image as JPEG; a small one keeps its full colour resolution."""
+    full_colour = max(image.size) <= FULL_COLOUR_SIDE
+    options = {"quality": 95, "subsampling": 0} if full_colour else {"quality": QUALITY}
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def preview(data: bytes, side: int) -> bytes:
+    """Return an uploaded picture as JPEG, its longer side at most ``side`` pixels.
+
+    Raises:
+        HTTPException: too many pixels.
+        ImageError: the bytes are not a picture.
+    """
+    check_pixels(data)
+    image = open_rgb(data, hint=side)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return as_jpeg(image)
+
+
 class Thumbnails:
     """Small JPEGs of stored pictures; the most recently used ones stay in memory."""
 
@@ -96,11 +118,7 @@ class Thumbnails:
                 return self._cache[key]
         image = open_rgb(self.read(payload), hint=side)
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
-        full_colour = max(image.size) <= FULL_COLOUR_SIDE
-        options = {"quality": 95, "subsampling": 0} if full_colour else {"quality": QUALITY}
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", **options)
-        small = buffer.getvalue()
+        small = as_jpeg(image)
         with self._lock:
             self._free_bytes -= len(small) - len(self._cache.pop(key, b""))
             self._cache[key] = small

@@ -286,7 +286,7 @@ def test_images_that_cannot_be_decoded_are_rejected_and_the_rest_goes_on(tmp_pat
     one = extractor(tmp_path / "cache")
     found, rejected = run(one, dataset, hashed_of(dataset))
     assert len(found) == one.computed == 40
-    no_picture = f"not a {FORMAT_NAMES} picture; replace or remove it"
+    no_picture = f"not a {FORMAT_NAMES} picture but text; replace or remove it"
     assert sorted((reject.path, reject.reason) for reject in rejected) == [
         ("rocks/class0/empty.png", "the file is empty"),
         ("rocks/class0/text.jpg", no_picture),

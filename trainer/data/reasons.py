@@ -45,13 +45,21 @@ def reason(data: bytes, error: Exception) -> str:
         return f"not a {FORMAT_NAMES} picture but {what}"
     kind = _first(_FORMATS, start)
     if kind is None:
-        return f"not a {FORMAT_NAMES} picture; replace or remove it"
+        what = " but text" if _is_text(start) else ""
+        return f"not a {FORMAT_NAMES} picture{what}; replace or remove it"
     if _INCOMPLETE.search(str(error)):
         return f"this {kind} is cut short or damaged, pixels are missing; copy it again"
     return (
         f"this {kind} is damaged, or its pixels are stored in a way that is not read; copy it "
         "again, or save it as an 8-bit TIFF or PNG"
     )
+
+
+def _is_text(start: bytes) -> bool:
+    """Return whether bytes are UTF-8, which may be cut off, without control characters."""
+    text = start.decode(errors="replace").rstrip("\ufffd")
+    readable = (one != "\ufffd" and (one.isspace() or one.isprintable()) for one in text)
+    return text != "" and all(readable)
 
 
 def _first(table: dict[bytes, str], start: bytes) -> str | None:

@@ -27,7 +27,14 @@ from geosim.trainer.decoding.encoded import (
     open_encoded,
 )
 from geosim.trainer.decoding.limits import ONE_LARGE
-from geosim.trainer.decoding.samples import Samples, is_byte, scale_of, scale_of_parts, to_8_bits
+from geosim.trainer.decoding.samples import (
+    Samples,
+    Scale,
+    is_byte,
+    scale_of,
+    scale_of_parts,
+    to_8_bits,
+)
 from geosim.trainer.decoding.tiff import Tiff
 from geosim.trainer.decoding.tiff_directory import SIGNATURES as TIFF
 from geosim.trainer.decoding.tiff_directory import main_directory
@@ -114,10 +121,14 @@ class Regions(AbstractContextManager["Regions"]):
     Attributes:
         size: width and height.
         decoding: how its parts are decoded.
+        scale: how its samples become 8 bits.
     """
 
-    def __init__(self, data: Encoded) -> None:
+    def __init__(self, data: Encoded, scale: Scale | None = None) -> None:
         """Open a TIFF, PNG or JPEG; see `header_size`.
+
+        ``scale`` is that of an earlier opening. Without it all of a picture of deep samples is
+        read, once.
 
         Raises:
             ImageError: it is damaged, or stored in a way that is not read by parts.
@@ -133,10 +144,12 @@ class Regions(AbstractContextManager["Regions"]):
             first = self._reader.read((0, 0, 1, 1))
             self._orientation, self._profile = first.orientation, first.profile
             whole = (0, 0, *self._reader.sizes[0])
-            if is_byte(first.samples) and first.samples.bits == 8:
-                self._scale = scale_of(first.samples)
+            if scale is not None:
+                self.scale = scale
+            elif is_byte(first.samples) and first.samples.bits == 8:
+                self.scale = scale_of(first.samples)
             else:
-                self._scale = scale_of_parts(self._reader.sizes[0], self._samples(whole))
+                self.scale = scale_of_parts(self._reader.sizes[0], self._samples(whole))
             self.decoding = self._finished(first.samples).decoding
             self._stack = stack.pop_all()
         width, height = self._reader.sizes[0]
@@ -235,7 +248,7 @@ class Regions(AbstractContextManager["Regions"]):
                 yield x - left, y - top, self._reader.read(block, level).samples
 
     def _finished(self, samples: Samples) -> Decoded:
-        scaled = to_8_bits(samples, self._scale)
+        scaled = to_8_bits(samples, self.scale)
         plain = isinstance(self._reader, _Rows) and samples.bits == 8
         what = scaled.scaled_from
         return finish(Stored(scaled.image, scaled.image.size, 1, self._profile, what, plain))

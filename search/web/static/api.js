@@ -5,7 +5,8 @@ import { $ } from "./dom.js";
 // What the API answers; /docs describes each field.
 /** @typedef {string | null} Class null for none */
 /** @typedef {string | number | { lat: number, lon: number } | null} Value of a fact */
-/** @typedef {{ id: string, path: string, class: Class, picture: string }} StoredImage */
+/** @typedef {{ id: string, path: string, class: Class, picture: string,
+ *   facts?: Record<string, Value> }} StoredImage */
 /** @typedef {{ embedding: string, sha256: string, model?: string }} UploadedImage */
 /** @typedef {StoredImage | UploadedImage} Image */
 /** @typedef {{ score: number, shown: Record<string, Value>, box: Crop | null }} Found */
@@ -55,24 +56,27 @@ export const ofAddress = (reason) =>
 export const isFault = (error) => error instanceof Refusal && error.place !== null;
 
 /** Return the JSON of an answer. Throw as `request` does.
- * @template T @param {string} path @param {RequestInit} [init] @returns {Promise<T>} */
-export async function api(path, init) {
-  const response = await request(path, init);
+ * @template T @param {string} path @param {RequestInit} [init] 
+ * @param {(path: string, init?: RequestInit) => Promise<Response>} [send] @returns {Promise<T>} */
+export async function api(path, init, send) {
+  const response = await request(path, init, send);
   const answer = await response.json().catch(() => ({})); // not JSON
   init?.signal?.throwIfAborted();
   return answer;
 }
 
 /** Return an answer. Throw the server's reason, or an AbortError of the signal.
- * @param {string} path @param {RequestInit} [init] @returns {Promise<Response>} */
-export async function request(path, init) {
-  const response = await fetch(path, init).catch(() => null);
+ * @param {string} path @param {RequestInit} [init]
+ * @param {(path: string, init?: RequestInit) => Promise<Response>} send
+ * @returns {Promise<Response>} */
+export async function request(path, init, send = fetch) {
+  const response = await send(path, init).catch(() => null);
   init?.signal?.throwIfAborted();
   if (!response) throw new Error("The server does not answer. Is geosim serve still running?");
   if (response.status === 401) {
     pendingLogin ??= login().finally(() => (pendingLogin = null));
     await pendingLogin;
-    return request(path, init);
+    return request(path, init, send);
   }
   if (!response.ok) {
     const answer = await response.json().catch(() => ({})); // not JSON

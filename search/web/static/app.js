@@ -6,16 +6,18 @@ import { boxOf, cropText, parseCrop } from "./crop.js";
 import { $, count, quantity, safe, span } from "./dom.js";
 import { showFacets } from "./facets.js";
 import { imageName, rememberPart, wholeOf } from "./image.js";
+import { closeLightbox, followHistory, offer } from "./lightbox.js";
 import { openMap } from "./map.js";
 import { hideMarks, offerMarks } from "./marks.js";
 import { rememberSearch } from "./memory.js";
 import { fetchAnswer, findStart, moreHits, offerMore } from "./more.js";
 import { clearFault, fillOptions, listenForOptions, offerFields, readOptions, showFault } from "./options.js";
+import { endProgress, startProgress } from "./progress.js";
 import * as results from "./results.js";
 import { address, imageKey, mapAddress, readAddress } from "./state.js";
 import { offerTaking } from "./take.js";
 import { setExamples, setOnSearch } from "./tray.js";
-import { fileOf, listenForFiles, searchByFile } from "./upload.js";
+import { fileOf, listenForFiles, searchByFiles } from "./upload.js";
 
 /** @import { Answer, Collection } from "./api.js" */
 /** @import { Box, Part } from "./crop.js" */
@@ -32,13 +34,15 @@ let collection = /** @type {Collection | null} */ (null);
 
 /** @param {string | URL} url */
 function navigate(url) {
-  history.pushState(null, "", url);
+  history[history.state?.look ? "replaceState" : "pushState"](null, "", url);
   return show({ focus: true });
 }
 
 /** Abort the current search. Return the signal of a new one. */
 function restart() {
   current.abort();
+  closeLightbox();
+  endProgress();
   current = new AbortController();
   return current.signal;
 }
@@ -128,8 +132,10 @@ function showAnswer(answer, query, options) {
   if (image && query.kind !== "examples") {
     const part = partOf(answer, query);
     if (part.box) $("query-title").textContent = PART_TITLES[query.kind];
+    offer(hits, image, part.box);
     results.showImageQuery(image, part.box ? rememberPart(image, answer) : image, part);
   } else {
+    offer(hits);
     results.showExamplesQuery(positive, negative);
     setExamples(positive, negative);
   }
@@ -181,6 +187,7 @@ function leftOut() {
 async function showStart(options, signal) {
   clearQuery();
   const start = await findStart(options, collection, signal);
+  offer(start.images);
   results.showSuggestions(start.images, options);
   $("results-title").textContent = start.title;
   setStatus(start.status + (start.isOfClasses ? leftOut() : ""));
@@ -212,19 +219,24 @@ async function upload(files, part = null) {
     if (several && files.length > limits.examples) {
       throw new Error(`These are ${files.length} pictures; at most ${limits.examples} are taken.`);
     }
-    const answers = [];
-    for (const [i, file] of files.entries()) {
-      const text = several ? `Reading picture ${i + 1} of ${files.length} …` : "Searching …";
-      setStatus(text, { busy: true });
-      const wanted = several ? { k: "1" } : options;
-      answers.push(await searchByFile(file, wanted, limits.upload_bytes, signal, part));
-    }
+    setStatus("Searching …", { busy: true });
+    startProgress(() => {
+      restart();
+      uploading = null;
+      setStatus("The upload was cancelled.");
+    });
+    const wanted = several ? { k: "1" } : options;
+    const { answers, refused } =
+      await searchByFiles(files, wanted, limits.upload_bytes, signal, part);
+    if (answers.length === 0) throw new Error(refused.join("\n"));
+    const { embedding, sha256, model, crop: box } = answers[0];
     if (several) {
       const positive = [...new Set(answers.map(imageKey))];
-      await navigate(address({ kind: "examples", positive, negative: [] }, options));
+      await navigate(address(answers.length > 1 ? { kind: "examples", positive, negative: [] }
+        : { kind: "embedding", embedding, sha256, model }, options));
+      if (refused.length) warn(`Left out of the search:\n${refused.join("\n")}`);
       return;
     }
-    const { embedding, sha256, model, crop: box } = answers[0];
     const crop = box && part ? part.crop : "";
     const query = /** @type {const} */ ({ kind: "embedding", embedding, sha256, model, crop });
     history.pushState(null, "", address(query, options));
@@ -235,7 +247,10 @@ async function upload(files, part = null) {
     setStatus("");
     warn(/** @type {Error} */ (error).message);
   } finally {
-    if (!signal.aborted) uploading = null;
+    if (!signal.aborted) {
+      uploading = null;
+      endProgress();
+    }
   }
 }
 
@@ -273,7 +288,7 @@ setOnSearch((positive, negative) => {
   navigate(address({ kind: "examples", positive, negative }, readAddress(location).options));
 });
 listenForFiles((files) => upload(files), warn);
-addEventListener("popstate", () => show());
+addEventListener("popstate", ({ state }) => { if (!followHistory(state)) show(); });
 $("logout").onclick = logout;
 document.addEventListener("click", (event) => {
   const link = event.target instanceof Element ? event.target.closest("a[href]") : null;

@@ -29,14 +29,16 @@ export function showItems(shown, create) {
   arrange();
 }
 
-/** Add the items that are not in the list, and move the keyboard to the first of them.
+/** Add the items that are not in the list, and move the keyboard to the first of them. Return them.
  * @param {Item[]} more */
 export function addItems(more) {
   const known = new Set(items.map(({ id }) => id));
   const first = items.length;
-  items.push(...more.filter(({ id }) => !known.has(id)));
+  const added = more.filter(({ id }) => !known.has(id));
+  items.push(...added);
   arrange();
   focusItem(first);
+  return added;
 }
 
 /** Bring an item into view and move the keyboard to it. @param {number} index */

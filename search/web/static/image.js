@@ -37,6 +37,9 @@ const missing = (text) => span("missing", text);
 export const imageName = (image) =>
   "id" in image ? image.path : uploads.get(image.embedding)?.name ?? "an uploaded picture";
 
+/** @param {UploadedImage} image */
+export const uploadedSource = ({ embedding }) => uploads.get(embedding)?.src ?? null;
+
 /** Return the image that an upload is, or is a part of. @param {UploadedImage} image */
 export const wholeOf = ({ embedding }) => uploads.get(embedding)?.whole ?? null;
 

@@ -3,6 +3,7 @@
 import { api, jsonRequest } from "./api.js";
 import { $, count, quantity } from "./dom.js";
 import { addItems, shownItems } from "./hits.js";
+import { extend } from "./lightbox.js";
 import { parameters, parseKey, randomEmbedding } from "./state.js";
 
 /** @import { Answer, Collection, ListAnswer } from "./api.js" */
@@ -62,7 +63,7 @@ export function offerMore(next) {
       const { items, next: then } = await next();
       if (button.onclick !== asked) return; // another list is shown
       offerMore(then);
-      addItems(items);
+      extend(addItems(items));
       $("status").textContent = `${quantity(shownItems().length, "image")} shown`;
     } catch (error) {
       button.disabled = false;

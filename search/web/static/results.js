@@ -9,7 +9,7 @@ import { markButtons } from "./marks.js";
 import { address, readAddress } from "./state.js";
 import { exampleButtons } from "./tray.js";
 
-/** @import { Class, Explanation, Hit, Image, Listed, Specimen, Value, Vote } from "./api.js" */
+/** @import { Class, Explanation, Hit, Image, Listed, Specimen, StoredImage, Value, Vote } from "./api.js" */
 /** @import { Part } from "./crop.js" */
 /** @import { Options, Query } from "./state.js" */
 const CLASS_HEADINGS = {
@@ -23,20 +23,20 @@ export function showHits(hits, options, queryClass) {
   current = options;
   showItems(hits, (hit) => {
     const score = el("span", { class: "score", title: "cosine similarity" }, hit.score.toFixed(4));
-    const link = hitLink(hit, current, queryClass, span("rank", `${hit.rank}`), score);
-    return card(link, hit.specimen && specimenImages(hit.specimen, current), exampleButtons(hit),
+    const link = hitLink(hit, queryClass, span("rank", `${hit.rank}`), score);
+    return card(link, fromLink(hit), hit.specimen && specimenImages(hit.specimen), exampleButtons(hit),
       markButtons(hit));
   });
 }
 
 /** Create links to the images of a specimen, small. The card shows the first one large.
- * @param {Specimen} specimen @param {Options} options */
-function specimenImages({ value, images, best }, options) {
+ * @param {Specimen} specimen */
+function specimenImages({ value, images, best }) {
   const links = best.slice(1).map((image) => {
     const title = [image.path, image.score.toFixed(4),
       ...Object.values(image.shown).map(valueText)].join(", ");
     const frame = span("frame", thumbnail(image, title, 64));
-    return el("li", {}, el("a", { href: address({ kind: "point", id: image.id }, options), title }, frame));
+    return el("li", {}, el("a", { ...looking(image), title }, frame));
   });
   const rest = images - best.length;
   return el("div", { class: "specimen" },
@@ -47,7 +47,7 @@ function specimenImages({ value, images, best }, options) {
 /** Show images without a query. @param {(Hit | Listed)[]} images @param {Options} options */
 export function showSuggestions(images, options) {
   current = options;
-  showItems(images, (image) => card(hitLink(image, current, null)));
+  showItems(images, (image) => card(hitLink(image, null), fromLink(image)));
 }
 
 /** @param {...(Node | null)} children */
@@ -56,13 +56,21 @@ const card = (...children) => el("li", { class: "card" }, ...children);
 /** @param {Options} options */
 export function updateLinks(options) {
   current = options;
-  const links = $("hits").querySelectorAll("a");
+  const links = /** @type {NodeListOf<HTMLAnchorElement>} */ ($("hits").querySelectorAll("a.button"));
   for (const link of links) link.href = address(readAddress(link).query, options);
 }
 
-/** @type {(hit: Hit | Listed, options: Options, queryClass: Class, ...facts: Node[]) => Node} */
-function hitLink(hit, options, queryClass, ...facts) {
-  const href = address({ kind: "point", id: hit.id }, options);
+/** Return what makes a link open the lightbox. @param {StoredImage} image */
+const looking = ({ id, picture }) => ({ href: `${picture}?side=1024`, "data-look": id });
+
+/** @param {StoredImage} image */
+const fromLink = ({ id, path: name }) => el("a", {
+  href: address({ kind: "point", id }, current), class: "button",
+  "aria-label": `Search from this: ${name}`,
+}, "Search from this");
+
+/** @type {(hit: Hit | Listed, queryClass: Class, ...facts: Node[]) => Node} */
+function hitLink(hit, queryClass, ...facts) {
   const label = classLabel(hit.class);
   if (queryClass !== null && hit.class !== null && hit.class !== queryClass) {
     label.classList.add("other");
@@ -72,12 +80,12 @@ function hitLink(hit, options, queryClass, ...facts) {
   const picture = thumbnail(hit, "");
   const frame = span("frame", picture, "identical" in hit && hit.identical ? span("badge", "identical file") : null);
   if ("box" in hit && hit.box) outlinePart(frame, picture, boxOf(hit.box));
-  return el("a", { href, class: "hit", title: "Search from this image" }, frame,
+  return el("a", { ...looking(hit), class: "hit", title: "Look closely" }, frame,
     span("facts", ...facts), label, path(hit.path), shownFields(hit.shown));
 }
 
 /** @param {Record<string, Value>} shown */
-function shownFields(shown) {
+export function shownFields(shown) {
   const rows = Object.entries(shown).flatMap(([name, value]) =>
     [el("dt", {}, isolated(name)), el("dd", {}, isolated(valueText(value)))]);
   return rows.length ? el("dl", { class: "shown" }, ...rows) : null;
@@ -150,6 +158,8 @@ export function showImageQuery(image, example, part) {
   const picture = thumbnail(image, `The query, ${name}`, 512);
   const frame = span("frame", picture);
   const controls = showPart(frame, picture, part);
+  const look = el("button", { type: "button", "data-look": "query" }, "Look closely");
+  if (picture instanceof HTMLImageElement) controls.push(look);
   showQuery(
     el("figure", {}, frame,
       el("figcaption", {}, "class" in image ? classLabel(image.class) : null, path(name),

@@ -1,17 +1,27 @@
 // Picture files: chosen, photographed, dropped or pasted, then sent for a search.
 
-import { api } from "./api.js";
+import { api, Refusal } from "./api.js";
 import { $ } from "./dom.js";
-import { rememberUpload } from "./image.js";
+import { rememberUpload, wholeOf } from "./image.js";
+import { fetchWithProgress, showProgress } from "./progress.js";
 import { parameters } from "./state.js";
 
 /** @import { Answer, UploadedImage } from "./api.js" */
 /** @import { Options } from "./state.js" */
 /** @typedef {{ crop: string, whole: UploadedImage }} PartOfFile a part, and what the file was */
 const PREVIEW_SIDE = 480; // pixels
+const VIEW_SIDE = 4096; // pixels of what the server makes of a file that the browser cannot show
 const MAX_FILES = 20; // that are held for searches by their parts
 
 const files = /** @type {Map<string, File>} by embedding */ (new Map());
+
+const views = /** @type {WeakMap<File, Blob>} of those that the browser cannot show */ (new WeakMap());
+
+/** Return what the browser can show of an upload, at full size. @param {UploadedImage} image */
+export function viewOf(image) {
+  const file = fileOf(wholeOf(image) ?? image);
+  return file && (views.get(file) ?? file);
+}
 
 /** Return the file of an upload, until the page is left. @param {UploadedImage | null} image */
 export const fileOf = (image) => (image && files.get(image.embedding)) ?? null;
@@ -53,22 +63,46 @@ export function listenForFiles(onFiles, onRefused) {
   });
 }
 
+/** Search by files. Those that are refused are left out and named. @param {File[]} given
+ * @param {Options} options @param {number} maxBytes @param {AbortSignal} signal
+ * @param {PartOfFile | null} part 
+ * @returns {Promise<{ answers: (Answer & UploadedImage)[], refused: string[] }>} */
+export async function searchByFiles(given, options, maxBytes, signal, part) {
+  const answers = [];
+  const refused = [];
+  for (const [i, file] of given.entries()) {
+    const what = given.length > 1 ? `Picture ${i + 1} of ${given.length}` : file.name;
+    try {
+      answers.push(await searchByFile(file, options, maxBytes, signal, part, what));
+    } catch (error) {
+      const { message, cause } = /** @type {Error} */ (error);
+      if (given.length === 1 || !(cause instanceof Refusal)) throw error;
+      refused.push(message);
+    }
+  }
+  return { answers, refused };
+}
+
 /** Search by a file, or by a part of its picture, and remember both. Errors name the file.
  * @param {File} file @param {Options} options @param {number} maxBytes
- * @param {AbortSignal} signal @param {PartOfFile | null} part */
-export async function searchByFile(file, options, maxBytes, signal, part) {
+ * @param {AbortSignal} signal @param {PartOfFile | null} part @param {string} what */
+async function searchByFile(file, options, maxBytes, signal, part, what) {
   try {
     if (file.size > maxBytes) {
       const [size, limit] = [file.size, maxBytes].map((bytes) => Math.ceil(bytes / 2 ** 20));
-      throw new Error(`this file has ${size} MiB; at most ${limit} MiB are taken.`);
+      throw new Refusal(`this file has ${size} MiB; at most ${limit} MiB are taken.`, null);
     }
-    const headers = { "Content-Type": file.type || "application/octet-stream" };
+    const headers = headersOf(file);
+    showProgress(what, 0);
     const wanted = parameters(options);
     if (part) wanted.set("crop", part.crop);
     const init = { method: "POST", headers, body: file, signal };
     /** @type {Promise<Answer & UploadedImage>} */
-    const request = api(`/api/search?${wanted}`, init);
-    const [answer, src] = await Promise.all([request, preview(file)]);
+    const request = api(`/api/search?${wanted}`, init,
+      fetchWithProgress((share) => showProgress(what, share)));
+    const bitmap = createImageBitmap(file).catch(() => null); // meanwhile
+    const answer = await request;
+    const src = smallCopy(await bitmap ?? await view(file, signal));
     signal.throwIfAborted();
     const { embedding, sha256, model } = answer;
     const whole = part?.whole ?? { embedding, sha256, model };
@@ -83,19 +117,31 @@ export async function searchByFile(file, options, maxBytes, signal, part) {
   }
 }
 
-/** Return a small copy as a data URL, or null if it cannot be decoded. @param {File} file */
-async function preview(file) {
-  try {
-    const bitmap = await createImageBitmap(file);
-    const side = Math.max(bitmap.width, bitmap.height);
-    const scale = Math.min(1, PREVIEW_SIDE / side);
-    const canvas = document.createElement("canvas");
-    canvas.width = Math.max(1, Math.round(bitmap.width * scale));
-    canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-    canvas.getContext("2d")?.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-    bitmap.close();
-    return canvas.toDataURL(side <= PREVIEW_SIDE / 2 ? "image/png" : "image/jpeg", 0.92);
-  } catch {
-    return null;
-  }
+/** The server tells a kind by the file's content. @param {File} file */
+const headersOf = ({ type }) =>
+  ({ "Content-Type": type.startsWith("image/") ? type : "application/octet-stream" });
+
+/** Return what the server makes of a file that the browser cannot show, or null.
+ * @param {File} file @param {AbortSignal} signal */
+async function view(file, signal) {
+  const init = { method: "POST", headers: headersOf(file), body: file, signal };
+  const response = await fetch(`/api/preview?side=${VIEW_SIDE}`, init).catch(() => null);
+  signal.throwIfAborted();
+  if (!response?.ok) return null;
+  const blob = await response.blob();
+  views.set(file, blob);
+  return createImageBitmap(blob).catch(() => null);
+}
+
+/** Return a small copy as a data URL. @param {ImageBitmap | null} bitmap */
+function smallCopy(bitmap) {
+  if (!bitmap) return null;
+  const side = Math.max(bitmap.width, bitmap.height);
+  const scale = Math.min(1, PREVIEW_SIDE / side);
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
+  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
+  canvas.getContext("2d")?.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  bitmap.close();
+  return canvas.toDataURL(side <= PREVIEW_SIDE / 2 ? "image/png" : "image/jpeg", 0.92);
 }

@@ -86,11 +86,15 @@ def odd(ingested: Working, sample: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def serve(odd: Working, tmp_path_factory: pytest.TempPathFactory) -> Serve:
-    """Serve a copy of `odd`: ``with serve(host=..., key=..., body_seconds=...) as served``."""
+    """Serve a copy of `odd`: ``with serve(host=..., key=..., body_seconds=...) as served``.
+
+    Or of another working folder: ``serve(of=...)``.
+    """
 
     @contextmanager
     def serving(
         *,
+        of: Working = odd,
         host: str = "127.0.0.1",
         key: str | None = None,
         body_seconds: float = BODY_SECONDS,
@@ -98,7 +102,7 @@ def serve(odd: Working, tmp_path_factory: pytest.TempPathFactory) -> Serve:
     ) -> Iterator[Served]:
         root = tmp_path_factory.mktemp("served") / "working"
         working = Working(root)
-        copy_sparse(odd.root, root)
+        copy_sparse(of.root, root)
         listener = socket.create_server(("127.0.0.1", 0))
         with EdgeStore(working.qdrant, "geosim") as store:
             app = make_app(store, working, Access(host, key), body_seconds=body_seconds)

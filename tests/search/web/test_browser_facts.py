@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from geosim.ingest.schema import point_id
 from tests.search.described import ODD, describe, facts
-from tests.search.web.test_browser import Open, browser, paths, pytestmark, visit
+from tests.search.web.test_browser import Open, browser, paths, pytestmark, search_from, visit
 
 __all__ = ["browser", "pytestmark", "visit"]
 
@@ -141,6 +141,6 @@ def test_the_start_is_of_the_images_that_match(visit: Open) -> None:
     page = visit("/?where=hole%20%3D%20A-1&show=hole")
     expect(page.locator(".card")).to_have_count(24)
     assert set(page.locator(".card dd").all_inner_texts()) == {"A-1"}
-    page.locator(".hit").first.click()
+    search_from(page)
     settled(page, 10)
     assert option(page, "where") == "hole = A-1"

@@ -79,6 +79,9 @@ def test_specimens_are_ranked_and_shown(visit: Open, served: Any) -> None:
     title = other.get_attribute("title") or ""
     other.focus()
     page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator("h2")).to_have_text(title.partition(",")[0])
+    dialog.get_by_role("link", name="Search from this").click()
     expect(page.locator("#query .path")).to_have_text(title.partition(",")[0])
     shows(page, ranked(served, title.partition(",")[0], by="hole"))
     choice.select_option("depth")

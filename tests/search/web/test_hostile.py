@@ -82,8 +82,14 @@ def floats(*values: float) -> str:
 def test_no_parameter_reaches_the_file_system(
     client: httpx.Client, served: Any, trick: str, status: int
 ) -> None:
-    for address in (f"/api/images/{trick}", f"/api/points/{trick}/similar"):
+    for address in (
+        f"/api/images/{trick}",
+        f"/api/images/{trick}/region?box=0,0,9,9",
+        f"/api/points/{trick}",
+        f"/api/points/{trick}/similar",
+    ):
         refused(client.get(address), served, status)
+    refused(client.get(f"/api/images/{STORED}/region", params={"box": trick}), served, 422)
     for name in ("k", "class", "min_score", "one_per", "where", "not_same", "show", "crop", "path"):
         similar = f"/api/points/{STORED}/similar"
         refused(client.get(similar, params={name: trick}), served, 422)

@@ -107,7 +107,7 @@ def test_points_that_do_not_match_are_dimmed(visit: Open, served: Any) -> None:
     expect(page.locator("#option-where")).to_have_value("hole = A-1")
     page.get_by_role("link", name="Map").click()
     told(page, "24 of 98 images match")
-    page.get_by_role("link", name="Search").click()
+    page.get_by_role("link", name="Search", exact=True).click()
     expect(page.locator("#option-where")).to_have_value("hole = A-1")
     page.goto(served.url + "/map")
     told(page, "")

@@ -69,6 +69,8 @@ def schema_of(url: str, cases: int) -> Any:
                         part.pop(name, None)
                 if part.get("crop"):
                     part["crop"] = "25%,12.5%,50%,75%"
+                if part.get("box"):
+                    part["box"] = "3,5,20,10"
                 if "embedding" in part:
                     part["embedding"] = finite(part["embedding"])
 

@@ -415,7 +415,9 @@ def test_an_empty_file_is_refused() -> None:
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"These are notes about rocks.\n", "; replace or remove it"),
+        (b"These are notes about rocks.\n", " but text; replace or remove it"),
+        ("Größe: 3 m\n".encode(), " but text; replace or remove it"),
+        (b"\x00\x01\x02\x03", "; replace or remove it"),
         (b"P6 1 1 255 abc", " but a PNM file; export it"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", " but a PostScript file; export"),
         (b"\n<!doctype html><p>404", " but a web page; download the picture"),

@@ -1,0 +1,38 @@
+// How far an upload is, and the button that cancels it.
+
+import { $, el, span } from "./dom.js";
+
+const bar = el("progress", { max: "1", "aria-label": "Upload" });
+const text = span("fine");
+const cancel = el("button", { type: "button" }, "Cancel");
+const panel = el("div", { class: "progress", hidden: true }, bar, text, cancel);
+$("notice").before(panel);
+
+/** Show an upload that begins. @param {() => void} onCancel */
+export function startProgress(onCancel) {
+  cancel.onclick = onCancel;
+  panel.hidden = false;
+}
+
+export const endProgress = () => { panel.hidden = true; };
+
+/** @param {string} what @param {number} share of the file that was sent, 0 to 1 */
+export function showProgress(what, share) {
+  text.textContent = what;
+  if (share < 1) bar.value = share;
+  else bar.removeAttribute("value"); // the server works: it takes an unknown time
+}
+
+/** Return a fetch that tells how much was sent. @param {(share: number) => void} onProgress
+ * @returns {(path: string, init?: RequestInit) => Promise<Response>} */
+export const fetchWithProgress = (onProgress) => (path, init = {}) => new Promise((resolve, reject) => {
+  const request = new XMLHttpRequest();
+  request.open(init.method ?? "GET", path);
+  request.responseType = "blob";
+  for (const header of new Headers(init.headers)) request.setRequestHeader(...header);
+  request.upload.onprogress = ({ loaded, total }) => onProgress(total ? loaded / total : 1);
+  request.onload = () => resolve(new Response(request.response, { status: request.status }));
+  request.onerror = request.onabort = () => reject(new Error("not sent"));
+  init.signal?.addEventListener("abort", () => request.abort());
+  request.send(/** @type {XMLHttpRequestBodyInit} */ (init.body));
+});

@@ -1,0 +1,200 @@
+// Pictures that are zoomed and panned in step; what is seen of a large one is loaded as needed.
+
+import { el, span } from "./dom.js";
+import { distance } from "./view.js";
+
+/** @import { Box } from "./crop.js" */
+/** @import { Position } from "./view.js" */
+/** @typedef {{ src: string, name: string, box: Box | null, width?: number, height?: number,
+ *   region?: string }} Picture with its size in pixels, and the address of its parts, once known */
+/** @typedef {[x: number, y: number, width: number, height: number]} Part in pixels */
+/** @typedef {{ picture: Picture, frame: HTMLElement, base: HTMLElement, outline: HTMLElement,
+ *   detail: HTMLImageElement | null, next?: HTMLImageElement, part: Part }} Pane with a part of its
+ *   picture, and where that lies */
+export const BASE_SIDE = 1024; // pixels of the whole picture, which is loaded first
+const MAX_SIDE = 2048; // pixels of a part
+const MAX_SCALE = 16; // CSS pixels of a pixel
+const REST = 150; // milliseconds without a change
+const SWIPE = 60; // CSS pixels
+
+export class Zoom {
+  panes = /** @type {Pane[]} */ ([]);
+  zoom = 1; // 1 shows all
+  x = 0; // CSS pixels from the centre of a pane to that of its picture
+  y = 0;
+  timer = 0;
+  pointers = /** @type {Map<number, Position>} by pointer id */ (new Map());
+
+  /** @param {HTMLElement} stage
+   * @param {(scale: number) => void} onRest with the CSS pixels of a pixel of the last picture
+   * @param {(step: number) => void} onSwipe of a picture that is not zoomed; 1 to the left */
+  constructor(stage, onRest, onSwipe) {
+    this.stage = stage;
+    this.onRest = onRest;
+    this.listen(onSwipe);
+    new ResizeObserver(() => this.draw()).observe(stage);
+  }
+
+  /** Show pictures, all of each. @param {Picture[]} pictures */
+  show(pictures) {
+    this.pointers.clear();
+    this.panes = pictures.map((picture) => {
+      const base = el("img", { src: picture.src, alt: picture.name });
+      const outline = span("part-outline");
+      const frame = el("div", { class: "pane" }, base, outline);
+      base.onload = () => {
+        picture.width ??= base.naturalWidth;
+        picture.height ??= base.naturalHeight;
+        this.draw();
+      };
+      base.onerror = () => base.replaceWith(span("missing", "the picture cannot be had"));
+      return { picture, frame, base, outline, detail: null, part: [0, 0, 0, 0] };
+    });
+    this.stage.replaceChildren(...this.panes.map(({ frame }) => frame));
+    this.fit();
+  }
+
+  fit() {
+    [this.zoom, this.x, this.y] = [1, 0, 0];
+    this.draw();
+  }
+
+  /** Zoom; a position from the centre stays. @param {number} factor @param {Position} at */
+  by(factor, at = { x: 0, y: 0 }) {
+    const most = Math.max(8, ...this.panes.map((pane) => MAX_SCALE / fitScale(pane)));
+    const zoom = Math.min(most, Math.max(1, this.zoom * factor));
+    this.x = at.x - ((at.x - this.x) * zoom) / this.zoom;
+    this.y = at.y - ((at.y - this.y) * zoom) / this.zoom;
+    this.zoom = zoom;
+    this.draw();
+  }
+
+  /** @param {number} dx @param {number} dy */
+  move(dx, dy) {
+    this.x += dx;
+    this.y += dy;
+    this.draw();
+  }
+
+  draw() {
+    const beyond = this.panes.map((pane) => { // how far a picture is larger than its pane
+      const { left, top } = this.placeOf(pane);
+      return [this.x - left, this.y - top];
+    });
+    const [right, down] = [0, 1].map((i) => Math.max(0, ...beyond.map((one) => one[i])));
+    this.x = Math.min(right, Math.max(-right, this.x)); // a picture does not leave its pane
+    this.y = Math.min(down, Math.max(-down, this.y));
+    for (const pane of this.panes) this.place(pane);
+    this.stage.dataset.zoom = this.zoom.toFixed(3);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      for (const pane of this.panes) this.load(pane);
+      const last = this.panes.at(-1);
+      if (last) this.onRest(this.placeOf(last).scale);
+    }, REST);
+  }
+
+  /** Return the scale of a picture, and its left and upper edge in its pane. @param {Pane} pane */
+  placeOf(pane) {
+    const { frame, picture: { width = 0, height = 0 } } = pane;
+    const scale = fitScale(pane) * this.zoom;
+    const left = (frame.clientWidth - width * scale) / 2 + this.x;
+    return { scale, left, top: (frame.clientHeight - height * scale) / 2 + this.y };
+  }
+
+  /** @param {Pane} pane */
+  place(pane) {
+    const { picture: { width = 0, height = 0, box }, base, outline, detail, part } = pane;
+    const { scale, left, top } = this.placeOf(pane);
+    /** @param {HTMLElement} element @param {Part} at */
+    const put = ({ style }, [x, y, w, h]) => {
+      [style.left, style.top, style.width, style.height] =
+        [left + x * scale, top + y * scale, w * scale, h * scale].map((n) => `${n}px`);
+      style.imageRendering = scale > 2 ? "pixelated" : ""; // pixels are seen as squares
+    };
+    put(base, [0, 0, width, height]);
+    if (detail) put(detail, part);
+    outline.hidden = !box;
+    if (box) put(outline, [box.x * width, box.y * height, box.width * width, box.height * height]);
+  }
+
+  /** Load what is in view where it shows more than what is there. @param {Pane} pane */
+  load(pane) {
+    const { frame, picture: { region, width = 0, height = 0 }, part, outline } = pane;
+    const { scale, left, top } = this.placeOf(pane);
+    const sharp = Math.min(1, scale * devicePixelRatio);
+    if (!region || sharp * Math.max(width, height) <= BASE_SIDE) return;
+    /** @type {(from: number, length: number, margin: number, most: number) => number[]} */
+    const seen = (from, length, margin, most) => [
+      Math.max(0, Math.floor((-from - margin) / scale)),
+      Math.min(most, Math.ceil((length - from + margin) / scale))];
+    const [x, right] = seen(left, frame.clientWidth, 0, width);
+    const [y, bottom] = seen(top, frame.clientHeight, 0, height);
+    const isThere = x >= part[0] && y >= part[1] && right <= part[0] + part[2] && bottom <= part[1] + part[3];
+    if (isThere && Number(pane.detail?.dataset.sharp) >= 0.8 * sharp) return;
+    const [wideX, wideRight] = seen(left, frame.clientWidth, 100, width);
+    const [wideY, wideBottom] = seen(top, frame.clientHeight, 100, height);
+    const box = /** @type {Part} */ ([wideX, wideY, wideRight - wideX, wideBottom - wideY]);
+    const side = Math.max(64, Math.min(MAX_SIDE, Math.ceil(sharp * Math.max(box[2], box[3]))));
+    const detail = el("img", { alt: "", "data-sharp": sharp, src: `${region}?box=${box}&side=${side}` });
+    pane.next = detail;
+    detail.onload = () => {
+      if (pane.next !== detail) return; // the view has changed
+      pane.detail?.remove();
+      [pane.detail, pane.part] = [detail, box];
+      outline.before(detail);
+      this.place(pane);
+    };
+  }
+
+  /** @param {(step: number) => void} onSwipe */
+  listen(onSwipe) {
+    const { stage, pointers } = this;
+    let start = /** @type {Position | null} of one finger */ (null);
+    stage.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      const speed = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? 0.0018 : 0.05;
+      this.by(Math.exp(-event.deltaY * speed), fromCentre(event));
+    }, { passive: false });
+    stage.ondblclick = (event) => this.zoom > 1 ? this.fit() : this.by(3, fromCentre(event));
+    stage.onpointerdown = (event) => {
+      if (event.button !== 0) return;
+      /** @type {Element} */ (event.target).setPointerCapture(event.pointerId);
+      const at = fromCentre(event);
+      pointers.set(event.pointerId, at);
+      start = pointers.size === 1 && event.pointerType !== "mouse" && this.zoom === 1 ? at : null;
+    };
+    stage.onpointermove = (event) => {
+      const before = pointers.get(event.pointerId);
+      if (!before) return;
+      const at = fromCentre(event);
+      const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
+      pointers.set(event.pointerId, at);
+      if (other) {
+        const factor = Math.max(1, distance(at, other)) / Math.max(1, distance(before, other));
+        this.by(factor, { x: (at.x + other.x) / 2, y: (at.y + other.y) / 2 });
+      }
+      const fingers = other ? 2 : 1;
+      this.move((at.x - before.x) / fingers, (at.y - before.y) / fingers);
+    };
+    stage.onpointerup = stage.onpointercancel = (event) => {
+      pointers.delete(event.pointerId);
+      const { x, y } = fromCentre(event);
+      const across = start && event.type === "pointerup" ? x - start.x : 0;
+      if (Math.abs(across) > Math.max(SWIPE, 2 * Math.abs(y - (start?.y ?? y)))) onSwipe(across < 0 ? 1 : -1);
+      start = null;
+    };
+  }
+}
+
+/** Return the scale at which a pane shows all of its picture. @param {Pane} pane */
+function fitScale({ frame, picture: { width, height } }) {
+  if (!width || !height) return 1;
+  return Math.min(frame.clientWidth / width, frame.clientHeight / height) || 1;
+}
+
+/** Return where the pointer is from the centre of its pane. @param {MouseEvent} event */
+function fromCentre({ target, clientX, clientY }) {
+  const { left, top, width, height } = /** @type {Element} */ (target).getBoundingClientRect();
+  return { x: clientX - left - width / 2, y: clientY - top - height / 2 };
+}
