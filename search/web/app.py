@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Scope
 from geosim.ingest.store.base import VectorStore
 from geosim.search.web.access import BEARER, METRICS_PATH, Access
 from geosim.search.web.answers import Failure
-from geosim.search.web.api import UPLOAD_PATH, Api
+from geosim.search.web.api import PREVIEW_PATH, UPLOAD_PATH, Api
 from geosim.search.web.hit_routes import TAKE_BODY, TAKE_PATH
 from geosim.search.web.limits import BodyLimit, limit_requests
 from geosim.search.web.metrics import Metrics
