@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -124,9 +124,12 @@ class ServerStore(VectorStore):
         self._leases.check()
         self._whole.replace(whole)
 
-    def lease(self, work: Work) -> AbstractContextManager[None]:
+    @contextmanager
+    def lease(self, work: Work) -> Iterator[None]:
         """Keep others from the same work during the block; see `ingest/store/server_lease.py`."""
-        return self._leases.take(work, self._delete)
+        with self._leases.take(work, self._delete):
+            self._scrolled.compare_replicas()
+            yield
 
     def snapshots(self) -> ServerSnapshots:
         """Return what takes and restores snapshots of the collection."""
@@ -165,10 +168,6 @@ class ServerStore(VectorStore):
             lambda client: client.scroll(self.name, scroll_filter=only, limit=1, with_payload=False)
         )
         return bool(found)
-
-    def sample(self, count: int, *, vectors: bool) -> list[Point]:
-        """Return the points with the lowest ids, as one replica has them."""
-        return self._scrolled.first(count, vectors)
 
     def approximates(self) -> bool:
         """Return whether the server's index answers queries that need not be exact."""
