@@ -114,7 +114,7 @@ class ServerStore(VectorStore):
         try:
             yield new
             new._begin_writing()
-            new._end_writing()
+            new._end_writing(patient=True)
         except StoreBusyError:  # another process may have begun the same
             raise
         except StoreError:
@@ -195,10 +195,10 @@ class ServerStore(VectorStore):
             self._revision.begin()
             self._writing = True
 
-    def _end_writing(self) -> None:
+    def _end_writing(self, *, patient: bool = False) -> None:
         if self._writing:
             self._writing = False
-            self._revision.end(self._count)
+            self._revision.end(self._count, patient=patient)
 
     def _count(self) -> dict[str, Any]:
         return {"points": self.count(), **{field: self.values(field) for field in COUNTED}}
