@@ -36,6 +36,9 @@ FIRM = ("class", "dataset", "path")
 FACT, IMAGE = "facts.", "image."
 """Prefixes that tell a fact from a field of every image with the same name."""
 
+SEEN = 4096
+"""Images whose facts are looked at for those without an index."""
+
 MOST_LISTED = 20
 """Facts that an error lists at most."""
 
@@ -123,8 +126,8 @@ class Fields:
 
     @cached_property
     def _seen(self) -> dict[str, str]:
-        """Facts of the first batch of images: another program may have deleted their indexes."""
-        first = next(self._store.scan(vectors=False), [])
+        """Facts of the first images: another program may have deleted their indexes."""
+        first = self._store.sample(SEEN, vectors=False)
         return {
             name: _type_of(value) for point in first for name, value in point.payload.facts.items()
         }

@@ -139,10 +139,10 @@ class Resolver:
                 query.indexed, query.vector = point.payload, point.vector
                 query.sha256 = point.payload.sha256
             elif not query.sha256:
-                stored = (batch[0].payload.path for batch in self._store.scan(vectors=False))
+                stored = [one.payload.path for one in self._store.sample(1, vectors=False)]
                 query.error = (
                     "neither a file nor an indexed image; a stored path looks like "
-                    f"{next(stored, 'dataset/class/image.jpg')}"
+                    f"{(*stored, 'dataset/class/image.jpg')[0]}"
                 )
             elif identical:
                 query.twin, query.vector = identical[0].payload, identical[0].vector

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,7 @@ class ServerStore(VectorStore):
         try:
             yield new
             new._begin_writing()
-            new._end_writing()
+            new._end_writing(patient=True)
         except StoreBusyError:  # another process may have begun the same
             raise
         except StoreError:
@@ -124,9 +124,12 @@ class ServerStore(VectorStore):
         self._leases.check()
         self._whole.replace(whole)
 
-    def lease(self, work: Work) -> AbstractContextManager[None]:
+    @contextmanager
+    def lease(self, work: Work) -> Iterator[None]:
         """Keep others from the same work during the block; see `ingest/store/server_lease.py`."""
-        return self._leases.take(work, self._delete)
+        with self._leases.take(work, self._delete):
+            self._scrolled.compare_replicas()
+            yield
 
     def snapshots(self) -> ServerSnapshots:
         """Return what takes and restores snapshots of the collection."""
@@ -166,10 +169,6 @@ class ServerStore(VectorStore):
         )
         return bool(found)
 
-    def sample(self, count: int, *, vectors: bool) -> list[Point]:
-        """Return the points with the lowest ids, as one replica has them."""
-        return self._scrolled.first(count, vectors)
-
     def approximates(self) -> bool:
         """Return whether the server's index answers queries that need not be exact."""
         return self._search.approximates()
@@ -196,10 +195,10 @@ class ServerStore(VectorStore):
             self._revision.begin()
             self._writing = True
 
-    def _end_writing(self) -> None:
+    def _end_writing(self, *, patient: bool = False) -> None:
         if self._writing:
             self._writing = False
-            self._revision.end(self._count)
+            self._revision.end(self._count, patient=patient)
 
     def _count(self) -> dict[str, Any]:
         return {"points": self.count(), **{field: self.values(field) for field in COUNTED}}

@@ -103,8 +103,7 @@ def _names(note: Mapping[str, Any], there: list[str]) -> list[str]:
     for name in there:
         begun = BEGUN.search(name)
         if begun is not None and name not in note["before"]:
-            parts = map(int, begun[1].split("-"))
-            seconds = datetime(*parts, tzinfo=timezone.utc).timestamp()  # type: ignore[arg-type]
-            if 0 <= seconds - int(note["since"]) <= BEGUN_S:
+            time = datetime.strptime(begun[1] + "+0000", "%Y-%m-%d-%H-%M-%S%z")
+            if 0 <= time.timestamp() - int(note["since"]) <= BEGUN_S:
                 found.append(name)
     return found if len(found) == 1 else []

@@ -119,18 +119,22 @@ class ServerModels(Target):
         return self._connection.send(lambda client: client.collection_exists(MODELS))
 
     def _create(self) -> None:
-        if self._exists():
-            return
-        settings = default_settings(self._connection, {}, None)
-        try:
-            self._connection.send_once(
-                lambda client: client.create_collection(
-                    MODELS, vectors_config={}, on_disk_payload=True, **settings
+        if not self._exists():
+            settings = default_settings(self._connection, {}, None)
+            try:
+                self._connection.send_once(
+                    lambda client: client.create_collection(
+                        MODELS, vectors_config={}, on_disk_payload=True, **settings
+                    )
                 )
+            except StoreError:
+                if not self._exists():  # another process may have made it meanwhile
+                    raise
+        self._connection.send(  # without it, `names` would read all blocks
+            lambda client: client.create_payload_index(
+                MODELS, "model", models.PayloadSchemaType.KEYWORD, wait=True
             )
-        except StoreError:
-            if not self._exists():  # another process may have made it meanwhile
-                raise
+        )
 
     def _payload(self, id_: str) -> Mapping[str, Any]:
         for one in self._retrieve(id_, with_payload=True):

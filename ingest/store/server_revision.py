@@ -37,11 +37,11 @@ class Revision:
         """Set another revision: the collection changes."""
         self._began = self._set({})
 
-    def end(self, count: Callable[[], dict[str, Any]]) -> None:
+    def end(self, count: Callable[[], dict[str, Any]], *, patient: bool) -> None:
         """Set another revision, and keep what ``count`` returns: ``points``, and each of `COUNTED`.
 
         What was read meanwhile is not the state that stays. Nothing is kept if another process
-        began to write meanwhile. Failures are not tried again.
+        began to write meanwhile. For ``patient`` see `Connection.send`.
         """
         found: dict[str, Any] | None = None
         with suppress(StoreError):  # a lost server
@@ -49,7 +49,7 @@ class Revision:
             alone = self._whole.metadata().get(REVISION_KEY) == self._began
             if not alone or any(len(found[field]) > MOST_VALUES for field in COUNTED):
                 found = None
-        self._set({} if found is None else found, patient=False)
+        self._set({} if found is None else found, patient=patient)
 
     def counts(self) -> dict[str, Any]:
         """Return the counts of the collection as it is; none where they are not known."""

@@ -18,11 +18,17 @@ class ServerScroll:
 
     def __init__(self, whole: ServerCollection) -> None:
         self._send, self._name = whole.send, whole.name
-        # A replica that was away may lack points: it is asked with the others, which have them.
+        self._all_replicas = False
+
+    def compare_replicas(self) -> None:
+        """Return only what all replicas have from now on, for who writes what is missing.
+
+        One that was away may lack points.
+        """
         self._all_replicas = True
 
     def ask_one_replica(self) -> None:
-        """Compare replicas no more: one is away, and the others have what was acknowledged."""
+        """Compare no more: a replica is away, and the others have what was acknowledged."""
         self._all_replicas = False
 
     def page(
@@ -35,10 +41,6 @@ class ServerScroll:
             except StoreError:
                 self.ask_one_replica()
         return self._points(where, offset, vectors, limit)
-
-    def first(self, count: int, vectors: bool) -> list[Point]:
-        """Return up to ``count`` points of one replica, those with the lowest ids."""
-        return self._points(None, None, vectors, count)[0]
 
     def _points(
         self, where: Filter | None, offset: Any, vectors: bool, limit: int, *, patient: bool = True
