@@ -15,7 +15,7 @@ from pathlib import Path
 import qdrant_edge as edge
 
 from geosim.ingest.store.edge_copy import OPEN_ROOM, bytes_of_holes
-from geosim.ingest.store.edge_terms import CONFIG, SETTLE_FROM
+from geosim.ingest.store.edge_terms import CONFIG, KINDS, SETTLE_FROM
 from geosim.trainer.disk import require_room
 from geosim.trainer.files import allocated_bytes
 
@@ -28,11 +28,16 @@ def settle(shard: edge.EdgeShard, path: Path) -> None:
 
     Without room on the disk they stay where they are, which is as good and takes longer.
     """
-    if shard.info().points_count < SETTLE_FROM:
+    info = shard.info()
+    if info.points_count < SETTLE_FROM:
         return
     with suppress(OSError):
         require_room(path, OPEN_ROOM + allocated_bytes(path) + bytes_of_holes(path, path.parent))
         (path / LIST).unlink(missing_ok=True)  # a killed process may leave old or new segments
+        for field, index in info.payload_schema.items():
+            if index.params is None:  # of an earlier version: read whole at each opening
+                kind = str(index.data_type).rpartition(".")[2].lower()
+                shard.update(edge.UpdateOperation.create_field_index(field, KINDS[kind]))
         shard.optimize()
         shard.flush()
         names = sorted(one.name for one in (path / "segments").iterdir() if one.is_dir())

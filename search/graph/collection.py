@@ -34,7 +34,7 @@ class Collection:
 
     paths: list[str]  # stored paths; of tiles the names of the points (`point_name`)
     labels: list[str]  # equal labels share one string object
-    hashes: list[str]  # hex SHA-256 of the files
+    hashes: list[str]  # hex SHA-256 of the files; none if they were not read
     vectors: NDArray[np.float32]  # (n, 32), L2 norm 1; (0, 32) if they were not read
     facts: tuple[Mapping[str, Any], ...] = ()  # facts of some images, together with all names
     tiled: bool = False  # whether these are the images of a collection of tiles
@@ -46,9 +46,16 @@ class Collection:
 
 
 def read_collection(
-    store: VectorStore, *, vectors: bool = True, where: Condition | None = None
+    store: VectorStore,
+    *,
+    vectors: bool = True,
+    hashes: bool = True,
+    where: Condition | None = None,
 ) -> Collection:
-    """Read the points of a store for which ``where`` holds, and their vectors if ``vectors``.
+    """Read the points of a store for which ``where`` holds.
+
+    Their vectors are read if ``vectors``, and the hashes of their files, which take as much memory,
+    if ``hashes``.
 
     If the collection changes meanwhile, the result is what the scan yielded, or that of the
     collection that replaced it. Two copies of the vectors are held while they are sorted.
@@ -56,10 +63,12 @@ def read_collection(
     Raises:
         StoreError: there is no such collection.
     """
-    return consistently(store, lambda _: _read(store, vectors, where))
+    return consistently(store, lambda _: _read(store, vectors, hashes, where))
 
 
-def _read(store: VectorStore, vectors: bool, where: Condition | None) -> Collection:
+def _read(
+    store: VectorStore, vectors: bool, with_hashes: bool, where: Condition | None
+) -> Collection:
     paths: list[str] = []
     labels: list[str] = []
     hashes: list[str] = []
@@ -75,7 +84,8 @@ def _read(store: VectorStore, vectors: bool, where: Condition | None) -> Collect
             payloads = [point.payload for point in batch]
             paths += [payload.name for payload in payloads]
             labels += [interned.setdefault(p.label, p.label) for p in payloads]
-            hashes += [payload.sha256 for payload in payloads]
+            if with_hashes:
+                hashes += [payload.sha256 for payload in payloads]
             for payload in payloads:
                 if not names >= payload.facts.keys():
                     names |= payload.facts.keys()
@@ -89,7 +99,7 @@ def _read(store: VectorStore, vectors: bool, where: Condition | None) -> Collect
     return Collection(
         [paths[row] for row in order],
         [labels[row] for row in order],
-        [hashes[row] for row in order],
+        [hashes[row] for row in order] if with_hashes else hashes,
         read[order] if vectors else read,
         tuple(facts),
     )
@@ -101,13 +111,14 @@ def read_filled(
     """Read the points of a store with their vectors.
 
     ``purpose`` is what they are read for, as a verb; ``tiles`` whether each tile stands for itself,
-    and not for a part of its image. Only those are read for which ``where`` holds.
+    and not for a part of its image; no hashes are read then. Only those are read for which
+    ``where`` holds.
 
     Raises:
         StoreError: there are none.
     """
     exists = store.model() is not None
-    collection = read_collection(store, where=where) if exists else None
+    collection = read_collection(store, hashes=not tiles, where=where) if exists else None
     if collection is None or not collection.paths:
         raise StoreError(
             f"collection {store.name!r} at {store.location} holds nothing to {purpose}; fill it "

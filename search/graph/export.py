@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -77,9 +78,11 @@ def export(
     if index.absolute() == embeddings.absolute():
         raise QueryError(f"{index} is where the embeddings go; name another file for the graph")
     collection = read_filled(store, "export", where, tiles=True)
-    written = _write_embeddings(embeddings, collection)
-    kept = embeddings if written else None
-    return _report(_write_index, collection, index, kept, k, started)
+    with ThreadPoolExecutor(1) as beside:  # on one core while the cells of the graph are made
+        written = beside.submit(_write_embeddings, embeddings, collection)
+        report = _report(_write_index, collection, index, k, started)
+    kept = embeddings if written.result() else None
+    return replace(report, embeddings=kept, seconds=time.perf_counter() - started)
 
 
 def export_table(
@@ -110,7 +113,7 @@ def export_table(
     elif form == "parquet":
         writer = parquet_writer(collection.facts, store.fact_indexes())
     write = partial(write_table, facts=partial(read_facts, store), write=writer)
-    return _report(write, collection, table, None, k, started)
+    return _report(write, collection, table, k, started)
 
 
 def _check(k: int) -> None:
@@ -122,7 +125,6 @@ def _report(
     write: Callable[[Path, Collection, int], Counts],
     collection: Collection,
     path: Path,
-    embeddings: Path | None,
     k: int,
     started: float,
 ) -> ExportReport:
@@ -144,7 +146,7 @@ def _report(
         without_class=collection.labels.count(""),
         without_place=counts.without_place,
         index=path,
-        embeddings=embeddings,
+        embeddings=None,
         seconds=time.perf_counter() - started,
     )
 

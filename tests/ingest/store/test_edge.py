@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,10 @@ import pytest
 import qdrant_edge as edge
 from filelock import FileLock
 
-from geosim.ingest.schema import ModelRef, Payload, VectorQuery
+from geosim.ingest.schema import Change, Filter, ModelRef, Payload, Point, VectorQuery
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.edge_files import EdgeFiles
+from geosim.ingest.store.edge_terms import SETTLE_FROM
 from geosim.trainer.errors import StoreBusyError, StoreError
 
 MODEL = ModelRef("abc123", "efficientnet-lite0")
@@ -526,3 +528,61 @@ def test_drop_never_deletes_a_folder_beside_foreign_metadata(tmp_path: Path, con
         store.drop()
     assert picture.read_bytes() == b"picture"
     assert (tmp_path / "photos.json").read_text() == content
+
+
+def test_many_points_are_settled_and_stay_the_same_points(tmp_path: Path) -> None:
+    count = SETTLE_FROM + 500
+    images = [
+        Payload(f"rocks/{kind}/{i}.jpg", kind, f"{i:064x}", 28, 28, "rocks")
+        for i in range(count)
+        for kind in (("marble", "gneiss")[i % 2],)
+    ]
+    queries = [VectorQuery(one) for one in vectors(3)]
+    with EdgeStore(tmp_path, "rocks") as store:
+        store.create(MODEL)
+        store.upsert(images, vectors(count))
+        before = store.query(queries, 10)
+    segments = [*(tmp_path / "rocks" / "segments").iterdir()]
+    assert len(segments) == 2, "one of the points, and one to write to"
+    with EdgeStore(tmp_path, "rocks") as store:
+        assert store.query(queries, 10) == before
+        gone, moved = images[0], replace(images[1], label="schist")
+        store.delete([gone.id])
+        store.update([Change((moved.id,), fields={"class": "schist"})])
+        assert store.count() == count - 1
+        assert store.values("class") == {
+            "gneiss": count // 2 - 1,
+            "marble": count // 2 - 1,
+            "schist": 1,
+        }
+        assert store.fetch([gone.id, moved.id], vectors=False) == [Point(moved)]
+        assert sum(len(batch) for batch in store.scan(vectors=False)) == count - 1
+    (large,) = [one for one in segments if _points(one)]
+    shutil.rmtree(large)
+    with pytest.raises(StoreError, match=r"is damaged \(.*segments is missing\)"):
+        EdgeStore(tmp_path, "rocks").count()
+
+
+def test_a_collection_of_an_earlier_version_is_settled_by_the_next_write(tmp_path: Path) -> None:
+    make(tmp_path, 0)
+    images = payloads(SETTLE_FROM + 500)
+    keyword = edge.PayloadSchemaType.Keyword
+    shard = edge.EdgeShard.load(str(tmp_path / "rocks"))
+    shard.update(edge.UpdateOperation.create_field_index("sha256", keyword))
+    points = [
+        edge.Point(one.id, vector.tolist(), one.to_dict())
+        for one, vector in zip(images, vectors(len(images)), strict=True)
+    ]
+    shard.update(edge.UpdateOperation.upsert_points(points))
+    shard.close()
+    with EdgeStore(tmp_path, "rocks") as store:
+        assert store.count() == len(images)
+        store.delete([images[0].id])
+    assert len([*(tmp_path / "rocks" / "segments").iterdir()]) == 2
+    with EdgeStore(tmp_path, "rocks") as store:
+        assert store.count(Filter(sha256="00")) == len(images) - 1
+
+
+def _points(segment: Path) -> bool:
+    """Return whether a segment holds points that do not change."""
+    return '"hnsw"' in (segment / "segment.json").read_text()
