@@ -14,7 +14,7 @@ const input = $("legend-find", HTMLInputElement);
  * @param {Class[]} classes @param {Canvas} map */
 export function showLegend(classes, map) {
   const { points } = map;
-  const hidden = new Set(recall(KEPT, /** @type {Class[]} */ ([])));
+  const hidden = new Set(/** @type {Class[]} */ (recall(KEPT)));
   points.visible = classes.map((name) => !hidden.has(name));
   if (points.visible.every((one) => !one)) points.visible.fill(true); // of another collection
   const labels = classes.map((_, label) => label);

@@ -12,12 +12,13 @@ const LONGEST = 4000; // characters of an address; searches by many examples are
 const panel = $("memory", HTMLDetailsElement);
 let onOpen = /** @type {(tray: Tray) => void} */ (() => {});
 
-/** Return what was kept. @template T @param {string} key @param {T} nothing @returns {T} */
-export function recall(key, nothing) {
+/** Return the list that was kept. @param {string} key @returns {any[]} */
+export function recall(key) {
   try {
-    return JSON.parse(localStorage.getItem(`geosim-${key}`) ?? "null") ?? nothing;
+    const kept = JSON.parse(localStorage.getItem(`geosim-${key}`) ?? "");
+    return Array.isArray(kept) ? kept : [];
   } catch {
-    return nothing; // forbidden, or not ours
+    return []; // nothing, or forbidden
   }
 }
 
@@ -31,8 +32,8 @@ export function keep(key, value) {
   }
 }
 
-const searches = () => /** @type {Search[]} */ (recall("searches", []));
-const trays = () => /** @type {[string, Tray][]} */ (recall("trays", []));
+const searches = () => /** @type {Search[]} */ (recall("searches"));
+const trays = () => /** @type {[string, Tray][]} */ (recall("trays"));
 
 /** Remember a search. @param {string} url @param {string} title */
 export function rememberSearch(url, title) {
@@ -59,7 +60,7 @@ function draw() {
   /** @type {(label: string, onclick: () => void, said?: string) => HTMLElement} */
   const button = (label, onclick, said = label) =>
     el("button", { type: "button", "aria-label": said, onclick }, label);
-  const heading = (/** @type {string} */ text) => el("h3", {}, text);
+  const heading = (/** @type {string} */ text) => el("h2", {}, text);
   $("memory-list").replaceChildren(
     ...kept.length ? [heading("Trays"), el("ul", {}, ...kept.map(([title, tray]) => el("li", {},
       el("button", { type: "button", class: "name", onclick: () => onOpen(tray) }, name(title)),

@@ -97,7 +97,7 @@ function offerTyping(classes) {
   const known = new Map(classes.map(({ name }) => [name.toLocaleLowerCase(), name]));
   const input = el("input", {
     id: "option-class", name: "class", list: "classes", autocomplete: "off", dir: "auto",
-    placeholder: "any: type a part of the name",
+    placeholder: "any, or type",
   });
   input.value = control("class").value;
   input.addEventListener("change", () => {

@@ -77,7 +77,7 @@ function draw() {
 
 /** @param {Image[]} positive @param {Image[]} negative */
 function keepForm(positive, negative) {
-  const input = el("input", { "aria-label": "Name of the tray", placeholder: "Name", maxlength: 60, required: true });
+  const input = el("input", { "aria-label": "Name of the tray", placeholder: "Name", maxlength: 60, pattern: ".*\\S.*", required: true });
   const onsubmit = /** @param {Event} event */ (event) => {
     event.preventDefault();
     const kept = keepTray(input.value.trim(), { positive, negative });

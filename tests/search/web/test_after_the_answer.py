@@ -20,6 +20,8 @@ from geosim.search.marks import Mark, Marks
 from geosim.search.spreadsheet import BOM
 from geosim.search.types import ranked_hits
 from geosim.search.web.archive import LIST_NAME, TOO_LARGE, archive
+from geosim.search.web.browse import Browser
+from geosim.search.web.models import ListParameters
 from geosim.trainer.working import Working
 
 STORED = "rocks/marble/marble-0002.jpg"
@@ -76,6 +78,15 @@ def test_images_are_listed_in_pages_by_path(client: httpx.Client, served: Any) -
     assert "no indexed image matches" in none["note"]
     assert client.get("/api/images", params={"where": "width ="}).status_code == 422
     assert client.get("/api/images", params={"class": "chalk"}).status_code == 422
+
+
+def test_lists_are_alike_on_both_engines(any_store: Any) -> None:
+    wanted = ListParameters.model_validate({"class": "marble", "where": "width = 64", "k": 5})
+    page = Browser(any_store).page(wanted)
+    assert page.total == 12
+    assert [one.path for one in page.images] == [
+        f"rocks/marble/marble-{i:04}.jpg" for i in range(5)
+    ]
 
 
 def test_a_list_follows_the_collection(own: Any) -> None:
