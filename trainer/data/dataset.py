@@ -77,6 +77,7 @@ class Dataset:
     passed_over: tuple[PassedOver, ...] = ()  # other files, by class and ending
     notes: tuple[str, ...] = ()  # what to tell about names and facts, a line each
     facts: Facts | None = None  # None if none were asked for
+    sampled_from: int = 0  # pictures that this is a sample of (`trainer/data/subset.py`); 0 if none
 
     @property
     def classes(self) -> tuple[str, ...]:
