@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def find_moved(
     Raises:
         StoreError: it shares files with one of those, and that is not ``allowed``.
     """
-    contents = {one.sha256 for one in hashed}
+    contents: set[str] = set()
     found = []
     for name, origin in origins.items():
         if name == dataset.name or not origin.local:
@@ -58,7 +58,7 @@ def find_moved(
         place, gone = origin.place, origin.place.gone
         if not gone and not _nested(place, dataset.place):
             continue
-        points = points_of(store, name)
+        points, contents = points_of(store, name), contents or {one.sha256 for one in hashed}
         same = [one for one in points if one.sha256 in contents]
         if not gone:
             files = {_real(dataset.place, one.record.source) for one in hashed}
@@ -92,7 +92,7 @@ def reuse_vectors(
     known: Sequence[tuple[HashedRecord, Point]],
     store: VectorStore,
     dataset: Dataset,
-    image_urls: Mapping[str, str],
+    image_url: Callable[[str], str],
 ) -> list[str]:
     """Upsert images with the vectors of stored ones; return their stored paths.
 
@@ -101,7 +101,7 @@ def reuse_vectors(
     payloads, vectors = [], []
     facts = facts_of([item.record.path for item, _ in known], dataset, store)
     for item, point in known:
-        path, label, url = item.record.path, item.record.label, image_urls[item.record.path]
+        path, label, url = item.record.path, item.record.label, image_url(item.record.path)
         payload = replace(point.payload, path=path, label=label, image_url=url)
         own = facts.get(path, point.payload.facts)
         payloads.append(replace(payload, dataset=dataset.name, facts=own))

@@ -81,7 +81,7 @@ def write_tiles(
                 bar.update(1)
                 continue
             own = _facts_of(item, dataset, plan, store, facts)
-            payloads = _payloads(item, dataset, boxes, picture, plan.image_urls[path], own)
+            payloads = _payloads(item, dataset, boxes, picture, plan.image_url(path), own)
             batch.payloads += payloads
             batch.vectors.append(vectors)
             new = {one.box for one in payloads}

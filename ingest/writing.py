@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, compress
 from pathlib import Path
@@ -80,7 +80,7 @@ def write_images(
         points = [*plan.stored.values(), *chain.from_iterable(one.points for one in moved)]
         reusable = [item for item in plan.pending if item.record.path not in outdated]
         for known in stored_vectors(reusable, points, store):
-            paths.update(reuse_vectors(known, store, dataset, plan.image_urls))
+            paths.update(reuse_vectors(known, store, dataset, plan.image_url))
             bar.update(len(known))
         images = [item for item in plan.pending if item.record.path not in paths]
         images += [one for path, one in outdated.items() if path not in pending]
@@ -93,7 +93,7 @@ def write_images(
                 if one.item.record.path in pending or one.features.decoding.decoder != PLAIN
             ]
             if new:
-                stored, zero = _upsert(new, model, store, dataset, plan.image_urls)
+                stored, zero = _upsert(new, model, store, dataset, plan.image_url)
                 paths.update(stored)
                 rejected += zero
                 decodings += [one.features.decoding for one in new]
@@ -118,7 +118,7 @@ def _upsert(
     model: Model,
     store: VectorStore,
     dataset: Dataset,
-    image_urls: Mapping[str, str],
+    image_url: Callable[[str], str],
 ) -> tuple[list[str], list[Rejected]]:
     """Embed and upsert a batch; return the stored paths, and the images with a zero vector."""
     vectors = model.head(np.stack([one.features.vector for one in batch]))
@@ -132,7 +132,7 @@ def _upsert(
             width=one.features.width,
             height=one.features.height,
             dataset=dataset.name,
-            image_url=image_urls[one.item.record.path],
+            image_url=image_url(one.item.record.path),
             facts=facts.get(one.item.record.path, {}),
         )
         for one in compress(batch, nonzero)

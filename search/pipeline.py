@@ -40,6 +40,7 @@ def run(
     store: VectorStore,
     working: Working,
     *,
+    learned: Dataset,
     options: TrainOptions,
     k: int,
     recreate: bool,
@@ -52,11 +53,11 @@ def run(
 ) -> list[Result]:
     """Do the whole job and return the results of the sample queries.
 
-    ``k`` is the number of neighbours per image and of hits per query. ``recreate`` drops the
-    collection first, with all its data sets; ``replace`` allows what `check` refuses. ``rehash``
-    reads the files that seem unchanged as well, once. Each callback receives the report of its
-    step; ``on_limited`` the number of sample queries, and of classes, if there are more than
-    `MAX_QUERIES`.
+    ``learned`` is the data set, or a sample of it to train on. ``k`` is the number of neighbours
+    per image and of hits per query. ``recreate`` drops the collection first, with all its data
+    sets; ``replace`` allows what `check` refuses. ``rehash`` reads the files that seem unchanged as
+    well, once. Each callback receives the report of its step; ``on_limited`` the number of sample
+    queries, and of classes, if there are more than `MAX_QUERIES`.
 
     Raises:
         StoreError: the ingest would cost a data set points by mistake; nothing was written.
@@ -77,7 +78,7 @@ def run(
         moved = [one.dataset for one in checked.moved if not one.left]
         rehash = False
     reason_to_keep()  # an unusable store fails now, not after the training
-    trained = train(dataset, pretrained, working, options, keep=reason_to_keep, rehash=rehash)
+    trained = train(learned, pretrained, working, options, keep=reason_to_keep, rehash=rehash)
     on_trained(trained)
     info, model = store.info(), ModelRef(trained.model.fingerprint, trained.model.spec.name)
     new_model = info is not None and info.model != model and not recreate

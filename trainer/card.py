@@ -40,6 +40,7 @@ def describe(
         "training": {
             "dataset": dataset.name,
             "images": len(inputs.items),
+            **({"sampled_from": dataset.sampled_from} if dataset.sampled_from else {}),
             "images_per_class": dict(zip(inputs.classes, counts, strict=True)),
             "scaled_to_8_bits": inputs.scaled,
             "zero_embeddings": list(zero),

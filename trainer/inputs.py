@@ -114,7 +114,9 @@ def read_inputs(
     """
     recipe, backbone = recipe_of(pretrained.spec, options), cache(pretrained.load)
     check_classes(dataset, recipe)
-    hashed, unreadable = hash_dataset(dataset, working.hashes, rehash=rehash)
+    hashed, unreadable = hash_dataset(
+        dataset, working.hashes, rehash=rehash, partial=dataset.sampled_from > 0
+    )
     hashed = [one for one in hashed if one.record.label or recipe.takes_unlabelled]
     rejected = [*dataset.rejected, *unreadable]
     extractor: FeatureExtractor | None = None

@@ -103,6 +103,7 @@ def evaluate(
     exclude: tuple[str, ...],
     described: FactOptions,
     rehash: bool,
+    train_sample: int | None,
     working: Working,
     **options: Any,
 ) -> None:
@@ -158,6 +159,7 @@ def evaluate(
         without_labels=without_labels,
         novelty=novelty,
         grouping=grouping,
+        train_sample=train_sample,
     )
     inputs = measure(dataset, setup.pretrained, working, study, rehash=rehash)
     report_rejected(inputs.rejected, dataset.passed_over, strict=False)

@@ -16,6 +16,7 @@ from geosim.trainer.cli.fact_options import fact_options
 from geosim.trainer.cli.messages import (
     report_dataset,
     report_rejected,
+    report_sample,
     report_training,
     report_unlabelled,
 )
@@ -67,6 +68,7 @@ def run(
     collection: str,
     wait: float,
     settings: Mapping[str, Any] | None,
+    train_sample: int | None,
     working: Working,
     **training: Any,
 ) -> None:
@@ -86,6 +88,7 @@ def run(
     from geosim.search import pipeline
     from geosim.trainer.auto import choose_setup
     from geosim.trainer.data.download import download_dataset
+    from geosim.trainer.data.subset import subset_of
     from geosim.trainer.facts.collect import open_described
 
     if data is None:
@@ -95,10 +98,12 @@ def run(
         dataset = open_described(
             data, exclude, decide, described, hashes=working.hashes, rehash=rehash
         )
-        setup = choose_setup(dataset, working, **training)
+        learned = subset_of(dataset, train_sample, training["seed"])
+        setup = choose_setup(learned, working, **training)
         report_dataset(dataset)
+        report_sample(learned)
         say(setup.why, err=True)
-        report_unlabelled(dataset, setup.recipe)
+        report_unlabelled(learned, setup.recipe)
 
         def on_ingested(report: SyncReport) -> None:
             report_ingest(report, store, err=True)
@@ -109,6 +114,7 @@ def run(
             setup.pretrained,
             store,
             working,
+            learned=learned,
             options=setup.options,
             k=k,
             recreate=recreate,

@@ -37,6 +37,7 @@ _SETTINGS: dict[str, Callable[[Any], str]] = {
     "folds": "{} folds".format,
     "backbone": "weights {:.8}".format,
     "views": "{} views".format,
+    "train_sample": "learned from {:,}".format,
 }
 """Settings that tell runs of one recipe apart, and their format in its name."""
 

@@ -35,6 +35,7 @@ from geosim.trainer.data.split import (
     Bond,
     overlap_free_split,
     stratified_folds,
+    stratified_sample,
     stratified_split,
 )
 from geosim.trainer.errors import DatasetError, ModelError, QueryError
@@ -68,7 +69,9 @@ class Study:
     to so many parts, each of which is held out once, and ``test_share`` is not used. With
     ``without_labels`` the training sees no label; the labels measure alone. With ``novelty`` a
     frozen recipe is trained once more per class, without it (`left_out_facts`). With ``grouping``
-    each split is made twice: without it, and so that no value of its fact is on both sides.
+    each split is made twice: without it, and so that no value of its fact is on both sides. With
+    ``train_sample`` the training sees so many of the images that are not held out; the hits come
+    from all of these.
     """
 
     options: TrainOptions
@@ -80,6 +83,7 @@ class Study:
     without_labels: bool = False
     novelty: bool = False
     grouping: Grouping | None = None
+    train_sample: int | None = None
 
 
 def evaluate(
@@ -126,6 +130,7 @@ def evaluate(
             **part,
             **({"without_labels": True} if study.without_labels else {}),
             **({"novelty": True} if study.novelty and not recipe.reads_pixels else {}),
+            **({} if study.train_sample is None else {"train_sample": study.train_sample}),
             **recipe_facts(spec, recipe),
         }
         key = hashlib.sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
@@ -215,7 +220,10 @@ def _run(
     """Train, index, query and measure once; the speed only if it is not known yet."""
     labels, classes = inputs.labels.astype(np.int64), len(inputs.classes)
     gallery = gallery_of(labels, queries)
-    rows = _training_rows(labels, queries, together)
+    rows, trained = _training_rows(labels, queries, together), gallery
+    if study.train_sample is not None and study.train_sample < len(rows):
+        rows = rows[stratified_sample(inputs.labels[rows], study.train_sample, settings["seed"])]
+        trained = rows[labels[rows] >= 0]
     options = replace(study.options, seed=settings["seed"])
     grouped = f"by {settings['group_by']} " if "group_by" in settings else ""
     title = f"{settings['split']} {grouped}{options.seed}"
@@ -232,7 +240,7 @@ def _run(
         learned = fit(inputs, rows, progress=bar.update)
     seconds = time.perf_counter() - started
 
-    embedded, trained = learned.embed(inputs.rows()), gallery
+    embedded = learned.embed(inputs.rows())
     zero = ~np.any(embedded != 0, axis=1)  # without a direction: not indexed, finds nothing
     gallery, answered = gallery[~zero[gallery]], ~zero[queries]
     if not answered.any() or len(gallery) < EVALUATED_K:

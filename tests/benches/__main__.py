@@ -19,7 +19,10 @@ import click
 from geosim.trainer.cli.command import Command
 from tests.benches.common import Row, Settings
 
-PARTS = ("embed", "search", "page", "ingest", "graph", "store", "growth", "memory", "facts")
+PARTS = (
+    *("embed", "search", "page", "ingest", "graph", "store", "growth", "memory", "facts"),
+    *("train", "unchanged"),
+)
 """Modules of the parts."""
 
 SERVER = "server"
@@ -59,16 +62,17 @@ def main(
 ) -> None:
     """Measure geosim and its peers; write and print a table for each PART.
 
-    PART is one or more of embed, search, page, ingest, graph, store, growth, memory and facts; all
-    by default; or server, which stores --images points on a server of one node. Contenders take
-    turns, once per round. A cost is a contender's time or memory divided by that of geosim in the
-    same round, the median over rounds.
+    PART is one or more of embed, search, page, ingest, graph, store, growth, memory, facts, train
+    and unchanged; all by default; or server, which stores --images points on a server of one node.
+    Contenders take turns, once per round. A cost is a contender's time or memory divided by that of
+    geosim in the same round, the median over rounds.
 
     \b
     Examples:
       python -m tests.benches --data geological_similarity.zip
       python -m tests.benches graph store --runs 9
       python -m tests.benches server --url http://localhost:6333 --images 3000000
+      python -m tests.benches train unchanged --images 100000
     """
     for name in [name for name in os.environ if name.startswith("GEOSIM_")]:
         del os.environ[name]

@@ -4,12 +4,14 @@ import hashlib
 import io
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import Result
 from filelock import FileLock
 from PIL import Image
 
@@ -371,3 +373,22 @@ def test_two_trainings_do_not_meet_in_one_folder(rocks: Path, empty: Working) ->
     lock.release()
     assert not colour_grid(rocks, empty).reused
     assert not list(empty.root.glob("*.holder*"))
+
+
+def test_a_training_on_a_sample_says_so_and_is_kept(
+    sample: Path, empty: Working, geosim: Callable[..., Result]
+) -> None:
+    def run(*more: object) -> str:
+        options = ("--backbone", "colour-grid", "--epochs", 1, "--working", empty.root)
+        done = geosim("train", sample, *options, *more)
+        assert done.exit_code == 0, done.stderr
+        return done.stderr
+
+    assert "learns from 24 of 96 pictures" in run("--train-sample", 24)
+    training = read_card(empty.model)["training"]
+    assert (training["images"], training["sampled_from"]) == (24, 96)
+    assert {*training["images_per_class"].values()} == {3}
+    assert "kept" in run("--train-sample", 24)
+    assert "trained: 24" in run("--train-sample", 24, "--seed", 1)
+    assert "learns from" not in run("--train-sample", 96)
+    assert "sampled_from" not in read_card(empty.model)["training"]

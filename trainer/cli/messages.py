@@ -60,6 +60,17 @@ def report_unlabelled(dataset: Dataset, recipe: Recipe) -> None:
         )
 
 
+def report_sample(learned: Dataset) -> None:
+    """Print how many pictures a training learns from, if it is a sample."""
+    if learned.sampled_from:
+        count, whole = len(learned.records), learned.sampled_from
+        say(
+            f"the training learns from {count:,} of {whole:,} pictures, each class in proportion "
+            "(--train-sample)",
+            err=True,
+        )
+
+
 def report_training(report: TrainReport) -> None:
     """Print a summary of a training, and how many pictures were scaled."""
     report_scaled(report.scaled)

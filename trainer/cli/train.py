@@ -12,6 +12,7 @@ from geosim.trainer.cli.fact_options import fact_options
 from geosim.trainer.cli.messages import (
     report_dataset,
     report_rejected,
+    report_sample,
     report_training,
     report_unlabelled,
 )
@@ -44,6 +45,7 @@ def train(
     exclude: tuple[str, ...],
     described: FactOptions,
     rehash: bool,
+    train_sample: int | None,
     working: Working,
     **options: Any,
 ) -> None:
@@ -61,20 +63,24 @@ def train(
       geosim train photos --backbone dinov2.onnx   (dinov2.json beside it)
       geosim train photos --recipe photograph --views 2
       geosim train photos --validation-split 0.2 --epochs 40 --seed 1
+      geosim train archive --train-sample 30000
     """  # noqa: D301 - \b keeps the lines in click
     from geosim.trainer.auto import choose_setup
     from geosim.trainer.data.layout import decide_by
     from geosim.trainer.data.places import read_places
+    from geosim.trainer.data.subset import subset_of
     from geosim.trainer.facts.collect import open_described
     from geosim.trainer.train import train as fit
 
     decide = decide_by(read_places(working.datasets))
     dataset = open_described(data, exclude, decide, described, hashes=working.hashes, rehash=rehash)
-    setup = choose_setup(dataset, working, **options)
+    learned = subset_of(dataset, train_sample, options["seed"])
+    setup = choose_setup(learned, working, **options)
     report_dataset(dataset)
+    report_sample(learned)
     say(setup.why, err=True)
-    report_unlabelled(dataset, setup.recipe)
-    report = fit(dataset, setup.pretrained, working, setup.options, rehash=rehash)
+    report_unlabelled(learned, setup.recipe)
+    report = fit(learned, setup.pretrained, working, setup.options, rehash=rehash)
     report_training(report)
     report_rejected(report.rejected, dataset.passed_over, strict=strict)
     say(str(working.model))

@@ -14,6 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from geosim.trainer.data.drawings import drawn_images
 from geosim.trainer.data.facts import Facts
 from geosim.trainer.data.hashes import HashCache
@@ -40,6 +42,8 @@ READ_THREADS = 4
 """Threads that read files."""
 
 _BLOCK = 256  # records read ahead at once
+
+_LOOKED_UP = 2048  # records whose hashes are looked up at once
 
 R = TypeVar("R")
 
@@ -73,6 +77,7 @@ class Dataset:
     passed_over: tuple[PassedOver, ...] = ()  # other files, by class and ending
     notes: tuple[str, ...] = ()  # what to tell about names and facts, a line each
     facts: Facts | None = None  # None if none were asked for
+    sampled_from: int = 0  # pictures that this is a sample of (`trainer/data/subset.py`); 0 if none
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -107,7 +112,7 @@ def open_dataset(
     if location.is_dir():
         own: list[Parts] = []
         found = [
-            Found(stored_parts(parts), parts, os.fspath(location.joinpath(*parts)))
+            Found(stored_parts(parts), parts, os.path.join(location, *parts))  # noqa: PTH118
             for parts in walk(location, exclude, report=own.append)
         ]
         return _assemble(location, found, Files(), map(stored_parts, own), decide, hashes)
@@ -140,33 +145,36 @@ def _assemble(
 ) -> Dataset:
     """Find the layout from all paths and sort the images into records and rejects."""
     files, same = unify(found)
-    pictures = [one for one in files if is_image(one.parts)]
-    cache = None if hashes is None else HashCache(hashes, location)
-    sheets = drawn_images([one.where for one in pictures], source, cache)
-    images = [one for one in pictures if one.where not in sheets]
+    pictures, others = [], []
+    for one in files:
+        (pictures if is_image(one.parts) else others).append(one)
+    del files
+    new = _unknown(pictures, source, None if hashes is None else HashCache(hashes, location))
+    sheets = drawn_images(new, source)
+    images = [one for one in pictures if one.where not in sheets] if sheets else pictures
     layout = decide(location, [one.parts for one in images])
     name, depth = layout.name, layout.depth
     drawn_parts = (one.parts for one in pictures if one.where in sheets)
-    others = (one.parts for one in files if not is_image(one.parts))
     passed_over = (
         *map(own_folder, own),
         *count_passed_over(drawn_parts, depth, name, own=True),
-        *count_passed_over(others, depth, name),
+        *count_passed_over((one.parts for one in others), depth, name),
     )
     if layout.class_from == FOLDER:
         notes = (*notes, *merged_classes(images, depth))
     rejected = [Rejected(layout.path(one.parts), SAME_NAME) for one in same if is_image(one.parts)]
-    records = []
+    records, folder = [], file_name(location)
     for one in images:
         path = layout.path(one.parts)
         if not layout.covers(one.parts):
             root = "/".join(layout.inside)
             rejected.append(Rejected(path, f"outside of {root}, the folder of data set {name}"))
-        elif isinstance(source, Files) and not _regular(one.where):
+        elif one.where in new and isinstance(source, Files) and not _regular(one.where):
             rejected.append(Rejected(path, "not a regular file"))
         else:
-            former = (file_name(location), *one.former)[len(layout.inside) :]
-            records.append(Record(path, layout.label(one.parts), one.where, "/".join(former)))
+            former = "/".join((folder, *one.former)[len(layout.inside) :])
+            former = path if former == path else former  # held once
+            records.append(Record(path, layout.label(one.parts), one.where, former))
     if not records:
         reasons = [f"{len(rejected)} rejected: {rejected[0].reason}"] if rejected else []
         reasons += [str(one) for one in passed_over if one.picture or one.own][:1]
@@ -181,6 +189,17 @@ def _assemble(
     return Dataset(
         name, location, tuple(records), tuple(rejected), source, place, passed_over, notes
     )
+
+
+def _unknown(
+    pictures: Sequence[Found], source: Files | Archive, cache: HashCache | None
+) -> set[str]:
+    """Return the files that are not known to be as they were when they were hashed."""
+    if cache is None:
+        return {one.where for one in pictures}
+    known = cache.known(source, (one.where for one in pictures))
+    cache.close()
+    return {pictures[row].where for row in np.flatnonzero(~known).tolist()}
 
 
 def _place(location: Path, layout: Layout, source: Files | Archive) -> Place:
@@ -219,7 +238,7 @@ def hash_records(
                 rejected.append(outcome)
             yield None if isinstance(outcome, Rejected) else outcome
 
-    for block in blocks(records, _BLOCK):
+    for block in blocks(records, _LOOKED_UP):
         hashes: Iterable[str | None] = compute(block)
         if cache is not None:
             hashes = cache.hashes(source, block, compute, progress)

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from geosim.trainer import drawn
-from geosim.trainer.data.hashes import HashCache
+from geosim.trainer.data.names import ending_of
 from geosim.trainer.data.sources import Archive, Files
 
 _THREADS = 4
 
 
-def drawn_images(
-    files: Sequence[str], source: Files | Archive, cache: HashCache | None = None
-) -> set[str]:
-    """Return the pictures that geosim drew, without reading those that ``cache`` knows.
-
-    ``files`` are those of records, `Record.source`.
-    """
-    asked = [one for one in files if Path(one).suffix.lower() in drawn.ENDINGS]
-    if cache is not None:
-        known = cache.known(source, asked)
-        cache.close()
-        asked = [one for one in asked if one not in known]
+def drawn_images(files: Iterable[str], source: Files | Archive) -> set[str]:
+    """Return the pictures that geosim drew; ``files`` are those of records, `Record.source`."""
+    asked = [one for one in files if ending_of(one) in drawn.ENDINGS]
 
     def look(file: str) -> bool:
         return drawn.is_drawn(source.head(file, drawn.SMALLEST, drawn.HEAD_BYTES))

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -73,11 +72,12 @@ class HashCache(AbstractContextManager["HashCache"]):
         self._saved = time.monotonic()
         self._pool = ThreadPoolExecutor(STAT_THREADS)
 
-    def known(self, source: Source, files: Sequence[str]) -> set[str]:
-        """Return which files, given as `Record.source`, were hashed before and are unchanged."""
-        stamps, _ = _stamps(source, [Record("", "", file) for file in files])
-        _, known = self._find(np.frombuffer(stamps, "<u8").reshape(-1, 2))
-        return set(compress(files, known))
+    def known(self, source: Source, files: Iterable[str]) -> NDArray[np.bool_]:
+        """Tell of files, given as `Record.source`, if they were hashed before and are unchanged."""
+        if not len(self._known):
+            return np.zeros(sum(1 for _ in files), np.bool_)
+        stamps, _ = _stamps(source, (Record("", "", file) for file in files))
+        return self._find(np.frombuffer(stamps, "<u8").reshape(-1, 2))[1]
 
     def close(self) -> None:
         """End without saving."""
@@ -181,18 +181,18 @@ def stamps_of(
     return b"".join(keys for keys, _ in asked), settled
 
 
-def _stamps(source: Source, records: Sequence[Record]) -> tuple[bytes, NDArray[np.bool_]]:
+def _stamps(source: Source, records: Iterable[Record]) -> tuple[bytes, NDArray[np.bool_]]:
     now = time.time_ns()
-    keys, settled = [], np.zeros(len(records), dtype=np.bool_)
-    for row, record in enumerate(records):
+    keys, settled = bytearray(), bytearray()
+    for record in records:
         stamp = source.stamp(record)
         text = f"{record.source}\0{stamp}".encode("utf-8", "surrogatepass")
-        keys.append(hashlib.blake2b(text, digest_size=16).digest())
-        if stamp is not None:
-            modified, changed = stamp[:2]
-            # A modification time in the future was set; a write would put it back to now.
-            settled[row] = now - changed >= SETTLED_NS and abs(now - modified) >= SETTLED_NS
-    return b"".join(keys), settled
+        keys += hashlib.blake2b(text, digest_size=16).digest()
+        # A modification time in the future was set; a write would put it back to now.
+        settled.append(
+            stamp is not None and now - stamp[1] >= SETTLED_NS and abs(now - stamp[0]) >= SETTLED_NS
+        )
+    return bytes(keys), np.frombuffer(settled, np.bool_)
 
 
 def _read(path: Path) -> _Entries:

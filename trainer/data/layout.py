@@ -73,8 +73,9 @@ class Layout:
 
     def label(self, parts: Parts) -> str:
         """Return the class that a folder gives to a path below DATA; empty for none."""
-        by_folder = self.class_from == FOLDER and self.covers(parts)
-        return parts[self.depth] if by_folder and len(parts) > self.depth + 1 else ""
+        depth = len(self.inside) + self.level
+        by_folder = self.class_from == FOLDER and len(parts) > depth + 1
+        return parts[depth] if by_folder and self.covers(parts) else ""
 
 
 def is_partition(name: str) -> bool:
@@ -105,12 +106,14 @@ def known_layout(
     ``images`` that are in a class folder by the layout ``fresh``, or all without such folders.
     """
     found = []
-    held = [parts for parts in images if fresh.label(parts)] or images
+    held: Collection[Parts] | None = None
     for name, place in places.items():
         inside = place.below(location)
         if inside is not None:
             known = Layout(name, stored_parts(inside), place.level, place.class_from)
-            if all(map(known.covers, held)):
+            if known.inside and held is None:
+                held = [parts for parts in images if fresh.label(parts)] or images
+            if not known.inside or all(map(known.covers, held or ())):
                 found.append(known)
     return min(found, key=lambda one: len(one.inside), default=None)
 
@@ -143,8 +146,8 @@ def decide_by(places: Mapping[str, Place]) -> Decide:
 
 
 def stored_parts(parts: Parts) -> Parts:
-    """Return the stored names of the parts of a path."""
-    return tuple(map(stored_name, parts))
+    """Return the stored names of the parts of a path: the same object if they are the same."""
+    return parts if all(map(str.isascii, parts)) else tuple(map(stored_name, parts))
 
 
 def file_name(location: Path) -> str:

@@ -18,6 +18,9 @@ Parts = tuple[str, ...]
 class Found:
     """A file of a data set.
 
+    ``former`` is the same object as ``parts`` where no name is spelled anew; no other file has
+    these parts then, unless it is spelled anew.
+
     Attributes:
         parts: stored names of its folders and of itself, below the data set's location.
         former: the same as earlier versions stored them.
@@ -29,11 +32,20 @@ class Found:
     where: str
 
 
+def ending_of(name: str) -> str:
+    """Return the suffix of a file name in lower case, as `pathlib` finds it; empty for none."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if 0 < dot < len(name) - 1 else ""
+
+
 def unify(found: Iterable[Found]) -> tuple[list[Found], list[Found]]:
     """Return the files with one per path, and the others, which have the path of one of them.
 
     A file that has its stored name on disk comes first.
     """
+    found = list(found)
+    if all(one.former is one.parts for one in found):
+        return found, []  # no name is spelled anew, so that no two are alike
     files: dict[Parts, Found] = {}
     others = []
     for one in found:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from geosim.trainer.data.images import ENDINGS
+from geosim.trainer.data.names import ending_of
 
 _CAMERA_RAW = (
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef "
@@ -66,7 +66,7 @@ def own_folder(parts: tuple[str, ...]) -> PassedOver:
 
 def is_image(parts: tuple[str, ...]) -> bool:
     """Return whether the last of path parts has an ending of a format that is read."""
-    return PurePosixPath(parts[-1]).suffix.lower() in ENDINGS
+    return ending_of(parts[-1]) in ENDINGS
 
 
 def count_passed_over(
@@ -80,7 +80,7 @@ def count_passed_over(
     counts: Counter[tuple[str, str]] = Counter()
     for parts in files:
         label = parts[depth] if len(parts) > depth + 1 else "/".join(parts[:-1]) or name
-        counts[label, PurePosixPath(parts[-1]).suffix.lower()] += 1
+        counts[label, ending_of(parts[-1])] += 1
     return tuple(
         PassedOver(label, ending, count, not own and ending in PICTURE_ENDINGS, own)
         for (label, ending), count in sorted(counts.items())

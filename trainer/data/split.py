@@ -1,4 +1,4 @@
-"""Splits of a labelled set: into two parts at random or by groups, or into folds."""
+"""Splits of a labelled set: into two parts at random or by groups, or into folds; a sample."""
 
 from __future__ import annotations
 
@@ -39,6 +39,25 @@ def stratified_split(
         rows = generator.permutation(np.flatnonzero(labels == label))
         held[rows[: min(round(share * len(rows)), len(rows) - 1)]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def stratified_sample(labels: NDArray[np.int32], count: int, seed: int) -> NDArray[np.intp]:
+    """Draw ``count`` images at random; return their row numbers, sorted.
+
+    Each class has its share of them, rounded by the largest remainders, and one image at least, so
+    that there may be a few more than ``count``.
+    """
+    classes, sizes = np.unique(labels, return_counts=True)
+    shares = sizes * min(count, len(labels)) / len(labels)
+    drawn = np.maximum(np.floor(shares).astype(np.int64), 1)
+    left = max(0, min(count, len(labels)) - int(drawn.sum()))
+    drawn[np.argsort(drawn - shares, kind="stable")[:left]] += 1
+    generator = np.random.default_rng(seed)
+    rows = [
+        generator.permutation(np.flatnonzero(labels == label))[:number]
+        for label, number in zip(classes, drawn, strict=True)
+    ]
+    return np.sort(np.concatenate(rows))
 
 
 def overlap_free_split(

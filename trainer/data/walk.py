@@ -79,7 +79,8 @@ def walk(
             key=lambda name: (os.path.islink(os.path.join(folder, name)), name),  # noqa: PTH114, PTH118
         )
         for name in files:
-            if counts((*parts, name), exclude):
+            # The folders above count, so without patterns the name decides.
+            if counts((*parts, name) if exclude else (name,), exclude):
                 if "." not in name:
                     try:
                         Path(folder, name).stat()

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from geosim.trainer.data.split import overlap_free_split, stratified_folds, stratified_split
+from geosim.trainer.data.split import (
+    overlap_free_split,
+    stratified_folds,
+    stratified_sample,
+    stratified_split,
+)
 from geosim.trainer.errors import DatasetError
 
 
@@ -27,6 +32,17 @@ def test_a_stratified_split_holds_out_the_share_of_each_class() -> None:
     kept, held = stratified_split(labels, 0.2, seed=3)
     assert np.bincount(labels[held], minlength=3).tolist() == [2, 4, 0]
     assert sorted([*kept, *held]) == list(range(31))
+
+
+def test_a_stratified_sample_has_every_class_in_proportion() -> None:
+    labels = np.array([0] * 60 + [1] * 37 + [2] * 2 + [-1], dtype=np.int32)
+    rows = stratified_sample(labels, 20, seed=3)
+    assert np.bincount(labels[rows] + 1).tolist() == [1, 12, 7, 1]
+    assert rows.tolist() == sorted({*rows.tolist()})
+    assert rows.tolist() == stratified_sample(labels, 20, seed=3).tolist()
+    assert rows.tolist() != stratified_sample(labels, 20, seed=4).tolist()
+    assert stratified_sample(labels, 500, seed=3).tolist() == list(range(100))
+    assert len(stratified_sample(np.arange(9, dtype=np.int32), 2, seed=0)) == 9
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
