@@ -110,7 +110,11 @@ export class Area {
     };
     layer.onkeydown = (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.key === "Escape") this.arm(false);
+      if (event.key === "Escape") {
+        this.corners = [];
+        this.arm(false);
+        this.button.focus();
+      }
       else if (event.key === "Enter" && this.corners.length) this.take();
       else if (event.key in ARROWS) this.moveRectangle(ARROWS[event.key], event.shiftKey);
       else return;
