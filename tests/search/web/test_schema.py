@@ -41,6 +41,7 @@ def schema_of(url: str, cases: int) -> Any:
         plan = drawn(client)
         area = f"{plan['drawing']},0,0,65535,0,65535,65535"
         classes = [one["name"] for one in client.get("/api/collection").json()["classes"]]
+    fixed = {"area": area, "tag": plan["tag"], "where": f"not class = '{classes[0]}'"}
     known = strategies.sampled_from([UUID(one) for one in plan["ids"]]).map(str)
     schemathesis.openapi.format("uuid", known | strategies.uuids().map(str))
     schema = from_url(f"{url}/openapi.json", config=schemathesis.Config.from_dict(config))
@@ -58,12 +59,9 @@ def schema_of(url: str, cases: int) -> Any:
             if isinstance(part, dict):
                 if part.get("class"):
                     part["class"] = classes[len(part["class"]) % len(classes)]
-                if part.get("area"):
-                    part["area"] = area
-                if part.get("tag"):
-                    part["tag"] = plan["tag"]
-                if part.get("where"):
-                    part["where"] = f"not class = '{classes[0]}'"
+                for name, value in fixed.items():
+                    if part.get(name):
+                        part[name] = value
                 for name in ("one_per", "not_same", "show", "together_by"):
                     if part.get(name):
                         part[name] = ("class", "dataset", "width")[len(part[name]) % 3]
