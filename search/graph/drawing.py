@@ -34,6 +34,9 @@ NEIGHBOURS = 3
 among 20,000, those around each on the map are its 15 nearest in 23 % with 3 neighbours, 20 % with
 10, and 15 % with means in place of medians, which lie in the gaps."""
 
+EQUAL = 1e-6
+"""Difference of a cosine from 1 that is rounding."""
+
 SEED = 0
 """Seed of t-SNE."""
 
@@ -79,8 +82,8 @@ def place(
 ) -> NDArray[np.float32]:
     """Return a position for each vector, ``(n, 2)``, among those of a sample.
 
-    It is the median of the positions of its nearest in the sample, per coordinate. ``vectors`` and
-    ``sample`` are ``(., d) float32``, L2 norm 1, neither empty.
+    It is that of an equal vector, or else the median of those of its nearest in the sample, per
+    coordinate. ``vectors`` and ``sample`` are ``(., d) float32``, L2 norm 1, neither empty.
     """
     import faiss
 
@@ -89,9 +92,12 @@ def place(
     threads = faiss.omp_get_max_threads()
     search = partial(knn, gallery=sample, k=min(NEIGHBOURS, len(sample)))
     with faiss_threads(threads) as pool:
-        parts = np.array_split(vectors, min(threads, len(vectors)))
-        rows = np.concatenate([rows for _, rows in pool.map(search, parts)])
-    placed: NDArray[np.float32] = np.median(positions[rows], axis=1).astype(np.float32)
+        found = list(pool.map(search, np.array_split(vectors, min(threads, len(vectors)))))
+    cosines, rows = (np.concatenate(column) for column in zip(*found, strict=True))
+    equal = cosines[:, :1] > 1 - EQUAL
+    placed: NDArray[np.float32] = np.where(
+        equal, positions[rows[:, 0]], np.median(positions[rows], axis=1)
+    ).astype(np.float32)
     return placed
 
 

@@ -143,15 +143,13 @@ class MapCache:
         return Match("path", tuple(sorted({point.payload.path for point in points})) or ("",))
 
     def _points(self, drawn: DrawnMap, request: MapRequest) -> MapPoints:
-        if request.ids:
-            texts = [str(one) for one in request.ids]
-        elif request.tag != drawn.tag or max(request.rows, default=0) >= len(drawn.layout.ids):
+        if request.tag not in ("", drawn.tag):
             raise HTTPException(409, "the map has changed; load it again")
-        else:
-            texts = texts_of(drawn.layout.ids[request.rows])
+        rows = [row for row in request.rows if row < len(drawn.layout.ids)]
+        texts = [str(one) for one in request.ids] + texts_of(drawn.layout.ids[rows])
         found = [point.payload for point in self._store.fetch(texts, vectors=False)]
-        rows = drawn.rows(ids_of(payload.id for payload in found))
-        placed = zip(rows.tolist(), found, strict=True)
+        numbers = drawn.rows(ids_of(payload.id for payload in found)).tolist()
+        placed = zip(numbers, found, strict=True)
         points = [MapPoint(row=row, image=payload) for row, payload in placed if row >= 0]
         return MapPoints(tag=drawn.tag, points=points)
 

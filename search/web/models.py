@@ -292,8 +292,8 @@ class FacetParameters(BaseModel, extra="forbid"):
 
 
 class MapRequest(BaseModel, extra="forbid"):
-    """Points of the map, by the ids of their images or by their rows."""
+    """Points of the map, by the ids of their images and by their rows; others are left out."""
 
     ids: list[Id] = Field([], max_length=MAX_HITS)
-    tag: str = Field("", description="That of the map which the rows are of.")
+    tag: str = Field("", description="That of the map which the rows are of; empty for the latest.")
     rows: list[Annotated[int, Field(ge=0)]] = Field([], max_length=MAX_HITS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import resource
-import shutil
 import subprocess
 import sys
 import time
@@ -14,23 +13,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
-import click
 import httpx
-import numpy as np
 import orjson
 
 from geosim.ingest.schema import point_id
-from tests.benches import common, inputs
+from tests.benches import common, frames, inputs
 
 ABOUT = (
     "`geosim serve` in a process of its own, over loopback, ten hits. A new picture is an indexed "
     "one with a little noise, as JPEG. The answers to twenty clients at once equal, byte for byte, "
     "those to one client. Memory is resident memory, one run, MB are 10^6 bytes. The map is moved "
-    "in each frame and drawn whole, at 1280 x 900 in headless Chromium, at most 60 frames a second."
+    "in each frame, at 1280 x 900 in headless Chromium, at most 60 frames a second; that of a "
+    "million points is made up, of 60 classes that overlap."
 )
 BASES = 200
 """Indexed pictures that new ones are made of."""
@@ -45,43 +42,11 @@ MEMORY_REQUESTS = 5_000
 """Requests between two measurements of memory: a third each of uploads, searches by an indexed
 image and pictures. A tenth as many come first as a warm-up."""
 
-FRAMES = 120
-"""Frames of the map per round."""
-
 TIMEOUT = 120.0
 """Seconds for one answer, and for the browser."""
 
 SIMILAR = "api/points/ID/similar"
 """Path of a search by an indexed image."""
-
-MOVE = """async ([how, frames]) => {
-  const canvas = document.getElementById("map");
-  const box = canvas.getBoundingClientRect();
-  const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
-  const pointer = { pointerId: 1, pointerType: "mouse", bubbles: true, cancelable: true };
-  const moves = {
-    drag: (n) => {
-      const turn = (2 * Math.PI * (n + 1)) / 30;
-      const to = { clientX: x + 24 * Math.sin(turn), clientY: y + 24 * Math.sin(2 * turn) };
-      canvas.dispatchEvent(new PointerEvent("pointermove", { ...pointer, ...to, buttons: 1 }));
-    },
-    wheel: (n) => {
-      const delta = { clientX: x, clientY: y, deltaY: n % 30 < 15 ? -60 : 60 };
-      canvas.dispatchEvent(new WheelEvent("wheel", { ...pointer, ...delta }));
-    },
-  };
-  let drawn = 0;
-  const observer = new MutationObserver((seen) => { drawn += seen.length; });
-  observer.observe(canvas, { attributeFilter: ["data-drawn"] });
-  const starts = [];
-  for (let n = 0; n < frames + 2; n += 1) {
-    starts.push(await new Promise((begin) => requestAnimationFrame(begin)));
-    if (n < frames) moves[how](n);
-  }
-  observer.disconnect();
-  return [starts.slice(1), drawn];
-}"""
-"""Moves the map once per frame; returns when frames began, in ms, and how many were drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +98,7 @@ def measure(settings: common.Settings, scratch: Path) -> list[common.Row]:
         visitor = Visitor(client, bases, ids)
         wait_until_ready(visitor)
         rows = one_by_one(settings, visitor) + many_clients(settings, visitor)
-        rows += map_frames(settings, visitor)
+        rows += frames.measure(settings, str(client.base_url), len(ids))
     with serving(working) as (client, process):
         return rows + memory(settings, Visitor(client, bases, ids), process)
 
@@ -219,43 +184,6 @@ def many_clients(settings: common.Settings, visitor: Visitor) -> list[common.Row
         raise common.BenchError("answers to many clients at once differ from those to one")
     title = f"{count} uploads, {len(visitor.ids):,} points"
     return common.compared(title, taken, ("requests", count))
-
-
-def map_frames(settings: common.Settings, visitor: Visitor) -> list[common.Row]:
-    """Measure frames of the map while it is moved; needs playwright and Chromium.
-
-    Raises:
-        BenchError: a frame was not drawn.
-    """
-    executable = shutil.which("chromium") or shutil.which("chromium-browser")
-    if executable is None or find_spec("playwright") is None:
-        click.echo("playwright or Chromium is missing; frames of the map are skipped", err=True)
-        return []
-    from playwright.sync_api import sync_playwright
-
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"]) as browser,
-    ):
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(TIMEOUT * 1000)
-        page.goto(f"{visitor.client.base_url}map")
-        page.locator(f'#map[data-drawn="{len(visitor.ids)}"]').wait_for()
-
-        def move(how: str) -> float:
-            page.locator("#zoom-all").click()
-            page.locator("#map").hover()
-            if how == "drag":
-                page.mouse.down()
-            starts, drawn = page.evaluate(MOVE, [how, FRAMES])
-            page.mouse.up()
-            if drawn < FRAMES:
-                raise common.BenchError(f"the map was drawn in {drawn} of {FRAMES} frames")
-            return float(np.median(np.diff(starts))) / 1000
-
-        turns = {"dragged": partial(move, "drag"), "zoomed by the wheel": partial(move, "wheel")}
-        taken = common.interleaved("frames", turns, settings.runs)
-    return common.milliseconds(f"a frame of the map, {len(visitor.ids):,} points", taken)
 
 
 def memory(settings: common.Settings, visitor: Visitor, process: int) -> list[common.Row]:

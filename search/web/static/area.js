@@ -14,7 +14,7 @@ import { distance } from "./view.js";
 /** @typedef {{ imagesOf: (rows: number[]) => Promise<StoredImage[]>, page: () => Page }} Around */
 const MOST_CORNERS = 64; // as the API takes them
 const MOST_IN_SEARCH = 10000; // as the API takes them
-const LISTED = 24; // images at a time
+const [SHOWN, LISTED] = [3, 24]; // classes, and images at a time
 const STEP = 16; // CSS pixels that a key moves, and of an edge at least
 const ARROWS = /** @type {Record<string, [number, number]>} */ ({
   ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP],
@@ -104,13 +104,14 @@ export class Area {
       if (this.corners.length > 2) this.take();
       else this.clear();
     };
-    layer.onpointercancel = () => {
-      last = null;
-      this.clear();
-    };
+    layer.onpointercancel = () => { last = null; };
     layer.onkeydown = (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.key === "Escape") this.arm(false);
+      if (event.key === "Escape") {
+        this.corners = [];
+        this.arm(false);
+        this.button.focus();
+      }
       else if (event.key === "Enter" && this.corners.length) this.take();
       else if (event.key in ARROWS) this.moveRectangle(ARROWS[event.key], event.shiftKey);
       else return;
@@ -134,57 +135,53 @@ export class Area {
 
   /** Take the images inside, and offer what to do with them. */
   take() {
-    const { points } = this.map;
-    this.rows = points.inside(this.corners);
-    this.listed = 0;
+    const { map: { points, classes }, around: { page } } = this;
+    const rows = points.inside(this.corners);
+    [this.rows, this.listed] = [rows, 0];
     this.arm(false);
     this.draw();
     const sizes = new Map();
-    for (const row of this.rows) sizes.set(points.labels[row], (sizes.get(points.labels[row]) ?? 0) + 1);
-    const most = [...sizes].sort((a, b) => b[1] - a[1]).slice(0, 3)
-      .map(([label, size]) => el("bdi", {}, `${this.map.classes[label] ?? NO_CLASS} ${count(size)}`));
-    const rest = sizes.size - most.length;
-    const { rows } = this;
-    /** @type {(name: string, onclick: () => void, disabled?: boolean) => HTMLElement} */
-    const button = (name, onclick, disabled = rows.length === 0) =>
-      el("button", { type: "button", onclick, disabled }, name);
-    const many = rows.length > MOST_IN_SEARCH;
-    const { examples } = this.around.page();
+    for (const row of rows) sizes.set(points.labels[row], (sizes.get(points.labels[row]) ?? 0) + 1);
+    const most = [...sizes].sort((a, b) => b[1] - a[1]).slice(0, SHOWN)
+      .flatMap(([label, size]) => [el("bdi", {}, classes[label] ?? NO_CLASS), ` ${count(size)}, `]);
+    /** @type {(name: string, onclick: () => void, most: number) => HTMLElement} */
+    const button = (name, onclick, most) =>
+      el("button", { type: "button", onclick, disabled: rows.length === 0 || rows.length > most }, name);
+    const { examples } = page();
+    const notes = [
+      rows.length > MOST_IN_SEARCH ? `A search takes an area of at most ${count(MOST_IN_SEARCH)}. ` : "",
+      rows.length > examples ? `A search by them takes ${examples}, spread evenly.` : ""];
     this.panel.replaceChildren(
       el("p", { role: "status" }, `${quantity(rows.length, "image")} in the area`),
-      el("p", { class: "fine" }, ...most.flatMap((one, i) => i ? [", ", one] : [one]),
-        rest ? `, and ${quantity(rest, "other class", "other classes")}` : ""),
-      span("buttons", button("List", () => this.list()),
-        button("Search by them", () => this.searchBy()),
-        button("Search among them", () => this.searchAmong(), rows.length === 0 || many),
-        button("Clear", () => this.clear(), false)),
-      many ? el("p", { class: "fine" }, `A search takes an area of at most ${count(MOST_IN_SEARCH)}.`) : "",
-      rows.length > examples ? el("p", { class: "fine" }, `A search by them takes ${examples}, spread evenly.`) : "",
-      el("p", { class: "fine", role: "alert" }), el("ul", { class: "set" }));
+      el("p", { class: "fine" }, ...most, quantity(sizes.size, "class", "classes")),
+      span("buttons", button("List", () => this.list(), Infinity),
+        button("Search by them", () => this.searchBy(), Infinity),
+        button("Search among them", () => this.searchAmong(), MOST_IN_SEARCH),
+        el("button", { type: "button", onclick: () => this.clear() }, "Clear")),
+      el("p", { class: "fine", role: "alert" }, ...notes), el("ul", { class: "set" }));
     this.panel.hidden = false;
     this.panel.focus();
   }
 
   /** List the next images. */
   async list() {
-    const { panel } = this;
-    const images = await this.images(this.rows.slice(this.listed, this.listed + LISTED));
+    const { panel, rows } = this;
+    const images = await this.images(rows.slice(this.listed, this.listed + LISTED));
     this.listed += LISTED;
-    panel.querySelector("ul")?.append(...images.map((image) => el("li", {},
-      el("a", { href: address({ kind: "point", id: image.id }, {}), title: image.path }, thumbnail(image, image.path, 128)))));
+    panel.querySelector("ul")?.append(...images.map(({ id, path, ...image }) => el("li", {},
+      el("a", { href: address({ kind: "point", id }, {}), title: path },
+        thumbnail({ id, path, ...image }, path, 128)))));
     const next = panel.querySelector("button");
-    if (next) [next.textContent, next.disabled] = ["More", this.listed >= this.rows.length];
+    if (next) [next.textContent, next.disabled] = ["More", this.listed >= rows.length];
   }
 
   /** Search by as many of the images as a search takes. */
   async searchBy() {
-    const { page } = this.around;
-    const { rows } = this;
-    const step = Math.ceil(rows.length / page().examples);
-    const images = await this.images(rows.filter((_, i) => i % step === 0));
-    if (images.length === 0) return;
+    const { navigate, options: { where }, examples } = this.around.page();
+    const step = Math.ceil(this.rows.length / examples);
+    const images = await this.images(this.rows.filter((_, i) => i % step === 0));
     const positive = images.map(({ id }) => id);
-    page().navigate(address({ kind: "examples", positive, negative: [] }, { where: page().options.where }));
+    if (positive.length) navigate(address({ kind: "examples", positive, negative: [] }, { where }));
   }
 
   /** Search only in the area, by the query if there is one. */

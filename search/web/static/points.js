@@ -34,16 +34,11 @@ export class Points {
     });
     this.side = Math.max(1, Math.ceil(Math.sqrt(this.count / POINTS_PER_CELL)));
     const cells = new Uint32Array(this.count);
-    const bounds = { left: 1, right: 0, top: 1, bottom: 0 };
     for (let i = 0; i < this.count; i += 1) {
-      const [px, py] = [this.x[i], this.y[i]];
-      cells[i] = this.cell(py) * this.side + this.cell(px);
-      if (px < bounds.left) bounds.left = px;
-      if (px > bounds.right) bounds.right = px;
-      if (py < bounds.top) bounds.top = py;
-      if (py > bounds.bottom) bounds.bottom = py;
+      cells[i] = this.cell(this.y[i]) * this.side + this.cell(this.x[i]);
     }
-    this.bounds = bounds;
+    const { x: px, y: py } = this;
+    this.bounds = { left: least(px), right: most(px), top: least(py), bottom: most(py) };
     this.byCell = groupBy(cells, this.side * this.side);
   }
 
@@ -105,8 +100,8 @@ export class Points {
   /** Return the points that are shown inside of a polygon, by the even-odd rule.
    * @param {Position[]} corners in the plane */
   inside(corners) {
-    const [left, top] = [Math.min(...corners.map(({ x }) => x)), Math.min(...corners.map(({ y }) => y))];
-    const [right, bottom] = [Math.max(...corners.map(({ x }) => x)), Math.max(...corners.map(({ y }) => y))];
+    const [xs, ys] = [corners.map(({ x }) => x), corners.map(({ y }) => y)];
+    const [left, right, top, bottom] = [least(xs), most(xs), least(ys), most(ys)];
     const found = [];
     for (let i = 0; i < this.count; i += 1) {
       const [x, y] = [this.x[i], this.y[i]];
@@ -134,4 +129,18 @@ function groupBy(keys, keyCount) {
   const order = new Uint32Array(keys.length);
   for (let i = 0; i < keys.length; i += 1) order[next[keys[i]]++] = i;
   return { order, starts };
+}
+
+/** @param {Iterable<number>} values from 0 to 1 */
+function least(values) {
+  let found = 1;
+  for (const value of values) if (value < found) found = value;
+  return found;
+}
+
+/** @param {Iterable<number>} values from 0 to 1 */
+function most(values) {
+  let found = 0;
+  for (const value of values) if (value > found) found = value;
+  return found;
 }

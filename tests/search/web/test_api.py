@@ -7,6 +7,7 @@ import hashlib
 import io
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,12 +19,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import geosim.search.web.map
 from geosim.ingest.plan import IMAGE_ROUTE
 from geosim.ingest.schema import ModelRef, Payload, point_id
 from geosim.search.explain import novelty_threshold
 from geosim.search.types import Hit
 from geosim.search.web.app import FOLDER
 from geosim.search.web.pictures import Thumbnails
+from tests.search.web.drawn import drawn
 
 STORED = "rocks/marble/marble-0002.jpg"
 JPEG = {"Content-Type": "image/jpeg"}
@@ -312,22 +315,67 @@ def test_the_collection(client: httpx.Client, served: Any) -> None:
     assert answer["engine"].startswith("Qdrant Edge")
 
 
-def test_the_map(client: httpx.Client, served: Any, eventually: Any) -> None:
-    def ask() -> httpx.Response | None:
-        answer = client.get("/api/map")
-        if answer.status_code != 202:
-            return answer
-        assert answer.headers["retry-after"] == "1"
-        return None
-
-    answer = eventually(ask)
-    drawn = answer.json()
-    assert len(drawn["ids"]) == 98
-    assert [point_id(path) for path in drawn["paths"]] == drawn["ids"]
-    assert {drawn["classes"][place] for place in drawn["labels"]} == set(served.index.classes)
-    assert all(0 <= value <= 1 for value in drawn["x"] + drawn["y"])
+def test_the_map(client: httpx.Client, served: Any) -> None:
+    plan = drawn(client)
+    assert plan["ids"] == [point_id(one["path"]) for one in plan["images"]]
+    names = np.repeat(plan["classes"], plan["sizes"]).tolist()
+    assert names == [one["class"] for one in plan["images"]]
+    counts = dict(zip(plan["classes"], plan["sizes"], strict=True))
+    assert counts == served.index.classes
+    answer = client.get("/api/map")
+    assert len(answer.content) < 1000 + 4 * 98
     known = {"If-None-Match": answer.headers["etag"]}
     assert client.get("/api/map", headers=known).status_code == 304
+    wanted = {"ids": [plan["ids"][7], str(uuid.UUID(int=5)), plan["ids"][3]]}
+    found = client.post("/api/map/points", json=wanted).json()["points"]
+    assert [one["row"] for one in found] == [7, 3]
+
+
+def test_points_of_another_map(client: httpx.Client) -> None:
+    drawn(client)
+    answer = client.post("/api/map/points", json={"tag": "other", "rows": [0]})
+    told = "the map has changed; load it again"
+    assert (answer.status_code, answer.json()["error"]) == (409, told)
+    beyond = client.post("/api/map/points", json={"rows": [10**12, 1]})
+    assert [one["row"] for one in beyond.json()["points"]] == [1]
+
+
+def test_a_search_in_an_area_of_the_map(client: httpx.Client) -> None:
+    plan = drawn(client)
+    x, y = plan["places"].T.tolist()
+    inside = {one for one, a, b in zip(plan["ids"], x, y, strict=True) if a < 30_000 and a < b}
+    assert 5 < len(inside) < 90
+    area = f"{plan['drawing']},0,0,30000,30000,30000,65535,0,65535"
+    found = client.get(f"/api/points/{plan['ids'][0]}/similar", params={"area": area, "k": 98})
+    assert {one["id"] for one in found.json()["hits"]} == inside - {plan["ids"][0]}
+    half = {"area": area, "k": 98, "positive": plan["ids"][:1], "class": "marble"}
+    both = client.post("/api/recommend", json=half).json()["hits"]
+    assert {one["class"] for one in both} <= {"marble"}
+    nothing = f"{plan['drawing']},0,0,0,1,1,0"
+    empty = client.get(f"/api/points/{plan['ids'][0]}/similar", params={"area": nothing})
+    assert (empty.status_code, empty.json()["hits"]) == (200, [])
+
+
+@pytest.mark.parametrize(
+    ("area", "status", "text"),
+    [("0" * 12 + ",0,0,1,0,0,1", 409, "drawn anew"), ("wrong", 422, "area")],
+)
+def test_an_area_that_is_none(client: httpx.Client, area: str, status: int, text: str) -> None:
+    plan = drawn(client)
+    answer = client.get(f"/api/points/{plan['ids'][0]}/similar", params={"area": area})
+    assert answer.status_code == status
+    assert text in answer.json()["error"]
+
+
+def test_an_area_with_too_many(served: Any, client: httpx.Client, monkeypatch: Any) -> None:
+    plan = drawn(client)
+    monkeypatch.setattr(geosim.search.web.map, "MOST_IN_AREA", 97)
+    area = f"{plan['drawing']},0,0,65536,0,65536,65536,0,65536"
+    answer = client.get(f"/api/points/{plan['ids'][0]}/similar", params={"area": area})
+    assert (answer.status_code, answer.json()["error"]) == (
+        422,
+        "the area holds 98 images; a search takes one of at most 97: select a smaller one",
+    )
 
 
 def test_twenty_at_once_get_their_own_answers(served: Any, sample: Path) -> None:
@@ -405,6 +453,7 @@ def test_the_documentation_is_complete_and_needs_no_internet(client: httpx.Clien
         "/api/take-away",
         "/api/map",
         "/api/map/matching",
+        "/api/map/points",
     }
     for path, operations in described["paths"].items():
         for operation in operations.values():

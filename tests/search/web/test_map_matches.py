@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from geosim.ingest.schema import point_id
 from tests.search.described import describe, facts
+from tests.search.web.drawn import answered, drawn
 from tests.search.web.test_browser import Open, browser, expect_changed, pytestmark, visit
 
 __all__ = ["browser", "pytestmark", "visit"]
@@ -26,14 +28,6 @@ def served(serve: Any) -> Iterator[Any]:
         yield one
 
 
-def drawn(client: httpx.Client, path: str, **parameters: Any) -> dict[str, Any]:
-    """Ask until the map is drawn; pytest's timeout bounds it."""
-    while (answer := client.get(path, params=parameters)).status_code == 202:
-        assert answer.headers["retry-after"] == "1"
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
-
-
 @pytest.mark.parametrize(
     ("where", "matches"),
     [
@@ -45,17 +39,17 @@ def drawn(client: httpx.Client, path: str, **parameters: Any) -> dict[str, Any]:
     ],
 )
 def test_a_bit_per_point(client: httpx.Client, served: Any, where: str, matches: Any) -> None:
-    plan = drawn(client, "/api/map")
-    answer = drawn(client, "/api/map/matching", where=where)
+    plan = drawn(client)
+    answer = answered(client, "GET", "/api/map/matching", params={"where": where}).json()
     bits = np.frombuffer(base64.b64decode(answer["mask"]), np.uint8)
-    mask = np.unpackbits(bits, count=len(plan["paths"]), bitorder="little").astype(bool)
-    expected = [matches(facts(path)) for path in plan["paths"]]
+    mask = np.unpackbits(bits, count=len(plan["ids"]), bitorder="little").astype(bool)
+    expected = [matches(facts(one["path"])) for one in plan["images"]]
     assert mask.tolist() == expected
     assert (answer["matches"], answer["tag"]) == (sum(expected), plan["tag"])
 
 
 def test_a_fault_has_its_place(client: httpx.Client, served: Any) -> None:
-    drawn(client, "/api/map")
+    drawn(client)
     wrong = client.get("/api/map/matching", params={"where": "depth > deep"})
     assert (wrong.status_code, wrong.json()["place"]) == (422, 8)
     assert client.get("/api/map/matching").status_code == 422
@@ -113,14 +107,27 @@ def test_points_that_do_not_match_are_dimmed(visit: Open, served: Any) -> None:
     told(page, "")
 
 
-def test_a_map_of_another_state_is_told(visit: Open, served: Any) -> None:
+def test_the_map_is_renewed_while_the_page_runs(visit: Open, served: Any) -> None:
+    """Pictures that were replaced, at the same number, are on it; those that went are not."""
     page = visit("/map")
     expect(page.locator("#map")).to_have_attribute("data-drawn", "98")
-    (point,) = served.store.fetch([point_id("rocks/basalt/basalt-0011.jpg")])
-    served.store.delete([point.payload.id])
+    old_id = point_id("rocks/basalt/basalt-0011.jpg")
+    (point,) = served.store.fetch([old_id])
+    old = point.payload
+    new = replace(old, path="rocks/basalt/renewed.jpg")
+    served.store.delete([old.id])
+    served.store.upsert([new], point.vector[None])
+    served.store.release()
     try:
-        page.locator("#map-where").fill("hole = A-1")
+        page.locator("#map-where").fill("path = rocks/basalt/renewed.jpg")
         page.locator("#map-where").press("Enter")
-        told(page, "The collection has changed: load this page again.")
+        told(page, "1 of 98 images match")
+        page.locator("#map").focus()
+        page.keyboard.press("0")
+        expect(page.locator("#tip .path")).to_have_text("rocks/basalt/renewed.jpg")
+        with served.client as client:
+            assert {new.id, old.id} & set(drawn(client)["ids"]) == {new.id}
     finally:
-        served.store.upsert([point.payload], point.vector[None])
+        served.store.delete([new.id])
+        served.store.upsert([old], point.vector[None])
+        served.store.release()

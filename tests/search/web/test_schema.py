@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from schemathesis.openapi import from_url
 
 from geosim.trainer.working import Working
 from tests.processes import serving
+from tests.search.web.drawn import drawn
 
 SEED = 14
 
@@ -38,11 +38,11 @@ def schema_of(url: str, cases: int) -> Any:
         "phases": {"stateful": {"generation": {"max-examples": max(cases // 10, 3)}}},
     }
     with httpx.Client(base_url=url, headers=BEARER, timeout=120) as client:
-        while (drawn := client.get("/api/map")).status_code == HTTPStatus.ACCEPTED:
-            pass  # pytest's timeout bounds it
-        ids = drawn.json()["ids"]
+        plan = drawn(client)
+        area = f"{plan['drawing']},0,0,65535,0,65535,65535"
         classes = [one["name"] for one in client.get("/api/collection").json()["classes"]]
-    known = strategies.sampled_from([UUID(one) for one in ids]).map(str)
+    fixed = {"area": area, "tag": plan["tag"], "where": f"not class = '{classes[0]}'"}
+    known = strategies.sampled_from([UUID(one) for one in plan["ids"]]).map(str)
     schemathesis.openapi.format("uuid", known | strategies.uuids().map(str))
     schema = from_url(f"{url}/openapi.json", config=schemathesis.Config.from_dict(config))
 
@@ -59,8 +59,9 @@ def schema_of(url: str, cases: int) -> Any:
             if isinstance(part, dict):
                 if part.get("class"):
                     part["class"] = classes[len(part["class"]) % len(classes)]
-                if part.get("where"):
-                    part["where"] = f"not class = '{classes[0]}'"
+                for name, value in fixed.items():
+                    if part.get(name):
+                        part[name] = value
                 for name in ("one_per", "not_same", "show", "together_by"):
                     if part.get(name):
                         part[name] = ("class", "dataset", "width")[len(part[name]) % 3]
