@@ -14,10 +14,10 @@ from typing import Protocol
 
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 
 from geosim.trainer.data.reasons import reason
-from geosim.trainer.data.upright import EXIF_TRANSPOSE, Decoded, Stored, finish, orientation_of
+from geosim.trainer.data.rows import PNG, Rows
+from geosim.trainer.data.upright import EXIF_TRANSPOSE, Decoded, Stored, finish
 from geosim.trainer.decoding.encoded import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -38,7 +38,7 @@ from geosim.trainer.decoding.samples import (
 from geosim.trainer.decoding.tiff import Tiff
 from geosim.trainer.decoding.tiff_directory import SIGNATURES as TIFF
 from geosim.trainer.decoding.tiff_directory import main_directory
-from geosim.trainer.decoding.vips_rows import Box, VipsRows
+from geosim.trainer.decoding.vips_rows import Box
 from geosim.trainer.errors import ImageError
 
 MAX_LARGE_PIXELS = 2**32
@@ -54,7 +54,7 @@ REDUCING_GAP = 2
 """Times the side that is asked for which a reduced part has at least: the mean of whole blocks of
 pixels, and a resize of the rest, come close to a resize of all (Pillow, `Image.resize`)."""
 
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+_JPEG = b"\xff\xd8"
 _LEAST_JPEG = 2**20  # bytes of a JPEG that is large; its blocks take some bits each
 
 _ToStored = Callable[[Box, int, int], Box]
@@ -87,7 +87,7 @@ def header_size(data: Encoded) -> tuple[int, int] | None:
             with mapped(data) as view:
                 directory = main_directory(view)
             return directory.width, directory.height
-        if head.startswith(_PNG):
+        if head.startswith(PNG):
             width, height = struct.unpack_from(">II", head, 16)
             return width, height
         if head.startswith(_JPEG) and not (isinstance(data, bytes) and len(data) < _LEAST_JPEG):
@@ -138,7 +138,7 @@ class Regions(AbstractContextManager["Regions"]):
         self._data = data
         with ExitStack() as stack, self._translated():
             stack.enter_context(ONE_LARGE)
-            opened = TiffRegions(data) if head_of(data, 4).startswith(TIFF) else _Rows(data)
+            opened = TiffRegions(data) if head_of(data, 4).startswith(TIFF) else Rows(data)
             self._reader: _Reader = opened
             stack.push(opened)
             first = self._reader.read((0, 0, 1, 1))
@@ -249,7 +249,7 @@ class Regions(AbstractContextManager["Regions"]):
 
     def _finished(self, samples: Samples) -> Decoded:
         scaled = to_8_bits(samples, self.scale)
-        plain = isinstance(self._reader, _Rows) and samples.bits == 8
+        plain = isinstance(self._reader, Rows) and samples.bits == 8
         what = scaled.scaled_from
         return finish(Stored(scaled.image, scaled.image.size, 1, self._profile, what, plain))
 
@@ -263,43 +263,6 @@ class Regions(AbstractContextManager["Regions"]):
             raise
         except Exception as error:  # the decoders raise many kinds for damaged files
             raise ImageError(reason(head_of(self._data, 1024), error)) from error
-
-
-_PNG_GAIN = 8 * 1100
-"""Pixels of one bit that a byte of Deflate decodes to at most, with some to spare."""
-
-
-class _Rows(AbstractContextManager["_Rows"]):
-    """A PNG or JPEG as a `_Reader`."""
-
-    def __init__(self, data: Encoded) -> None:
-        png = head_of(data, 8) == _PNG
-        with open_encoded(data) as file, (PngImageFile if png else JpegImageFile)(file) as image:
-            stored = len(data) if isinstance(data, bytes) else data.stat().st_size
-            if png and image.width * image.height > _PNG_GAIN * stored:
-                raise ValueError("truncated")
-            if any(image.info.get(one) for one in ("interlace", "progressive")):
-                raise ImageError(
-                    f"a large {image.format} that is stored for gradual display, which would have "
-                    "to be held as a whole; save it without (not interlaced, not progressive)"
-                )
-            if image.mode == "CMYK":
-                raise ImageError("a large JPEG in CMYK; save it as RGB, or as TIFF")
-            self._profile, self._orientation = image.info.get("icc_profile"), orientation_of(image)
-        self._rows = VipsRows(data)
-        self.sizes, self.segment = [self._rows.size], (self._rows.size[0], 1)
-
-    def read(self, box: Box, level: int = 0) -> Tiff:  # noqa: ARG002 - there is one level
-        values = self._rows.read(box)
-        alpha = None
-        if values.shape[2] in (2, 4):
-            alpha, values = values[..., -1], values[..., :-1]
-        mode = "L" if values.shape[2] == 1 else "RGB"
-        samples = Samples(values, mode, 8 * values.dtype.itemsize, alpha=alpha)
-        return Tiff(samples, self._orientation, self._profile)
-
-    def __exit__(self, *_: object) -> None:
-        self._rows.__exit__()
 
 
 def _union(boxes: Iterable[Box]) -> Box:

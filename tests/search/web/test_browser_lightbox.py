@@ -244,11 +244,13 @@ def test_the_query_beside_a_hit(visit: Open, served: Any, photo: Path) -> None:
     expect(dialog.get_by_role("heading")).to_have_text(hits[2].path)
     dialog.get_by_role("button", name="Compare").click()
     expect(dialog.locator(".pane")).to_have_count(1)
-    page.keyboard.press("Escape")
-    expect(dialog).to_be_hidden()
 
+
+def test_an_upload_after_the_page_was_left(visit: Open, served: Any, photo: Path) -> None:
+    page = visit()
+    send(page, photo)
     page.reload()  # the file is gone, its small copy is not
-    expect(page.locator(".card")).to_have_count(10)
+    answered(page)
     page.get_by_role("button", name="Look closely").click()
     assert shown(page).get_attribute("src").startswith("data:image/")
     other = answered(visit(page.url.removeprefix(served.url)))  # another browser has no picture

@@ -6,14 +6,18 @@ import io
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import numpy as np
 import pillow_heif
 import pytest
 import tifffile
 from PIL import Image
+from starlette.types import Message
 
 from geosim.ingest.schema import Payload, point_id
+from geosim.search.web.access import Access
+from geosim.search.web.app import make_app
 from geosim.search.web.pictures import UPLOAD_BYTES
 from geosim.search.web.regions import RegionReader
 from geosim.trainer.errors import QueryError
@@ -92,6 +96,28 @@ def test_parts_of_no_picture(client: httpx.Client, served: Any) -> None:
         away.rename(path)
     assert refused(gone, served, 404) == "the picture is not on this machine"
     assert client.get(address, params=box).status_code == 200
+
+
+def test_nothing_is_decoded_for_a_page_that_left(served: Any) -> None:
+    statuses = list[int]()
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": REGION,
+        "query_string": b"box=0,0,9,9",
+        "headers": [(b"host", b"localhost")],
+    }
+    app = make_app(served.store, served.working, Access("127.0.0.1"))
+    anyio.run(app, scope, receive, send)
+    assert statuses == [204]
 
 
 def test_an_indexed_image_has_a_size(client: httpx.Client) -> None:
