@@ -23,7 +23,13 @@ from geosim.ingest.schema import Filter
 from geosim.ingest.store.base import VectorStore
 from geosim.search.fields import Fields
 from geosim.search.graph.layout import Layout, ids_of, layout, rows_of, texts_of
-from geosim.search.web.answers import MapPoint, MapPoints, MapProgress, MatchesAnswer
+from geosim.search.web.answers import (
+    MapPoint,
+    MapPoints,
+    MapProgress,
+    MatchesAnswer,
+    StoredImage,
+)
 from geosim.search.web.area import MOST_IN_AREA, parse_area, within
 from geosim.search.web.models import MapRequest
 from geosim.search.where import parse_where
@@ -150,7 +156,11 @@ class MapCache:
         found = [point.payload for point in self._store.fetch(texts, vectors=False)]
         numbers = drawn.rows(ids_of(payload.id for payload in found)).tolist()
         placed = zip(numbers, found, strict=True)
-        points = [MapPoint(row=row, image=payload) for row, payload in placed if row >= 0]
+        points = [
+            MapPoint(row=row, image=StoredImage.model_validate(payload))
+            for row, payload in placed
+            if row >= 0
+        ]
         return MapPoints(tag=drawn.tag, points=points)
 
     def _matching(self, drawn: DrawnMap, where: str) -> MatchesAnswer:
