@@ -74,7 +74,7 @@ def test_scores_of_quantized_vectors_are_those_of_the_vectors(
             [scores[one.payload.id] for one in same], abs=2e-6
         )
         right += len(same)
-    assert right >= 0.9 * 200
+    assert right >= (0.9 if kept == "bytes" else 0.3) * 200
 
 
 @pytest.mark.parametrize("recreate", [False, True])
