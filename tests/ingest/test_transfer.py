@@ -151,8 +151,6 @@ def test_an_interrupted_copy_goes_on(
     source, target = pair
     fill(source)
     monkeypatch.setattr(base, "SCAN_BATCH", 10)
-    for store in {type(source), type(target)}:
-        monkeypatch.setattr(sys.modules[store.__module__], "SCAN_BATCH", 10)
     upsert, batches = target.upsert, []
 
     def interrupted(*arguments: object) -> None:
@@ -199,7 +197,7 @@ def test_a_collection_that_another_command_writes_is_left_alone(model: ModelRef)
 KILLED = """
 import os, sys
 from geosim.ingest.store import base, edge
-base.SCAN_BATCH = edge.SCAN_BATCH = 10
+base.SCAN_BATCH = 10
 calls, last = [], int(sys.argv.pop(1))
 def killing(call):
     def counted(*arguments):

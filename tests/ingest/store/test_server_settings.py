@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from click.testing import Result
 from qdrant_client import QdrantClient, models
 
-from geosim.ingest.schema import ModelRef
+from geosim.ingest.schema import ModelRef, VectorQuery
+from geosim.ingest.store import server_search
 from geosim.ingest.store.server import connect
 from geosim.ingest.store.server_client import open_nodes
 from geosim.ingest.store.server_settings import arguments, read_settings, settings_for, settings_of
@@ -21,6 +23,7 @@ from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.errors import StoreError
 from geosim.trainer.model import load_model
 from geosim.trainer.working import Working
+from tests.benches import synthetic
 from tests.memory import memory_store, real_server
 
 MODEL = ModelRef("abc123", "efficientnet-lite0")
@@ -31,6 +34,47 @@ GIVEN = {
     "vectors": {"on_disk": True},
     "quantization_config": {"scalar": {"type": "int8", "always_ram": True}},
 }
+
+
+@pytest.mark.parametrize("kept", ["bytes", "bits"])
+def test_scores_of_quantized_vectors_are_those_of_the_vectors(
+    monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    monkeypatch.setattr(server_search, "EXACT_POINTS", 0)
+    url, key = real_server()
+    kind = {"bytes": {"scalar": {"type": "int8"}}, "bits": {"binary": {}}}[kept]
+    indexed = {"indexing_threshold": 10, "default_segment_number": 1}  # of 10 kilobytes
+    settings = {"quantization_config": kind, "optimizers_config": indexed}
+    name = f"geosim-test-{uuid.uuid4().hex}"
+    with connect(url, key, name, settings=settings) as store:
+        store.create(MODEL)
+        try:
+            for numbers, vectors in synthetic.blocks(2 * synthetic.BLOCK):
+                store.upsert([synthetic.payload(one) for one in numbers], vectors)
+            for _ in range(600):
+                found = store.health().collection
+                if found is not None and found.status == "green" and found.indexed:
+                    break
+                time.sleep(0.1)
+            else:
+                pytest.fail("not indexed within a minute")
+            queries = [
+                VectorQuery(vector, exact=exact)
+                for vector in vectors[:20]
+                for exact in (False, True)
+            ]
+            answers = store.query(queries, 10)
+        finally:
+            store.drop()
+    right = 0
+    for by_index, exact in zip(answers[::2], answers[1::2], strict=True):
+        scores = {one.payload.id: one.score for one in exact}
+        same = [one for one in by_index if one.payload.id in scores]
+        assert [one.score for one in same] == pytest.approx(
+            [scores[one.payload.id] for one in same], abs=2e-6
+        )
+        right += len(same)
+    assert right >= (0.9 if kept == "bytes" else 0.3) * 200
 
 
 @pytest.mark.parametrize("recreate", [False, True])
