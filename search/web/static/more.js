@@ -84,7 +84,7 @@ export async function findStart(options, collection, signal) {
     return list({ where, area, class: label, show, k: k || `${PAGE}` }, ignored, signal);
   const classes = collection?.classes.length ?? 0;
   const field = per || (classes && !where ? "class" : "");
-  const asked = k || `${field ? PAGE : 12}`;
+  const asked = (per && k) || `${field ? PAGE : 12}`; // else k is of the next search
   const wanted = parameters({ one_per: field, k: asked, where, area, class: label, show });
   const path = `/api/search?embedding=${randomEmbedding()}&${wanted}`;
   const { hits, note, more } = /** @type {Answer} */ (await api(path, { signal }));

@@ -433,7 +433,7 @@ def test_options_typed_before_the_collection_is_loaded_stay(visit: Open, served:
 
     page.route("**/api/collection", type_first)
     page.goto(f"{served.url}/?class=schist")
-    expect(page.locator(".card")).to_have_count(9)
+    expect(page.locator(".card")).to_have_count(12)
     assert page.get_by_label("Hits", exact=True).input_value() == "4"
     page.get_by_label("Hits", exact=True).press("Enter")
     expect(page.locator("#results")).not_to_have_attribute("aria-busy", "true")
@@ -619,6 +619,8 @@ def test_by_keyboard_alone(visit: Open, served: Any, photo: Path) -> None:
     expect(page.locator("#results")).to_be_focused()
     hits = served.index.search(photo)
     page.keyboard.press("Tab")
+    expect(page.locator("#take summary")).to_be_focused()
+    page.keyboard.press("Tab")
     expect(page.locator(".hit").first).to_be_focused()
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
@@ -626,7 +628,7 @@ def test_by_keyboard_alone(visit: Open, served: Any, photo: Path) -> None:
     expect(page.get_by_role("button", name=f"More like this: {hits[0].path}")).to_have_attribute(
         "aria-pressed", "true"
     )
-    for _ in range(3):
+    for _ in range(5):  # less, right, wrong, the next hit, a search from it
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("#query .path")).to_have_text(hits[1].path)
