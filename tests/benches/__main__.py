@@ -48,8 +48,8 @@ def main(
     """Measure geosim and its peers; write and print a table for each PART.
 
     PART is one or more of embed, search, page, ingest, graph, store, growth, memory, facts, train
-    and unchanged; all by default. Contenders take turns, once per round. A cost is a contender's time or memory
-    divided by that of geosim in the same round, the median over rounds.
+    and unchanged; all by default. Contenders take turns, once per round. A cost is a contender's
+    time or memory divided by that of geosim in the same round, the median over rounds.
 
     \b
     Examples:
