@@ -20,6 +20,7 @@ from geosim.trainer.errors import ModelError
 from geosim.trainer.evaluation.calibration import VOTERS, class_votes, fit_certainty
 from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs
+from geosim.trainer.rows import Rows
 
 SHARE = 0.2
 """Share of each class that votes. The gallery of these votes is smaller than the final one."""
@@ -33,13 +34,13 @@ MIN_LABELLED = 100
 MIN_VOTES = 20
 """Votes below which nothing is fitted to them: one fit's, of `MIN_LABELLED` images."""
 
-BLOCK, SCORES = 512, 2**26
+BLOCK, SCORES = 512, 2**24
 """Most queries compared with the gallery at once, and most scores."""
 
 MOST_QUERIES = 10_000
 """Held-out images of a fit that vote, at most: they tell a share of 0.9 to 0.003."""
 
-Embed = Callable[[NDArray[Any]], NDArray[np.float32]]
+Embed = Callable[[Rows], NDArray[np.float32]]
 Votes = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]  # what `fit_certainty` takes
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from geosim.trainer import votes
 from geosim.trainer.backbones.registry import choose
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.evaluation.calibration import Certainty
@@ -17,6 +18,7 @@ from geosim.trainer.heads.fit import TrainOptions
 from geosim.trainer.inputs import Inputs, read_inputs
 from geosim.trainer.kept import read_card
 from geosim.trainer.recipes.registry import recipe_of
+from geosim.trainer.rows import Rows
 from geosim.trainer.sample.generate import write_sample
 from geosim.trainer.train import train
 from geosim.trainer.votes import MAX_FITS, MIN_LABELLED, vote_facts
@@ -40,9 +42,9 @@ def inputs(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     )
 
 
-def unit(array: NDArray[Any]) -> NDArray[np.float32]:
+def unit(chosen: Rows) -> NDArray[np.float32]:
     """Stand in for a head: the first 32 features, centred."""
-    rows = array[:, :32] - 0.5
+    rows = chosen[:][:, :32] - 0.5
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -91,6 +93,18 @@ def test_one_class_wins_every_vote_and_tells_nothing(inputs: Inputs) -> None:
     alike, fits = replace(inputs, labels=np.zeros_like(inputs.labels)), list[NDArray[np.intp]]()
     assert facts(alike, np.arange(192), fits) == {"vote": None}
     assert not fits
+
+
+def test_of_many_images_a_number_votes_whose_hits_are_the_same(
+    inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.arange(192)
+    every = facts(inputs, rows, [])["vote"]
+    monkeypatch.setattr(votes, "SCORES", 500)  # three queries at once
+    in_turn = facts(inputs, rows, [])["vote"]
+    assert (in_turn["held_out"], in_turn["right"]) == (every["held_out"], every["right"])
+    monkeypatch.setattr(votes, "MOST_QUERIES", 11)
+    assert facts(inputs, rows, [])["vote"]["held_out"] == MAX_FITS * 11
 
 
 def test_a_training_keeps_it_in_the_card(tmp_path: Path, sample: Path) -> None:

@@ -176,7 +176,7 @@ def shared_train_options(function: AnyFunction) -> AnyFunction:
             type=click.IntRange(min=2),
             metavar="N",
             help="Learn from N of the pictures alone, drawn by --seed with each class in "
-            "proportion: faster, and about as good from some 10,000 on.",
+            "proportion. Faster, and less good the fewer they are.",
         ),
     )[::-1]:
         function = option(function)
