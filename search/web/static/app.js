@@ -55,13 +55,11 @@ async function show({ focus = false } = {}) {
   warn("");
   if (!map) fillOptions(options); // before any wait, so that it replaces nothing that is typed
   try {
-    await loadCollection();
+    const { examples } = await loadCollection();
     signal.throwIfAborted();
     if (map) {
       document.title = "Map – geosim";
-      const examples = collection?.examples ?? 1;
-      await openMap({ query, options, examples, search: fetchAnswer, navigate }, signal);
-      return;
+      return await openMap({ query, options, examples, search: fetchAnswer, navigate }, signal);
     }
     setStatus("Searching …", { busy: true });
     showFacets(where);
@@ -192,8 +190,7 @@ async function showStart(options, signal) {
   clearQuery();
   const hasClasses = collection?.classes.length !== 0;
   const { where = "", area = "", show: shown = "" } = options; // the others are about a query
-  const narrowed = where || area;
-  const oneOfEach = hasClasses && !narrowed;
+  const [narrowed, oneOfEach] = [where || area, hasClasses && !where && !area];
   const which = oneOfEach ? { one_per: "class", k: "60" } : { k: narrowed ? "24" : "12" };
   const wanted = parameters({ ...which, where, area, show: shown });
   const path = `/api/search?embedding=${randomEmbedding()}&${wanted}`;
