@@ -63,13 +63,11 @@ async function show({ focus = false } = {}) {
   warn("");
   if (!map) fillOptions(options); // before any wait, so that it replaces nothing that is typed
   try {
-    await loadCollection();
+    const { examples } = await loadCollection();
     signal.throwIfAborted();
     if (map) {
       document.title = "Map – geosim";
-      const examples = collection?.examples ?? 1;
-      await openMap({ query, options, examples, search: fetchAnswer, navigate }, signal);
-      return;
+      return await openMap({ query, options, examples, search: fetchAnswer, navigate }, signal);
     }
     setStatus("Searching …", { busy: true });
     showFacets(where);
