@@ -13,7 +13,7 @@ from uuid import UUID
 
 import anyio
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
 from geosim.ingest.store.base import VectorStore
 from geosim.search.web.access import Access
@@ -36,7 +36,7 @@ from geosim.search.web.models import (
 )
 from geosim.search.web.pictures import NOT_HERE, Thumbnails, preview
 from geosim.search.web.regions import RegionReader
-from geosim.search.web.service import PartParameters, PointId, SearchService
+from geosim.search.web.service import SearchService
 from geosim.trainer.data.reasons import FORMAT_NAMES
 from geosim.trainer.errors import ImageError
 from geosim.trainer.text import printable
@@ -57,6 +57,8 @@ PreviewSide = Annotated[
     int, Query(ge=64, le=4096, description="Maximum of the longer side, in pixels.")
 ]
 
+PointId = Annotated[UUID, Path(alias="id", description="Id of an indexed image.")]
+PartParameters = Annotated[PictureParameters, Query()]
 Where = Annotated[Expression, Query(description=WHERE)]
 
 

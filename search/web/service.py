@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from fastapi import HTTPException, Path, Query
+from fastapi import HTTPException, Query
 
 from geosim.ingest.conditions import Condition
 from geosim.ingest.schema import CollectionInfo, Point
@@ -57,8 +57,6 @@ MODEL_DIGITS = 12
 
 """Doubt about a class while the threshold of novelty is missing."""
 
-PointId = Annotated[UUID, Path(alias="id", description="Id of an indexed image.")]
-PartParameters = Annotated[PictureParameters, Query()]
 Search = Callable[[SearchOptions], Result]
 _log = logging.getLogger("uvicorn.error")
 P = ParamSpec("P")

@@ -42,8 +42,9 @@ def schema_of(url: str, cases: int) -> Any:
         area = f"{plan['drawing']},0,0,65535,0,65535,65535"
         classes = [one["name"] for one in client.get("/api/collection").json()["classes"]]
     fixed = {"area": area, "tag": plan["tag"], "where": f"not class = '{classes[0]}'"}
-    known = strategies.sampled_from([UUID(one) for one in plan["ids"]]).map(str)
-    schemathesis.openapi.format("uuid", known | strategies.uuids().map(str))
+    fixed |= {"crop": "25%,12.5%,50%,75%", "box": "3,5,20,10"}
+    ids = strategies.sampled_from([UUID(one) for one in plan["ids"]]).map(str)
+    schemathesis.openapi.format("uuid", ids | strategies.uuids().map(str))
     schema = from_url(f"{url}/openapi.json", config=schemathesis.Config.from_dict(config))
 
     schemathesis.hooks.unregister_all()
@@ -57,21 +58,14 @@ def schema_of(url: str, cases: int) -> Any:
         examples = (*body.get("positive", ()), *body.get("negative", ()))
         for part in (case.query, body, *examples):
             if isinstance(part, dict):
-                if part.get("class"):
-                    part["class"] = classes[len(part["class"]) % len(classes)]
-                for name, value in fixed.items():
-                    if part.get(name):
-                        part[name] = value
-                for name in ("one_per", "not_same", "show", "together_by"):
-                    if part.get(name):
-                        part[name] = ("class", "dataset", "width")[len(part[name]) % 3]
+                for name in {*part} & {*fixed}:
+                    part[name] = part[name] and fixed[name]
+                for name in {*part} & {"one_per", "not_same", "show", "together_by", "class"}:
+                    known = classes if name == "class" else ["class", "dataset", "width"]
+                    part[name] = part[name] and known[len(part[name]) % len(known)]
                 if part.get("together_by"):  # what specimens are not ranked with
                     for name in ("one_per", "not_same", "crop", "negative"):
                         part.pop(name, None)
-                if part.get("crop"):
-                    part["crop"] = "25%,12.5%,50%,75%"
-                if part.get("box"):
-                    part["box"] = "3,5,20,10"
                 if "embedding" in part:
                     part["embedding"] = finite(part["embedding"])
 
