@@ -10,7 +10,7 @@ import pytest
 
 from tests.benches.__main__ import PARTS
 
-SYNTHETIC = ("store", "growth", "memory", "facts")
+SYNTHETIC = ("store", "growth", "memory", "facts", "million")
 PEERS = {"embed": ("onnxruntime", "tf2onnx"), "graph": ("sklearn",)}
 
 
@@ -38,5 +38,5 @@ def test_a_part_has_its_figures(parts: tuple[str, ...], output: Path) -> None:
     for part in parts:
         written = (output / f"{part}.md").read_text()
         assert written in done.stdout
-        assert written.count("\n| geosim |") or part in ("growth", "page", "facts")
+        assert written.count("\n| geosim |") or part in ("growth", "page", "facts", "million")
         assert "nan" not in written

@@ -93,7 +93,7 @@ def _votes(
         scores = embed(inputs.array[block]) @ vectors.T
         near = np.argsort(-scores, axis=1, kind="stable")[:, :VOTERS]
         nearest = np.take_along_axis(scores, near, axis=1).astype(np.float64)
-        winner, votes = class_votes(labels[near], nearest, len(inputs.classes))
+        winner, votes = class_votes(labels[near], nearest)
         yield (*votes, winner == inputs.labels[block])
 
 

@@ -19,7 +19,10 @@ import click
 from geosim.trainer.cli.command import Command
 from tests.benches.common import Row, Settings
 
-PARTS = ("embed", "search", "page", "ingest", "graph", "store", "growth", "memory", "facts")
+PARTS = (
+    *("embed", "search", "page", "ingest", "graph", "store"),
+    *("growth", "memory", "facts", "million"),
+)
 """Modules of the parts."""
 
 
@@ -44,9 +47,9 @@ def main(
 ) -> None:
     """Measure geosim and its peers; write and print a table for each PART.
 
-    PART is one or more of embed, search, page, ingest, graph, store, growth, memory and facts; all
-    by default. Contenders take turns, once per round. A cost is a contender's time or memory
-    divided by that of geosim in the same round, the median over rounds.
+    PART is one or more of embed, search, page, ingest, graph, store, growth, memory, facts and
+    million; all by default. Contenders take turns, once per round. A cost is a contender's time or
+    memory divided by that of geosim in the same round, the median over rounds.
 
     \b
     Examples:
