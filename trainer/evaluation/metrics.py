@@ -57,7 +57,8 @@ def knn_votes(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray
         votes += np.where(same, np.maximum(scores[:, rank, None], 0.0), 0.0)
     # The first of equal votes is that of the best ranked hit.
     best = np.argmax(np.round(votes, 9), axis=1)
-    return labels[np.arange(len(labels)), best]
+    winner: NDArray[np.int64] = labels[np.arange(len(labels)), best]
+    return winner
 
 
 def confusion_matrix(
