@@ -188,10 +188,13 @@ def _neighbours(
     vectors: NDArray[np.float32],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return rows and cosines of the `VOTERS` nearest others of each vector, ``(u, k)`` each."""
+    shape = len(vectors), min(VOTERS, len(vectors) - 1)
+    rows, scores = np.empty(shape, dtype=np.int64), np.empty(shape)
     with progress_bar("neighbours", len(vectors)) as bar:
-        blocks = list(neighbour_graph(vectors, VOTERS, progress=bar.update))
-    rows = np.concatenate([block.rows for block in blocks])
-    return rows, np.concatenate([block.scores for block in blocks])
+        for block in neighbour_graph(vectors, VOTERS, progress=bar.update):
+            here = slice(block.start, block.start + len(block.rows))
+            rows[here], scores[here] = block.rows, block.scores
+    return rows, scores
 
 
 def _certainty(votes: Ballots, certainty: Certainty | None) -> NDArray[np.float64] | None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.benches.__main__ import PARTS
 
-SYNTHETIC = ("store", "growth", "memory", "facts", "train", "unchanged", "quantized")
+SYNTHETIC = ("store", "growth", "memory", "facts", "million", "train", "unchanged", "quantized")
 WITH_PEERS = ("embed", "search", "ingest", "graph", "store", "memory")
 PEERS = {"embed": ("onnxruntime", "tf2onnx"), "graph": ("sklearn",)}
 

@@ -111,7 +111,7 @@ def fit_votes(
 ) -> dict[str, Any]:
     """Return the card's entry on the votes of a model that was fitted on ``rows``."""
 
-    def fit(part: NDArray[np.intp]) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    def fit(part: NDArray[np.intp]) -> Callable[[Rows], NDArray[np.float32]]:
         return fit_model(inputs, part, options, progress=progress).embed
 
     return vote_facts(inputs, rows, options, fitted.embed, fit)

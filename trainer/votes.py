@@ -107,7 +107,7 @@ def _votes(
         scores = embed(inputs.rows(block)) @ vectors.T
         near = _nearest(scores)
         nearest = np.take_along_axis(scores, near, axis=1).astype(np.float64)
-        winner, votes = class_votes(labels[near], nearest, len(inputs.classes))
+        winner, votes = class_votes(labels[near], nearest)
         yield (*votes, winner == inputs.labels[block])
 
 

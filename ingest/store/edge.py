@@ -134,11 +134,9 @@ class EdgeStore(VectorStore):
         with self._open() as shard:
             return bool(shard.scroll(request)[0])
 
-    def __exit__(self, error: type[BaseException] | None = None, *_: object) -> None:
-        """Close the store; after writes without an error, have the engine rearrange the points."""
-        if self._unsettled and error is None:
-            self._settle()
-        self.close()
+    def __exit__(self, *error: object) -> None:
+        """Close the store; points that were written are settled unless there was an error."""
+        self.close() if any(error) else self.release()
 
     def close(self) -> None:
         """Close the shard and release its lock; safe to call twice."""
@@ -152,7 +150,9 @@ class EdgeStore(VectorStore):
                 self._files.release()
 
     def release(self) -> None:
-        """Close the shard and release its lock until the next call."""
+        """Close the shard and release its lock until the next call; settle what was written."""
+        if self._unsettled and self._shard is not None:
+            self._settle()
         self.close()
 
     def _upsert(self, payloads: Sequence[Payload], vectors: NDArray[np.float32]) -> None:

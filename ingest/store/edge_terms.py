@@ -1,5 +1,7 @@
 """The filters, kinds of indexes and settings of Qdrant Edge."""
 
+from typing import Any
+
 import qdrant_edge as edge
 
 from geosim.ingest.store.filters import Terms
@@ -18,7 +20,7 @@ TERMS = Terms(
 )
 """See `translate`."""
 
-KINDS = {
+KINDS: dict[str, Any] = {
     "keyword": edge.KeywordIndexParams(memory=edge.Memory.Cold),
     "float": edge.FloatIndexParams(memory=edge.Memory.Cold),
     "datetime": edge.DatetimeIndexParams(memory=edge.Memory.Cold),

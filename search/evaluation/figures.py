@@ -74,7 +74,7 @@ def figures_of(
     known = labels[labels >= 0]
     in_gallery = np.bincount(known, minlength=classes) - np.bincount(truth, minlength=classes)
     answered = np.isfinite(scores[:, 0])
-    voted = metrics.knn_votes(labels[hits[:, :k]], np.nan_to_num(scores[:, :k]), classes)
+    voted = metrics.knn_votes(labels[hits[:, :k]], np.nan_to_num(scores[:, :k]))
     figures = {f"precision_at_{n}": metrics.precision_at(relevant, n) for n in (1, 5, k)}
     figures[f"map_at_{k}"] = metrics.average_precision_at(relevant, k, in_gallery[truth])
     figures["knn_accuracy"] = ((voted == truth) & answered).astype(np.float64)

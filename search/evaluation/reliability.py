@@ -25,7 +25,6 @@ from geosim.trainer.plots import save_figure
 
 def reliability_facts(
     labels: NDArray[np.int64],
-    classes: int,
     queries: NDArray[np.intp],
     hits: NDArray[np.int64],
     scores: NDArray[np.float64],
@@ -37,9 +36,7 @@ def reliability_facts(
     are those of `reliability`; ``after`` is None where nothing was fitted.
     """
     voters = hits[:, :VOTERS]
-    winner, votes = class_votes(
-        np.where(voters < 0, -1, labels[voters]), scores[:, :VOTERS], classes
-    )
+    winner, votes = class_votes(np.where(voters < 0, -1, labels[voters]), scores[:, :VOTERS])
     answered, right = votes[0] > 0, winner == labels[queries]
 
     def diagram(certainty: Certainty) -> list[list[float]]:

@@ -256,7 +256,7 @@ def _run(
         **figures_of(labels, classes, overlaps, gallery, queries, hits, scores),
     }
     vote = vote_facts(inputs, trained, options, learned.embed, lambda part: fit(inputs, part).embed)
-    facts["calibration"] = reliability_facts(labels, classes, queries, hits, scores, vote)
+    facts["calibration"] = reliability_facts(labels, queries, hits, scores, vote)
     again = fit if settings.get("novelty") else None
     facts["left_out"] = left_out_facts(inputs, gallery, queries, embedded, fit=again)
     return Run(facts, queries.astype(np.int64), hits, scores)

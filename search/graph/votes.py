@@ -48,5 +48,5 @@ def count_votes(labels: NDArray[np.int64], scores: NDArray[np.float64], classes:
     if classes == 0:
         nothing = np.zeros(len(labels))
         return Ballots(np.full(len(labels), -1), nothing, nothing, nothing)
-    winner, (own, others, voters) = class_votes(labels[:, :VOTERS], scores[:, :VOTERS], classes)
+    winner, (own, others, voters) = class_votes(labels[:, :VOTERS], scores[:, :VOTERS])
     return Ballots(np.where(voters > 0, winner, -1), own, others, voters)

@@ -98,7 +98,7 @@ def test_it_predicts_what_the_evaluation_does() -> None:
     generator = np.random.default_rng(5)
     scores = np.sort(generator.choice([-0.5, 0.25, 0.5, 0.75], size=(300, 6)))[:, ::-1]
     labels = generator.integers(0, 4, size=(300, 6))
-    expected = knn_votes(labels.astype(np.int64), scores, 4)
+    expected = knn_votes(labels.astype(np.int64), scores)
     for row in range(300):
         pairs = [("abcd"[n], float(s)) for n, s in zip(labels[row], scores[row], strict=True)]
         if scores[row, 0] > 0:  # else the evaluation may elect a class without any hit

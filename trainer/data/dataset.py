@@ -145,7 +145,7 @@ def _assemble(
 ) -> Dataset:
     """Find the layout from all paths and sort the images into records and rejects."""
     files, same = unify(found)
-    pictures, others = [], []
+    pictures, others = list[Found](), list[Found]()
     for one in files:
         (pictures if is_image(one.parts) else others).append(one)
     del files

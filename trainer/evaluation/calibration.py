@@ -77,7 +77,7 @@ class Certainty:
 
 
 def class_votes(
-    labels: NDArray[np.int64], scores: NDArray[np.float64], classes: int
+    labels: NDArray[np.int64], scores: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], tuple[Weights, Weights, Weights]]:
     """Return the winners, ``(n,)``, and their votes as `Certainty` takes them.
 
@@ -90,7 +90,7 @@ def class_votes(
     voting = (labels >= 0) & np.isfinite(scores)
     votes = np.where(voting, np.maximum(np.nan_to_num(scores), 0.0), 0.0)
     voters = np.maximum(labels, 0)
-    winner = knn_votes(voters, votes, classes)
+    winner = knn_votes(voters, votes)
     own = np.where(voters == winner[:, None], votes, 0.0).sum(axis=1)
     return winner, (own, votes.sum(axis=1) - own, voting.sum(axis=1).astype(np.float64))
 

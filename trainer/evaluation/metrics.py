@@ -44,23 +44,21 @@ def average_precision_at(
     return average
 
 
-def knn_votes(
-    labels: NDArray[np.int64], scores: NDArray[np.float64], classes: int
-) -> NDArray[np.int64]:
+def knn_votes(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the class with the highest sum of scores among the ``(n, k)`` hits, per query.
 
     Negative scores count as 0. Equal sums go to the class of the better ranked hit.
 
     Example: classes ``[a, b, b]`` with scores ``[0.9, 0.5, 0.3]`` vote a, 0.9 to 0.8.
     """
-    count, k = labels.shape
-    votes = np.zeros((count, classes))
-    np.add.at(votes, (np.arange(count)[:, None], labels), np.maximum(scores, 0.0))
-    # The best rank of a class breaks ties.
-    best_rank = np.full((count, classes), k)
-    for rank in reversed(range(k)):
-        best_rank[np.arange(count), labels[:, rank]] = rank
-    return np.lexsort((best_rank, -np.round(votes, 9)), axis=1)[:, 0]
+    votes = np.zeros(labels.shape)  # at each rank, those of the class of that hit
+    for rank in range(labels.shape[1]):
+        same = labels == labels[:, rank, None]
+        votes += np.where(same, np.maximum(scores[:, rank, None], 0.0), 0.0)
+    # The first of equal votes is that of the best ranked hit.
+    best = np.argmax(np.round(votes, 9), axis=1)
+    winner: NDArray[np.int64] = labels[np.arange(len(labels)), best]
+    return winner
 
 
 def confusion_matrix(

@@ -28,7 +28,7 @@ QUERIES = np.array([20, 21])
 def facts(vote: dict[str, Any]) -> dict[str, Any]:
     """Two queries whose ten hits are all of class 0: the first vote is right, the other wrong."""
     hits, scores = np.tile(np.arange(10), (2, 1)), np.full((2, 10), 0.99)
-    return reliability_facts(LABELS, 2, QUERIES, hits, scores, vote)
+    return reliability_facts(LABELS, QUERIES, hits, scores, vote)
 
 
 def run(**given: Any) -> Run:
@@ -56,7 +56,7 @@ def test_a_sure_vote_that_is_half_right_is_off_by_half() -> None:
 def test_queries_without_an_embedding_are_not_counted() -> None:
     hits, scores = np.full((2, 10), -1), np.full((2, 10), np.nan)
     hits[0], scores[0] = np.arange(10), 0.99
-    found = reliability_facts(LABELS, 2, QUERIES, hits, scores, {})
+    found = reliability_facts(LABELS, QUERIES, hits, scores, {})
     assert sum(row[0] for row in found["before"]) == 1
 
 

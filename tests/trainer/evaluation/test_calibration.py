@@ -32,7 +32,7 @@ def test_as_many_hits_vote_as_are_shown() -> None:
 def test_votes_are_sums_of_scores() -> None:
     labels = np.array([[0, 1, 1], [2, 2, -1], [-1, -1, -1]])
     scores = np.array([[0.9, 0.5, 0.3], [0.8, 0.4, 0.4], [0.9, 0.9, np.nan]])
-    winner, (own, others, voters) = class_votes(labels, scores, 3)
+    winner, (own, others, voters) = class_votes(labels, scores)
     assert winner[:2].tolist() == [0, 2]
     np.testing.assert_allclose(own, [0.9, 1.2, 0])
     np.testing.assert_allclose(others, [0.8, 0, 0])

@@ -46,13 +46,13 @@ def test_votes_weigh_scores() -> None:
     labels = np.array([[0, 1, 1], [0, 1, 1], [2, 1, 0]])
     scores = np.array([[0.9, 0.5, 0.3], [0.9, 0.5, 0.5], [-0.1, -0.2, -0.3]])
     # 0.9 > 0.8; 0.9 < 1.0; nobody votes, so the best ranked class.
-    assert knn_votes(labels, scores, 3).tolist() == [0, 1, 2]
+    assert knn_votes(labels, scores).tolist() == [0, 1, 2]
 
 
 def test_equal_votes_go_to_the_better_rank() -> None:
     labels = np.array([[1, 0, 0, 1], [0, 1, 1, 0]])
     scores = np.array([[0.4, 0.3, 0.2, 0.1], [0.4, 0.3, 0.2, 0.1]])
-    assert knn_votes(labels, scores, 2).tolist() == [1, 0]
+    assert knn_votes(labels, scores).tolist() == [1, 0]
 
 
 def test_confusion() -> None:
