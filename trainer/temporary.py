@@ -61,7 +61,9 @@ def _make(parent: Path) -> tuple[Path, FileLock]:
         except Timeout:  # another process took it for abandoned
             continue
         except _NO_LOCK:
-            return folder, lock
+            if folder.is_dir():
+                return folder, lock
+            continue  # another thread or process took it for abandoned, as it was empty
         if (folder / LOCK).exists():
             return folder, lock
         lock.release()

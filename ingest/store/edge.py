@@ -264,7 +264,7 @@ class EdgeStore(VectorStore):
     def _settle(self) -> None:
         with self._open() as shard:
             settle(shard, self._files.shard)
-            self._unsettled = 0
+        self._unsettled = 0
 
     @contextmanager
     def _open(self) -> Iterator[edge.EdgeShard]:
@@ -294,9 +294,8 @@ class EdgeStore(VectorStore):
         """Translate errors to `StoreError`: Qdrant Edge raises bare ``Exception`` or panics."""
         try:
             yield
-        except StoreError:
-            raise
         except BaseException as error:
-            if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-                raise engine_error(error, self._files.shard, self._files.metadata) from error
-            raise
+            raised = isinstance(error, Exception) or type(error).__name__ == "PanicException"
+            if isinstance(error, StoreError) or not raised:
+                raise
+            raise engine_error(error, self._files.shard, self._files.metadata) from error

@@ -52,6 +52,9 @@ class Described(EdgeStore):
         if self.points:
             yield self.points
 
+    def sample(self, count: int, **_: Any) -> list[Point]:
+        return self.points[:count]
+
     def close(self) -> None:
         pass
 
