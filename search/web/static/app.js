@@ -19,10 +19,6 @@ import { offerTaking } from "./take.js";
 import { setExamples, setOnSearch } from "./tray.js";
 import { fileOf, listenForFiles, searchByFiles } from "./upload.js";
 
-/** @import { Answer, Collection } from "./api.js" */
-/** @import { Box, Part } from "./crop.js" */
-/** @import { Options, Query } from "./state.js" */
-/** @import { PartOfFile } from "./upload.js" */
 const QUERY_TITLES = {
   embedding: "Your picture", point: "From the collection", examples: "Several examples",
 };

@@ -7,11 +7,6 @@ import { STEPS } from "./points.js";
 import { address } from "./state.js";
 import { distance } from "./view.js";
 
-/** @import { StoredImage } from "./api.js" */
-/** @import { Canvas } from "./canvas.js" */
-/** @import { Page } from "./map.js" */
-/** @import { Position } from "./view.js" */
-/** @typedef {{ imagesOf: (rows: number[]) => Promise<StoredImage[]>, page: () => Page }} Around */
 const MOST_CORNERS = 64; // as the API takes them
 const MOST_IN_SEARCH = 10000; // as the API takes them
 const [SHOWN, LISTED] = [3, 24]; // classes, and images at a time

@@ -4,12 +4,6 @@ import { classStyle } from "./colours.js";
 import { Scene } from "./scene.js";
 import { distance, View } from "./view.js";
 
-/** @import { Class } from "./api.js" */
-/** @import { Points } from "./points.js" */
-/** @import { Position } from "./view.js" */
-/** @typedef {{ hits: number[], queries: number[], place: Position | null }} Marks the place in the
- *   plane of a query that is no point */
-/** @typedef {{ point: number, input: "mouse" | "touch" | "keyboard" } & Position} Selection */
 const POINTER_RADIUS = 14; // CSS pixels between a pointer and the point that it selects
 const DRAG_DISTANCE = 5; // CSS pixels from which on a press is a drag
 const KEY_STEP = 80; // CSS pixels that an arrow key moves the map
@@ -18,7 +12,7 @@ const REST = 150; // milliseconds without a move after which the density is coun
 const HIT_RING = 7; // CSS pixels of the radius of the mark of a hit
 
 export class Canvas {
-  /** Called when the pointer or keyboard is at a point. @type {(at: Selection | null) => void} */
+  /** Called when the pointer or keyboard is at a point. @type {(at: Selected | null) => void} */
   onSelect = () => {};
   /** Called when a point is clicked. @type {(point: number) => void} */
   onOpen = () => {};
@@ -84,7 +78,7 @@ export class Canvas {
     return this.points.nearest(x, y, radius / this.view.scale);
   }
 
-  /** @param {number} point -1 for none @param {Selection["input"]} [input] */
+  /** @param {number} point -1 for none @param {Selected["input"]} [input] */
   select(point, input = "mouse") {
     if (point === this.selected && input !== "keyboard") return;
     this.selected = point;

@@ -2,14 +2,6 @@
 
 import { el, span } from "./dom.js";
 
-/** @import { Crop } from "./api.js" */
-/** @typedef {{ x: number, y: number, width: number, height: number }} Box shares of the sides */
-/** @typedef {{ x: number, y: number, id: number }} Start of a stroke, and its pointer */
-/** @typedef {{ box: Box | null, onDraw: ((box: Box) => void) | null,
- *   onClear: (() => void) | null }} Part null for the whole, and for what cannot be done */
-/** @typedef {{ box: Box | null, draw: (box: Box | null, text?: string) => void,
- *   fits: (box: Box) => boolean, onDraw: (box: Box) => void,
- *   onClear: (() => void) | null }} Drawing where a part can be drawn */
 const STEP = 0.02; // share of a side that an arrow key moves
 const LEAST_SIDE = 9; // pixels of the picture; the server takes 8, and edges are rounded
 const LARGER = "Draw a larger rectangle.";
@@ -123,8 +115,8 @@ function cover(area, { naturalWidth, naturalHeight }) {
 
 /** @param {HTMLElement} area @param {Drawing} drawing */
 function listenForPointer(area, { box, draw, fits, onDraw }) {
-  let start = /** @type {Start | null} */ (null);
-  /** @param {PointerEvent} event @returns {Start} */
+  let start = /** @type {(Position & { id: number }) | null} */ (null);
+  /** @param {PointerEvent} event  */
   const at = ({ clientX, clientY, pointerId }) => {
     const { left, top, width, height } = area.getBoundingClientRect();
     return { x: inside((clientX - left) / width), y: inside((clientY - top) / height), id: pointerId };
@@ -188,7 +180,7 @@ function moved({ x, y, width, height }, [right, down], corner) {
 /** @param {number} share */
 const inside = (share, most = 1) => Math.min(most, Math.max(0, share));
 
-/** @param {Start} a @param {Start} b @returns {Box} */
+/** @param {Position} a @param {Position} b @returns {Box} */
 const between = (a, b) => ({
   x: Math.min(a.x, b.x), y: Math.min(a.y, b.y),
   width: Math.abs(a.x - b.x), height: Math.abs(a.y - b.y),

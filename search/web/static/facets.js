@@ -4,7 +4,6 @@ import { api, isFault } from "./api.js";
 import { $, count, el, name as isolated, quantity, span } from "./dom.js";
 import { addCondition } from "./options.js";
 
-/** @import { Facet } from "./api.js" */
 const panel = $("facets", HTMLDetailsElement);
 const PLAIN = /^[\p{L}\p{N}_.-]+$/u;
 const WORDS = ["and", "or", "not"];

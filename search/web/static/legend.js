@@ -4,8 +4,6 @@ import { NO_CLASS, swatch } from "./colours.js";
 import { $, count, el, name as isolated, span } from "./dom.js";
 import { keep, recall } from "./memory.js";
 
-/** @import { Class } from "./api.js" */
-/** @import { Canvas } from "./canvas.js" */
 const MOST_LISTED = 200; // classes in the document; the others are found by typing
 const KEPT = "hidden-classes";
 const input = $("legend-find", HTMLInputElement);

@@ -11,11 +11,6 @@ import { address, readAddress } from "./state.js";
 import { viewOf } from "./upload.js";
 import { BASE_SIDE, Zoom } from "./zoom.js";
 
-/** @import { Hit, Image } from "./api.js" */
-/** @import { Box } from "./crop.js" */
-/** @import { Item } from "./hits.js" */
-/** @import { Picture } from "./zoom.js" */
-/** @typedef {{ image: Image, box: Box | null, isQuery?: boolean }} Entry */
 const KEY_STEP = 80; // CSS pixels that an arrow key moves a picture that is zoomed
 const KEY_ZOOM = 1.5;
 

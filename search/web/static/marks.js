@@ -5,7 +5,6 @@ import { $, el, quantity } from "./dom.js";
 import { imageName } from "./image.js";
 import { address, readAddress } from "./state.js";
 
-/** @import { Answer, Hit, Verdict } from "./api.js" */
 const bar = $("marked");
 let query = { digest: "", name: "" };
 

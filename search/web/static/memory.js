@@ -2,9 +2,6 @@
 
 import { $, el, name } from "./dom.js";
 
-/** @import { Image } from "./api.js" */
-/** @typedef {{ positive: Image[], negative: Image[] }} Tray */
-/** @typedef {{ url: string, title: string, at: number }} Search */
 const MOST_SEARCHES = 50;
 const MOST_TRAYS = 30;
 const LONGEST = 4000; // characters of an address; searches by many examples are not kept

@@ -6,12 +6,6 @@ import { addItems, shownItems } from "./hits.js";
 import { extend } from "./lightbox.js";
 import { parameters, parseKey, randomEmbedding } from "./state.js";
 
-/** @import { Answer, Collection, ListAnswer } from "./api.js" */
-/** @import { Item } from "./hits.js" */
-/** @import { Options, Query } from "./state.js" */
-/** @typedef {() => Promise<{ items: Item[], next: Next | null }>} Next what follows the list */
-/** @typedef {{ images: Item[], title: string, status: string, isOfClasses: boolean,
- *   next: Next | null }} Start */
 const PAGE = 60; // images of a list
 const LABELS = /** @type {const} */ ([
   ["min_score", "a score"], ["not_same", "not the same"], ["together_by", "together by"]]);

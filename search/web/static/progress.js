@@ -24,7 +24,7 @@ export function showProgress(what, share) {
 }
 
 /** Return a fetch that tells how much was sent. @param {(share: number) => void} onProgress
- * @returns {(path: string, init?: RequestInit) => Promise<Response>} */
+ * @returns {Send} */
 export const fetchWithProgress = (onProgress) => (path, init = {}) => new Promise((resolve, reject) => {
   const request = new XMLHttpRequest();
   request.open(init.method ?? "GET", path);

@@ -4,7 +4,6 @@ import { jsonRequest, request } from "./api.js";
 import { $, el, quantity } from "./dom.js";
 import { shownItems } from "./hits.js";
 
-/** @typedef {{ query?: string, name?: string, sha256?: string, show?: string }} About the query */
 const FORMATS = {
   csv: "CSV, for a spreadsheet", json: "JSON", pdf: "Contact sheet, PDF", png: "Contact sheet, PNG",
   zip: "The pictures, .zip",
@@ -14,10 +13,10 @@ const MOST_TAKEN = 5000;
 
 const panel = $("take", HTMLDetailsElement);
 const told = $("take-told");
-let about = /** @type {About} */ ({});
+let about = /** @type {Taken} */ ({});
 let current = new AbortController();
 
-/** Say what the hits are of. @param {About} query */
+/** Say what the hits are of. @param {Taken} query */
 export function offerTaking(query) {
   about = query;
   current.abort();

@@ -5,8 +5,6 @@ import { imageName, thumbnail } from "./image.js";
 import { keepTray, setOnOpenTray } from "./memory.js";
 import { imageKey } from "./state.js";
 
-/** @import { Image } from "./api.js" */
-/** @typedef {"positive" | "negative"} Sign */
 /** @type {Map<string, { image: Image, sign: Sign }>} by key */
 const examples = new Map();
 /** @type {(positive: string[], negative: string[]) => void} */

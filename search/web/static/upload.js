@@ -6,9 +6,6 @@ import { rememberUpload, wholeOf } from "./image.js";
 import { fetchWithProgress, showProgress } from "./progress.js";
 import { parameters } from "./state.js";
 
-/** @import { Answer, UploadedImage } from "./api.js" */
-/** @import { Options } from "./state.js" */
-/** @typedef {{ crop: string, whole: UploadedImage }} PartOfFile a part, and what the file was */
 const PREVIEW_SIDE = 480; // pixels
 const VIEW_SIDE = 4096; // pixels of what the server makes of a file that the browser cannot show
 const MAX_FILES = 20; // that are held for searches by their parts

@@ -3,14 +3,6 @@
 import { el, span } from "./dom.js";
 import { distance } from "./view.js";
 
-/** @import { Box } from "./crop.js" */
-/** @import { Position } from "./view.js" */
-/** @typedef {{ src: string, name: string, box: Box | null, width?: number, height?: number,
- *   region?: string }} Picture with its size in pixels, and the address of its parts, once known */
-/** @typedef {[x: number, y: number, width: number, height: number]} Part in pixels */
-/** @typedef {{ picture: Picture, frame: HTMLElement, base: HTMLElement, outline: HTMLElement,
- *   detail: HTMLImageElement | null, next?: HTMLImageElement, part: Part }} Pane with a part of its
- *   picture, and where that lies */
 export const BASE_SIDE = 1024; // pixels of the whole picture, which is loaded first
 const MAX_SIDE = 2048; // pixels of a part
 const MAX_SCALE = 16; // CSS pixels of a pixel
@@ -106,7 +98,7 @@ export class Zoom {
   place(pane) {
     const { picture: { width = 0, height = 0, box }, base, outline, detail, part } = pane;
     const { scale, left, top } = this.placeOf(pane);
-    /** @param {HTMLElement} element @param {Part} at */
+    /** @param {HTMLElement} element @param {Region} at */
     const put = ({ style }, [x, y, w, h]) => {
       [style.left, style.top, style.width, style.height] =
         [left + x * scale, top + y * scale, w * scale, h * scale].map((n) => `${n}px`);
@@ -134,7 +126,7 @@ export class Zoom {
     if (isThere && Number(pane.detail?.dataset.sharp) >= 0.8 * sharp) return;
     const [wideX, wideRight] = seen(left, frame.clientWidth, 100, width);
     const [wideY, wideBottom] = seen(top, frame.clientHeight, 100, height);
-    const box = /** @type {Part} */ ([wideX, wideY, wideRight - wideX, wideBottom - wideY]);
+    const box = /** @type {Region} */ ([wideX, wideY, wideRight - wideX, wideBottom - wideY]);
     const side = Math.max(64, Math.min(MAX_SIDE, Math.ceil(sharp * Math.max(box[2], box[3]))));
     const detail = el("img", { alt: "", "data-sharp": sharp, src: `${region}?box=${box}&side=${side}` });
     pane.next = detail;
