@@ -132,6 +132,15 @@ type Pane = {
   part: Region; // where the detail lies
 };
 
+type Gestures = {
+  at: (event: MouseEvent) => Position;
+  slack: number; // CSS pixels from which on a press is a drag
+  zoom: (factor: number, at: Position) => void;
+  move: (x: number, y: number) => void;
+  onPress?: (event: PointerEvent, several: boolean) => void;
+  onRelease: (event: PointerEvent, dragged: boolean) => void;
+};
+
 // The map
 type Position = { x: number; y: number }; // in CSS pixels, unless said
 type Bounds = { left: number; right: number; top: number; bottom: number }; // in the plane

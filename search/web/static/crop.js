@@ -1,14 +1,12 @@
 // The part of the query's picture that is searched by: drawn by mouse, finger or keys.
 
 import { el, span } from "./dom.js";
+import { ARROWS, isModified } from "./gestures.js";
 
 const STEP = 0.02; // share of a side that an arrow key moves
 const LEAST_SIDE = 9; // pixels of the picture; the server takes 8, and edges are rounded
 const LARGER = "Draw a larger rectangle.";
 const FIRST = { x: 0.25, y: 0.25, width: 0.5, height: 0.5 }; // of the keyboard
-const ARROWS = /** @type {Record<string, [number, number]>} */ ({
-  ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP],
-});
 
 /** Return a part as the API takes it, in hundredths of a per cent. @param {Box} box */
 export function cropText({ x, y, width, height }) {
@@ -49,7 +47,7 @@ function coverWith(area, frame, picture) {
  * @param {HTMLElement} frame @param {HTMLElement} picture @param {Part} part @returns {Node[]} */
 export function showPart(frame, picture, { box, onDraw, onClear }) {
   const note = el("p", { class: "fine", "aria-live": "polite" });
-  const clear = el("button", { type: "button", onclick: () => onClear?.() }, "Whole picture");
+  const clear = el("button", { onclick: () => onClear?.() }, "Whole picture");
   const controls = box && onClear ? [clear] : [];
   const isShown = picture instanceof HTMLImageElement;
   const again = isShown ? "Choose the picture again to search by a part of it." : "";
@@ -85,7 +83,7 @@ function selectButton(area, picture) {
   area.role = "application";
   area.ariaLabel = "Part of the picture";
   area.setAttribute("aria-describedby", "part-help");
-  const button = el("button", { type: "button", "aria-pressed": "false" }, "Select a part");
+  const button = el("button", { "aria-pressed": "false" }, "Select a part");
   button.onclick = () => {
     button.ariaPressed = `${area.classList.toggle("drawing")}`;
     area.focus();
@@ -153,7 +151,7 @@ function listenForKeys(area, { box, draw, fits, onDraw, onClear }) {
     draw(next);
   };
   area.onkeydown = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (isModified(event)) return;
     const { key, shiftKey } = event;
     if (key === "Enter" && current && current !== box) {
       if (fits(current)) onDraw(current);
@@ -169,7 +167,8 @@ function listenForKeys(area, { box, draw, fits, onDraw, onClear }) {
 
 /** Move a part, or its lower right corner alone.
  * @param {Box} box @param {[number, number]} by @param {boolean} corner @returns {Box} */
-function moved({ x, y, width, height }, [right, down], corner) {
+function moved({ x, y, width, height }, by, corner) {
+  const [right, down] = by.map((one) => STEP * one);
   if (!corner) {
     return { x: inside(x + right, 1 - width), y: inside(y + down, 1 - height), width, height };
   }

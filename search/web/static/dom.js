@@ -15,6 +15,7 @@ export function $(id, type = /** @type {new () => T} */ (HTMLElement)) {
  * @param {T} tag @param {Attributes} [attributes] @param {...Child} children */
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
+  if (element instanceof HTMLButtonElement) element.type = "button"; // submits no form unless told to
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value);
     else if (value === true) element.setAttribute(name, "");
@@ -49,3 +50,6 @@ export const count = (n) => n.toLocaleString("en");
 /** @param {number} n @param {string} singular */
 export const quantity = (n, singular, plural = `${singular}s`) =>
   `${count(n)} ${n === 1 ? singular : plural}`;
+
+/** Return the message of what was thrown. @param {unknown} error */
+export const reasonOf = (error) => error instanceof Error ? error.message : `${error}`;

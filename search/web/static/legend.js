@@ -31,11 +31,11 @@ export function showLegend(classes, map) {
   function entry(label) {
     const name = classes[label] ?? NO_CLASS;
     const toggle = el("button", {
-      type: "button", class: "toggle", "data-label": label,
+      class: "toggle", "data-label": label,
       onclick: () => set((one) => points.visible[one] !== (one === label)),
     }, swatch(classes[label]), span("name", isolated(name)), span("number", count(points.classSize(label))));
     return el("li", {}, toggle, el("button", {
-      type: "button", class: "only", "aria-label": `Only ${name}`, onclick: () => set((one) => one === label),
+      class: "only", "aria-label": `Only ${name}`, onclick: () => set((one) => one === label),
     }, "only"));
   }
 

@@ -5,7 +5,7 @@ import { isFault, jsonRequest, request } from "./api.js";
 import { Area } from "./area.js";
 import { Canvas } from "./canvas.js";
 import { classLabel } from "./colours.js";
-import { $, count, el, path, quantity, span } from "./dom.js";
+import { $, count, el, path, quantity, reasonOf, span } from "./dom.js";
 import { thumbnail } from "./image.js";
 import { showLegend } from "./legend.js";
 import { Points, readMap } from "./points.js";
@@ -97,7 +97,7 @@ async function mark(map, where, signal) {
       signal.throwIfAborted();
       input.setAttribute("aria-invalid", "true");
       const place = isFault(error) ? `, at character ${error.place + 1}` : "";
-      told.textContent = /** @type {Error} */ (error).message + place;
+      told.textContent = reasonOf(error) + place;
       return;
     }
   }

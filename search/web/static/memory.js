@@ -56,11 +56,11 @@ function draw() {
   panel.hidden = found.length === 0 && kept.length === 0;
   /** @type {(label: string, onclick: () => void, said?: string) => HTMLElement} */
   const button = (label, onclick, said = label) =>
-    el("button", { type: "button", "aria-label": said, onclick }, label);
+    el("button", { "aria-label": said, onclick }, label);
   const heading = (/** @type {string} */ text) => el("h2", {}, text);
   $("memory-list").replaceChildren(
     ...kept.length ? [heading("Trays"), el("ul", {}, ...kept.map(([title, tray]) => el("li", {},
-      el("button", { type: "button", class: "name", onclick: () => onOpen(tray) }, name(title)),
+      el("button", { class: "name", onclick: () => onOpen(tray) }, name(title)),
       button("×", () => {
         keep("trays", trays().filter(([one]) => one !== title));
         draw();

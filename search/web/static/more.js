@@ -1,7 +1,7 @@
 // Asks for hits, and for more of them; lists images where there is no query.
 
 import { api, jsonRequest } from "./api.js";
-import { $, count, quantity } from "./dom.js";
+import { $, count, quantity, reasonOf } from "./dom.js";
 import { addItems, shownItems } from "./hits.js";
 import { extend } from "./lightbox.js";
 import { parameters, parseKey, randomEmbedding } from "./state.js";
@@ -61,7 +61,7 @@ export function offerMore(next) {
       $("status").textContent = `${quantity(shownItems().length, "image")} shown`;
     } catch (error) {
       button.disabled = false;
-      button.textContent = `${/** @type {Error} */ (error).message} Try again`;
+      button.textContent = `${reasonOf(error)} Try again`;
     }
   };
   const asked = button.onclick;

@@ -4,7 +4,7 @@ import { $, el, span } from "./dom.js";
 
 const bar = el("progress", { max: "1", "aria-label": "Upload" });
 const text = span("fine");
-const cancel = el("button", { type: "button" }, "Cancel");
+const cancel = el("button", {}, "Cancel");
 const panel = el("div", { class: "progress", hidden: true }, bar, text, cancel);
 $("notice").before(panel);
 

@@ -155,7 +155,7 @@ export function showImageQuery(image, example, part) {
   const picture = thumbnail(image, `The query, ${name}`, 512);
   const frame = span("frame", picture);
   const controls = showPart(frame, picture, part);
-  const look = el("button", { type: "button", "data-look": "query" }, "Look closely");
+  const look = el("button", { "data-look": "query" }, "Look closely");
   if (picture instanceof HTMLImageElement) controls.push(look);
   showQuery(
     el("figure", {}, frame,

@@ -1,7 +1,7 @@
 // Picture files: chosen, photographed, dropped or pasted, then sent for a search.
 
 import { api, Refusal } from "./api.js";
-import { $ } from "./dom.js";
+import { $, reasonOf } from "./dom.js";
 import { rememberUpload, wholeOf } from "./image.js";
 import { fetchWithProgress, showProgress } from "./progress.js";
 import { parameters } from "./state.js";
@@ -110,7 +110,7 @@ async function searchByFile(file, options, maxBytes, signal, part, what) {
     if (files.size > MAX_FILES) files.delete(oldest);
     return answer;
   } catch (error) {
-    throw new Error(`${file.name}: ${/** @type {Error} */ (error).message}`, { cause: error });
+    throw new Error(`${file.name}: ${reasonOf(error)}`, { cause: error });
   }
 }
 

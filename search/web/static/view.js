@@ -62,6 +62,3 @@ export class View {
     return { x: (x - this.left) / this.scale, y: (y - this.top) / this.scale };
   }
 }
-
-/** @param {Position} a @param {Position} b */
-export const distance = (a, b) => Math.hypot(a.x - b.x, a.y - b.y);

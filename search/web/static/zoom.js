@@ -1,7 +1,7 @@
 // Pictures that are zoomed and panned in step; what is seen of a large one is loaded as needed.
 
 import { el, span } from "./dom.js";
-import { distance } from "./view.js";
+import { listenForGestures } from "./gestures.js";
 
 export const BASE_SIDE = 1024; // pixels of the whole picture, which is loaded first
 const MAX_SIDE = 2048; // pixels of a part
@@ -15,7 +15,6 @@ export class Zoom {
   x = 0; // CSS pixels from the centre of a pane to that of its picture
   y = 0;
   timer = 0;
-  pointers = /** @type {Map<number, Position>} by pointer id */ (new Map());
 
   /** @param {HTMLElement} stage
    * @param {(scale: number) => void} onRest with the CSS pixels of a pixel of the last picture
@@ -29,7 +28,6 @@ export class Zoom {
 
   /** Show pictures, all of each. @param {Picture[]} pictures */
   show(pictures) {
-    this.pointers.clear();
     this.panes = pictures.map((picture) => {
       const base = el("img", { src: picture.src, alt: picture.name });
       const outline = span("part-outline");
@@ -141,41 +139,23 @@ export class Zoom {
 
   /** @param {(step: number) => void} onSwipe */
   listen(onSwipe) {
-    const { stage, pointers } = this;
+    const { stage } = this;
     let start = /** @type {Position | null} of one finger */ (null);
-    stage.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const speed = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? 0.0018 : 0.05;
-      this.by(Math.exp(-event.deltaY * speed), fromCentre(event));
-    }, { passive: false });
+    listenForGestures(stage, {
+      at: fromCentre, slack: 0,
+      zoom: (factor, at) => this.by(factor, at), move: (x, y) => this.move(x, y),
+      onPress: (event, several) => {
+        start = !several && event.pointerType !== "mouse" && this.zoom === 1 ? fromCentre(event) : null;
+      },
+      onRelease: (event) => {
+        if (!start) return;
+        const { x, y } = fromCentre(event);
+        const [across, down] = [x - start.x, y - start.y];
+        if (Math.abs(across) > Math.max(SWIPE, 2 * Math.abs(down))) onSwipe(across < 0 ? 1 : -1);
+        start = null;
+      },
+    });
     stage.ondblclick = (event) => this.zoom > 1 ? this.fit() : this.by(3, fromCentre(event));
-    stage.onpointerdown = (event) => {
-      if (event.button !== 0) return;
-      /** @type {Element} */ (event.target).setPointerCapture(event.pointerId);
-      const at = fromCentre(event);
-      pointers.set(event.pointerId, at);
-      start = pointers.size === 1 && event.pointerType !== "mouse" && this.zoom === 1 ? at : null;
-    };
-    stage.onpointermove = (event) => {
-      const before = pointers.get(event.pointerId);
-      if (!before) return;
-      const at = fromCentre(event);
-      const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
-      pointers.set(event.pointerId, at);
-      if (other) {
-        const factor = Math.max(1, distance(at, other)) / Math.max(1, distance(before, other));
-        this.by(factor, { x: (at.x + other.x) / 2, y: (at.y + other.y) / 2 });
-      }
-      const fingers = other ? 2 : 1;
-      this.move((at.x - before.x) / fingers, (at.y - before.y) / fingers);
-    };
-    stage.onpointerup = stage.onpointercancel = (event) => {
-      pointers.delete(event.pointerId);
-      const { x, y } = fromCentre(event);
-      const across = start && event.type === "pointerup" ? x - start.x : 0;
-      if (Math.abs(across) > Math.max(SWIPE, 2 * Math.abs(y - (start?.y ?? y)))) onSwipe(across < 0 ? 1 : -1);
-      start = null;
-    };
   }
 }
 
