@@ -2,40 +2,6 @@
 
 import { $ } from "./dom.js";
 
-// What the API answers; /docs describes each field.
-/** @typedef {string | null} Class null for none */
-/** @typedef {string | number | { lat: number, lon: number } | null} Value of a fact */
-/** @typedef {{ id: string, path: string, class: Class, picture: string,
- *   facts?: Record<string, Value> }} StoredImage */
-/** @typedef {{ embedding: string, sha256: string, model?: string }} UploadedImage */
-/** @typedef {StoredImage | UploadedImage} Image */
-/** @typedef {{ score: number, shown: Record<string, Value>, box: Crop | null }} Found */
-/** @typedef {{ value: Value, images: number, best: (StoredImage & Found)[] }} Specimen */
-/** @typedef {"right" | "wrong"} Verdict */
-/** @typedef {StoredImage & Found & { rank: number, identical: boolean,
- *   specimen: Specimen | null, mark: Verdict | null }} Hit */
-/** @typedef {{ class: string, votes: number, share: number }} Vote */
-/** @typedef {{ votes: Vote[], without_class: number, predicted: string,
- *   confidence: number | null,
- *   unlike: boolean, best: number, usual: number | null, doubt: string | null }} Explanation */
-/** @typedef {{ x: number, y: number, width: number, height: number, picture_width: number,
- *   picture_height: number }} Crop in pixels */
-/** @typedef {StoredImage & { shown: Record<string, Value> }} Listed an image without a query */
-/** @typedef {{ images: Listed[], total: number, note: string | null }} ListAnswer */
-/** @typedef {{ hits: Hit[], more: boolean, digest: string, wrong: number, explanation: Explanation, query: StoredImage | null,
- *   crop: Crop | null, embedding: string | null, sha256: string | null, model: string,
- *   positive: Image[], negative: Image[], note: string | null,
- *   approximate: boolean }} Answer */
-/** @typedef {{ name: string, count: number }} Count */
-/** @typedef {{ name: string, kind: "text" | "yes/no" | "number" | "date" | "geo" }} Fact */
-/** @typedef {Fact & { images: number, values: Count[], more: boolean, least: Value,
- *   greatest: Value }} Facet */
-/** @typedef {{ points: number, classes: Count[], without_class: number, datasets: Count[],
- *   facts: Fact[], upload_bytes: number, examples: number, key: boolean }} Collection */
-/** @typedef {{ doing: string, done: number, total: number }} MapProgress */
-/** @typedef {{ tag: string, points: { row: number, image: StoredImage }[] }} MapPoints */
-/** @typedef {{ tag: string, matches: number, mask: string }} Matches */
-
 let pendingLogin = /** @type {Promise<void> | null} */ (null);
 
 /** A refusal of a request; `place` is where an expression fails, in Unicode characters. */
@@ -57,7 +23,7 @@ export const isFault = (error) => error instanceof Refusal && error.place !== nu
 
 /** Return the JSON of an answer. Throw as `request` does.
  * @template T @param {string} path @param {RequestInit} [init] 
- * @param {(path: string, init?: RequestInit) => Promise<Response>} [send] @returns {Promise<T>} */
+ * @param {Send} [send] @returns {Promise<T>} */
 export async function api(path, init, send) {
   const response = await request(path, init, send);
   const answer = await response.json().catch(() => ({})); // not JSON
@@ -67,7 +33,7 @@ export async function api(path, init, send) {
 
 /** Return an answer. Throw the server's reason, or an AbortError of the signal.
  * @param {string} path @param {RequestInit} [init]
- * @param {(path: string, init?: RequestInit) => Promise<Response>} send
+ * @param {Send} send
  * @returns {Promise<Response>} */
 export async function request(path, init, send = fetch) {
   const response = await send(path, init).catch(() => null);

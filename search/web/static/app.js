@@ -3,7 +3,7 @@
 import { api, isFault, logout, ofAddress, Refusal } from "./api.js";
 import { registerClasses } from "./colours.js";
 import { boxOf, cropText, parseCrop } from "./crop.js";
-import { $, count, quantity, safe, span } from "./dom.js";
+import { $, count, quantity, reasonOf, safe, span } from "./dom.js";
 import { showFacets } from "./facets.js";
 import { imageName, rememberPart, wholeOf } from "./image.js";
 import { closeLightbox, followHistory, offer } from "./lightbox.js";
@@ -19,10 +19,6 @@ import { offerTaking } from "./take.js";
 import { setExamples, setOnSearch } from "./tray.js";
 import { fileOf, listenForFiles, searchByFiles } from "./upload.js";
 
-/** @import { Answer, Collection } from "./api.js" */
-/** @import { Box, Part } from "./crop.js" */
-/** @import { Options, Query } from "./state.js" */
-/** @import { PartOfFile } from "./upload.js" */
 const QUERY_TITLES = {
   embedding: "Your picture", point: "From the collection", examples: "Several examples",
 };
@@ -243,7 +239,7 @@ async function upload(files, part = null) {
   } catch (error) {
     if (signal.aborted || refuseExpression(error)) return;
     setStatus("");
-    warn(/** @type {Error} */ (error).message);
+    warn(reasonOf(error));
   } finally {
     if (!signal.aborted) {
       uploading = null;

@@ -1,24 +1,16 @@
 // An area of the map: drawn by mouse, finger or keys, and what its images are good for.
 
 import { NO_CLASS } from "./colours.js";
-import { $, count, el, quantity, span } from "./dom.js";
+import { $, count, el, quantity, reasonOf, span } from "./dom.js";
+import { ARROWS, distance, isModified, offset } from "./gestures.js";
 import { thumbnail } from "./image.js";
 import { STEPS } from "./points.js";
 import { address } from "./state.js";
-import { distance } from "./view.js";
 
-/** @import { StoredImage } from "./api.js" */
-/** @import { Canvas } from "./canvas.js" */
-/** @import { Page } from "./map.js" */
-/** @import { Position } from "./view.js" */
-/** @typedef {{ imagesOf: (rows: number[]) => Promise<StoredImage[]>, page: () => Page }} Around */
 const MOST_CORNERS = 64; // as the API takes them
 const MOST_IN_SEARCH = 10000; // as the API takes them
 const [SHOWN, LISTED] = [3, 24]; // classes, and images at a time
 const STEP = 16; // CSS pixels that a key moves, and of an edge at least
-const ARROWS = /** @type {Record<string, [number, number]>} */ ({
-  ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP],
-});
 
 export class Area {
   corners = /** @type {Position[]} in the plane */ ([]);
@@ -90,7 +82,7 @@ export class Area {
     layer.onpointerdown = (event) => {
       if (event.button !== 0) return;
       layer.setPointerCapture(event.pointerId);
-      last = { x: event.offsetX, y: event.offsetY };
+      last = offset(event);
       this.corners = [view.toPlane(last)];
     };
     layer.onpointermove = ({ offsetX: x, offsetY: y }) => {
@@ -106,7 +98,7 @@ export class Area {
     };
     layer.onpointercancel = () => { last = null; };
     layer.onkeydown = (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (isModified(event)) return;
       if (event.key === "Escape") {
         this.corners = [];
         this.arm(false);
@@ -121,7 +113,8 @@ export class Area {
 
   /** Move a rectangle, or its lower right corner alone; the first one is in the middle.
    * @param {[number, number]} by @param {boolean} corner */
-  moveRectangle([right, down], corner) {
+  moveRectangle(by, corner) {
+    const [right, down] = by.map((one) => STEP * one);
     const { view } = this.map;
     let [a, b] = [{ x: view.width / 3, y: view.height / 3 }, { x: (2 * view.width) / 3, y: (2 * view.height) / 3 }];
     if (this.corners.length === 4) {
@@ -146,7 +139,7 @@ export class Area {
       .flatMap(([label, size]) => [el("bdi", {}, classes[label] ?? NO_CLASS), ` ${count(size)}, `]);
     /** @type {(name: string, onclick: () => void, most: number) => HTMLElement} */
     const button = (name, onclick, most) =>
-      el("button", { type: "button", onclick, disabled: rows.length === 0 || rows.length > most }, name);
+      el("button", { onclick, disabled: rows.length === 0 || rows.length > most }, name);
     const { examples } = page();
     const notes = [
       rows.length > MOST_IN_SEARCH ? `A search takes an area of at most ${count(MOST_IN_SEARCH)}. ` : "",
@@ -157,7 +150,7 @@ export class Area {
       span("buttons", button("List", () => this.list(), Infinity),
         button("Search by them", () => this.searchBy(), Infinity),
         button("Search among them", () => this.searchAmong(), MOST_IN_SEARCH),
-        el("button", { type: "button", onclick: () => this.clear() }, "Clear")),
+        el("button", { onclick: () => this.clear() }, "Clear")),
       el("p", { class: "fine", role: "alert" }, ...notes), el("ul", { class: "set" }));
     this.panel.hidden = false;
     this.panel.focus();
@@ -196,7 +189,7 @@ export class Area {
       return await this.around.imagesOf(rows);
     } catch (error) {
       const told = this.panel.querySelector('[role="alert"]');
-      if (told) told.textContent = /** @type {Error} */ (error).message;
+      if (told) told.textContent = reasonOf(error);
       return [];
     }
   }

@@ -1,24 +1,17 @@
 // Draws points on a canvas, and finds the point under the pointer or in the centre.
 
 import { classStyle } from "./colours.js";
+import { followKey, isModified, listenForGestures, offset } from "./gestures.js";
 import { Scene } from "./scene.js";
-import { distance, View } from "./view.js";
+import { View } from "./view.js";
 
-/** @import { Class } from "./api.js" */
-/** @import { Points } from "./points.js" */
-/** @import { Position } from "./view.js" */
-/** @typedef {{ hits: number[], queries: number[], place: Position | null }} Marks the place in the
- *   plane of a query that is no point */
-/** @typedef {{ point: number, input: "mouse" | "touch" | "keyboard" } & Position} Selection */
 const POINTER_RADIUS = 14; // CSS pixels between a pointer and the point that it selects
 const DRAG_DISTANCE = 5; // CSS pixels from which on a press is a drag
-const KEY_STEP = 80; // CSS pixels that an arrow key moves the map
-const KEY_ZOOM = 1.5;
 const REST = 150; // milliseconds without a move after which the density is counted as it is seen
 const HIT_RING = 7; // CSS pixels of the radius of the mark of a hit
 
 export class Canvas {
-  /** Called when the pointer or keyboard is at a point. @type {(at: Selection | null) => void} */
+  /** Called when the pointer or keyboard is at a point. @type {(at: Selected | null) => void} */
   onSelect = () => {};
   /** Called when a point is clicked. @type {(point: number) => void} */
   onOpen = () => {};
@@ -28,9 +21,7 @@ export class Canvas {
   rest = 0; // the timer of it
   pixelRatio = 1;
   selected = -1;
-  dragged = false;
   frame = /** @type {number | null} the next one, requested */ (null);
-  pointers = /** @type {Map<number, Position>} by pointer id */ (new Map());
 
   /** @param {HTMLCanvasElement} canvas @param {Points} points @param {Class[]} classes */
   constructor(canvas, points, classes) {
@@ -84,7 +75,7 @@ export class Canvas {
     return this.points.nearest(x, y, radius / this.view.scale);
   }
 
-  /** @param {number} point -1 for none @param {Selection["input"]} [input] */
+  /** @param {number} point -1 for none @param {Selected["input"]} [input] */
   select(point, input = "mouse") {
     if (point === this.selected && input !== "keyboard") return;
     this.selected = point;
@@ -165,68 +156,41 @@ export class Canvas {
   }
 
   listen() {
-    const { canvas, pointers, view } = this;
-    canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const speed = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? 0.0018 : 0.05;
-      view.zoom(Math.exp(-event.deltaY * speed), offset(event));
-      this.select(-1);
-    }, { passive: false });
-    canvas.onpointerdown = (event) => {
-      canvas.setPointerCapture(event.pointerId);
-      pointers.set(event.pointerId, offset(event));
-      this.dragged = pointers.size > 1;
+    const { canvas, view } = this;
+    listenForGestures(canvas, {
+      at: offset, slack: DRAG_DISTANCE,
+      zoom: (factor, at) => {
+        view.zoom(factor, at);
+        this.select(-1);
+      },
+      move: (x, y) => {
+        this.select(-1);
+        view.move(x, y);
+      },
+      onRelease: (event, dragged) => {
+        if (dragged) return;
+        const isMouse = event.pointerType === "mouse";
+        const point = this.pointAt(offset(event), isMouse ? POINTER_RADIUS : 2 * POINTER_RADIUS);
+        if (!isMouse) this.select(point, "touch");
+        else if (point >= 0) this.onOpen(point);
+      },
+    });
+    canvas.onpointermove = (event) => {
+      const hovers = event.pointerType === "mouse" && event.buttons === 0;
+      if (hovers) this.select(this.pointAt(offset(event)));
     };
-    canvas.onpointermove = (event) => this.onPointerMove(event);
-    canvas.onpointerup = (event) => {
-      pointers.delete(event.pointerId);
-      if (this.dragged || event.button !== 0) return;
-      const isMouse = event.pointerType === "mouse";
-      const point = this.pointAt(offset(event), isMouse ? POINTER_RADIUS : 2 * POINTER_RADIUS);
-      if (!isMouse) this.select(point, "touch");
-      else if (point >= 0) this.onOpen(point);
-    };
-    canvas.onpointercancel = (event) => pointers.delete(event.pointerId);
     canvas.onpointerleave = (event) => { if (event.pointerType === "mouse") this.select(-1); };
     canvas.onkeydown = (event) => this.onKeyDown(event);
   }
 
-  /** @param {PointerEvent} event */
-  onPointerMove({ pointerId, pointerType, offsetX: x, offsetY: y }) {
-    const before = this.pointers.get(pointerId);
-    if (!before && pointerType === "mouse") this.select(this.pointAt({ x, y }));
-    if (!before) return;
-    if (!this.dragged && distance({ x, y }, before) < DRAG_DISTANCE) return;
-    this.dragged = true;
-    this.select(-1);
-    const other = [...this.pointers].find(([id]) => id !== pointerId)?.[1];
-    this.pointers.set(pointerId, { x, y });
-    if (other) {
-      const factor = Math.max(1, distance({ x, y }, other)) / Math.max(1, distance(before, other));
-      this.view.zoom(factor, { x: (x + other.x) / 2, y: (y + other.y) / 2 });
-    }
-    const fingers = other ? 2 : 1;
-    this.view.move((x - before.x) / fingers, (y - before.y) / fingers);
-  }
-
   /** @param {KeyboardEvent} event */
   onKeyDown(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (isModified(event)) return;
     if (event.key === "Enter" && this.selected >= 0) this.onOpen(this.selected);
     const { view } = this;
-    /** @type {Record<string, () => void>} */
-    const actions = {
-      ArrowLeft: () => view.move(KEY_STEP, 0), ArrowRight: () => view.move(-KEY_STEP, 0),
-      ArrowUp: () => view.move(0, KEY_STEP), ArrowDown: () => view.move(0, -KEY_STEP),
-      "+": () => this.zoomOnSelected(KEY_ZOOM), "=": () => this.zoomOnSelected(KEY_ZOOM),
-      "-": () => this.zoomOnSelected(1 / KEY_ZOOM), 0: () => view.fit(),
-    };
-    if (!(event.key in actions)) return;
-    event.preventDefault();
-    actions[event.key]();
-    this.select(this.pointAt(view.centre, Math.max(view.width, view.height)), "keyboard");
+    const zoom = (/** @type {number} */ factor) => this.zoomOnSelected(factor);
+    if (followKey(event, { zoom, move: (x, y) => view.move(x, y), fit: () => view.fit() })) {
+      this.select(this.pointAt(view.centre, Math.max(view.width, view.height)), "keyboard");
+    }
   }
 }
-
-/** @param {MouseEvent} event */
-const offset = (event) => ({ x: event.offsetX, y: event.offsetY });

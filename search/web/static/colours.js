@@ -2,7 +2,6 @@
 
 import { el, name as named, span } from "./dom.js";
 
-/** @import { Class } from "./api.js" */
 export const NO_CLASS = "no class"; // shown in place of none
 const NO_CLASS_STYLE = /** @type {const} */ ({ colour: "#8f8f8f", shape: "cross" });
 // The palette of Okabe and Ito, with grey for black, then colours of Paul Tol's muted palette.
@@ -47,7 +46,7 @@ export const classLabel = (name) =>
   span(name === null ? "class none" : "class", swatch(name), named(name ?? NO_CLASS));
 
 /** Draw the mark of a class for a canvas; size and margin of 1 are in CSS pixels.
- * @param {ReturnType<typeof classStyle>} style @param {number} size @param {number} pixelRatio */
+ * @param {Style} style @param {number} size @param {number} pixelRatio */
 export function classSprite({ colour, shape }, size, pixelRatio) {
   const side = Math.ceil((size + 2) * pixelRatio);
   const canvas = new OffscreenCanvas(side, side);

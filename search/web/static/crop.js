@@ -1,22 +1,12 @@
 // The part of the query's picture that is searched by: drawn by mouse, finger or keys.
 
 import { el, span } from "./dom.js";
+import { ARROWS, isModified } from "./gestures.js";
 
-/** @import { Crop } from "./api.js" */
-/** @typedef {{ x: number, y: number, width: number, height: number }} Box shares of the sides */
-/** @typedef {{ x: number, y: number, id: number }} Start of a stroke, and its pointer */
-/** @typedef {{ box: Box | null, onDraw: ((box: Box) => void) | null,
- *   onClear: (() => void) | null }} Part null for the whole, and for what cannot be done */
-/** @typedef {{ box: Box | null, draw: (box: Box | null, text?: string) => void,
- *   fits: (box: Box) => boolean, onDraw: (box: Box) => void,
- *   onClear: (() => void) | null }} Drawing where a part can be drawn */
 const STEP = 0.02; // share of a side that an arrow key moves
 const LEAST_SIDE = 9; // pixels of the picture; the server takes 8, and edges are rounded
 const LARGER = "Draw a larger rectangle.";
 const FIRST = { x: 0.25, y: 0.25, width: 0.5, height: 0.5 }; // of the keyboard
-const ARROWS = /** @type {Record<string, [number, number]>} */ ({
-  ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP],
-});
 
 /** Return a part as the API takes it, in hundredths of a per cent. @param {Box} box */
 export function cropText({ x, y, width, height }) {
@@ -57,7 +47,7 @@ function coverWith(area, frame, picture) {
  * @param {HTMLElement} frame @param {HTMLElement} picture @param {Part} part @returns {Node[]} */
 export function showPart(frame, picture, { box, onDraw, onClear }) {
   const note = el("p", { class: "fine", "aria-live": "polite" });
-  const clear = el("button", { type: "button", onclick: () => onClear?.() }, "Whole picture");
+  const clear = el("button", { onclick: () => onClear?.() }, "Whole picture");
   const controls = box && onClear ? [clear] : [];
   const isShown = picture instanceof HTMLImageElement;
   const again = isShown ? "Choose the picture again to search by a part of it." : "";
@@ -93,7 +83,7 @@ function selectButton(area, picture) {
   area.role = "application";
   area.ariaLabel = "Part of the picture";
   area.setAttribute("aria-describedby", "part-help");
-  const button = el("button", { type: "button", "aria-pressed": "false" }, "Select a part");
+  const button = el("button", { "aria-pressed": "false" }, "Select a part");
   button.onclick = () => {
     button.ariaPressed = `${area.classList.toggle("drawing")}`;
     area.focus();
@@ -123,8 +113,8 @@ function cover(area, { naturalWidth, naturalHeight }) {
 
 /** @param {HTMLElement} area @param {Drawing} drawing */
 function listenForPointer(area, { box, draw, fits, onDraw }) {
-  let start = /** @type {Start | null} */ (null);
-  /** @param {PointerEvent} event @returns {Start} */
+  let start = /** @type {(Position & { id: number }) | null} */ (null);
+  /** @param {PointerEvent} event  */
   const at = ({ clientX, clientY, pointerId }) => {
     const { left, top, width, height } = area.getBoundingClientRect();
     return { x: inside((clientX - left) / width), y: inside((clientY - top) / height), id: pointerId };
@@ -161,7 +151,7 @@ function listenForKeys(area, { box, draw, fits, onDraw, onClear }) {
     draw(next);
   };
   area.onkeydown = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (isModified(event)) return;
     const { key, shiftKey } = event;
     if (key === "Enter" && current && current !== box) {
       if (fits(current)) onDraw(current);
@@ -177,7 +167,8 @@ function listenForKeys(area, { box, draw, fits, onDraw, onClear }) {
 
 /** Move a part, or its lower right corner alone.
  * @param {Box} box @param {[number, number]} by @param {boolean} corner @returns {Box} */
-function moved({ x, y, width, height }, [right, down], corner) {
+function moved({ x, y, width, height }, by, corner) {
+  const [right, down] = by.map((one) => STEP * one);
   if (!corner) {
     return { x: inside(x + right, 1 - width), y: inside(y + down, 1 - height), width, height };
   }
@@ -188,7 +179,7 @@ function moved({ x, y, width, height }, [right, down], corner) {
 /** @param {number} share */
 const inside = (share, most = 1) => Math.min(most, Math.max(0, share));
 
-/** @param {Start} a @param {Start} b @returns {Box} */
+/** @param {Position} a @param {Position} b @returns {Box} */
 const between = (a, b) => ({
   x: Math.min(a.x, b.x), y: Math.min(a.y, b.y),
   width: Math.abs(a.x - b.x), height: Math.abs(a.y - b.y),

@@ -2,18 +2,6 @@
 
 import { $, el, span } from "./dom.js";
 
-// The parts of OpenAPI that the server uses.
-/** @typedef {{ $ref?: string, anyOf?: Schema[], enum?: unknown[], const?: unknown, type?: string,
- *   format?: string, items?: Schema, minimum?: number, maximum?: number, minLength?: number,
- *   maxLength?: number, minItems?: number, maxItems?: number, pattern?: string,
- *   description?: string, properties?: Record<string, Schema> }} Schema */
-/** @typedef {{ name: string, description?: string, schema: Schema }} Parameter */
-/** @typedef {Record<string, { schema?: Schema }>} Content by media type */
-/** @typedef {{ description?: string, parameters?: Parameter[], requestBody?: { content: Content },
- *   responses?: Record<string, { content?: Content }> }} Operation */
-/** @typedef {{ info: { description: string }, paths: Record<string, Record<string, Operation>>,
- *   components: { schemas: Record<string, Schema> } }} OpenApi */
-
 const JSON_TYPE = "application/json";
 
 /** @type {OpenApi} */

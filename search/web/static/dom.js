@@ -1,8 +1,5 @@
 // Builds elements. Text always becomes a text node; nothing is parsed as HTML.
 
-/** @typedef {string | number | boolean | null | ((event: Event) => void)} Attribute */
-/** @typedef {Node | string | null} Child */
-
 const SHOWN = ["title", "alt", "aria-label", "placeholder"]; // attributes that people read
 
 /** Return the page's element with an id, which must be of a type.
@@ -15,9 +12,10 @@ export function $(id, type = /** @type {new () => T} */ (HTMLElement)) {
 
 /** Create an element. A function is a listener: `onclick: () => ...`. False and null are left out.
  * @template {keyof HTMLElementTagNameMap} T
- * @param {T} tag @param {Record<string, Attribute>} [attributes] @param {...Child} children */
+ * @param {T} tag @param {Attributes} [attributes] @param {...Child} children */
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
+  if (element instanceof HTMLButtonElement) element.type = "button"; // submits no form unless told to
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value);
     else if (value === true) element.setAttribute(name, "");
@@ -52,3 +50,6 @@ export const count = (n) => n.toLocaleString("en");
 /** @param {number} n @param {string} singular */
 export const quantity = (n, singular, plural = `${singular}s`) =>
   `${count(n)} ${n === 1 ? singular : plural}`;
+
+/** Return the message of what was thrown. @param {unknown} error */
+export const reasonOf = (error) => error instanceof Error ? error.message : `${error}`;

@@ -1,10 +1,9 @@
 // The facts of the collection with counts and ranges, each of which adds to the expression.
 
 import { api, isFault } from "./api.js";
-import { $, count, el, name as isolated, quantity, span } from "./dom.js";
+import { $, count, el, name as isolated, quantity, reasonOf, span } from "./dom.js";
 import { addCondition } from "./options.js";
 
-/** @import { Facet } from "./api.js" */
 const panel = $("facets", HTMLDetailsElement);
 const PLAIN = /^[\p{L}\p{N}_.-]+$/u;
 const WORDS = ["and", "or", "not"];
@@ -37,7 +36,7 @@ async function load(where) {
     $("facet-list").replaceChildren(...facets.filter(isUseful).map(draw));
   } catch (error) {
     if (signal.aborted || isFault(error)) return; // the search tells it
-    $("facet-list").replaceChildren(/** @type {Error} */ (error).message);
+    $("facet-list").replaceChildren(reasonOf(error));
   }
 }
 
@@ -59,7 +58,7 @@ function choices(facet) {
     return [el("p", { class: "fine" }, "near(latitude, longitude, 20 km) finds images around a place.")];
   }
   const buttons = values.map((one) => el("li", {}, el("button", {
-    type: "button", onclick: () => addCondition(`${named(name)} = ${text(one.name)}`),
+    onclick: () => addCondition(`${named(name)} = ${text(one.name)}`),
   }, span("name", isolated(one.name)), span("number", count(one.count)))));
   const rest = more ? [el("p", { class: "fine" }, "and others: write them in the expression")] : [];
   return [el("ul", {}, ...buttons), ...rest];

@@ -3,9 +3,6 @@
 
 import { $, el } from "./dom.js";
 
-/** @import { Hit, Listed } from "./api.js" */
-/** @typedef {Hit | Listed} Item */
-/** @typedef {{ nodes: HTMLElement[], height: number, drawn: boolean }} Chunk with its gap below */
 const MOST_WHOLE = 60; // items that are all in the document
 const LINES = 2; // of a chunk
 

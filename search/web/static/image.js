@@ -2,9 +2,6 @@
 
 import { el, span } from "./dom.js";
 
-/** @import { Answer, Image, UploadedImage } from "./api.js" */
-/** @typedef {{ src: string | null, name: string, whole?: UploadedImage }} Upload with the address of
- *   a picture if one could be made, and the image that a part is of */
 const CAPACITY = 40; // uploads that are remembered after a reload
 const STORAGE_KEY = "geosim-pictures";
 

@@ -4,8 +4,6 @@ import { NO_CLASS, swatch } from "./colours.js";
 import { $, count, el, name as isolated, span } from "./dom.js";
 import { keep, recall } from "./memory.js";
 
-/** @import { Class } from "./api.js" */
-/** @import { Canvas } from "./canvas.js" */
 const MOST_LISTED = 200; // classes in the document; the others are found by typing
 const KEPT = "hidden-classes";
 const input = $("legend-find", HTMLInputElement);
@@ -33,11 +31,11 @@ export function showLegend(classes, map) {
   function entry(label) {
     const name = classes[label] ?? NO_CLASS;
     const toggle = el("button", {
-      type: "button", class: "toggle", "data-label": label,
+      class: "toggle", "data-label": label,
       onclick: () => set((one) => points.visible[one] !== (one === label)),
     }, swatch(classes[label]), span("name", isolated(name)), span("number", count(points.classSize(label))));
     return el("li", {}, toggle, el("button", {
-      type: "button", class: "only", "aria-label": `Only ${name}`, onclick: () => set((one) => one === label),
+      class: "only", "aria-label": `Only ${name}`, onclick: () => set((one) => one === label),
     }, "only"));
   }
 

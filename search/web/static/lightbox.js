@@ -3,7 +3,8 @@
 import { api } from "./api.js";
 import { classLabel } from "./colours.js";
 import { boxOf } from "./crop.js";
-import { el, path, span } from "./dom.js";
+import { $, path, span } from "./dom.js";
+import { followKey, isModified } from "./gestures.js";
 import { focusItem, shownItems } from "./hits.js";
 import { imageName, uploadedSource } from "./image.js";
 import { shownFields } from "./results.js";
@@ -11,13 +12,6 @@ import { address, readAddress } from "./state.js";
 import { viewOf } from "./upload.js";
 import { BASE_SIDE, Zoom } from "./zoom.js";
 
-/** @import { Hit, Image } from "./api.js" */
-/** @import { Box } from "./crop.js" */
-/** @import { Item } from "./hits.js" */
-/** @import { Picture } from "./zoom.js" */
-/** @typedef {{ image: Image, box: Box | null, isQuery?: boolean }} Entry */
-const KEY_STEP = 80; // CSS pixels that an arrow key moves a picture that is zoomed
-const KEY_ZOOM = 1.5;
 
 let entries = /** @type {Entry[]} the query, then the hits */ ([]);
 let current = /** @type {Entry | null} */ (null);
@@ -25,38 +19,16 @@ let left = /** @type {Entry | null} what is compared with, or null */ (null);
 let openedAt = ""; // the address whose hits these are; empty before the first is opened
 const pictures = /** @type {Map<Entry, Picture>} */ (new Map());
 
-/** @param {string} label @param {string} text @param {() => void} onclick */
-const button = (label, text, onclick) =>
-  el("button", { type: "button", title: label, "aria-label": label, onclick }, text);
-
-const title = el("h2", { id: "look-title" });
-const scale = el("output", { "aria-label": "Zoom" });
-const stage = el("div", {
-  class: "stage", tabindex: "0", role: "application", autofocus: true,
-  "aria-label": "Picture", "aria-describedby": "look-help",
-});
+const dialog = $("look", HTMLDialogElement);
+const scale = $("look-scale");
+const stage = $("stage");
 const zoom = new Zoom(stage, (now) => { scale.textContent = `${Math.round(100 * now)} %`; }, step);
-const previous = button("Previous picture", "‹", () => step(-1));
-const next = button("Next picture", "›", () => step(1));
-const toCompare = el("button", { type: "button", "aria-pressed": "false", onclick: compare }, "Compare");
-const blend = el("button", { type: "button", "aria-pressed": "false", onclick: toggleBlend }, "Overlay");
-const slider = el("input", { type: "range", min: "0", max: "1", step: "any", value: "0.5",
-  "aria-label": "Opacity of the picture on top" });
-const hold = el("button", { type: "button", onclick: () => compareWith(current) }, "Keep this one");
-const other = el("p", { class: "look-other" });
-const comparing = el("div", { class: "look-bar" }, blend, slider, hold, other);
-const caption = el("div", { class: "look-caption", "aria-live": "polite" });
-const from = el("a", { class: "button primary", href: "/" }, "Search from this");
-const dialog = el("dialog", { class: "look", "aria-labelledby": "look-title" },
-  el("div", { class: "look-bar" }, title,
-    span("look-buttons", button("Zoom out", "−", () => zoom.by(1 / KEY_ZOOM)), scale,
-      button("Zoom in", "+", () => zoom.by(KEY_ZOOM)), button("Show all", "all", () => zoom.fit()),
-      previous, next, toCompare, button("Close", "×", () => dialog.close()))),
-  stage, comparing, el("div", { class: "look-bar" }, caption, from),
-  el("p", { id: "look-help", class: "visually-hidden" },
-    "Plus and minus zoom, 0 shows all. Arrow keys move a picture that is zoomed, otherwise they " +
-    "lead to the previous and the next one, as Page Up and Page Down do. Escape closes."));
-document.body.append(dialog);
+const previous = $("look-previous", HTMLButtonElement);
+const next = $("look-next", HTMLButtonElement);
+const toCompare = $("look-compare", HTMLButtonElement);
+const blend = $("look-blend");
+const slider = $("look-opacity", HTMLInputElement);
+const from = $("look-from", HTMLAnchorElement);
 
 /** Offer the query and the hits of an answer. @param {Item[]} hits
  * @param {Image | null} [query] @param {Box | null} [box] the part that was searched by */
@@ -108,14 +80,14 @@ function show(entry) {
   current = entry;
   const { image } = entry;
   zoom.show((left ? [left, entry] : [entry]).map(pictureOf));
-  title.replaceChildren(path(imageName(image)));
-  caption.replaceChildren(...captionOf(entry));
-  other.replaceChildren(...(left ? ["Compared with ", path(imageName(left.image)), ...captionOf(left)] : []));
+  $("look-title").replaceChildren(path(imageName(image)));
+  $("look-caption").replaceChildren(...captionOf(entry));
+  $("look-other").replaceChildren(...(left ? ["Compared with ", path(imageName(left.image)), ...captionOf(left)] : []));
   const i = entries.indexOf(entry);
   [previous.disabled, next.disabled] = [i === 0, i === entries.length - 1];
   toCompare.disabled = entries.length < 2;
   toCompare.ariaPressed = `${left !== null}`;
-  comparing.hidden = left === null;
+  $("look-comparing").hidden = left === null;
   slider.hidden = !stage.classList.toggle("blend", left !== null && blend.ariaPressed === "true");
   from.hidden = !("id" in image) || entry.isQuery === true;
   if ("id" in image) from.href = address({ kind: "point", id: image.id }, readAddress(location).options);
@@ -176,12 +148,19 @@ function compareWith(entry) {
   else step(1);
 }
 
-function toggleBlend() {
+blend.onclick = () => {
   blend.ariaPressed = `${blend.ariaPressed !== "true"}`;
   if (current) show(current);
-}
-
+};
 slider.oninput = () => stage.style.setProperty("--blend", slider.value);
+toCompare.onclick = compare;
+previous.onclick = () => step(-1);
+next.onclick = () => step(1);
+$("look-hold").onclick = () => compareWith(current);
+$("look-out").onclick = () => zoom.by(1 / 1.5);
+$("look-in").onclick = () => zoom.by(1.5);
+$("look-all").onclick = () => zoom.fit();
+$("look-close").onclick = () => dialog.close();
 dialog.onclose = () => {
   zoom.show([]);
   if (history.state?.look) history.back();
@@ -192,20 +171,14 @@ dialog.onclose = () => {
   else focusItem(shownItems().findIndex(({ id }) => id === key)); // it is not in the document now
 };
 dialog.onkeydown = (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target === slider) return;
+  if (isModified(event) || event.target === slider) return;
   const isZoomed = zoom.zoom > 1;
-  /** @type {(by: number, x: number, y: number) => void} */
-  const go = (by, x, y) => isZoomed ? zoom.move(x * KEY_STEP, y * KEY_STEP) : step(by);
-  /** @type {Record<string, () => void>} */
-  const actions = {
-    "+": () => zoom.by(KEY_ZOOM), "=": () => zoom.by(KEY_ZOOM), "-": () => zoom.by(1 / KEY_ZOOM),
-    0: () => zoom.fit(), PageUp: () => step(-1), PageDown: () => step(1),
-    ArrowLeft: () => go(-1, 1, 0), ArrowRight: () => go(1, -1, 0),
-    ArrowUp: () => go(0, 0, 1), ArrowDown: () => go(0, 0, -1),
-  };
-  if (!(event.key in actions)) return;
-  event.preventDefault();
-  actions[event.key]();
+  const pages = /** @type {Record<string, number>} */ (
+    { PageUp: -1, PageDown: 1, ...(isZoomed ? {} : { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }) });
+  if (event.key in pages) {
+    event.preventDefault();
+    step(pages[event.key]);
+  } else followKey(event, { zoom: (by) => zoom.by(by), move: (x, y) => zoom.move(x, y), fit: () => zoom.fit() });
 };
 document.addEventListener("click", (event) => {
   const target = event.target instanceof Element ? event.target.closest("[data-look]") : null;

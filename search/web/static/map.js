@@ -5,19 +5,12 @@ import { isFault, jsonRequest, request } from "./api.js";
 import { Area } from "./area.js";
 import { Canvas } from "./canvas.js";
 import { classLabel } from "./colours.js";
-import { $, count, el, path, quantity, span } from "./dom.js";
+import { $, count, el, path, quantity, reasonOf, span } from "./dom.js";
 import { thumbnail } from "./image.js";
 import { showLegend } from "./legend.js";
 import { Points, readMap } from "./points.js";
 import { address, mapAddress } from "./state.js";
 
-/** @import { Answer, Class, MapPoints, MapProgress, Matches, StoredImage } from "./api.js" */
-/** @import { Marks, Selection } from "./canvas.js" */
-/** @import { Options, Query } from "./state.js" */
-/** @import { Position } from "./view.js" */
-/** @typedef {{ query: Query | null, options: Options, examples: number,
- *   search: (query: Query, options: Options, signal: AbortSignal) => Promise<Answer>,
- *   navigate: (address: string) => void }} Page examples is how many a search takes */
 const NEAREST = 10; // hits among which a query is put that is no point
 const HOVER = 60; // milliseconds at a point after which its image is requested
 
@@ -104,7 +97,7 @@ async function mark(map, where, signal) {
       signal.throwIfAborted();
       input.setAttribute("aria-invalid", "true");
       const place = isFault(error) ? `, at character ${error.place + 1}` : "";
-      told.textContent = /** @type {Error} */ (error).message + place;
+      told.textContent = reasonOf(error) + place;
       return;
     }
   }
@@ -200,7 +193,7 @@ function createMap(points, classes) {
 const search = (id) => address({ kind: "point", id }, { where: expression });
 
 /** Show an image beside its point; its class until the rest is there.
- * @param {StoredImage | null} image @param {Class} name @param {Selection} selection */
+ * @param {StoredImage | null} image @param {Class} name @param {Selected} selection */
 function showCard(image, name, { x, y, input }) {
   const card = $("tip");
   const byMouse = input === "mouse";

@@ -1,11 +1,10 @@
 // Marks hits as right or wrong, which the server keeps beside the collection.
 
 import { api, jsonRequest } from "./api.js";
-import { $, el, quantity } from "./dom.js";
+import { $, el, quantity, reasonOf } from "./dom.js";
 import { imageName } from "./image.js";
 import { address, readAddress } from "./state.js";
 
-/** @import { Answer, Hit, Verdict } from "./api.js" */
 const bar = $("marked");
 let query = { digest: "", name: "" };
 
@@ -33,7 +32,7 @@ function tell(wrong) {
 export function markButtons(hit) {
   /** @type {(verdict: Verdict, sign: string) => HTMLButtonElement} */
   const button = (verdict, sign) => el("button", {
-    type: "button", title: `${verdict === "right" ? "Right" : "Wrong"} for this query`,
+    title: `${verdict === "right" ? "Right" : "Wrong"} for this query`,
     "aria-label": `Mark as ${verdict}: ${imageName(hit)}`,
     "aria-pressed": `${hit.mark === verdict}`, onclick: () => mark(verdict),
   }, `${sign} ${verdict}`);
@@ -51,7 +50,7 @@ export function markButtons(hit) {
       for (const [one, shown] of Object.entries(both)) shown.ariaPressed = `${one === wanted}`;
       if (digest === query.digest) tell(wrong);
     } catch (error) {
-      told.textContent = /** @type {Error} */ (error).message;
+      told.textContent = reasonOf(error);
     }
   }
   return el("div", { class: "example-buttons marks" }, both.right, both.wrong, told);

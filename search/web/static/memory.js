@@ -2,9 +2,6 @@
 
 import { $, el, name } from "./dom.js";
 
-/** @import { Image } from "./api.js" */
-/** @typedef {{ positive: Image[], negative: Image[] }} Tray */
-/** @typedef {{ url: string, title: string, at: number }} Search */
 const MOST_SEARCHES = 50;
 const MOST_TRAYS = 30;
 const LONGEST = 4000; // characters of an address; searches by many examples are not kept
@@ -59,11 +56,11 @@ function draw() {
   panel.hidden = found.length === 0 && kept.length === 0;
   /** @type {(label: string, onclick: () => void, said?: string) => HTMLElement} */
   const button = (label, onclick, said = label) =>
-    el("button", { type: "button", "aria-label": said, onclick }, label);
+    el("button", { "aria-label": said, onclick }, label);
   const heading = (/** @type {string} */ text) => el("h2", {}, text);
   $("memory-list").replaceChildren(
     ...kept.length ? [heading("Trays"), el("ul", {}, ...kept.map(([title, tray]) => el("li", {},
-      el("button", { type: "button", class: "name", onclick: () => onOpen(tray) }, name(title)),
+      el("button", { class: "name", onclick: () => onOpen(tray) }, name(title)),
       button("×", () => {
         keep("trays", trays().filter(([one]) => one !== title));
         draw();

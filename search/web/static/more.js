@@ -1,17 +1,11 @@
 // Asks for hits, and for more of them; lists images where there is no query.
 
 import { api, jsonRequest } from "./api.js";
-import { $, count, quantity } from "./dom.js";
+import { $, count, quantity, reasonOf } from "./dom.js";
 import { addItems, shownItems } from "./hits.js";
 import { extend } from "./lightbox.js";
 import { parameters, parseKey, randomEmbedding } from "./state.js";
 
-/** @import { Answer, Collection, ListAnswer } from "./api.js" */
-/** @import { Item } from "./hits.js" */
-/** @import { Options, Query } from "./state.js" */
-/** @typedef {() => Promise<{ items: Item[], next: Next | null }>} Next what follows the list */
-/** @typedef {{ images: Item[], title: string, status: string, isOfClasses: boolean,
- *   next: Next | null }} Start */
 const PAGE = 60; // images of a list
 const LABELS = /** @type {const} */ ([
   ["min_score", "a score"], ["not_same", "not the same"], ["together_by", "together by"]]);
@@ -67,7 +61,7 @@ export function offerMore(next) {
       $("status").textContent = `${quantity(shownItems().length, "image")} shown`;
     } catch (error) {
       button.disabled = false;
-      button.textContent = `${/** @type {Error} */ (error).message} Try again`;
+      button.textContent = `${reasonOf(error)} Try again`;
     }
   };
   const asked = button.onclick;

@@ -3,8 +3,6 @@
 import { $, count, el, safe } from "./dom.js";
 import { OPTION_NAMES } from "./state.js";
 
-/** @import { Collection, Count } from "./api.js" */
-/** @import { OptionName, Options } from "./state.js" */
 const form = $("options", HTMLFormElement);
 const where = $("option-where", HTMLTextAreaElement);
 const fault = $("where-fault");

@@ -1,9 +1,5 @@
 // Points in a plane as typed arrays: sorted by class to be drawn, and by grid cell to be found.
 
-/** @import { Class } from "./api.js" */
-/** @import { Position } from "./view.js" */
-/** @typedef {{ tag: string, drawing: string, classes: Class[], sizes: number[], x: Uint16Array,
- *   y: Uint16Array }} PlainMap sizes are the points of each class, which follow one another */
 const POINTS_PER_CELL = 4;
 export const STEPS = 65535; // the greatest coordinate of a map
 

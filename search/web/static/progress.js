@@ -4,7 +4,7 @@ import { $, el, span } from "./dom.js";
 
 const bar = el("progress", { max: "1", "aria-label": "Upload" });
 const text = span("fine");
-const cancel = el("button", { type: "button" }, "Cancel");
+const cancel = el("button", {}, "Cancel");
 const panel = el("div", { class: "progress", hidden: true }, bar, text, cancel);
 $("notice").before(panel);
 
@@ -24,7 +24,7 @@ export function showProgress(what, share) {
 }
 
 /** Return a fetch that tells how much was sent. @param {(share: number) => void} onProgress
- * @returns {(path: string, init?: RequestInit) => Promise<Response>} */
+ * @returns {Send} */
 export const fetchWithProgress = (onProgress) => (path, init = {}) => new Promise((resolve, reject) => {
   const request = new XMLHttpRequest();
   request.open(init.method ?? "GET", path);

@@ -9,9 +9,6 @@ import { markButtons } from "./marks.js";
 import { address, readAddress } from "./state.js";
 import { exampleButtons } from "./tray.js";
 
-/** @import { Class, Explanation, Hit, Image, Listed, Specimen, StoredImage, Value, Vote } from "./api.js" */
-/** @import { Part } from "./crop.js" */
-/** @import { Options, Query } from "./state.js" */
 const CLASS_HEADINGS = {
   embedding: "Predicted class", point: "Class by its neighbours", examples: "Nearest class",
 };
@@ -84,7 +81,7 @@ function hitLink(hit, queryClass, ...facts) {
     span("facts", ...facts), label, path(hit.path), shownFields(hit.shown));
 }
 
-/** @param {Record<string, Value>} shown */
+/** @param {Shown} shown */
 export function shownFields(shown) {
   const rows = Object.entries(shown).flatMap(([name, value]) =>
     [el("dt", {}, isolated(name)), el("dd", {}, isolated(valueText(value)))]);
@@ -158,7 +155,7 @@ export function showImageQuery(image, example, part) {
   const picture = thumbnail(image, `The query, ${name}`, 512);
   const frame = span("frame", picture);
   const controls = showPart(frame, picture, part);
-  const look = el("button", { type: "button", "data-look": "query" }, "Look closely");
+  const look = el("button", { "data-look": "query" }, "Look closely");
   if (picture instanceof HTMLImageElement) controls.push(look);
   showQuery(
     el("figure", {}, frame,

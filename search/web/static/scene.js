@@ -2,9 +2,6 @@
 
 import { classSprite } from "./colours.js";
 
-/** @import { classStyle } from "./colours.js" */
-/** @import { Points } from "./points.js" */
-/** @import { Bounds, View } from "./view.js" */
 export const MOST_POINTS = 30000; // that are drawn one by one
 const MARGIN = 0.25; // of the view on each side that is prepared, too
 const CELL = 2; // CSS pixels of a cell of the density
@@ -23,7 +20,7 @@ export class Scene {
   visible = /** @type {boolean[]} */ ([]);
   dimmed = /** @type {Uint8Array | null} */ (null);
 
-  /** @param {Points} points @param {ReturnType<typeof classStyle>[]} styles */
+  /** @param {Points} points @param {Style[]} styles */
   constructor(points, styles) {
     this.points = points;
     this.styles = styles;

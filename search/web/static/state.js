@@ -1,12 +1,5 @@
 // The page's state, which is its address: the query, the options, and the view.
 
-/** @import { Image, UploadedImage } from "./api.js" */
-/** @typedef {typeof OPTION_NAMES[number]} OptionName */
-/** @typedef {Partial<Record<OptionName, string>>} Options empty for the default */
-/** @typedef {({ kind: "embedding", crop?: string } & UploadedImage) |
- *   { kind: "point", id: string, crop?: string } |
- *   { kind: "examples", positive: string[], negative: string[] }} Query examples by key */
-
 export const OPTION_NAMES = /** @type {const} */ (
   ["k", "class", "min_score", "one_per", "not_same", "together_by", "where", "area", "without_wrong", "show"]);
 

@@ -1,10 +1,9 @@
 // Takes the hits away: as a table, JSON, a contact sheet or an archive; copies their paths.
 
 import { jsonRequest, request } from "./api.js";
-import { $, el, quantity } from "./dom.js";
+import { $, el, quantity, reasonOf } from "./dom.js";
 import { shownItems } from "./hits.js";
 
-/** @typedef {{ query?: string, name?: string, sha256?: string, show?: string }} About the query */
 const FORMATS = {
   csv: "CSV, for a spreadsheet", json: "JSON", pdf: "Contact sheet, PDF", png: "Contact sheet, PNG",
   zip: "The pictures, .zip",
@@ -14,10 +13,10 @@ const MOST_TAKEN = 5000;
 
 const panel = $("take", HTMLDetailsElement);
 const told = $("take-told");
-let about = /** @type {About} */ ({});
+let about = /** @type {Taken} */ ({});
 let current = new AbortController();
 
-/** Say what the hits are of. @param {About} query */
+/** Say what the hits are of. @param {Taken} query */
 export function offerTaking(query) {
   about = query;
   current.abort();
@@ -35,7 +34,7 @@ async function take(format) {
   current.abort();
   current = new AbortController();
   const { signal } = current;
-  const cancel = el("button", { type: "button", onclick: () => current.abort() }, "Cancel");
+  const cancel = el("button", { onclick: () => current.abort() }, "Cancel");
   told.replaceChildren(`Making a file of ${quantity(hits.length, "image")} … `, cancel);
   try {
     const given = Object.entries(about).filter(([, value]) => value);
@@ -45,7 +44,7 @@ async function take(format) {
     told.textContent = left ? `Saved the first ${hits.length}; ${left} left out.` : "Saved.";
   } catch (error) {
     if (current.signal !== signal) return; // another was begun
-    told.textContent = signal.aborted ? "Cancelled." : /** @type {Error} */ (error).message;
+    told.textContent = signal.aborted ? "Cancelled." : reasonOf(error);
   }
 }
 
@@ -70,8 +69,8 @@ async function copyPaths() {
 }
 
 const buttons = Object.entries(FORMATS).map(([format, label]) => el("button", {
-  type: "button", onclick: () => take(/** @type {keyof typeof FORMATS} */ (format)),
+  onclick: () => take(/** @type {keyof typeof FORMATS} */ (format)),
 }, label));
 $("take-choices").append(...buttons,
-  el("button", { type: "button", onclick: copyPaths }, "Copy paths"),
+  el("button", { onclick: copyPaths }, "Copy paths"),
   el("a", { href: "/api/marks", download: "geosim-marks.csv" }, "All marks, CSV"));

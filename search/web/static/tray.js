@@ -5,8 +5,6 @@ import { imageName, thumbnail } from "./image.js";
 import { keepTray, setOnOpenTray } from "./memory.js";
 import { imageKey } from "./state.js";
 
-/** @import { Image } from "./api.js" */
-/** @typedef {"positive" | "negative"} Sign */
 /** @type {Map<string, { image: Image, sign: Sign }>} by key */
 const examples = new Map();
 /** @type {(positive: string[], negative: string[]) => void} */
@@ -29,7 +27,7 @@ export function exampleButtons(image) {
   /** @type {(sign: Sign, mark: string, label: string) => HTMLElement} */
   const button = (sign, mark, label) =>
     el("button", {
-      type: "button", title: label, "aria-label": `${label}: ${imageName(image)}`,
+      title: label, "aria-label": `${label}: ${imageName(image)}`,
       "aria-pressed": `${examples.get(key)?.sign === sign}`, "data-key": key, "data-sign": sign,
       onclick: () => toggle(image, sign),
     }, `${mark} ${label.split(" ")[0]}`);
@@ -60,12 +58,12 @@ function draw() {
     ...group("Like", positive, "positive"), ...group("Not like", negative, "negative"),
     span("actions",
       el("button", {
-        type: "button", class: "primary", disabled: empty,
+        class: "primary", disabled: empty,
         title: empty ? "Choose at least one image to look for" : "",
         onclick: () => onSearch(positive.map(imageKey), negative.map(imageKey)),
       }, "Search with these"),
       keepForm(positive, negative),
-      el("button", { type: "button", onclick: () => setExamples([], []) }, "Clear")),
+      el("button", { onclick: () => setExamples([], []) }, "Clear")),
   );
   const first = [...tray.querySelectorAll("button")].find((button) => !button.disabled);
   if (hadFocus) (tray.hidden ? $("results") : first)?.focus();
@@ -94,7 +92,7 @@ function group(title, images, sign) {
     const label = `Remove ${imageName(image)}`;
     const onclick = () => toggle(image, sign);
     return el("button",
-      { type: "button", class: "example", "aria-label": label, title: label, onclick },
+      { class: "example", "aria-label": label, title: label, onclick },
       thumbnail(image, "", 64));
   });
   return [el("span", { class: "group", role: "group", "aria-label": title },

@@ -1,14 +1,11 @@
 // Picture files: chosen, photographed, dropped or pasted, then sent for a search.
 
 import { api, Refusal } from "./api.js";
-import { $ } from "./dom.js";
+import { $, reasonOf } from "./dom.js";
 import { rememberUpload, wholeOf } from "./image.js";
 import { fetchWithProgress, showProgress } from "./progress.js";
 import { parameters } from "./state.js";
 
-/** @import { Answer, UploadedImage } from "./api.js" */
-/** @import { Options } from "./state.js" */
-/** @typedef {{ crop: string, whole: UploadedImage }} PartOfFile a part, and what the file was */
 const PREVIEW_SIDE = 480; // pixels
 const VIEW_SIDE = 4096; // pixels of what the server makes of a file that the browser cannot show
 const MAX_FILES = 20; // that are held for searches by their parts
@@ -113,7 +110,7 @@ async function searchByFile(file, options, maxBytes, signal, part, what) {
     if (files.size > MAX_FILES) files.delete(oldest);
     return answer;
   } catch (error) {
-    throw new Error(`${file.name}: ${/** @type {Error} */ (error).message}`, { cause: error });
+    throw new Error(`${file.name}: ${reasonOf(error)}`, { cause: error });
   }
 }
 

@@ -1,7 +1,5 @@
 // What part of a plane is in view: pans, zooms, and converts positions.
 
-/** @typedef {{ x: number, y: number }} Position in CSS pixels */
-/** @typedef {{ left: number, right: number, top: number, bottom: number }} Bounds in the plane */
 const MARGIN = 28; // CSS pixels around the bounds
 const MAX_ZOOM = 200; // relative to the scale at which the bounds fit
 const MIN_ZOOM = 0.5;
@@ -64,6 +62,3 @@ export class View {
     return { x: (x - this.left) / this.scale, y: (y - this.top) / this.scale };
   }
 }
-
-/** @param {Position} a @param {Position} b */
-export const distance = (a, b) => Math.hypot(a.x - b.x, a.y - b.y);

@@ -1,16 +1,8 @@
 // Pictures that are zoomed and panned in step; what is seen of a large one is loaded as needed.
 
 import { el, span } from "./dom.js";
-import { distance } from "./view.js";
+import { listenForGestures } from "./gestures.js";
 
-/** @import { Box } from "./crop.js" */
-/** @import { Position } from "./view.js" */
-/** @typedef {{ src: string, name: string, box: Box | null, width?: number, height?: number,
- *   region?: string }} Picture with its size in pixels, and the address of its parts, once known */
-/** @typedef {[x: number, y: number, width: number, height: number]} Part in pixels */
-/** @typedef {{ picture: Picture, frame: HTMLElement, base: HTMLElement, outline: HTMLElement,
- *   detail: HTMLImageElement | null, next?: HTMLImageElement, part: Part }} Pane with a part of its
- *   picture, and where that lies */
 export const BASE_SIDE = 1024; // pixels of the whole picture, which is loaded first
 const MAX_SIDE = 2048; // pixels of a part
 const MAX_SCALE = 16; // CSS pixels of a pixel
@@ -23,7 +15,6 @@ export class Zoom {
   x = 0; // CSS pixels from the centre of a pane to that of its picture
   y = 0;
   timer = 0;
-  pointers = /** @type {Map<number, Position>} by pointer id */ (new Map());
 
   /** @param {HTMLElement} stage
    * @param {(scale: number) => void} onRest with the CSS pixels of a pixel of the last picture
@@ -37,7 +28,6 @@ export class Zoom {
 
   /** Show pictures, all of each. @param {Picture[]} pictures */
   show(pictures) {
-    this.pointers.clear();
     this.panes = pictures.map((picture) => {
       const base = el("img", { src: picture.src, alt: picture.name });
       const outline = span("part-outline");
@@ -106,7 +96,7 @@ export class Zoom {
   place(pane) {
     const { picture: { width = 0, height = 0, box }, base, outline, detail, part } = pane;
     const { scale, left, top } = this.placeOf(pane);
-    /** @param {HTMLElement} element @param {Part} at */
+    /** @param {HTMLElement} element @param {Region} at */
     const put = ({ style }, [x, y, w, h]) => {
       [style.left, style.top, style.width, style.height] =
         [left + x * scale, top + y * scale, w * scale, h * scale].map((n) => `${n}px`);
@@ -134,7 +124,7 @@ export class Zoom {
     if (isThere && Number(pane.detail?.dataset.sharp) >= 0.8 * sharp) return;
     const [wideX, wideRight] = seen(left, frame.clientWidth, 100, width);
     const [wideY, wideBottom] = seen(top, frame.clientHeight, 100, height);
-    const box = /** @type {Part} */ ([wideX, wideY, wideRight - wideX, wideBottom - wideY]);
+    const box = /** @type {Region} */ ([wideX, wideY, wideRight - wideX, wideBottom - wideY]);
     const side = Math.max(64, Math.min(MAX_SIDE, Math.ceil(sharp * Math.max(box[2], box[3]))));
     const detail = el("img", { alt: "", "data-sharp": sharp, src: `${region}?box=${box}&side=${side}` });
     pane.next = detail;
@@ -149,41 +139,23 @@ export class Zoom {
 
   /** @param {(step: number) => void} onSwipe */
   listen(onSwipe) {
-    const { stage, pointers } = this;
+    const { stage } = this;
     let start = /** @type {Position | null} of one finger */ (null);
-    stage.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const speed = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? 0.0018 : 0.05;
-      this.by(Math.exp(-event.deltaY * speed), fromCentre(event));
-    }, { passive: false });
+    listenForGestures(stage, {
+      at: fromCentre, slack: 0,
+      zoom: (factor, at) => this.by(factor, at), move: (x, y) => this.move(x, y),
+      onPress: (event, several) => {
+        start = !several && event.pointerType !== "mouse" && this.zoom === 1 ? fromCentre(event) : null;
+      },
+      onRelease: (event) => {
+        if (!start) return;
+        const { x, y } = fromCentre(event);
+        const [across, down] = [x - start.x, y - start.y];
+        if (Math.abs(across) > Math.max(SWIPE, 2 * Math.abs(down))) onSwipe(across < 0 ? 1 : -1);
+        start = null;
+      },
+    });
     stage.ondblclick = (event) => this.zoom > 1 ? this.fit() : this.by(3, fromCentre(event));
-    stage.onpointerdown = (event) => {
-      if (event.button !== 0) return;
-      /** @type {Element} */ (event.target).setPointerCapture(event.pointerId);
-      const at = fromCentre(event);
-      pointers.set(event.pointerId, at);
-      start = pointers.size === 1 && event.pointerType !== "mouse" && this.zoom === 1 ? at : null;
-    };
-    stage.onpointermove = (event) => {
-      const before = pointers.get(event.pointerId);
-      if (!before) return;
-      const at = fromCentre(event);
-      const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
-      pointers.set(event.pointerId, at);
-      if (other) {
-        const factor = Math.max(1, distance(at, other)) / Math.max(1, distance(before, other));
-        this.by(factor, { x: (at.x + other.x) / 2, y: (at.y + other.y) / 2 });
-      }
-      const fingers = other ? 2 : 1;
-      this.move((at.x - before.x) / fingers, (at.y - before.y) / fingers);
-    };
-    stage.onpointerup = stage.onpointercancel = (event) => {
-      pointers.delete(event.pointerId);
-      const { x, y } = fromCentre(event);
-      const across = start && event.type === "pointerup" ? x - start.x : 0;
-      if (Math.abs(across) > Math.max(SWIPE, 2 * Math.abs(y - (start?.y ?? y)))) onSwipe(across < 0 ? 1 : -1);
-      start = null;
-    };
   }
 }
 

@@ -1,0 +1,205 @@
+// The types that the page's scripts share. For the type check alone; nothing of it is served.
+
+// What the API answers; /docs describes each field.
+type Class = string | null; // null for none
+type Place = { lat: number; lon: number };
+type Value = string | number | Place | null; // of a fact
+type Shown = Record<string, Value>;
+type StoredImage = { id: string; path: string; class: Class; picture: string; facts?: Shown };
+type UploadedImage = { embedding: string; sha256: string; model?: string };
+type Image = StoredImage | UploadedImage;
+type Found = { score: number; shown: Shown; box: Crop | null };
+type Specimen = { value: Value; images: number; best: (StoredImage & Found)[] };
+type Verdict = "right" | "wrong";
+type Hit = StoredImage & Found & { rank: number; identical: boolean; specimen: Specimen | null; mark: Verdict | null };
+type Vote = { class: string; votes: number; share: number };
+type Explanation = {
+  votes: Vote[];
+  without_class: number;
+  predicted: string;
+  confidence: number | null;
+  unlike: boolean;
+  best: number;
+  usual: number | null;
+  doubt: string | null;
+};
+type Crop = { // in pixels
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  picture_width: number;
+  picture_height: number;
+};
+type Listed = StoredImage & { shown: Shown }; // an image without a query
+type ListAnswer = { images: Listed[]; total: number; note: string | null };
+type Answer = {
+  hits: Hit[];
+  more: boolean;
+  digest: string;
+  wrong: number;
+  explanation: Explanation;
+  query: StoredImage | null;
+  crop: Crop | null;
+  embedding: string | null;
+  sha256: string | null;
+  model: string;
+  positive: Image[];
+  negative: Image[];
+  note: string | null;
+  approximate: boolean;
+};
+type Count = { name: string; count: number };
+type Fact = { name: string; kind: "text" | "yes/no" | "number" | "date" | "geo" };
+type Facet = Fact & { images: number; values: Count[]; more: boolean; least: Value; greatest: Value };
+type Collection = {
+  points: number;
+  classes: Count[];
+  without_class: number;
+  datasets: Count[];
+  facts: Fact[];
+  upload_bytes: number;
+  examples: number;
+  key: boolean;
+};
+type MapProgress = { doing: string; done: number; total: number };
+type MapPoints = { tag: string; points: { row: number; image: StoredImage }[] };
+type Matches = { tag: string; matches: number; mask: string };
+type Send = (path: string, init?: RequestInit) => Promise<Response>;
+
+// Elements
+type Attribute = string | number | boolean | null | ((event: Event) => void);
+type Attributes = Record<string, Attribute>;
+type Child = Node | string | null;
+
+// The address
+type OptionName = typeof import("./static/state.js").OPTION_NAMES[number];
+type Options = Partial<Record<OptionName, string>>; // empty for the default
+type Query = // examples by key
+  | ({ kind: "embedding"; crop?: string } & UploadedImage)
+  | { kind: "point"; id: string; crop?: string }
+  | { kind: "examples"; positive: string[]; negative: string[] };
+
+// Hits
+type Item = Hit | Listed;
+type Chunk = { nodes: HTMLElement[]; height: number; drawn: boolean }; // its gap below is of the height
+type Next = () => Promise<{ items: Item[]; next: Next | null }>; // what follows the list
+type Start = { images: Item[]; title: string; status: string; isOfClasses: boolean; next: Next | null };
+type Taken = { query?: string; name?: string; sha256?: string; show?: string }; // what the hits are of
+type Upload = {
+  src: string | null; // the address of a picture, if one could be made
+  name: string;
+  whole?: UploadedImage; // the image that a part is of
+};
+type Sign = "positive" | "negative";
+type Tray = { positive: Image[]; negative: Image[] };
+type Search = { url: string; title: string; at: number };
+
+// Parts of a picture
+type Box = { x: number; y: number; width: number; height: number }; // shares of the sides
+type Part = { // null for the whole, and for what cannot be done
+  box: Box | null;
+  onDraw: ((box: Box) => void) | null;
+  onClear: (() => void) | null;
+};
+type Drawing = { // where a part can be drawn
+  box: Box | null;
+  draw: (box: Box | null, text?: string) => void;
+  fits: (box: Box) => boolean;
+  onDraw: (box: Box) => void;
+  onClear: (() => void) | null;
+};
+type PartOfFile = { crop: string; whole: UploadedImage }; // a part, and what the file was
+
+// The lightbox
+type Entry = { image: Image; box: Box | null; isQuery?: boolean };
+type Picture = { // with its size in pixels, and the address of its parts, once known
+  src: string;
+  name: string;
+  box: Box | null;
+  width?: number;
+  height?: number;
+  region?: string;
+};
+type Region = [x: number, y: number, width: number, height: number]; // in pixels
+type Pane = {
+  picture: Picture;
+  frame: HTMLElement;
+  base: HTMLElement;
+  outline: HTMLElement;
+  detail: HTMLImageElement | null; // a part of the picture
+  next?: HTMLImageElement;
+  part: Region; // where the detail lies
+};
+
+type Gestures = {
+  at: (event: MouseEvent) => Position;
+  slack: number; // CSS pixels from which on a press is a drag
+  zoom: (factor: number, at: Position) => void;
+  move: (x: number, y: number) => void;
+  onPress?: (event: PointerEvent, several: boolean) => void;
+  onRelease: (event: PointerEvent, dragged: boolean) => void;
+};
+
+// The map
+type Position = { x: number; y: number }; // in CSS pixels, unless said
+type Bounds = { left: number; right: number; top: number; bottom: number }; // in the plane
+type View = import("./static/view.js").View;
+type Points = import("./static/points.js").Points;
+type Canvas = import("./static/canvas.js").Canvas;
+type Style = ReturnType<typeof import("./static/colours.js").classStyle>;
+type PlainMap = {
+  tag: string;
+  drawing: string;
+  classes: Class[];
+  sizes: number[]; // the points of each class, which follow one another
+  x: Uint16Array;
+  y: Uint16Array;
+};
+type Marks = {
+  hits: number[];
+  queries: number[];
+  place: Position | null; // in the plane, of a query that is no point
+};
+type Selected = { point: number; input: "mouse" | "touch" | "keyboard" } & Position;
+type Page = { // what the address says
+  query: Query | null;
+  options: Options;
+  examples: number; // that a search takes
+  search: (query: Query, options: Options, signal: AbortSignal) => Promise<Answer>;
+  navigate: (address: string) => void;
+};
+type Around = { imagesOf: (rows: number[]) => Promise<StoredImage[]>; page: () => Page };
+
+// The parts of OpenAPI that the server uses.
+type Schema = {
+  $ref?: string;
+  anyOf?: Schema[];
+  enum?: unknown[];
+  const?: unknown;
+  type?: string;
+  format?: string;
+  items?: Schema;
+  minimum?: number;
+  maximum?: number;
+  minLength?: number;
+  maxLength?: number;
+  minItems?: number;
+  maxItems?: number;
+  pattern?: string;
+  description?: string;
+  properties?: Record<string, Schema>;
+};
+type Parameter = { name: string; description?: string; schema: Schema };
+type Content = Record<string, { schema?: Schema }>; // by media type
+type Operation = {
+  description?: string;
+  parameters?: Parameter[];
+  requestBody?: { content: Content };
+  responses?: Record<string, { content?: Content }>;
+};
+type OpenApi = {
+  info: { description: string };
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, Schema> };
+};
