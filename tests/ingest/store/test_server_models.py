@@ -12,7 +12,7 @@ from click.testing import Result
 from qdrant_client import QdrantClient
 
 from geosim.ingest.store import server_models
-from geosim.ingest.store.server_client import Node
+from geosim.ingest.store.server_client import Node, open_nodes
 from geosim.ingest.store.server_models import MODELS, ServerModels, connect_models
 from geosim.ingest.store.server_requests import Connection
 from geosim.trainer.errors import ModelError, StoreUnreachableError
@@ -35,7 +35,7 @@ def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         made = QdrantClient(":memory:")
     else:
         urls, key = real_server() if request.param == "server" else real_cluster()
-        made = QdrantClient(urls.split(",")[0], api_key=key, prefer_grpc=False)
+        made = open_nodes(urls, key)[0].client
     yield made
     made.delete_collection(server_models.MODELS)
     made.close()
@@ -142,9 +142,9 @@ def test_the_commands_need_a_place(geosim: Run, tmp_path: Path) -> None:
 def test_a_colleague_brings_the_model_of_the_collection(
     geosim: Run, working: Working, sample: Path, tmp_path: Path
 ) -> None:
-    (url, _), name = real_server(), load_model(working.model).fingerprint
+    (url, key), name = real_server(), load_model(working.model).fingerprint
     store = ("--qdrant", url, "--collection", f"geosim-test-{tmp_path.name}")
-    client = QdrantClient(url, prefer_grpc=False)
+    client = open_nodes(url, key)[0].client
     there_before = client.collection_exists(MODELS)
     try:
         assert geosim("ingest", sample, *store, "--working", working.root).exit_code == 0
