@@ -69,15 +69,20 @@ def _at(store: ServerStore, done: int, size: int, url: str) -> Iterator[common.R
         click.echo(f"{group}: {name} {np.median(values):.4g} {unit}", err=True)
         return common.Row(group, name, unit, values)
 
-    wall, own = time.perf_counter(), time.process_time()
+    process = _process_at(urlsplit(url).port or 6333)
+    wall, own, theirs = time.perf_counter(), time.process_time(), _processor(process)
     _store(store, done, size)
     seconds = time.perf_counter() - wall
     yield row("stored", "points/s", (size - done) / seconds)
     yield row("storing, in this process", "us of processor/point", _us(own, size - done))
     indexed, seconds = _wait_for_index(store)
     yield row("then indexed within", "s", seconds)
+    if process is not None:
+        yield row(
+            "storing and indexing, in the server", "s of processor", _processor(process) - theirs
+        )
     yield row("in the HNSW index", "%", 100 * indexed / size)
-    yield from _searches(store, row)
+    yield from _searches(store, row, process)
     began = time.perf_counter()
     counted = store.count(), sum(store.values("class").values())
     yield row("counting all, and by class", "s", time.perf_counter() - began)
@@ -90,7 +95,7 @@ def _at(store: ServerStore, done: int, size: int, url: str) -> Iterator[common.R
             break
     yield row("read, as for an export", "points/s", read / (time.perf_counter() - wall))
     yield row("reading, in this process", "us of processor/point", _us(own, read))
-    if (process := _process_at(urlsplit(url).port or 6333)) is not None:
+    if process is not None:
         for name, kilobytes in _memory(process).items():
             yield row(f"server, {name}", "MB", kilobytes / 1000)
         folder = process / "cwd" / "storage" / "collections" / store.name
@@ -122,19 +127,26 @@ def _wait_for_index(store: ServerStore) -> tuple[int, float]:
         time.sleep(0.5)
 
 
-def _searches(store: ServerStore, row: Callable[..., common.Row]) -> Iterator[common.Row]:
+def _searches(
+    store: ServerStore, row: Callable[..., common.Row], process: Path | None
+) -> Iterator[common.Row]:
     (_, vectors), *_ = synthetic.blocks(FIRST_QUERY + QUERIES, FIRST_QUERY)
     for what, where in {
         "": [Filter()] * QUERIES,
         ", of a class": [Filter(label=synthetic.label(one)) for one in range(QUERIES)],
     }.items():
-        exact, seconds = _search(store, vectors, where, exact=True)
-        yield row(f"exact{what}", "ms", *seconds)
-        found, seconds = _search(store, vectors, where, exact=False)
-        yield row(f"by index{what}", "ms", *seconds)
-        pairs = zip(exact, found, strict=True)
+        answers = []
+        for how, exact in ("exact", True), ("by index", False):
+            theirs = _processor(process)
+            scores, seconds = _search(store, vectors, where, exact=exact)
+            yield row(f"{how}{what}", "ms", *seconds)
+            if process is not None:
+                spent = 1000 * (_processor(process) - theirs) / QUERIES
+                yield row(f"{how}{what}, in the server", "ms of processor", spent)
+            answers.append(scores)
+        pairs = zip(*answers, strict=True)
         right = sum(sum(score >= one[-1] for score in other) for one, other in pairs)
-        yield row(f"recall at {K}{what}", "", right / sum(map(len, exact)))
+        yield row(f"recall at {K}{what}", "", right / sum(map(len, answers[0])))
 
 
 def _search(
@@ -162,6 +174,14 @@ def _process_at(port: int) -> Path | None:
             if any(str(one.readlink()) in listening for one in (process / "fd").iterdir()):
                 return process
     return None
+
+
+def _processor(process: Path | None) -> float:
+    """Return the processor seconds that a process has used; 0 for none."""
+    if process is None:
+        return 0.0
+    fields = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory(process: Path) -> dict[str, int]:
