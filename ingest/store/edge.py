@@ -276,9 +276,8 @@ class EdgeStore(VectorStore):
                     self._files.require()  # another process may have dropped it
                     with self._translated(), panic_hidden():
                         self._shard = load(path)
-            shard = self._shard
         with self._translated():
-            yield shard
+            yield self._shard
 
     @contextmanager
     def _locked(self, acquire: Callable[[], T]) -> Iterator[T]:
