@@ -58,12 +58,12 @@ def _make(parent: Path) -> tuple[Path, FileLock]:
         lock = FileLock(folder / LOCK, thread_local=False)
         try:
             lock.acquire(timeout=0)
-        except Timeout:  # another process took it for abandoned
+        except Timeout:  # another thread or process took it for abandoned
             continue
         except _NO_LOCK:
-            if folder.is_dir():
+            if folder.exists():
                 return folder, lock
-            continue  # another thread or process took it for abandoned, as it was empty
+            continue  # it was deleted as abandoned
         if (folder / LOCK).exists():
             return folder, lock
         lock.release()
@@ -86,14 +86,20 @@ def _delete_if_abandoned(folder: os.DirEntry[str]) -> None:
 
 
 def _delete(folder: Path, lock: FileLock) -> None:
-    """Delete a folder and at last its lock: killed meanwhile, the rest is deleted later."""
+    """Delete a folder and at last its lock: killed meanwhile, the rest is deleted later.
+
+    The lock's file goes while it is locked: who waits for it then finds that it is gone. Windows
+    deletes no open file, so there it goes afterwards, or stays if another has opened it.
+    """
     with suppress(OSError):
         for path in folder.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             elif path.name != LOCK:
                 path.unlink()
-    lock.release()
+    if os.name == "nt":
+        lock.release()
     with suppress(OSError):
         (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()
+    lock.release()

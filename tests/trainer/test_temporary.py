@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,17 @@ def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(
     with private_folder(tmp_path) as folder:
         delete_abandoned(tmp_path)
         assert [path.name for path in folder.iterdir()] == [LOCK]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_are_made_at_once_stay(tmp_path: Path) -> None:
+    def make(_: int) -> None:
+        with private_folder(tmp_path) as folder:
+            assert (folder / LOCK).exists()
+            (folder / "file").write_text("new")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(make, range(2000)))
     assert list(tmp_path.iterdir()) == []
 
 

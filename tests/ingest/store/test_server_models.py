@@ -41,8 +41,8 @@ def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     made.close()
 
 
-def place(client: QdrantClient) -> ServerModels:
-    return ServerModels(Connection([Node(client, "server", answered=True)], wait=0.0))
+def place(client: QdrantClient, wait: float = 0.0) -> ServerModels:
+    return ServerModels(Connection([Node(client, "server", answered=True)], wait=wait))
 
 
 def test_a_model_is_kept_on_a_server(client: Any, working: Working, tmp_path: Path) -> None:
@@ -103,7 +103,9 @@ def test_two_pushes_at_once_leave_a_whole_model(
     if client.init_options["location"] == ":memory:":  # takes one thread at a time
         for name in ("upsert", "retrieve", "scroll", "create_collection", "collection_exists"):
             setattr(client, name, alone(getattr(client, name)))
-    threads = [threading.Thread(target=push, args=(mine, place(client))) for _ in range(2)]
+    threads = [
+        threading.Thread(target=push, args=(mine, place(client, wait=30.0))) for _ in range(2)
+    ]
     for one in threads:
         one.start()
     for one in threads:
