@@ -46,7 +46,7 @@ def measure(settings: common.Settings, _: Path) -> list[common.Row]:
     if settings.url is None:
         raise common.BenchError("this part needs a Qdrant server; name it with --url")
     server_search.EXACT_POINTS = 0  # the index answers at all sizes
-    most = settings.limit(SIZES[2])
+    most = settings.images or SIZES[2]
     sizes = [*(size for size in SIZES if size < most), most]
     made = read_settings(settings.collection_config, {})
     name, rows, done = f"geosim-bench-{uuid.uuid4().hex[:12]}", list[common.Row](), 0
