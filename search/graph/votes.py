@@ -45,7 +45,7 @@ def count_votes(labels: NDArray[np.int64], scores: NDArray[np.float64], classes:
 
     ``labels`` and ``scores (n, k)`` are those of the neighbours, best first; label -1 has no vote.
     """
-    if classes == 0:
+    if classes == 0 or labels.shape[1] == 0:
         nothing = np.zeros(len(labels))
         return Ballots(np.full(len(labels), -1), nothing, nothing, nothing)
     winner, (own, others, voters) = class_votes(labels[:, :VOTERS], scores[:, :VOTERS])

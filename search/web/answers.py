@@ -43,8 +43,8 @@ class PointAnswer(StoredImage):
 
     dataset: str
     sha256: str = Field(description="Hex digest of its file.")
-    width: int = Field(description="Pixels of its picture, after EXIF orientation.")
-    height: int
+    width: Number = Field(description="Pixels of its picture, after EXIF orientation.")
+    height: Number
 
 
 class CropAnswer(BaseModel, from_attributes=True):
@@ -145,7 +145,9 @@ class Answer(BaseModel):
     more: bool = Field(description="Whether there are others; ask with offset.")
     explanation: ExplanationAnswer
     digest: str = Field(description="Identifies the query, for marks.")
-    wrong: int = Field(description="Number of images that are marked as wrong hits of this query.")
+    wrong: Number = Field(
+        description="Number of images that are marked as wrong hits of this query."
+    )
     query: StoredImage | None = Field(
         None, description="The query, if it is an indexed image or a part of one."
     )
@@ -188,15 +190,15 @@ class ListAnswer(BaseModel):
     """Images of the collection, sorted by path."""
 
     images: list[ListedImage]
-    total: int = Field(description="Number of images that match.")
+    total: Number = Field(description="Number of images that match.")
     note: str | None = Field(None, description="That no image matches.")
 
 
 class MarksAnswer(BaseModel):
     """How many hits of a query are marked."""
 
-    right: int
-    wrong: int
+    right: Number
+    wrong: Number
 
 
 class Count(BaseModel):
@@ -260,14 +262,14 @@ class MapProgress(BaseModel):
     """How far the drawing of the map is."""
 
     doing: str = Field(description="Such as reading, comparing, drawing the map, placing.")
-    done: int
-    total: int = Field(description="0 while it is not known.")
+    done: Number
+    total: Number = Field(description="0 while it is not known.")
 
 
 class MapPoint(BaseModel):
     """An indexed image and its place in the map."""
 
-    row: int = Field(description="Number of its point, from 0.")
+    row: Number = Field(description="Number of its point, from 0.")
     image: StoredImage
 
 

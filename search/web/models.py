@@ -296,4 +296,4 @@ class MapRequest(BaseModel, extra="forbid"):
 
     ids: list[Id] = Field([], max_length=MAX_HITS)
     tag: str = Field("", description="That of the map which the rows are of; empty for the latest.")
-    rows: list[Annotated[int, Field(ge=0)]] = Field([], max_length=MAX_HITS)
+    rows: list[Annotated[int, Field(ge=0, strict=True)]] = Field([], max_length=MAX_HITS)

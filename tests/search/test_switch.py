@@ -107,7 +107,10 @@ def test_a_switch_amid_an_answer_gives_that_of_the_new_model(
     sample: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    index, service = Index(store, working), SearchService(store, working, needs_key=False)
+    index, service = (
+        Index(store, working),
+        SearchService(store, working, pytest.fail, needs_key=False),
+    )
     data, asked = photo.read_bytes(), PictureParameters()
     pictures = [str(photo), str(sample / "gneiss" / "gneiss-0001.jpg")]
     indexed = "rocks/gneiss/gneiss-0001.jpg"

@@ -82,7 +82,7 @@ def test_images_are_listed_in_pages_by_path(client: httpx.Client, served: Any) -
 
 def test_lists_are_alike_on_both_engines(any_store: Any) -> None:
     wanted = ListParameters.model_validate({"class": "marble", "where": "width = 64", "k": 5})
-    page = Browser(any_store).page(wanted)
+    page = Browser(any_store, pytest.fail).page(wanted)
     assert page.total == 12
     assert [one.path for one in page.images] == [
         f"rocks/marble/marble-{i:04}.jpg" for i in range(5)
