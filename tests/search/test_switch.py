@@ -126,7 +126,7 @@ def test_a_switch_amid_an_answer_gives_that_of_the_new_model(
 
     def usual() -> dict[str, Any]:
         service.measure_usual_score()
-        service._usual._idle.wait(60)
+        service._judgement._usual._idle.wait(60)
         return {name: question() for name, question in ask.items()}
 
     answers = [usual()]
@@ -141,7 +141,7 @@ def test_a_switch_amid_an_answer_gives_that_of_the_new_model(
             shutil.rmtree(working.derived, ignore_errors=True)
             amid(store, where.get(name, "query"), partial(switch, models[now]), patch)
             if name == "page":
-                service._usual._state = None
+                service._judgement._usual._state = None
                 answer = question()
                 answer["explanation"]["usual"] = answers[now][name]["explanation"]["usual"]
                 assert answer == answers[now][name]

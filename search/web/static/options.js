@@ -154,6 +154,7 @@ export function addCondition(condition) {
 
 /** Show where an expression fails. @param {string} reason @param {number} place */
 export function showFault(reason, place) {
+  $("filters", HTMLDetailsElement).open = true; // what is closed cannot be seen
   const characters = [...where.value.trim()];
   const rest = characters.slice(place).join("");
   fault.replaceChildren(

@@ -16,6 +16,7 @@ from geosim.ingest.schema import point_id
 from geosim.ingest.sync import sync
 from geosim.trainer.data.dataset import open_dataset
 from geosim.trainer.model import load_model
+from tests.search.web.drawn import drawn
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 LOOSE = 12 + 7
@@ -50,9 +51,9 @@ def test_the_api_answers_with_null_for_no_class(page_of: Any, eventually: Any) -
         grouped = client.get(similar, params={"one_per": "class"}).json()
         assert len(grouped["hits"]) == len(about["classes"])
         assert all(hit["class"] for hit in grouped["hits"])
-        drawn = eventually(lambda: client.get("/api/map").json())
-        assert drawn["classes"] == [*(one["name"] for one in about["classes"]), None]
-        assert drawn["labels"].count(len(about["classes"])) == LOOSE
+        plan = drawn(client)
+        assert plan["classes"] == [*(one["name"] for one in about["classes"]), None]
+        assert plan["sizes"][-1] == LOOSE
 
 
 @pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="chromium is missing")
