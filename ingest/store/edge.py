@@ -30,7 +30,7 @@ from geosim.ingest.schema import (
     VectorQuery,
 )
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
-from geosim.ingest.store.edge_faults import engine_error, panic_hidden
+from geosim.ingest.store.edge_faults import engine_error, is_fault, panic_hidden
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.ingest.store.edge_rebuild import beside
 from geosim.ingest.store.edge_segments import load, settle
@@ -276,8 +276,9 @@ class EdgeStore(VectorStore):
                     self._files.require()  # another process may have dropped it
                     with self._translated(), panic_hidden():
                         self._shard = load(path)
+            shard = self._shard
         with self._translated():
-            yield self._shard
+            yield shard
 
     @contextmanager
     def _locked(self, acquire: Callable[[], T]) -> Iterator[T]:
@@ -294,7 +295,6 @@ class EdgeStore(VectorStore):
         try:
             yield
         except BaseException as error:
-            raised = isinstance(error, Exception) or type(error).__name__ == "PanicException"
-            if isinstance(error, StoreError) or not raised:
+            if isinstance(error, StoreError) or not is_fault(error):
                 raise
             raise engine_error(error, self._files.shard, self._files.metadata) from error

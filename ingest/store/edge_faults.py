@@ -74,6 +74,11 @@ def write_error(error: OSError, name: str, folder: Path, needed: int) -> StoreEr
     )
 
 
+def is_fault(error: BaseException) -> bool:
+    """Return whether the engine raises this for a fault: a bare ``Exception``, or a panic."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 def engine_error(error: BaseException, shard: Path, metadata: Path) -> StoreError:
     """Return the error to raise for an error of the engine: of the machine, or of the files."""
     reason = " ".join(str(error).replace("Service runtime error: ", "").split())
