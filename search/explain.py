@@ -111,8 +111,14 @@ def vote_certainty(store: VectorStore, working: Working, model: str = "") -> Cer
     default. A collection with a `vote_doubt` has none, nor has a model that was trained on too few
     images to fit it. See `novelty_threshold` for ``model``.
     """
+    certainty = fitted_certainty(store, working, model)
+    return None if certainty is None or vote_doubt(store) else certainty
+
+
+def fitted_certainty(store: VectorStore, working: Working, model: str = "") -> Certainty | None:
+    """Return what `vote_certainty` does of a collection without a `vote_doubt`."""
     info = store.info()
-    if info is None or model not in ("", info.model.fingerprint) or vote_doubt(store):
+    if info is None or model not in ("", info.model.fingerprint):
         return None
     return Certainty.of_card(find_card(working.model, info.model.fingerprint) or {})
 
@@ -189,7 +195,7 @@ def explain_results(
     without hits, and where the options leave images out of the vote.
     """
     threshold = cache(partial(novelty_threshold, store, working))
-    certainty = cache(partial(vote_certainty, store, working))
+    certainty = cache(partial(fitted_certainty, store, working))
     doubt = cache(partial(vote_doubt, store))
     votes = not options.narrows
     for result in results:

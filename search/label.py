@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from geosim.ingest.store.base import VectorStore
-from geosim.search.explain import explain, novelty_threshold, vote_certainty, vote_doubt
+from geosim.search.explain import explain, fitted_certainty, novelty_threshold, vote_doubt
 from geosim.search.searcher import Searcher
 from geosim.search.spreadsheet import csv_lines
 from geosim.trainer.errors import QueryError
@@ -73,7 +73,7 @@ def label_pictures(
             "folders. `geosim search` lists the nearest"
         )
     threshold = cache(partial(novelty_threshold, store, working))
-    certainty = cache(partial(vote_certainty, store, working))
+    certainty = cache(partial(fitted_certainty, store, working))
 
     def labels() -> Iterator[Label]:
         for result in searcher.search(pictures):

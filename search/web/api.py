@@ -76,9 +76,7 @@ class Api:
         self._regions = RegionReader(self._thumbnails.read)
         self._decoders = anyio.CapacityLimiter(MAX_DECODERS)
         self._region_decoder = anyio.CapacityLimiter(1)  # so that searches go on meanwhile
-        self._hit_routes = HitRoutes(
-            store, working, self._service, self._thumbnails, self._map.inside
-        )
+        self._hit_routes = HitRoutes(store, self._service, self._thumbnails, self._map.inside)
 
     async def measure_usual_score(self) -> None:
         """Start to measure the usual best score, for the first picture that needs it."""

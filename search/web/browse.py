@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from geosim.ingest.schema import CollectionInfo, Filter
 from geosim.ingest.store.base import VectorStore
 from geosim.search.consistent import consistently
 from geosim.search.fields import field_names
+from geosim.search.graph.layout import ids_of, texts_of
 from geosim.search.scope import open_scope
 from geosim.search.types import SearchOptions
 from geosim.search.web.answers import ListAnswer, ListedImage
@@ -35,7 +35,7 @@ class Browser:
         self._store, self._inside = store, inside
         self._lock = threading.Lock()
         self._state: CollectionInfo | None = None
-        self._lists: OrderedDict[_Key, NDArray[np.void]] = OrderedDict()
+        self._lists: OrderedDict[_Key, NDArray[np.bytes_]] = OrderedDict()
 
     def page(self, parameters: ListParameters) -> ListAnswer:
         """Return a part of a list; a large picture that is stored in tiles is one image.
@@ -57,7 +57,7 @@ class Browser:
             return ListAnswer(images=[], total=0, note=str(error))
         ids = self._ids((label, where, area), scope.where)
         start = parameters.offset
-        wanted = [str(UUID(bytes=one.tobytes())) for one in ids[start : start + parameters.k]]
+        wanted = texts_of(ids[start : start + parameters.k])
         images = []
         for point in self._store.fetch(wanted, vectors=False):
             image = ListedImage.model_validate(point.payload)
@@ -65,7 +65,7 @@ class Browser:
             images.append(image)
         return ListAnswer(images=images, total=len(ids), note=None)
 
-    def _ids(self, key: _Key, where: Filter) -> NDArray[np.void]:
+    def _ids(self, key: _Key, where: Filter) -> NDArray[np.bytes_]:
         """Return the ids of the images that match, sorted by path; read after every change."""
         state = self._store.info()
         with self._lock:
@@ -80,7 +80,7 @@ class Browser:
             for point in batch:
                 path, id_ = point.payload.path, point.payload.id
                 first[path] = min(id_, first.get(path, id_))
-        ids = np.array([UUID(first[path]).bytes for path in sorted(first)], dtype="V16")
+        ids = ids_of(first[path] for path in sorted(first))
         with self._lock:
             if state == self._state:
                 self._lists[key] = ids

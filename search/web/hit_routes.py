@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 
 from geosim.ingest.conditions import Condition
 from geosim.ingest.store.base import VectorStore
-from geosim.search.marks import RIGHT, WRONG, Mark, Marks
+from geosim.search.marks import RIGHT, WRONG, Mark
 from geosim.search.web.answers import ListAnswer, MarksAnswer
 from geosim.search.web.browse import Browser
 from geosim.search.web.models import GivenMark, ListParameters
@@ -23,7 +23,6 @@ from geosim.search.web.service import SearchService
 from geosim.search.web.takeaway import MEDIA_TYPES, TakeAways
 from geosim.trainer.errors import StoreError
 from geosim.trainer.text import printable
-from geosim.trainer.working import Working
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -39,14 +38,12 @@ class HitRoutes:
     def __init__(
         self,
         store: VectorStore,
-        working: Working,
         service: SearchService,
         thumbnails: Thumbnails,
         inside: Callable[[str], Condition],
     ) -> None:
         """``inside`` returns the condition of an area of the map."""
         self._service = service
-        self._marks = Marks(working, store.name)
         self._browser = Browser(store, inside)
         self._take_aways = TakeAways(store, service, thumbnails)
 
@@ -74,14 +71,14 @@ class HitRoutes:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         mark = Mark(given.query, given.name, hit.path, hit.label, given.mark, now)
         with _told():
-            counts = Counter(self._marks.set(mark).values())
+            counts = Counter(self._service.marks.set(mark).values())
         return MarksAnswer(right=counts[RIGHT], wrong=counts[WRONG])
 
     def marks(self) -> Response:
         """Return all marks as CSV."""
         headers = {"Content-Disposition": 'attachment; filename="geosim-marks.csv"'}
         with _told():
-            lines = self._marks.csv()
+            lines = self._service.marks.csv()
         return StreamingResponse(lines, media_type=MEDIA_TYPES["csv"], headers=headers)
 
 

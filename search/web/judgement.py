@@ -12,8 +12,8 @@ from geosim.ingest.store.base import VectorStore
 from geosim.search.explain import (
     Explanation,
     explain,
+    fitted_certainty,
     novelty_threshold,
-    vote_certainty,
     vote_doubt,
 )
 from geosim.search.types import Hit
@@ -48,7 +48,7 @@ class Judgement:
         """Return how sure votes are, and what speaks against them."""
         state, certainty, doubt = self._sure
         if (info := self._store.info()) != state:
-            certainty = vote_certainty(self._store, self._working)
             doubt = vote_doubt(self._store)
+            certainty = None if doubt else fitted_certainty(self._store, self._working)
             self._sure = info, certainty, doubt
         return certainty, doubt

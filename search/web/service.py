@@ -92,7 +92,7 @@ class SearchService:
         """
         self._store, self._working = store, working
         self._inside, self._needs_key = inside, needs_key
-        self._marks = Marks(working, store.name)
+        self.marks = Marks(working, store.name)
         self._searcher = Searcher(store, working)
         self._searcher.warm_up()
         self._judgement = Judgement(store, working)
@@ -293,7 +293,7 @@ class SearchService:
     def _marks_of(self, digest: str) -> dict[str, Verdict]:
         """Return the marks of a query's hits; none where they cannot be read, which is logged."""
         try:
-            return self._marks.of(digest)
+            return self.marks.of(digest)
         except StoreError as error:
             _log.error("%s", printable(str(error)))
             return {}

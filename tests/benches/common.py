@@ -58,6 +58,11 @@ class Settings:
         """Return ``size``, or ``images`` if that is less."""
         return min(size, self.images or size)
 
+    def sizes(self, sizes: Sequence[int]) -> list[int]:
+        """Return the sizes below ``images``, and that in place of the others; ascending."""
+        largest = self.limit(sizes[-1])
+        return [*(size for size in sizes if size < largest), largest]
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -32,10 +32,8 @@ FITTED_FROM = 10_000
 
 def measure(settings: Settings, scratch: Path) -> list[Row]:
     """Time ingest and export at every size, and draw the plot."""
-    largest = settings.limit(SIZES[-1])
     by_size = {
-        size: _measure(settings, scratch / str(size), size)
-        for size in [*(size for size in SIZES if size < largest), largest]
+        size: _measure(settings, scratch / str(size), size) for size in settings.sizes(SIZES)
     }
     _plot(by_size, settings.output / "growth.png")
     return [row for rows in by_size.values() for row in rows]

@@ -39,8 +39,7 @@ COMMANDS = {
 
 def measure(settings: common.Settings, scratch: Path) -> list[common.Row]:
     """Measure all commands at every size."""
-    largest = settings.limit(SIZES[-1])
-    sizes = [*(size for size in SIZES if size < largest), largest]
+    sizes = settings.sizes(SIZES)
     return [row for size in sizes for row in _measure(settings.runs, scratch / str(size), size)]
 
 

@@ -34,9 +34,8 @@ BLOCK = 2048
 
 def measure(settings: Settings, scratch: Path) -> list[Row]:
     """Train at every size."""
-    largest = settings.limit(SIZES[-1])
     rows = []
-    for size in [*(size for size in SIZES if size < largest), largest]:
+    for size in settings.sizes(SIZES):
         folder = scratch / str(size)
         in_process(fill_cache, folder, size)
         for step, figures in in_process(train, folder, size).items():

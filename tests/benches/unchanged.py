@@ -38,9 +38,8 @@ DIFFERENT = 100
 
 def measure(settings: Settings, scratch: Path) -> list[Row]:
     """Ingest at every size."""
-    largest = settings.limit(SIZES[-1])
     rows = []
-    for size in [*(size for size in SIZES if size < largest), largest]:
+    for size in settings.sizes(SIZES):
         folder = scratch / str(size)
         data = folder / "pictures"
         in_process(write_pictures, data, 0, size)

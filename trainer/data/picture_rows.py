@@ -20,7 +20,7 @@ _PNG_GAIN = 8 * 1100
 """Pixels of one bit that a byte of Deflate decodes to at most, with some to spare."""
 
 
-class Rows(AbstractContextManager["Rows"]):
+class PictureRows(AbstractContextManager["PictureRows"]):
     """An open picture, as `Regions` reads it.
 
     Attributes:

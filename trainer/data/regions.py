@@ -15,8 +15,8 @@ from typing import Protocol
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from geosim.trainer.data.picture_rows import PNG, PictureRows
 from geosim.trainer.data.reasons import reason
-from geosim.trainer.data.rows import PNG, Rows
 from geosim.trainer.data.upright import EXIF_TRANSPOSE, Decoded, Stored, finish
 from geosim.trainer.decoding.encoded import (
     MAX_BYTES,
@@ -138,7 +138,7 @@ class Regions(AbstractContextManager["Regions"]):
         self._data = data
         with ExitStack() as stack, self._translated():
             stack.enter_context(ONE_LARGE)
-            opened = TiffRegions(data) if head_of(data, 4).startswith(TIFF) else Rows(data)
+            opened = TiffRegions(data) if head_of(data, 4).startswith(TIFF) else PictureRows(data)
             self._reader: _Reader = opened
             stack.push(opened)
             first = self._reader.read((0, 0, 1, 1))
@@ -249,7 +249,7 @@ class Regions(AbstractContextManager["Regions"]):
 
     def _finished(self, samples: Samples) -> Decoded:
         scaled = to_8_bits(samples, self.scale)
-        plain = isinstance(self._reader, Rows) and samples.bits == 8
+        plain = isinstance(self._reader, PictureRows) and samples.bits == 8
         what = scaled.scaled_from
         return finish(Stored(scaled.image, scaled.image.size, 1, self._profile, what, plain))
 

@@ -75,12 +75,10 @@ def test_a_failure_leaves_it_as_it_is(client: QdrantClient, name: str) -> None:
     assert len(collections(client, name)) == 1
 
 
-@pytest.mark.parametrize("killed_at", ["update_collection_aliases", "delete_collection"])
-def test_a_switch_that_was_interrupted_is_finished(
-    client: QdrantClient, name: str, killed_at: str, monkeypatch: pytest.MonkeyPatch
+def interrupt_switch(
+    store: VectorStore, client: QdrantClient, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = memory_store(name, client)
-    fill(store, OLD, "x")
+    """Rebuild a collection with the point p, and end the process at a request of its switch."""
 
     def kill(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -88,11 +86,21 @@ def test_a_switch_that_was_interrupted_is_finished(
     def be_killed() -> None:
         with store.rebuilt(NEW) as new:
             fill(new, NEW, "p")
-            monkeypatch.setattr(client, killed_at, kill)
+            monkeypatch.setattr(client, at, kill)
 
     with pytest.raises(KeyboardInterrupt):
         be_killed()
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("killed_at", ["update_collection_aliases", "delete_collection"])
+def test_a_switch_that_was_interrupted_is_finished(
+    client: QdrantClient, name: str, killed_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = memory_store(name, client)
+    fill(store, OLD, "x")
+
+    interrupt_switch(store, client, killed_at, monkeypatch)
     after = ("b", {"p"}) if killed_at == "update_collection_aliases" else ("a", {"x"})
     assert found(memory_store(name, client)) == after
     with store.rebuilt(NEW) as new:
@@ -109,17 +117,7 @@ def test_a_search_that_meets_a_switch_is_sent_again(
     store = memory_store(name, client)
     fill(store, OLD, "x")
 
-    def kill(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    def be_killed() -> None:
-        with store.rebuilt(NEW) as new:
-            fill(new, NEW, "p")
-            monkeypatch.setattr(client, "update_collection_aliases", kill)
-
-    with pytest.raises(KeyboardInterrupt):
-        be_killed()
-    monkeypatch.undo()
+    interrupt_switch(store, client, "update_collection_aliases", monkeypatch)
     (hits,) = memory_store(name, client).query([ANY], 9)
     assert [hit.payload.path for hit in hits] == ["rocks/c/p.jpg"]
 
