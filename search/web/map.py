@@ -152,7 +152,7 @@ class MapCache:
         if request.tag not in ("", drawn.tag):
             raise HTTPException(409, "the map has changed; load it again")
         rows = [row for row in request.rows if row < len(drawn.layout.ids)]
-        texts = [str(one) for one in request.ids] + texts_of(drawn.layout.ids[rows])
+        texts = [str(one) for one in request.wanted] + texts_of(drawn.layout.ids[rows])
         found = [point.payload for point in self._store.fetch(texts, vectors=False)]
         numbers = drawn.rows(ids_of(payload.id for payload in found)).tolist()
         placed = zip(numbers, found, strict=True)

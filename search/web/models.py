@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, FiniteFloat, field_validator
 from pydantic_core import PydanticCustomError
 
 from geosim.ingest.conditions import Condition
@@ -57,6 +57,13 @@ def _check_crop(text: str) -> str:
     except QueryError as error:
         raise PydanticCustomError("crop", "{reason}", {"reason": str(error)}) from error
     return text
+
+
+def _check_number(value: object) -> object:
+    """Refuse what is a number in a query, where all is text, but not in JSON."""
+    if isinstance(value, str | bool):
+        raise PydanticCustomError("number", "Input should be a number")
+    return value
 
 
 CropText = Annotated[
@@ -229,13 +236,7 @@ class Examples(SearchParameters):
         [], max_length=MAX_EXAMPLES, description="Images that hits are unlike."
     )
 
-    @field_validator("k", "min_score", mode="before")
-    @classmethod
-    def _is_number(cls, value: object) -> object:
-        """Refuse what is a number in a query, where all is text, but not in JSON."""
-        if isinstance(value, str | bool):
-            raise PydanticCustomError("number", "Input should be a number")
-        return value
+    _k = field_validator("k", "min_score", mode="before")(_check_number)
 
 
 class ListParameters(BaseModel, extra="forbid"):
@@ -294,6 +295,8 @@ class FacetParameters(BaseModel, extra="forbid"):
 class MapRequest(BaseModel, extra="forbid"):
     """Points of the map, by the ids of their images and by their rows; others are left out."""
 
-    ids: list[Id] = Field([], max_length=MAX_HITS)
+    wanted: list[Id] = Field([], max_length=MAX_HITS, description="Ids of images.")
     tag: str = Field("", description="That of the map which the rows are of; empty for the latest.")
-    rows: list[Annotated[int, Field(ge=0, strict=True)]] = Field([], max_length=MAX_HITS)
+    rows: list[Annotated[int, BeforeValidator(_check_number), Field(ge=0)]] = Field(
+        [], max_length=MAX_HITS
+    )

@@ -162,6 +162,7 @@ $("look-in").onclick = () => zoom.by(1.5);
 $("look-all").onclick = () => zoom.fit();
 $("look-close").onclick = () => dialog.close();
 dialog.onclose = () => {
+  if (dialog.open) return; // the history opened it again before this event came
   zoom.show([]);
   if (history.state?.look) history.back();
   const { image, isQuery } = current ?? {};

@@ -111,7 +111,7 @@ async function markHits(map, query, signal) {
   const { hits, positive, negative, query: image } = await page.search(query, page.options, signal);
   const asked = [image, ...positive, ...negative].flatMap((one) => one && "id" in one ? [one.id] : []);
   const ids = [...new Set([...asked, ...hits.map(({ id }) => id)])].slice(0, 1000);
-  const rows = new Map((ids.length ? await pointsOf({ ids }, signal) : [])
+  const rows = new Map((ids.length ? await pointsOf({ wanted: ids }, signal) : [])
     .map(({ row, image: { id } }) => [id, row]));
   /** @param {string[]} some */
   const found = (some) => some.map((id) => rows.get(id) ?? -1).filter((row) => row >= 0);
@@ -133,7 +133,7 @@ function middle({ points }, rows) {
   return rows.length ? { x: median(points.x), y: median(points.y) } : null;
 }
 
-/** Return points with their images. @param {{ ids: string[] } | { tag: string, rows: number[] }} wanted
+/** Return points with their images. @param {{ wanted: string[] } | { tag: string, rows: number[] }} wanted
  * @param {AbortSignal} [signal] */
 async function pointsOf(wanted, signal) {
   const response = await fetchDrawn("/api/map/points", { ...jsonRequest(wanted), signal });

@@ -326,7 +326,7 @@ def test_the_map(client: httpx.Client, served: Any) -> None:
     assert len(answer.content) < 1000 + 4 * 98
     known = {"If-None-Match": answer.headers["etag"]}
     assert client.get("/api/map", headers=known).status_code == 304
-    wanted = {"ids": [plan["ids"][7], str(uuid.UUID(int=5)), plan["ids"][3]]}
+    wanted = {"wanted": [plan["ids"][7], str(uuid.UUID(int=5)), plan["ids"][3]]}
     found = client.post("/api/map/points", json=wanted).json()["points"]
     assert [one["row"] for one in found] == [7, 3]
 

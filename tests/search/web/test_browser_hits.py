@@ -202,7 +202,8 @@ def test_searches_and_trays_are_remembered(visit: Open, served: Any) -> None:
     expect(memory.get_by_role("link")).to_have_count(0)
     memory.get_by_role("button", name=re.compile("^Forget صخر")).click()
     expect(memory).to_be_hidden()
-    page.reload()
+    page.goto(served.url)  # a reload would search again, which is remembered
+    expect(page.locator(".card").first).to_be_visible()
     expect(memory).to_be_hidden()
 
 
