@@ -25,12 +25,11 @@ from geosim.search.web.answers import (
     PointAnswer,
 )
 from geosim.search.web.hit_routes import HitRoutes
-from geosim.search.web.map import MapCache
+from geosim.search.web.map import MapCache, MapRequest
 from geosim.search.web.metrics import Metrics
 from geosim.search.web.models import (
     WHERE,
     Expression,
-    MapRequest,
     PictureParameters,
     Region,
 )

@@ -11,12 +11,14 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 import orjson
 from anyio.to_thread import run_sync
 from fastapi import HTTPException
 from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, Field
 
 from geosim.ingest.conditions import Condition, Match, Not
 from geosim.ingest.schema import Filter
@@ -31,12 +33,22 @@ from geosim.search.web.answers import (
     StoredImage,
 )
 from geosim.search.web.area import MOST_IN_AREA, parse_area, within
-from geosim.search.web.models import MapRequest
+from geosim.search.web.models import MAX_HITS, Id, check_number
 from geosim.search.where import parse_where
 from geosim.trainer.working import Working
 
 WAIT_SECONDS = 2.0
 """Time that a request waits for the map. Proxies give up after about a minute."""
+
+
+class MapRequest(BaseModel, extra="forbid"):
+    """Points of the map, by the ids of their images and by their rows; others are left out."""
+
+    wanted: list[Id] = Field([], max_length=MAX_HITS, description="Ids of images.")
+    tag: str = Field("", description="That of the map which the rows are of; empty for the latest.")
+    rows: list[Annotated[int, Field(ge=0), BeforeValidator(check_number)]] = Field(
+        [], max_length=MAX_HITS
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, FiniteFloat, field_validator
+from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, field_validator
 from pydantic_core import PydanticCustomError
 
 from geosim.ingest.conditions import Condition
@@ -59,7 +59,7 @@ def _check_crop(text: str) -> str:
     return text
 
 
-def _check_number(value: object) -> object:
+def check_number(value: object) -> object:
     """Refuse what is a number in a query, where all is text, but not in JSON."""
     if isinstance(value, str | bool):
         raise PydanticCustomError("number", "Input should be a number")
@@ -236,7 +236,7 @@ class Examples(SearchParameters):
         [], max_length=MAX_EXAMPLES, description="Images that hits are unlike."
     )
 
-    _k = field_validator("k", "min_score", mode="before")(_check_number)
+    _k = field_validator("k", "min_score", mode="before")(check_number)
 
 
 class ListParameters(BaseModel, extra="forbid"):
@@ -289,14 +289,4 @@ class FacetParameters(BaseModel, extra="forbid"):
     where: Expression | None = Field(None, description=WHERE)
     values: int = Field(
         20, ge=1, le=MAX_VALUES, description="Values of a text, the most frequent ones."
-    )
-
-
-class MapRequest(BaseModel, extra="forbid"):
-    """Points of the map, by the ids of their images and by their rows; others are left out."""
-
-    wanted: list[Id] = Field([], max_length=MAX_HITS, description="Ids of images.")
-    tag: str = Field("", description="That of the map which the rows are of; empty for the latest.")
-    rows: list[Annotated[int, BeforeValidator(_check_number), Field(ge=0)]] = Field(
-        [], max_length=MAX_HITS
     )
