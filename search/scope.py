@@ -64,7 +64,7 @@ def open_scope(store: VectorStore, options: SearchOptions) -> Scope:
     Raises:
         ExpressionError: the expression of ``where`` cannot be read.
         QueryError: an option names no field, or no indexed image is in the scope, of which
-            `NoMatchError` if none matches ``where``.
+            `NoMatchError` if none matches ``where``, is in ``among``, or is left.
     """
     fields = Fields(store)
     within: list[Condition | None] = [options.among]
@@ -77,9 +77,10 @@ def open_scope(store: VectorStore, options: SearchOptions) -> Scope:
     if options.without:
         within.append(Not(Match("path", tuple(sorted(options.without)))))
     where = Filter(where=both(*within))
-    if options.where is not None and not store.has(where):
+    if (options.where or options.among or options.without) and not store.has(where):
         some = "" if options.label is None else f" of the class {printable(options.label)!r}"
-        raise NoMatchError(f"no indexed image{some} matches {printable(options.where[:200])}")
+        asked = f"matches {printable(options.where[:200])}" if options.where else "is in this part"
+        raise NoMatchError(f"no indexed image{some} {asked}")
     one_per = None if options.one_per is None else fields.find(options.one_per)
     not_same = None if options.not_same is None else fields.find(options.not_same)
     for field in (one_per, not_same):

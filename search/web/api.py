@@ -45,6 +45,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 UPLOAD_PATH, PREVIEW_PATH = "/api/search", "/api/preview"
+POINTS_PATH = "/api/map/points"
 """Paths to which pictures are sent."""
 
 MAX_DECODERS = 2

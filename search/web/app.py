@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Scope
 from geosim.ingest.store.base import VectorStore
 from geosim.search.web.access import BEARER, METRICS_PATH, Access
 from geosim.search.web.answers import Failure
-from geosim.search.web.api import PREVIEW_PATH, UPLOAD_PATH, Api
+from geosim.search.web.api import POINTS_PATH, PREVIEW_PATH, UPLOAD_PATH, Api
 from geosim.search.web.hit_routes import TAKE_BODY, TAKE_PATH
 from geosim.search.web.limits import BodyLimit, limit_requests
 from geosim.search.web.metrics import Metrics
@@ -63,7 +63,8 @@ def make_app(
         yield
 
     upload = UPLOAD_BYTES, body_seconds
-    limits = {UPLOAD_PATH: upload, PREVIEW_PATH: upload, TAKE_PATH: TAKE_BODY}
+    limits = dict.fromkeys((UPLOAD_PATH, PREVIEW_PATH), upload)
+    limits |= dict.fromkeys((TAKE_PATH, POINTS_PATH), TAKE_BODY)
     app = FastAPI(
         title="geosim",
         version=version("geosim"),

@@ -33,7 +33,8 @@ from geosim.search.web.answers import (
     StoredImage,
 )
 from geosim.search.web.area import MOST_IN_AREA, parse_area, within
-from geosim.search.web.models import MAX_HITS, Id, check_number
+from geosim.search.web.models import MAX_HITS, Id
+from geosim.search.web.strict import check_number
 from geosim.search.where import parse_where
 from geosim.trainer.working import Working
 

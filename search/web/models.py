@@ -14,6 +14,7 @@ from geosim.search.fields import field_names
 from geosim.search.syntax import MAX_LENGTH
 from geosim.search.types import SearchOptions
 from geosim.search.web.area import AREA_PATTERN, MOST_IN_AREA
+from geosim.search.web.strict import check_flag, check_number
 from geosim.trainer.errors import QueryError
 
 MAX_HITS = 1000
@@ -57,13 +58,6 @@ def _check_crop(text: str) -> str:
     except QueryError as error:
         raise PydanticCustomError("crop", "{reason}", {"reason": str(error)}) from error
     return text
-
-
-def check_number(value: object) -> object:
-    """Refuse what is a number in a query, where all is text, but not in JSON."""
-    if isinstance(value, str | bool):
-        raise PydanticCustomError("number", "Input should be a number")
-    return value
 
 
 CropText = Annotated[
@@ -236,7 +230,8 @@ class Examples(SearchParameters):
         [], max_length=MAX_EXAMPLES, description="Images that hits are unlike."
     )
 
-    _k = field_validator("k", "min_score", mode="before")(check_number)
+    _numbers = field_validator("k", "offset", "min_score", mode="before")(check_number)
+    _flags = field_validator("exact", "without_wrong", mode="before")(check_flag)
 
 
 class ListParameters(BaseModel, extra="forbid"):
@@ -257,6 +252,8 @@ class TakenHit(BaseModel, extra="forbid"):
 
     id: Id
     score: FiniteFloat | None = Field(None, ge=-1, le=1, description="As the search returned it.")
+
+    _score = field_validator("score", mode="before")(check_number)
 
 
 class TakeAway(BaseModel, extra="forbid"):

@@ -71,13 +71,12 @@ def measure(settings: common.Settings, url: str, points: int) -> list[common.Row
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"]) as browser,
     ):
-        rows = []
+        rows, body = [], made_up(MILLION)
         for count in (points, MILLION):
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             page.set_default_timeout(TIMEOUT * 1000)
             if count == MILLION:
-                body = made_up(count)
-                page.route("**/api/map", lambda route, body=body: route.fulfill(body=body))
+                page.route("**/api/map", lambda route: route.fulfill(body=body))
             page.goto(f"{url}map")
             page.locator(f'#map[data-drawn="{count}"]').wait_for()
             turns = {

@@ -80,8 +80,8 @@ class Load:
                 found = client.post("/api/search", content=self._photo, headers=JPEG, params=k)
             case "both":
                 found = client.post("/api/recommend", json={"positive": [ID], **k})
-            case "map":
-                found = client.get("/api/map")
+            case "map":  # all its points
+                found = client.post("/api/map/points", json={"rows": [*range(1000)]})
             case _:
                 found = client.get(f"/api/images/{ID}", params={"side": 64})
         assert found.status_code in (200, 202), f"{question}: {found.status_code} {found.text}"
@@ -91,7 +91,8 @@ class Load:
         if question == "collection":
             return answer["points"], {one["name"]: one["count"] for one in answer["classes"]}
         if question == "map":
-            return sorted(answer["paths"]) if answer else None
+            points = answer.get("points")  # none until it is drawn
+            return points and sorted(one["image"]["path"] for one in points)
         if question == "usual":
             return answer["explanation"]["usual"]
         return [(hit["path"], hit["score"]) for hit in answer["hits"]]

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from geosim.ingest.schema import point_id
+from tests.search.web.drawn import drawn
 
 STORED = point_id("rocks/marble/marble-0002.jpg")
 SIMILAR = f"/api/points/{STORED}/similar"
@@ -178,3 +179,24 @@ def test_the_document_has_every_bound(client: httpx.Client) -> None:
     }
     values = {"FacetAnswer.least", "FacetAnswer.greatest", "SpecimenAnswer.value"}
     assert free <= values, "only facts may have any number"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("k", "3"), ("offset", True), ("min_score", "0"), ("exact", "true"), ("without_wrong", 1)],
+)
+def test_json_has_numbers_and_no_texts_for_them(
+    client: httpx.Client, name: str, value: object
+) -> None:
+    body = {"positive": [STORED], name: value}
+    answer = client.post("/api/recommend", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith(f"{name}: expected ")
+
+
+def test_an_area_without_images_is_told(client: httpx.Client) -> None:
+    area = f"{drawn(client)['drawing']},0,0,1,0,0,1"
+    wanted = {"area": area, "one_per": "class"}
+    answer = client.get(f"/api/points/{STORED}/similar", params=wanted).json()
+    assert answer["hits"] == []
+    assert answer["note"] == "no indexed image is in this part"
