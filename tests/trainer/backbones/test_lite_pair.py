@@ -11,7 +11,7 @@ from PIL import Image
 from geosim.trainer.backbones import efficientnet_lite
 from geosim.trainer.backbones.efficientnet_lite import LITE0, LITE2, weights_file
 from geosim.trainer.backbones.lite_pair import PART_NORM
-from geosim.trainer.backbones.registry import choose, spec_of
+from geosim.trainer.backbones.registry import choose
 from geosim.trainer.backbones.spec import Pretrained
 from geosim.trainer.backbones.weights import read_state_dict
 from geosim.trainer.runtime.choice import choose_runtime
