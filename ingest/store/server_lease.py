@@ -167,7 +167,7 @@ class ServerLease(AbstractContextManager["ServerLease"]):
 
     def _take(self, collection: ServerCollection, wait: float) -> None:
         """Make the claim and wait until it is a lease."""
-        started, told, claimed = _now(), False, False
+        started, told, claimed, caught_up = _now(), False, False, False
         watch = Watch(started)
         while True:
             entries = self._read(collection)
@@ -190,7 +190,12 @@ class ServerLease(AbstractContextManager["ServerLease"]):
                     continue
             waited = _now() - started
             if waited >= wait + (0.0 if ahead else SETTLE_S):
-                raise StoreBusyError(self._refusal(ahead or rivals))
+                if claimed or caught_up:
+                    raise StoreBusyError(self._refusal(ahead or rivals))
+                # A node of a cluster may be behind the others, until it makes a change itself.
+                self._remove(collection, self._token)
+                caught_up = True
+                continue
             if ahead and waited >= NOTICE_SECONDS and not told:
                 say(f"waiting for {ahead[0].holder} to end {ahead[0].work} ...", err=True)
                 told = True

@@ -120,6 +120,25 @@ def test_the_same_work_is_refused_and_other_work_is_not(
         assert leases(client, name) == []
 
 
+def test_a_node_that_is_behind_refuses_nothing_that_has_ended(
+    opened: Open, client: QdrantClient, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = opened()
+    with opened().lease(ROCKS):
+        before = client.get_collection(name)
+    change = client.update_collection
+
+    def catch_up(*arguments: Any, **fields: Any) -> Any:
+        monkeypatch.undo()
+        return change(*arguments, **fields)
+
+    monkeypatch.setattr(client, "get_collection", lambda _: before)
+    monkeypatch.setattr(client, "update_collection", catch_up)
+    with behind.lease(ROCKS):
+        (entry,) = leases(client, name)
+    assert entry["held"]
+
+
 @pytest.mark.parametrize("error", [StoreError("full"), KeyboardInterrupt()])
 def test_it_is_released_at_an_error(
     opened: Open, client: QdrantClient, name: str, error: BaseException
