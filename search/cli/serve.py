@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import click
@@ -85,7 +86,6 @@ def serve(
       GEOSIM_SERVE_API_KEY=... geosim serve --host 0.0.0.0
     """  # noqa: D301 - click's mark for text that keeps its lines
     from geosim.search.web.access import Access
-    from geosim.search.web.app import make_app
 
     try:
         access = Access(host, api_key or None)
@@ -96,6 +96,9 @@ def serve(
         _listen(host, port) as listener,
     ):
         say("loading the model ...", err=True)
+        with ThreadPoolExecutor(1) as beside:
+            beside.submit(store.info)  # copies and opens it; what it raises, `make_app` does
+            from geosim.search.web.app import make_app
         app = make_app(store, working, access)
         url_host = f"[{host}]" if ":" in host else host
         say(f"http://{url_host}:{listener.getsockname()[1]}/ (Ctrl-C ends)")
