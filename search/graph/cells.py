@@ -86,37 +86,40 @@ class Cells:
 
     def candidates(
         self, gallery: Gallery, cell: int, own: NDArray[np.int64], k: int
-    ) -> NDArray[np.int64]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the rows, ascending, that can be among the ``k`` nearest of a cell's members.
 
-        ``own`` are the rows of the members to search for, at least one. The result includes rows
-        that tie with the k-th at `SCORE_DIGITS` decimals.
+        ``own`` are the rows of the m members to search for, at least one. The result includes rows
+        that tie with the k-th at `SCORE_DIGITS` decimals. With it come float32 cosines, ``(m,)``,
+        which those of each member's nearest and of such ties reach.
         """
         import faiss
 
         queries = gallery.vectors[own]
+        everything = np.arange(len(gallery.vectors))
         first = np.concatenate([self.members[one] for one in self.nearest_cells[cell]])
         if len(first) <= k:
-            return np.arange(len(gallery.vectors))
+            return everything, np.full(len(own), -np.inf, dtype=np.float32)
         found, _ = knn(queries, gallery.vectors[first], k + 1)
         # The k nearest of all vectors are no farther than the k nearest of these.
+        floor = found[:, -1] - np.float32(2 * COSINE_TOLERANCE)
         angles = _upper_angle(found[:, -1])
         if angles.max() + self.max_radius >= np.pi:
-            return np.arange(len(gallery.vectors))
+            return everything, floor
         extended = np.column_stack([queries, -np.cos(angles), np.sin(angles)])
         # Both sides have norm sqrt(2), so the squared distance is 4 - 2 product.
         distances = faiss.pairwise_distances(extended.astype(np.float32), self.bounds)
         within_reach = (distances <= 4 + DISTANCE_TOLERANCE).any(axis=0)
         rows = np.concatenate([self.members[one] for one in np.flatnonzero(within_reach)])
         rows.sort()
-        return rows
+        return rows, floor
 
     def pair_fraction(self, gallery: Gallery, k: int) -> float:
         """Return the fraction of all pairs that a search compares, estimated from a sample."""
         batches = self.batches()
         sample = batches[:: max(1, len(batches) // SAMPLED_BATCHES)]
         compared = sum(
-            len(self.candidates(gallery, cell, own, k)) * len(own) for cell, own in sample
+            len(self.candidates(gallery, cell, own, k)[0]) * len(own) for cell, own in sample
         )
         return compared / (len(gallery.vectors) * sum(len(own) for _, own in sample))
 

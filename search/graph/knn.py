@@ -1,8 +1,9 @@
-"""Float32 nearest neighbours by faiss, whose global settings are the caller's again afterwards."""
+"""Float32 nearest neighbours by faiss, and settings of the process for the time of a search."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
@@ -14,35 +15,48 @@ BLAS_FROM = 20
 measured on batches of this package's sizes, it is 2.3 times as slow."""
 
 
-class _MatrixProducts(AbstractContextManager[None]):
-    """Sets faiss' threshold for matrix products; the last of several threads to leave restores it.
+class _Setting(AbstractContextManager[None]):
+    """A setting of this process, which affects the speed only.
 
-    The threshold affects the speed only.
+    The first of several threads makes it, the last to leave undoes it. ``make`` returns what does.
     """
 
-    def __init__(self) -> None:
-        self._lock, self._users, self._before = threading.Lock(), 0, 0
+    def __init__(self, make: Callable[[], Callable[[], object]]) -> None:
+        self._make, self._lock, self._users = make, threading.Lock(), 0
 
     def __enter__(self) -> None:
-        import faiss
-
         with self._lock:
             if self._users == 0:
-                self._before = faiss.cvar.distance_compute_blas_threshold
-                faiss.cvar.distance_compute_blas_threshold = BLAS_FROM
+                self._undo = self._make()
             self._users += 1
 
     def __exit__(self, *_: object) -> None:
-        import faiss
-
         with self._lock:
             self._users -= 1
             if self._users == 0:
-                faiss.cvar.distance_compute_blas_threshold = self._before
+                self._undo()
 
 
-matrix_products = _MatrixProducts()
+def _use_matrix_products() -> Callable[[], object]:
+    import faiss
+
+    before = faiss.cvar.distance_compute_blas_threshold
+    faiss.cvar.distance_compute_blas_threshold = BLAS_FROM
+    return lambda: setattr(faiss.cvar, "distance_compute_blas_threshold", before)
+
+
+def _limit_threads() -> Callable[[], object]:
+    from threadpoolctl import threadpool_limits
+
+    undo: Callable[[], object] = threadpool_limits(1, user_api="blas").restore_original_limits
+    return undo
+
+
+matrix_products = _Setting(_use_matrix_products)
 """Context in which faiss computes with matrix products. Reentrant and thread-safe."""
+
+single_products = _Setting(_limit_threads)
+"""Context in which numpy computes each matrix product on one core. Reentrant and thread-safe."""
 
 
 def knn(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geosim.search.graph.cells import Cells
-from geosim.search.graph.knn import faiss_threads, knn
+from geosim.search.graph.knn import faiss_threads, knn, single_products
 from geosim.search.graph.ranking import Gallery, cut_in_tie, rows_of, scores_of, with_rows
 
 BLOCK_SIZE = 4096
@@ -82,16 +82,20 @@ def _search_by_cells(
 
     def search(batch: tuple[int, NDArray[np.int64]]) -> int:
         cell, own = batch
-        rows = cells.candidates(gallery, cell, own, k)
+        rows, floor = cells.candidates(gallery, cell, own, k)
+        searched, queries = gallery.subset(rows), gallery.vectors[own]
         position = np.searchsorted(rows, own)
-        found = _exact_keys(gallery.subset(rows), gallery.vectors[own], k, position)
+        found = searched.best_above(queries, floor, k, position)
+        if found is None:
+            found = _exact_keys(searched, queries, k, position)
         keys[own] = with_rows(found, rows)
         return len(own)
 
     pool = faiss_threads(faiss.omp_get_max_threads())
     try:
-        for done in pool.map(search, cells.batches()):
-            progress(done)
+        with single_products:
+            for done in pool.map(search, cells.batches()):
+                progress(done)
     finally:
         pool.shutdown(cancel_futures=True)
     for start in range(0, len(keys), BLOCK_SIZE):

@@ -25,6 +25,12 @@ COSINE_TOLERANCE = (FLOAT32_ERROR_STEPS + 0.5) / STEPS
 CHUNK_NUMBERS = 1 << 20
 """Numbers gathered or multiplied at once: 8 MB as float64, which fits the processor's cache."""
 
+PRODUCTS = 1 << 19
+"""Products computed at once: 2 MB, which fit the processor's cache."""
+
+MOST_ABOVE = 1 << 21
+"""Pairs of a query and a row that `Gallery.best_above` keeps at most, some 100 MB."""
+
 TIE_BLOCK_SIZE = 1024
 """Queries, and rows, compared at once while ties are resolved."""
 
@@ -72,6 +78,49 @@ class Gallery:
             keys[candidates == own[:, None]] = NO_ROW
         keys.sort(axis=1)
         return keys
+
+    def best_above(
+        self,
+        queries: NDArray[np.float32],
+        floor: NDArray[np.float32],
+        k: int,
+        own: NDArray[np.int64],
+    ) -> NDArray[np.int64] | None:
+        """Return the keys of each query's ``k`` best rows, ``(m, k) int64``, best first.
+
+        ``floor (m,)`` are cosines which the float32 products of at least k other rows reach, and
+        those of all rows that can be among the k best. ``own (m,)`` is the row of each query, which
+        is excluded. None if more than `MOST_ABOVE` pairs reach their floor. A product and a
+        comparison take half as long as a search that keeps the best of each query meanwhile.
+        """
+        width = max(1, PRODUCTS // len(queries))
+        products = np.empty((len(queries), width), dtype=np.float32)
+        reaches = np.empty(products.shape, dtype=np.bool_)
+        found: list[NDArray[np.int64]] = []
+        for start in range(0, len(self.vectors), width):
+            rows = self.vectors[start : start + width]
+            if len(rows) < width:
+                products, reaches = products[:, : len(rows)], reaches[:, : len(rows)]
+            np.matmul(queries, rows.T, out=products)
+            np.greater_equal(products, floor[:, None], out=reaches)
+            query, column = np.divmod(np.flatnonzero(reaches), len(rows))
+            found.append(np.stack([query, column + start]))
+            if sum(pairs.shape[1] for pairs in found) > MOST_ABOVE:
+                return None
+        query, row = np.concatenate(found, axis=1)
+        other = row != own[query]
+        query, row = query[other], row[other]
+        keys, norms = np.empty(len(query), dtype=np.int64), _norms(queries)
+        size = CHUNK_NUMBERS // queries.shape[1]
+        for start in range(0, len(keys), size):
+            one, its = query[start : start + size], row[start : start + size]
+            left, right = queries[one].astype(np.float64), self.vectors[its].astype(np.float64)
+            cosines = np.einsum("pd,pd->p", left, right) / (norms[one] * self.norms[its])
+            keys[start : start + size] = _keys(cosines, its)
+        order = np.lexsort((keys, query))
+        first = np.searchsorted(query[order], np.arange(len(queries)))
+        best: NDArray[np.int64] = keys[order[first[:, None] + np.arange(k)]]
+        return best
 
     def resolve_ties(
         self,

@@ -1,6 +1,7 @@
 import faiss
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from geosim.search.graph.cells import CELL_BATCH, Cells
 from geosim.search.graph.neighbours import (
@@ -40,9 +41,10 @@ def brute(
 
 
 @pytest.mark.parametrize("cells", [False, True])
-def test_faiss_settings_of_the_caller_are_kept(cells: bool) -> None:
-    def settings() -> tuple[int, int]:
-        return faiss.cvar.distance_compute_blas_threshold, faiss.omp_get_max_threads()
+def test_settings_of_the_caller_are_kept(cells: bool) -> None:
+    def settings() -> tuple[int, int, list[int]]:
+        threads = [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+        return faiss.cvar.distance_compute_blas_threshold, faiss.omp_get_max_threads(), threads
 
     own, before = unit(np.random.default_rng(0).random((500, 32))), settings()
     vectors = np.repeat(own, 30, axis=0) if cells else own
