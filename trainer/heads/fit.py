@@ -14,7 +14,7 @@ from geosim.trainer.errors import ModelError
 from geosim.trainer.heads.batches import Samples, batches
 from geosim.trainer.heads.head import EMBEDDING_DIM, HEADS, Head, Hidden
 from geosim.trainer.rows import Rows, parts
-from geosim.trainer.runtime.keras import import_keras
+from geosim.trainer.runtime.keras import STEPPING, import_keras
 
 LEARNING_RATE = 1e-3
 """Adam's learning rate, Keras' default."""
@@ -75,6 +75,7 @@ def fit_head(
     network.compile(
         optimizer=keras.optimizers.Adam(LEARNING_RATE),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=options.head == "cosine"),
+        **STEPPING,
     )
     kept, held = stratified_split(labels, options.validation_split, options.seed)
     learned, validation = split_batches(

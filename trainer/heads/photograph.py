@@ -30,7 +30,7 @@ from geosim.trainer.heads.fit import (
 from geosim.trainer.heads.head import EMBEDDING_DIM, Head
 from geosim.trainer.heads.unlabelled import fit_unlabelled
 from geosim.trainer.rows import Rows, give_back, new_array, parts
-from geosim.trainer.runtime.keras import import_keras
+from geosim.trainer.runtime.keras import STEPPING, import_keras
 
 LEARNING_RATE = 1.4e-3
 """Adam's learning rate at the start; it falls to zero as a cosine."""
@@ -128,6 +128,7 @@ def _fit(
     network.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)),
         loss=[class_loss, _embedding_loss(classes)],
+        **STEPPING,
     )
     wanted = truth if target is None else np.concatenate([truth, target], axis=1)
     labelled, each = truth.sum(axis=1), np.ones(len(truth), np.float32)

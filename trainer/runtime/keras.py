@@ -22,6 +22,10 @@ from geosim.trainer.temporary import private_folder
 BACKEND = "tensorflow"
 """Backend of Keras: graphs are traced and exported by TensorFlow."""
 
+STEPPING = {"steps_per_execution": 64}
+"""Arguments of Keras' ``compile`` for the steps of a head, which take a millisecond or two: between
+them Keras does not come back to Python, which takes as long. They do not affect the outcome."""
+
 
 def check_installed() -> None:
     """Raise `ModelError` if TensorFlow is not installed; import nothing."""
