@@ -6,7 +6,7 @@ import { $, el } from "./dom.js";
 const MOST_WHOLE = 60; // items that are all in the document
 const LINES = 2; // of a chunk
 
-const list = $("hits", HTMLOListElement);
+const list = $("hits");
 let items = /** @type {Item[]} */ ([]);
 let chunks = /** @type {Chunk[]} */ ([]);
 let size = 1; // items of a chunk
@@ -17,8 +17,7 @@ let waiting = false;
 /** The items of the list, in its order. */
 export const shownItems = () => items;
 
-/** Show items, each as what `create` returns. @template {Item} T
- * @param {T[]} shown @param {(item: T) => HTMLElement} create */
+/** @template {Item} T @param {T[]} shown @param {(item: T) => HTMLElement} create */
 export function showItems(shown, create) {
   items = [...shown];
   draw = create;
@@ -69,7 +68,7 @@ function arrange() {
   update();
 }
 
-/** Make a gap of a chunk. @param {Chunk} chunk */
+/** @param {Chunk} chunk */
 function empty(chunk) {
   const gap = el("li", { class: "gap", "aria-hidden": "true" });
   gap.style.height = `${chunk.height - between}px`;
@@ -77,7 +76,7 @@ function empty(chunk) {
   chunk.drawn = false;
 }
 
-/** Draw the cards of a chunk. @param {Chunk} chunk */
+/** @param {Chunk} chunk */
 function fill(chunk) {
   const at = chunks.indexOf(chunk) * size;
   const cards = items.slice(at, at + size).map((item, i) => {
@@ -115,7 +114,7 @@ function update() {
   });
 }
 
-/** Return the height of a chunk that is drawn. @param {Chunk} chunk */
+/** @param {Chunk} chunk that is drawn */
 function measure({ nodes }) {
   const last = nodes[nodes.length - 1];
   return last.offsetTop + last.offsetHeight - nodes[0].offsetTop + between;

@@ -1,26 +1,20 @@
 // How far an upload is, and the button that cancels it.
 
-import { $, el, span } from "./dom.js";
+import { $ } from "./dom.js";
 
-const bar = el("progress", { max: "1", "aria-label": "Upload" });
-const text = span("fine");
-const cancel = el("button", {}, "Cancel");
-const panel = el("div", { class: "progress", hidden: true }, bar, text, cancel);
-$("notice").before(panel);
-
-/** Show an upload that begins. @param {() => void} onCancel */
+/** @param {() => void} onCancel */
 export function startProgress(onCancel) {
-  cancel.onclick = onCancel;
-  panel.hidden = false;
+  $("progress-cancel").onclick = onCancel;
+  $("progress").hidden = false;
 }
 
-export const endProgress = () => { panel.hidden = true; };
+export const endProgress = () => { $("progress").hidden = true; };
 
 /** @param {string} what @param {number} share of the file that was sent, 0 to 1 */
 export function showProgress(what, share) {
-  text.textContent = what;
-  if (share < 1) bar.value = share;
-  else bar.removeAttribute("value"); // the server works: it takes an unknown time
+  $("progress-text").textContent = what;
+  if (share < 1) $("progress-bar").value = share;
+  else $("progress-bar").removeAttribute("value"); // the server works: it takes an unknown time
 }
 
 /** Return a fetch that tells how much was sent. @param {(share: number) => void} onProgress

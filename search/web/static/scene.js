@@ -27,7 +27,7 @@ export class Scene {
     this.colours = rgbOf(styles.map(({ colour }) => colour));
   }
 
-  /** Prepare what a view needs. @param {View} view @param {boolean} [sharp] as it is now */
+  /** Prepare for a view. @param {View} view @param {boolean} [sharp] as it is now */
   prepare(view, sharp = false) {
     const { points, rect } = this;
     const seen = boundsOf(view, 0);
@@ -55,8 +55,7 @@ export class Scene {
     this.points.forEachSlice(SLICES, (label, start, end) => {
       for (let i = start; i < end && size <= MOST_POINTS; i += 1) {
         if (x[i] < left || x[i] > right || y[i] < top || y[i] > bottom) continue;
-        members[size] = i;
-        size += 1;
+        members[size++] = i;
       }
       this.slices.push({ label, end: size });
     });
@@ -103,9 +102,8 @@ export class Scene {
     return canvas;
   }
 
-  /** Draw the points. Return whether any is in view.
-   * @param {CanvasRenderingContext2D} context @param {View} view @param {number} size of a point
-   * @param {number} pixelRatio */
+  /** Draw the points. Return whether any is in view. @param {CanvasRenderingContext2D} context
+   * @param {View} view @param {number} size of a point @param {number} pixelRatio */
   draw(context, view, size, pixelRatio) {
     this.prepare(view);
     if (this.density) {

@@ -11,7 +11,6 @@ const VIEW_SIDE = 4096; // pixels of what the server makes of a file that the br
 const MAX_FILES = 20; // that are held for searches by their parts
 
 const files = /** @type {Map<string, File>} by embedding */ (new Map());
-
 const views = /** @type {WeakMap<File, Blob>} of those that the browser cannot show */ (new WeakMap());
 
 /** Return what the browser can show of an upload, at full size. @param {UploadedImage} image */
@@ -25,7 +24,7 @@ export const fileOf = (image) => (image && files.get(image.embedding)) ?? null;
 
 /** @param {(files: File[]) => void} onFiles @param {(reason: string) => void} onRefused */
 export function listenForFiles(onFiles, onRefused) {
-  for (const input of [$("file", HTMLInputElement), $("camera", HTMLInputElement)]) {
+  for (const input of [$("file"), $("camera")]) {
     input.addEventListener("change", () => {
       if (input.files?.length) onFiles([...input.files]);
       input.value = ""; // so that the same file can be chosen again
@@ -62,67 +61,64 @@ export function listenForFiles(onFiles, onRefused) {
 
 /** Search by files. Those that are refused are left out and named. @param {File[]} given
  * @param {Options} options @param {number} maxBytes @param {AbortSignal} signal
- * @param {PartOfFile | null} part 
+ * @param {PartOfFile | null} part
  * @returns {Promise<{ answers: (Answer & UploadedImage)[], refused: string[] }>} */
 export async function searchByFiles(given, options, maxBytes, signal, part) {
   const answers = [];
   const refused = [];
+  const wanted = parameters(options);
+  if (part) wanted.set("crop", part.crop);
   for (const [i, file] of given.entries()) {
     const what = given.length > 1 ? `Picture ${i + 1} of ${given.length}` : file.name;
     try {
-      answers.push(await searchByFile(file, options, maxBytes, signal, part, what));
+      if (file.size > maxBytes) {
+        const [size, limit] = [file.size, maxBytes].map((bytes) => Math.ceil(bytes / 2 ** 20));
+        throw new Refusal(`this file has ${size} MiB; at most ${limit} MiB are taken.`);
+      }
+      answers.push(await searchByFile(file, wanted, signal, part, what));
     } catch (error) {
-      const { message, cause } = /** @type {Error} */ (error);
-      if (given.length === 1 || !(cause instanceof Refusal)) throw error;
+      const message = `${file.name}: ${reasonOf(error)}`;
+      if (given.length === 1 || !(error instanceof Refusal)) throw new Error(message, { cause: error });
       refused.push(message);
     }
   }
   return { answers, refused };
 }
 
-/** Search by a file, or by a part of its picture, and remember both. Errors name the file.
- * @param {File} file @param {Options} options @param {number} maxBytes
- * @param {AbortSignal} signal @param {PartOfFile | null} part @param {string} what */
-async function searchByFile(file, options, maxBytes, signal, part, what) {
-  try {
-    if (file.size > maxBytes) {
-      const [size, limit] = [file.size, maxBytes].map((bytes) => Math.ceil(bytes / 2 ** 20));
-      throw new Refusal(`this file has ${size} MiB; at most ${limit} MiB are taken.`, null);
-    }
-    const headers = headersOf(file);
-    showProgress(what, 0);
-    const wanted = parameters(options);
-    if (part) wanted.set("crop", part.crop);
-    const init = { method: "POST", headers, body: file, signal };
-    /** @type {Promise<Answer & UploadedImage>} */
-    const request = api(`/api/search?${wanted}`, init,
-      fetchWithProgress((share) => showProgress(what, share)));
-    const bitmap = createImageBitmap(file).catch(() => null); // meanwhile
-    const answer = await request;
-    const src = smallCopy(await bitmap ?? await view(file, signal));
-    signal.throwIfAborted();
-    const { embedding, sha256, model } = answer;
-    const whole = part?.whole ?? { embedding, sha256, model };
-    rememberUpload(answer, { src, name: file.name, whole });
-    files.delete(whole.embedding);
-    files.set(whole.embedding, file);
-    const [oldest] = files.keys();
-    if (files.size > MAX_FILES) files.delete(oldest);
-    return answer;
-  } catch (error) {
-    throw new Error(`${file.name}: ${reasonOf(error)}`, { cause: error });
-  }
+/** Search by a file, or by a part of its picture, and remember both.
+ * @param {File} file @param {URLSearchParams} wanted @param {AbortSignal} signal
+ * @param {PartOfFile | null} part @param {string} what
+ * @returns {Promise<Answer & UploadedImage>} */
+async function searchByFile(file, wanted, signal, part, what) {
+  showProgress(what, 0);
+  const request = api(`/api/search?${wanted}`, sending(file, signal),
+    fetchWithProgress((share) => showProgress(what, share)));
+  const bitmap = createImageBitmap(file).catch(() => null); // meanwhile
+  const answer = /** @type {Answer & UploadedImage} */ (await request);
+  const src = smallCopy(await bitmap ?? await view(file, signal));
+  signal.throwIfAborted();
+  const { embedding, sha256, model } = answer;
+  const whole = part?.whole ?? { embedding, sha256, model };
+  rememberUpload(answer, { src, name: file.name, whole });
+  files.delete(whole.embedding);
+  files.set(whole.embedding, file);
+  const [oldest] = files.keys();
+  if (files.size > MAX_FILES) files.delete(oldest);
+  return answer;
 }
 
-/** The server tells a kind by the file's content. @param {File} file */
-const headersOf = ({ type }) =>
-  ({ "Content-Type": type.startsWith("image/") ? type : "application/octet-stream" });
+/** Return a request with a file, whose kind the server tells by its content.
+ * @param {File} file @param {AbortSignal} signal */
+function sending(file, signal) {
+  const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
+  return { method: "POST", headers: { "Content-Type": type }, body: file, signal };
+}
 
 /** Return what the server makes of a file that the browser cannot show, or null.
  * @param {File} file @param {AbortSignal} signal */
 async function view(file, signal) {
-  const init = { method: "POST", headers: headersOf(file), body: file, signal };
-  const response = await fetch(`/api/preview?side=${VIEW_SIDE}`, init).catch(() => null);
+  const response =
+    await fetch(`/api/preview?side=${VIEW_SIDE}`, sending(file, signal)).catch(() => null);
   signal.throwIfAborted();
   if (!response?.ok) return null;
   const blob = await response.blob();
