@@ -12,12 +12,11 @@ import { offerMarks } from "./marks.js";
 import { rememberSearch } from "./memory.js";
 import { fetchAnswer, findStart, moreHits, offerMore } from "./more.js";
 import { clearFault, fillOptions, listenForOptions, offerFields, readOptions, showFault } from "./options.js";
-import { endProgress, startProgress } from "./progress.js";
 import * as results from "./results.js";
 import { address, imageKey, mapAddress, readAddress } from "./state.js";
 import { offerTaking } from "./take.js";
 import { setExamples, setOnSearch } from "./tray.js";
-import { fileOf, listenForFiles, searchByFiles } from "./upload.js";
+import { fileOf, listenForFiles, searchByFiles, showUpload } from "./upload.js";
 
 const QUERY_TITLES = {
   embedding: "Your picture", point: "From the collection", examples: "Several examples",
@@ -34,17 +33,16 @@ function navigate(url) {
   return show({ focus: true });
 }
 
-/** Abort the current search. Return the signal of a new one. */
+/** Return the signal of a new search. */
 function restart() {
   current.abort();
   closeLightbox();
-  endProgress();
+  showUpload(null);
   uploading = null;
   current = new AbortController();
   return current.signal;
 }
 
-/** Show what the address says. */
 async function show({ focus = false } = {}) {
   const signal = restart();
   const { map, query, options } = readAddress(location);
@@ -80,19 +78,20 @@ async function show({ focus = false } = {}) {
   }
 }
 
-/** Return the collection. It is requested and shown once. @returns {Promise<Collection>} */
+/** Return the collection, which is requested and shown once. */
 async function loadCollection() {
   if (collection) return collection;
-  collection = /** @type {Collection} */ (await api("/api/collection"));
-  const { points, classes, without_class: unlabelled } = collection;
+  const found = await api("/api/collection");
+  const { points, classes, without_class: unlabelled, key } = found;
   registerClasses(classes.map(({ name }) => name));
-  offerFields(collection);
+  offerFields(found);
   $("facets").hidden = points === 0;
-  $("logout").hidden = !collection.key;
+  $("logout").hidden = !key;
   const classCount = classes.length ? quantity(classes.length, "class", "classes") : "no classes";
   const without = classes.length && unlabelled ? `, ${count(unlabelled)} without one` : "";
   $("summary").textContent = `${quantity(points, "image")}, ${classCount}${without}`;
-  return collection;
+  collection = found;
+  return found;
 }
 
 /** @param {Event} event */
@@ -110,7 +109,7 @@ function changeOptions(event) {
   else show();
 }
 
-/** Show where an expression fails, and keep the hits. @param {unknown} error */
+/** Keep the hits if an expression fails. @param {unknown} error */
 function refuseExpression(error) {
   if (!isFault(error)) return false;
   showFault(error.message, error.place);
@@ -153,8 +152,7 @@ function showAnswer(answer, query, options) {
   rememberSearch(location.pathname + location.search, name);
 }
 
-/** Return the part that was searched by, and how to change it.
- * @param {Answer} answer @param {Exclude<Query, { kind: "examples" }>} query @returns {Part} */
+/** @param {Answer} answer @param {Exclude<Query, { kind: "examples" }>} query @returns {Part} */
 function partOf({ crop }, query) {
   /** @param {Query} changed */
   const go = (changed) => // specimens are whole
@@ -175,7 +173,6 @@ function partOf({ crop }, query) {
   };
 }
 
-/** Return what one hit per class leaves out. */
 function leftOut() {
   const unlabelled = collection?.without_class ?? 0;
   return unlabelled ? `; ${quantity(unlabelled, "image")} without a class left out` : "";
@@ -200,8 +197,7 @@ function showNoQuery() {
   $("query-title").textContent = "Which rocks look like this one?";
 }
 
-/** Search by files: one is the query, or a part of it, several are positive examples.
- * @param {File[]} files @param {PartOfFile | null} [part] */
+/** Search by a picture, a part of it, or several examples. @param {File[]} files @param {PartOfFile | null} [part] */
 async function upload(files, part = null) {
   if (readAddress(location).map) await navigate("/");
   const { options } = readAddress(location);
@@ -217,7 +213,7 @@ async function upload(files, part = null) {
       throw new Error(`These are ${files.length} pictures; at most ${limits.examples} are taken.`);
     }
     setStatus("Searching …", { busy: true });
-    startProgress(() => {
+    showUpload(() => {
       restart();
       setStatus("The upload was cancelled.");
     });
@@ -245,18 +241,18 @@ async function upload(files, part = null) {
   } finally {
     if (!signal.aborted) {
       uploading = null;
-      endProgress();
+      showUpload(null);
     }
   }
 }
 
-/** Show how a search goes; `summary` is for screen readers alone. @param {string} text */
+/** @param {string} text */
 function setStatus(text, { busy = false, summary = "" } = {}) {
   $("results").ariaBusy = busy ? "true" : null;
   $("status").replaceChildren(text, span("visually-hidden", ` ${summary}`));
 }
 
-/** Show a notice. An empty text hides it. @param {string} text */
+/** @param {string} text of a notice; an empty one hides it */
 function warn(text) {
   $("notice").hidden = text === "";
   $("notice").textContent = text;

@@ -7,8 +7,7 @@ import { thumbnail } from "./image.js";
 import { STEPS } from "./points.js";
 import { address } from "./state.js";
 
-const MOST_CORNERS = 64; // as the API takes them
-const MOST_IN_SEARCH = 10000; // as the API takes them
+const [MOST_CORNERS, MOST_IN_SEARCH] = [64, 10000]; // as the API takes them
 const [SHOWN, LISTED] = [3, 24]; // classes, and images at a time
 const STEP = 16; // CSS pixels that a key moves, and of an edge at least
 
@@ -34,7 +33,7 @@ export class Area {
     this.clear();
   }
 
-  /** Draw areas from now on, or none. @param {boolean} armed */
+  /** @param {boolean} armed whether areas are drawn */
   arm(armed) {
     button.ariaPressed = `${armed}`;
     layer.classList.toggle("drawing", armed);
@@ -55,7 +54,7 @@ export class Area {
     this.draw();
   }
 
-  /** Show an area of an address. @param {string} text */
+  /** @param {string} text of an address */
   show(text) {
     const [drawing, ...numbers] = text.split(",");
     this.arm(false);
@@ -171,7 +170,6 @@ export class Area {
     more.disabled = this.listed >= rows.length;
   }
 
-  /** Search by as many of the images as a search takes. */
   async searchBy() {
     const { navigate, options: { where }, examples } = this.around.page();
     const positive = (await this.images(spread(this.rows, examples))).map(({ id }) => id);
@@ -183,7 +181,7 @@ export class Area {
     navigate(address(query, { ...options, area: this.text }));
   }
 
-  /** @param {number[]} rows @returns {Promise<StoredImage[]>} none if they cannot be had, which is told */
+  /** @param {number[]} rows @returns {Promise<StoredImage[]>} none after an error, which is told */
   async images(rows) {
     try {
       return await this.around.imagesOf(rows);

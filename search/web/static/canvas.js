@@ -6,9 +6,9 @@ import { Scene } from "./scene.js";
 import { View } from "./view.js";
 
 const POINTER_RADIUS = 14; // CSS pixels between a pointer and the point that it selects
-const DRAG_DISTANCE = 5; // CSS pixels from which on a press is a drag
-const REST = 150; // milliseconds without a move after which the density is counted as it is seen
-const HIT_RING = 7; // CSS pixels of the radius of the mark of a hit
+const DRAG_DISTANCE = 5; // CSS pixels
+const REST = 150; // milliseconds without a move, after which all is drawn sharply
+const HIT_RING = 7; // CSS pixels, of the radius
 
 export class Canvas {
   onSelect = /** @type {(at: Selected | null) => void} */ (() => {});
@@ -53,7 +53,7 @@ export class Canvas {
     this.view.resize(clientWidth, clientHeight);
   }
 
-  /** Zoom; the selected point moves to the centre. @param {number} factor */
+  /** @param {number} factor */
   zoomOnSelected(factor) {
     const { centre } = this.view;
     const { x, y } = this.selected < 0 ? centre : this.position(this.selected);
@@ -116,7 +116,6 @@ export class Canvas {
     this.onDraw(anyInView);
   }
 
-  /** Ring the hits, and put a cross of lines through the query. */
   drawMarks() {
     const { hits, queries, place } = this.marks;
     for (const hit of hits) this.ring(this.position(hit), HIT_RING);
@@ -139,7 +138,7 @@ export class Canvas {
     this.stroke((context) => context.arc(x, y, radius, 0, 2 * Math.PI));
   }
 
-  /** Draw a line that is seen on any ground. @param {(context: CanvasRenderingContext2D) => void} trace */
+  /** Draw a line seen on any ground. @param {(context: CanvasRenderingContext2D) => void} trace */
   stroke(trace) {
     const { context, canvas } = this;
     const { color, backgroundColor } = getComputedStyle(canvas);

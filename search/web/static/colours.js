@@ -33,7 +33,7 @@ export function classStyle(name) {
   return { colour, shape: SHAPES[index % SHAPES.length] };
 }
 
-/** Create the mark of a class. @param {Class} name */
+/** @param {Class} name */
 export function swatch(name) {
   const { colour, shape } = classStyle(name);
   const mark = el("span", { class: `swatch ${shape}`, "aria-hidden": "true" });

@@ -26,8 +26,7 @@ export function parseCrop(text) {
 export const boxOf = ({ x, y, width, height, picture_width: across, picture_height: down }) =>
   ({ x: x / across, y: y / down, width: width / across, height: height / down });
 
-/** Outline a part of a picture in its frame. @param {HTMLElement} frame
- * @param {HTMLElement} picture @param {Box} box */
+/** @param {HTMLElement} frame @param {HTMLElement} picture @param {Box} box */
 export function outlinePart(frame, picture, box) {
   if (!(picture instanceof HTMLImageElement)) return;
   const outline = span("part-outline");
@@ -56,7 +55,14 @@ export function showPart(frame, picture, { box, onDraw, onClear }) {
     const area = cover(frame, picture, outline, () => { button.hidden = false; });
     if (onDraw) {
       controls.unshift(button);
-      makeOpen(area, button);
+      area.tabIndex = 0;
+      area.role = "application";
+      area.ariaLabel = "Part of the picture";
+      area.setAttribute("aria-describedby", "part-help");
+      button.onclick = () => { // a finger draws from now on
+        button.ariaPressed = `${area.classList.toggle("drawing")}`;
+        area.focus();
+      };
       /** @param {Box} drawn */
       const take = (drawn) => {
         // A picture is never shown enlarged, so that it has at least so many pixels.
@@ -71,26 +77,13 @@ export function showPart(frame, picture, { box, onDraw, onClear }) {
   return controls.length ? [note, span("row", ...controls)] : [note];
 }
 
-/** Open an area for keys and, once the button is pressed, for fingers.
- * @param {HTMLElement} area @param {HTMLElement} button */
-function makeOpen(area, button) {
-  area.tabIndex = 0;
-  area.role = "application";
-  area.ariaLabel = "Part of the picture";
-  area.setAttribute("aria-describedby", "part-help");
-  button.onclick = () => {
-    button.ariaPressed = `${area.classList.toggle("drawing")}`;
-    area.focus();
-  };
-}
-
 /** @param {HTMLElement} element @param {Box} box */
 function place({ style }, { x, y, width, height }) {
   [style.left, style.top, style.width, style.height] =
     [x, y, width, height].map((share) => `${100 * share}%`);
 }
 
-/** Create an area that lies over a picture once that is loaded; it is as long as its square frame.
+/** Lay an area over a picture once it is loaded, which is as long as its square frame.
  * @param {HTMLElement} frame @param {HTMLImageElement} picture @param {HTMLElement} outline */
 function cover(frame, picture, outline, onCovered = () => {}) {
   const area = el("div", { class: "part", hidden: true }, outline);

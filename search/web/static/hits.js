@@ -14,7 +14,6 @@ let draw = /** @type {(item: any) => HTMLElement} */ (() => el("li"));
 let between = 0; // the gap below a line
 let waiting = false;
 
-/** The items of the list, in its order. */
 export const shownItems = () => items;
 
 /** @template {Item} T @param {T[]} shown @param {(item: T) => HTMLElement} create */
@@ -25,8 +24,7 @@ export function showItems(shown, create) {
   arrange();
 }
 
-/** Add the items that are not in the list, and move the keyboard to the first of them. Return them.
- * @param {Item[]} more */
+/** Add and return the items that are new; move the keyboard to the first. @param {Item[]} more */
 export function addItems(more) {
   const known = new Set(items.map(({ id }) => id));
   const first = items.length;
@@ -37,7 +35,7 @@ export function addItems(more) {
   return added;
 }
 
-/** Bring an item into view and move the keyboard to it. @param {number} index */
+/** @param {number} index */
 export function focusItem(index) {
   const chunk = chunks[Math.floor(index / size)];
   if (!chunk || index >= items.length) return;
@@ -97,7 +95,6 @@ function swap(chunk, nodes) {
   chunk.nodes = nodes;
 }
 
-/** Draw what is in view or near it; make gaps of the rest. */
 function update() {
   waiting = false;
   if (items.length <= MOST_WHOLE || list.offsetParent === null) return;

@@ -26,8 +26,8 @@ const slider = $("look-opacity");
 const from = $("look-from");
 const zoom = new Zoom(stage, step);
 
-/** Offer the query and the hits of an answer. @param {Item[]} hits
- * @param {Image | null} [query] @param {Box | null} [box] the part that was searched by */
+/** @param {Item[]} hits @param {Image | null} [query]
+ * @param {Box | null} [box] the part that was searched by */
 export function offer(hits, query = null, box = null) {
   pictures.forEach(({ src }) => { if (src.startsWith("blob:")) URL.revokeObjectURL(src); });
   pictures.clear();
@@ -54,8 +54,7 @@ export function closeLightbox() {
   dialog.close();
 }
 
-/** Open or close the lightbox as the history says. Return whether the page stays the same.
- * @param {{ look?: boolean } | null} state */
+/** Return whether the page stays the same. @param {{ look?: boolean } | null} state */
 export function followHistory(state) {
   if (location.href !== openedAt) return false;
   if (!state?.look) dialog.close();

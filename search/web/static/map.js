@@ -22,8 +22,7 @@ let expression = ""; // that the points match
 let area = /** @type {Area | null} */ (null);
 let images = /** @type {Map<number, Promise<StoredImage>>} by point */ (new Map());
 
-/** Show the map, with the query and its hits; points for which an expression does not hold are
- * dimmed. @param {Page} shown @param {AbortSignal} signal */
+/** @param {Page} shown @param {AbortSignal} signal */
 export async function openMap(shown, signal) {
   page = shown;
   const where = page.options.where ?? "";
@@ -75,7 +74,7 @@ async function fetchDrawn(path, init) {
   return fetchDrawn(path, init);
 }
 
-/** Dim the points that do not match. A fault is told, and the points stay as they are.
+/** Dim the points that do not match; after a fault they stay as they are.
  * @param {Canvas} map @param {string} where @param {AbortSignal} signal */
 async function mark(map, where, signal) {
   input.ariaInvalid = null;
@@ -123,7 +122,7 @@ async function markHits(map, query, signal) {
     el("a", { href: address(query, page.options) }, "Back to the answer"));
 }
 
-/** Return the median position of points. @param {Canvas} map @param {number[]} rows @returns {Position | null} */
+/** @param {Canvas} map @param {number[]} rows @returns {Position | null} */
 function middle({ points }, rows) {
   /** @param {Float32Array} values */
   const median = (values) => rows.map((row) => values[row]).sort((a, b) => a - b)[rows.length >> 1];
@@ -137,8 +136,7 @@ async function pointsOf(wanted, signal) {
   return /** @type {MapPoints} */ (await response.json()).points;
 }
 
-/** Return the images of points, in their order; those that were deleted are left out.
- * @param {number[]} rows */
+/** Images that were deleted are left out. @param {number[]} rows */
 async function imagesOf(rows) {
   const tag = canvas?.points.tag ?? "";
   return (await pointsOf({ tag, rows })).map(({ image }) => image);
@@ -186,7 +184,7 @@ function createMap(points, classes) {
   return map;
 }
 
-/** Return the address of a search among the images that match. @param {string} id */
+/** @param {string} id */
 const search = (id) => address({ kind: "point", id }, { where: expression });
 
 /** Show an image beside its point; its class until the rest is there.

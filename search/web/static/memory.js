@@ -8,7 +8,7 @@ const LONGEST = 4000; // characters of an address; searches by many examples are
 
 let onOpen = /** @type {(tray: Tray) => void} */ (() => {});
 
-/** Return the list that was kept. @param {string} key @returns {any[]} */
+/** @param {string} key of a list @returns {any[]} */
 export function recall(key) {
   try {
     const kept = JSON.parse(localStorage.getItem(`geosim-${key}`) ?? "");
@@ -18,7 +18,7 @@ export function recall(key) {
   }
 }
 
-/** Keep a value; return whether that worked. @param {string} key @param {unknown} value */
+/** Return whether that worked. @param {string} key @param {unknown} value */
 export function keep(key, value) {
   try {
     localStorage.setItem(`geosim-${key}`, JSON.stringify(value));
@@ -42,7 +42,7 @@ export function rememberSearch(url, title) {
   draw();
 }
 
-/** Keep a tray; return whether that worked. @param {string} title @param {Tray} tray */
+/** Return whether that worked. @param {string} title @param {Tray} tray */
 export function keepTray(title, tray) {
   const kept = keep("trays", [[title, tray], ...trays(title)].slice(0, MOST_TRAYS));
   draw();

@@ -36,8 +36,7 @@ export function fetchAnswer(query, options, signal, offset = 0) {
   return api(`/api/points/${encodeURIComponent(query.id)}/similar?${wanted}`, { signal });
 }
 
-/** Return what asks for the hits after an answer; null after the last.
- * @param {Answer} answer @param {Query} query @param {Options} options @returns {Next | null} */
+/** @param {Answer} answer @param {Query} query @param {Options} options @returns {Next | null} */
 export function moreHits(answer, query, options, offset = 0) {
   if (!answer.more) return null;
   const after = offset + answer.hits.length;
@@ -47,7 +46,7 @@ export function moreHits(answer, query, options, offset = 0) {
   };
 }
 
-/** Offer what follows the list. @param {Next | null} next */
+/** @param {Next | null} next */
 export function offerMore(next) {
   button.hidden = next === null;
   button.disabled = false;

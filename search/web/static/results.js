@@ -129,7 +129,7 @@ export function showExplanation(explanation, kind) {
   return `${warning} ${heading}: ${nearest} ${sure} ${doubted}`;
 }
 
-/** Return why there are no hits. @param {Explanation} explanation @param {Options} options */
+/** @param {Explanation} explanation @param {Options} options */
 export function nothingFits({ votes, without_class: unlabelled }, options) {
   if (votes.length + unlabelled === 0) return "There is no other image in the collection.";
   const ways = [options.min_score && "lower the score", options.class && "allow another class"];

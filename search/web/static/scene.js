@@ -45,8 +45,7 @@ export class Scene {
     this.density = this.take() ? null : this.count(view);
   }
 
-  /** Take the points that are near, in the order in which they are drawn. Return false if there
-   * are too many. */
+  /** Take the near points in drawing order. Return false if there are too many. */
   take() {
     const { points: { x, y }, rect: { left, right, top, bottom } } = this;
     const members = new Uint32Array(MOST_POINTS);
@@ -152,7 +151,7 @@ function boundsOf(view, margin) {
   return { left, right, top, bottom };
 }
 
-/** Return CSS colours as red, green, blue and opacity, 0 to 255. @param {string[]} colours */
+/** Return red, green, blue and opacity, 0 to 255. @param {string[]} colours */
 function rgbOf(colours) {
   const [width, height] = [1024, Math.ceil(colours.length / 1024) || 1];
   const context = new OffscreenCanvas(width, height).getContext("2d");

@@ -11,7 +11,7 @@ const title = $("tray-title");
 const examples = /** @type {Map<string, { image: Image, sign: Sign }>} by key */ (new Map());
 let onSearch = /** @type {(positive: string[], negative: string[]) => void} */ (() => {});
 
-/** Set what the tray's search button calls, with keys. @param {typeof onSearch} callback */
+/** @param {typeof onSearch} callback with keys */
 export const setOnSearch = (callback) => { onSearch = callback; };
 
 /** @param {Image[]} positive @param {Image[]} negative */
@@ -22,7 +22,7 @@ export function setExamples(positive, negative) {
   draw();
 }
 
-/** Create the two buttons that make an image an example. @param {Image} image */
+/** @param {Image} image */
 export function exampleButtons(image) {
   const key = imageKey(image);
   /** @type {(sign: Sign, mark: string, label: string) => HTMLElement} */

@@ -1,9 +1,8 @@
-// Picture files: chosen, photographed, dropped or pasted, then sent for a search.
+// Picture files: chosen, photographed, dropped or pasted, then sent for a search, with progress.
 
 import { api, Refusal } from "./api.js";
 import { $, reasonOf } from "./dom.js";
 import { rememberUpload, wholeOf } from "./image.js";
-import { fetchWithProgress, showProgress } from "./progress.js";
 import { parameters } from "./state.js";
 
 const PREVIEW_SIDE = 480; // pixels
@@ -13,7 +12,7 @@ const MAX_FILES = 20; // that are held for searches by their parts
 const files = /** @type {Map<string, File>} by embedding */ (new Map());
 const views = /** @type {WeakMap<File, Blob>} of those that the browser cannot show */ (new WeakMap());
 
-/** Return what the browser can show of an upload, at full size. @param {UploadedImage} image */
+/** Return what the browser can show of an upload. @param {UploadedImage} image */
 export function viewOf(image) {
   const file = fileOf(wholeOf(image) ?? image);
   return file && (views.get(file) ?? file);
@@ -90,9 +89,8 @@ export async function searchByFiles(given, options, maxBytes, signal, part) {
  * @param {PartOfFile | null} part @param {string} what
  * @returns {Promise<Answer & UploadedImage>} */
 async function searchByFile(file, wanted, signal, part, what) {
-  showProgress(what, 0);
-  const request = api(`/api/search?${wanted}`, sending(file, signal),
-    fetchWithProgress((share) => showProgress(what, share)));
+  $("progress-text").textContent = what;
+  const request = api(`/api/search?${wanted}`, sending(file, signal), fetchWithProgress);
   const bitmap = createImageBitmap(file).catch(() => null); // meanwhile
   const answer = /** @type {Answer & UploadedImage} */ (await request);
   const src = smallCopy(await bitmap ?? await view(file, signal));
@@ -126,7 +124,7 @@ async function view(file, signal) {
   return createImageBitmap(blob).catch(() => null);
 }
 
-/** Return a small copy as a data URL. @param {ImageBitmap | null} bitmap */
+/** @param {ImageBitmap | null} bitmap */
 function smallCopy(bitmap) {
   if (!bitmap) return null;
   const side = Math.max(bitmap.width, bitmap.height);
@@ -138,3 +136,27 @@ function smallCopy(bitmap) {
   bitmap.close();
   return canvas.toDataURL(side <= PREVIEW_SIDE / 2 ? "image/png" : "image/jpeg", 0.92);
 }
+
+/** Show an upload that begins; null hides it. @param {(() => void) | null} onCancel */
+export function showUpload(onCancel) {
+  $("progress-cancel").onclick = onCancel;
+  $("progress").hidden = onCancel === null;
+}
+
+/** @type {Send} that tells how much was sent */
+const fetchWithProgress = (path, init = {}) => new Promise((resolve, reject) => {
+  const request = new XMLHttpRequest();
+  const bar = $("progress-bar");
+  bar.value = 0;
+  request.open(init.method ?? "GET", path);
+  request.responseType = "blob";
+  for (const header of new Headers(init.headers)) request.setRequestHeader(...header);
+  request.upload.onprogress = ({ loaded, total }) => {
+    if (loaded < total) bar.value = loaded / total;
+    else bar.removeAttribute("value"); // the server works: it takes an unknown time
+  };
+  request.onload = () => resolve(new Response(request.response, { status: request.status }));
+  request.onerror = request.onabort = () => reject(new Error("not sent"));
+  init.signal?.addEventListener("abort", () => request.abort());
+  request.send(/** @type {XMLHttpRequestBodyInit} */ (init.body));
+});

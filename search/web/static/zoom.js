@@ -82,7 +82,7 @@ export class Zoom {
     }, REST);
   }
 
-  /** Return the scale of a picture, and its left and upper edge in its pane. @param {Pane} pane */
+  /** The scale of a picture, and its edges in its pane. @param {Pane} pane */
   placeOf(pane) {
     const { frame, picture: { width = 0, height = 0 } } = pane;
     const scale = fitScale(pane) * this.factor;
@@ -162,13 +162,13 @@ export class Zoom {
   }
 }
 
-/** Return the scale at which a pane shows all of its picture. @param {Pane} pane */
+/** @param {Pane} pane */
 function fitScale({ frame, picture: { width, height } }) {
   if (!width || !height) return 1;
   return Math.min(frame.clientWidth / width, frame.clientHeight / height) || 1;
 }
 
-/** Return where the pointer is from the centre of its pane. @param {MouseEvent} event */
+/** @param {MouseEvent} event */
 function fromCentre({ target, clientX, clientY }) {
   const { left, top, width, height } = /** @type {Element} */ (target).getBoundingClientRect();
   return { x: clientX - left - width / 2, y: clientY - top - height / 2 };
