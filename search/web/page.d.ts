@@ -134,7 +134,24 @@ type Upload = {
 };
 type Sign = "positive" | "negative";
 type Tray = { positive: Image[]; negative: Image[] };
-type Search = { url: string; title: string; at: number };
+type PastSearch = { url: string; title: string; at: number };
+type Search = (query: Query, options: Options, signal?: AbortSignal, offset?: number) => Promise<Answer>;
+type FindStart = (options: Options, collection: Collection | null, signal: AbortSignal) => Promise<Start>;
+type FileAnswer = Answer & UploadedImage;
+type SearchByFile = (
+  file: File,
+  wanted: URLSearchParams,
+  signal: AbortSignal,
+  part: PartOfFile | null,
+  what: string, // the progress is of
+) => Promise<FileAnswer>;
+type SearchByFiles = (
+  given: File[],
+  options: Options,
+  maxBytes: number,
+  signal: AbortSignal,
+  part: PartOfFile | null,
+) => Promise<{ answers: FileAnswer[]; refused: string[] }>;
 
 // Parts of a picture
 type Box = { x: number; y: number; width: number; height: number }; // shares of the sides
@@ -143,6 +160,7 @@ type Part = { // null for the whole, and for what cannot be done
   onDraw: ((box: Box) => void) | null;
   onClear: (() => void) | null;
 };
+type ShowPart = (frame: HTMLElement, picture: HTMLElement, part: Part) => Node[];
 type Drawing = { // where a part can be drawn
   box: Box | null;
   draw: (box: Box | null, text?: string) => void;
@@ -211,7 +229,7 @@ type Page = { // what the address says
   query: Query | null;
   options: Options;
   examples: number; // that a search takes
-  search: (query: Query, options: Options, signal: AbortSignal) => Promise<Answer>;
+  search: Search;
   navigate: (address: string) => void;
 };
 type Around = { imagesOf: (rows: number[]) => Promise<StoredImage[]>; page: () => Page };

@@ -34,8 +34,7 @@ export function outlinePart(frame, picture, box) {
   cover(frame, picture, outline);
 }
 
-/** Lay a part over a picture in its frame. Return what belongs below the frame.
- * @param {HTMLElement} frame @param {HTMLElement} picture @param {Part} part @returns {Node[]} */
+/** Lay a part over a picture in its frame. Return what belongs below the frame. @type {ShowPart} */
 export function showPart(frame, picture, { box, onDraw, onClear }) {
   const note = el("p", { class: "fine", "aria-live": "polite" });
   const controls = box && onClear ? [el("button", { onclick: onClear }, "Whole picture")] : [];

@@ -28,7 +28,7 @@ export function keep(key, value) {
   }
 }
 
-const searches = () => /** @type {Search[]} */ (recall("searches"));
+const searches = () => /** @type {PastSearch[]} */ (recall("searches"));
 
 /** Return the trays of other names. @param {string} [name] */
 const trays = (name) =>

@@ -18,7 +18,7 @@ function typed(name, value) {
   return isNumber ? Number(value) : name === "without_wrong" ? true : value;
 }
 
-/** @type {(query: Query, options: Options, signal?: AbortSignal, offset?: number) => Promise<Answer>} */
+/** @type {Search} */
 export function fetchAnswer(query, options, signal, offset = 0) {
   const wanted = parameters(options, query.kind === "examples" ? null : query);
   if (offset) wanted.set("offset", `${offset}`);
@@ -69,8 +69,7 @@ export function offerMore(next) {
 }
 
 /** Find images to start from: all of a class, an area or an expression; else one of each class, or
- * some, other ones each time. @param {Options} options @param {Collection | null} collection
- * @param {AbortSignal} signal @returns {Promise<Start>} */
+ * some, other ones each time. @type {FindStart} */
 export async function findStart(options, collection, signal) {
   const { where = "", area = "", class: label = "", show = "", one_per: per = "", k = "" } = options;
   const needless = LABELS.filter(([name]) => options[name]).map(([, text]) => text).join(", ");

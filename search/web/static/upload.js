@@ -58,10 +58,7 @@ export function listenForFiles(onFiles, onRefused) {
   });
 }
 
-/** Search by files. Those that are refused are left out and named. @param {File[]} given
- * @param {Options} options @param {number} maxBytes @param {AbortSignal} signal
- * @param {PartOfFile | null} part
- * @returns {Promise<{ answers: (Answer & UploadedImage)[], refused: string[] }>} */
+/** Search by files; those that are refused are left out and named. @type {SearchByFiles} */
 export async function searchByFiles(given, options, maxBytes, signal, part) {
   const answers = [];
   const refused = [];
@@ -84,15 +81,12 @@ export async function searchByFiles(given, options, maxBytes, signal, part) {
   return { answers, refused };
 }
 
-/** Search by a file, or by a part of its picture, and remember both.
- * @param {File} file @param {URLSearchParams} wanted @param {AbortSignal} signal
- * @param {PartOfFile | null} part @param {string} what
- * @returns {Promise<Answer & UploadedImage>} */
+/** Search by a file or a part of its picture, and remember both. @type {SearchByFile} */
 async function searchByFile(file, wanted, signal, part, what) {
   $("progress-text").textContent = what;
   const request = api(`/api/search?${wanted}`, sending(file, signal), fetchWithProgress);
   const bitmap = createImageBitmap(file).catch(() => null); // meanwhile
-  const answer = /** @type {Answer & UploadedImage} */ (await request);
+  const answer = /** @type {FileAnswer} */ (await request);
   const src = smallCopy(await bitmap ?? await view(file, signal));
   signal.throwIfAborted();
   const { embedding, sha256, model } = answer;
