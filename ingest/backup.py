@@ -1,4 +1,4 @@
-"""Backups of a collection with its model, and their restoring.
+"""Backups of a collection with its model and its marks, and their restoring.
 
 The embedded engine's files are copied under their lock. A server of one node takes a snapshot, also
 while others write. A cluster has no snapshot of one moment for all its nodes, so its points are
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 from geosim.ingest.backup_file import (
     COLLECTION,
+    MARKS,
     MODEL,
     SNAPSHOT,
     BackupFile,
     Manifest,
     write_backup,
 )
+from geosim.ingest.marks_file import marks_file, marks_locked
 from geosim.ingest.models import note_needed
 from geosim.ingest.schema import CollectionInfo
 from geosim.ingest.store.base import VectorStore
@@ -28,12 +30,14 @@ from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.ingest.transfer import copy_collection, require_collection
 from geosim.ingest.work import Work
+from geosim.trainer.console import say
 from geosim.trainer.errors import (
     ModelError,
     ModelMismatchError,
     StoreDeniedError,
     StoreError,
 )
+from geosim.trainer.files import replacing
 from geosim.trainer.kept import find_card, read_card
 from geosim.trainer.model import load_model
 from geosim.trainer.model_files import FILE, install, model_files
@@ -47,7 +51,9 @@ if TYPE_CHECKING:
 def back_up(
     store: VectorStore, working: Working, file: Path, *, wait: float, with_model: bool = True
 ) -> Manifest:
-    """Write a collection and its model to a new file, which has its name once it is complete.
+    """Write a collection, its model and its marks to a new file.
+
+    The file has its name once it is complete.
 
     ``wait`` is how long to wait for another process that holds an embedded collection, in seconds.
 
@@ -82,6 +88,9 @@ def back_up(
             content[SNAPSHOT] = folder / SNAPSHOT
         else:
             content |= _collection_files(folder, store.name)
+        marks = marks_file(working, store.name)
+        if marks.is_file():
+            content[MARKS] = marks
         manifest = Manifest(store.name, info.model, info.points, info.engine, with_model, snapshot)
         write_backup(file, manifest, content)
     return manifest
@@ -101,8 +110,9 @@ def restore(
 ) -> int:
     """Write what is in a backup to a collection and a working folder; return the points there.
 
-    A collection that is there is left as it is, unless ``replace`` is set. One of the embedded
-    engine is restored as `copy_collection` does it, a model as `install` does it.
+    A collection that is there is left as it is, unless ``replace`` is set, and so are its marks.
+    One of the embedded engine is restored as `copy_collection` does it, a model as `install` does
+    it.
 
     Raises:
         ModelMismatchError: a collection of another model is there.
@@ -136,7 +146,21 @@ def restore(
             ):
                 _check_collection(backup, source)
                 copy_collection(source, store, replace=replace)
+        if backup.has(MARKS):
+            backup.extract(MARKS, folder)
+            _restore_marks(folder / MARKS, marks_file(working, store.name), replace=replace)
     return store.count()
+
+
+def _restore_marks(restored: Path, file: Path, *, replace: bool) -> None:
+    """Put marks in their place; others that are there stay, unless ``replace`` is set."""
+    with marks_locked(file):
+        marks = restored.read_bytes()
+        if not file.exists() or replace:
+            with replacing(file) as temporary:
+                temporary.write_bytes(marks)
+        elif file.read_bytes() != marks:
+            say(f"{file}: other marks are there, which stay; add --replace to have those", err=True)
 
 
 def _read_copy(folder: Path, store: VectorStore) -> CollectionInfo:

@@ -4,6 +4,7 @@ backup.json    what the backup is of (`Manifest`)
 model/         the files of the model, unless it was left out
 collection/    a folder of the embedded engine with the collection alone; or
 snapshot       a snapshot of a Qdrant server
+marks.json     the marks of its hits, if there are any
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from geosim.trainer.files import replacing, write_sparse
 from geosim.trainer.progress import progress_bar
 
 MANIFEST, MODEL, COLLECTION, SNAPSHOT = "backup.json", "model", "collection", "snapshot"
+MARKS = "marks.json"
 
 FORMAT = 1
 """Version of the file's layout."""
@@ -120,8 +122,12 @@ class BackupFile:
         """Close the file."""
         self._archive.close()
 
+    def has(self, part: str) -> bool:
+        """Return whether a part is in the backup."""
+        return any(_is_in(one, part) for one in self._archive.infolist())
+
     def extract(self, part: str, folder: Path) -> None:
-        """Write `MODEL`, `COLLECTION` or `SNAPSHOT` into a folder, under this name.
+        """Write `MODEL`, `COLLECTION`, `SNAPSHOT` or `MARKS` into a folder, under this name.
 
         Raises:
             StoreError: the backup is damaged, or has a name that leads out of the folder.

@@ -10,18 +10,16 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import orjson
 
+from geosim.ingest.marks_file import marks_file, marks_locked
 from geosim.search.queries import ResolvedQuery
 from geosim.search.spreadsheet import csv_lines
 from geosim.trainer.errors import QueryError, StoreError
 from geosim.trainer.files import replacing
-from geosim.trainer.locks import ProcessLock
 from geosim.trainer.working import Working
 
 Verdict = Literal["right", "wrong"]
@@ -30,9 +28,6 @@ WRONG: Verdict = "wrong"
 
 MAX_MARKS = 50_000
 """Marks of a collection: 12 MB, which are written anew with each."""
-
-WAIT_SECONDS = 10.0
-"""Time to wait for another process that writes marks; it takes milliseconds."""
 
 COLUMNS = ("query", "query_name", "path", "class", "mark", "marked")
 """Columns of the CSV; ``query`` is the digest, ``marked`` the moment in UTC, ISO 8601."""
@@ -63,7 +58,7 @@ class Marks:
     """The marks of one collection. Thread-safe."""
 
     def __init__(self, working: Working, collection: str) -> None:
-        self._path = working.marks / f"{collection}.json"
+        self._path = marks_file(working, collection)
         self._lock = threading.Lock()
         self._known: tuple[object, dict[str, dict[str, Mark]]] = None, {}
 
@@ -84,8 +79,7 @@ class Marks:
             StoreError: the file is damaged or cannot be written; it is left as it is.
         """
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._lock, _alone(self._path):
+            with self._lock, marks_locked(self._path):
                 marks = self._read()
                 own = dict(marks.get(mark.query, {}))
                 own.pop(mark.path, None)
@@ -144,20 +138,6 @@ def _mark(fields: Mapping[str, Any]) -> Mark:
 
 def _verdicts(marks: Mapping[str, Mark]) -> dict[str, Verdict]:
     return {path: one.verdict for path, one in marks.items() if one.verdict}
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep other processes from writing a file of marks during the block."""
-    lock = ProcessLock(path.with_name(f".{path.stem}.lock"))
-    try:
-        lock.acquire(WAIT_SECONDS, "write marks")
-    except TimeoutError as error:
-        raise StoreError(f"{lock.holder()} writes marks for too long; try again") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def query_digest(positive: Sequence[ResolvedQuery], negative: Sequence[ResolvedQuery] = ()) -> str:

@@ -24,6 +24,8 @@ from geosim.trainer.working import Working
 def backup(target: str, without_model: bool, wait: float, working: Working, **store: Any) -> None:
     """Write the collection and its model to FILE, or to a new file in a FOLDER that is there.
 
+    The marks of right and wrong hits are in it, too.
+
     Other commands may read and write meanwhile: the backup has the state of one moment. A server
     takes a snapshot of its own. The points of a cluster are copied one after the other, and the
     backup fails if they change meanwhile.
@@ -63,7 +65,7 @@ def restore(
 ) -> None:
     """Write the collection and the model of a backup to where they are missing.
 
-    The model is put beside one that is there.
+    The model is put beside one that is there. Marks of hits are restored where there are none.
 
     The collection gets the name that it had, unless --collection is given. A backup of the embedded
     engine or of a cluster can be restored to any engine, and one of a server to a server.

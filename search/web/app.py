@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response, Security
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
@@ -22,6 +23,7 @@ from geosim.search.web.hit_routes import TAKE_BODY, TAKE_PATH
 from geosim.search.web.limits import BodyLimit, limit_requests
 from geosim.search.web.metrics import Metrics
 from geosim.search.web.pictures import UPLOAD_BYTES
+from geosim.search.web.reference import reference_page
 from geosim.search.web.responses import HANDLERS, answer_head, with_security_headers
 from geosim.trainer.working import Working
 
@@ -117,6 +119,11 @@ def add_pages(app: FastAPI) -> None:
     async def page(request: Request) -> Response:
         return await files.get_response(PAGES[request.scope["path"]], request.scope)
 
+    async def reference(request: Request) -> Response:
+        origin = str(request.base_url).rstrip("/")
+        return HTMLResponse(reference_page(FOLDER / PAGES["/docs"], app.openapi(), origin))
+
     for path in PAGES:
-        app.add_route(path, page, include_in_schema=False)
+        route = reference if path == "/docs" else page
+        app.add_route(path, route, include_in_schema=False)
     app.mount("/static", files)

@@ -66,8 +66,49 @@ type MapProgress = { doing: string; done: number; total: number };
 type MapPoints = { tag: string; points: { row: number; image: StoredImage }[] };
 type Matches = { tag: string; matches: number; mask: string };
 type Send = (path: string, init?: RequestInit) => Promise<Response>;
+type AnswerOf<Path extends string> = Path extends "/api/collection" ? Collection
+  : Path extends `/api/facets${string}` ? { facets: Facet[] }
+  : Path extends "/api/marks" ? { wrong: number }
+  : Path extends `/api/images?${string}` ? ListAnswer
+  : Path extends `/api/points/${string}/similar${string}` ? Answer
+  : Path extends `/api/points/${string}` ? { width: number; height: number }
+  : Answer;
 
-// Elements
+// Elements of index.html by id, where a type is needed
+type Elements = {
+  "area-among": HTMLButtonElement;
+  "area-examples": HTMLButtonElement;
+  "area-list": HTMLButtonElement;
+  camera: HTMLInputElement;
+  facets: HTMLDetailsElement;
+  file: HTMLInputElement;
+  filters: HTMLDetailsElement;
+  key: HTMLInputElement;
+  "legend-find": HTMLInputElement;
+  "legend-panel": HTMLDetailsElement;
+  login: HTMLDialogElement;
+  "login-form": HTMLFormElement;
+  look: HTMLDialogElement;
+  "look-compare": HTMLButtonElement;
+  "look-from": HTMLAnchorElement;
+  "look-next": HTMLButtonElement;
+  "look-opacity": HTMLInputElement;
+  "look-previous": HTMLButtonElement;
+  map: HTMLCanvasElement;
+  "map-filter": HTMLFormElement;
+  "map-where": HTMLInputElement;
+  more: HTMLButtonElement;
+  "option-where": HTMLTextAreaElement;
+  options: HTMLFormElement;
+  "progress-bar": HTMLProgressElement;
+  "show-fields": HTMLDetailsElement;
+  take: HTMLDetailsElement;
+  "to-map": HTMLAnchorElement;
+  "to-search": HTMLAnchorElement;
+  "tray-keep": HTMLFormElement;
+  "tray-search": HTMLButtonElement;
+  "tray-title": HTMLInputElement;
+};
 type Attribute = string | number | boolean | null | ((event: Event) => void);
 type Attributes = Record<string, Attribute>;
 type Child = Node | string | null;
@@ -93,7 +134,24 @@ type Upload = {
 };
 type Sign = "positive" | "negative";
 type Tray = { positive: Image[]; negative: Image[] };
-type Search = { url: string; title: string; at: number };
+type PastSearch = { url: string; title: string; at: number };
+type Search = (query: Query, options: Options, signal?: AbortSignal, offset?: number) => Promise<Answer>;
+type FindStart = (options: Options, collection: Collection | null, signal: AbortSignal) => Promise<Start>;
+type FileAnswer = Answer & UploadedImage;
+type SearchByFile = (
+  file: File,
+  wanted: URLSearchParams,
+  signal: AbortSignal,
+  part: PartOfFile | null,
+  what: string, // the progress is of
+) => Promise<FileAnswer>;
+type SearchByFiles = (
+  given: File[],
+  options: Options,
+  maxBytes: number,
+  signal: AbortSignal,
+  part: PartOfFile | null,
+) => Promise<{ answers: FileAnswer[]; refused: string[] }>;
 
 // Parts of a picture
 type Box = { x: number; y: number; width: number; height: number }; // shares of the sides
@@ -102,11 +160,11 @@ type Part = { // null for the whole, and for what cannot be done
   onDraw: ((box: Box) => void) | null;
   onClear: (() => void) | null;
 };
+type ShowPart = (frame: HTMLElement, picture: HTMLElement, part: Part) => Node[];
 type Drawing = { // where a part can be drawn
   box: Box | null;
   draw: (box: Box | null, text?: string) => void;
-  fits: (box: Box) => boolean;
-  onDraw: (box: Box) => void;
+  take: (box: Box) => boolean; // whether it is large enough
   onClear: (() => void) | null;
 };
 type PartOfFile = { crop: string; whole: UploadedImage }; // a part, and what the file was
@@ -119,7 +177,7 @@ type Picture = { // with its size in pixels, and the address of its parts, once 
   box: Box | null;
   width?: number;
   height?: number;
-  region?: string;
+  source?: string;
 };
 type Region = [x: number, y: number, width: number, height: number]; // in pixels
 type Pane = {
@@ -132,6 +190,11 @@ type Pane = {
   part: Region; // where the detail lies
 };
 
+type Movable = {
+  zoom: (factor: number, at?: Position) => void;
+  move: (x: number, y: number) => void;
+  fit: () => void;
+};
 type Gestures = {
   at: (event: MouseEvent) => Position;
   slack: number; // CSS pixels from which on a press is a drag
@@ -166,40 +229,7 @@ type Page = { // what the address says
   query: Query | null;
   options: Options;
   examples: number; // that a search takes
-  search: (query: Query, options: Options, signal: AbortSignal) => Promise<Answer>;
+  search: Search;
   navigate: (address: string) => void;
 };
 type Around = { imagesOf: (rows: number[]) => Promise<StoredImage[]>; page: () => Page };
-
-// The parts of OpenAPI that the server uses.
-type Schema = {
-  $ref?: string;
-  anyOf?: Schema[];
-  enum?: unknown[];
-  const?: unknown;
-  type?: string;
-  format?: string;
-  items?: Schema;
-  minimum?: number;
-  maximum?: number;
-  minLength?: number;
-  maxLength?: number;
-  minItems?: number;
-  maxItems?: number;
-  pattern?: string;
-  description?: string;
-  properties?: Record<string, Schema>;
-};
-type Parameter = { name: string; description?: string; schema: Schema };
-type Content = Record<string, { schema?: Schema }>; // by media type
-type Operation = {
-  description?: string;
-  parameters?: Parameter[];
-  requestBody?: { content: Content };
-  responses?: Record<string, { content?: Content }>;
-};
-type OpenApi = {
-  info: { description: string };
-  paths: Record<string, Record<string, Operation>>;
-  components: { schemas: Record<string, Schema> };
-};

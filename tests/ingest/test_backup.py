@@ -19,6 +19,7 @@ from geosim.ingest.backup import back_up, restore
 from geosim.ingest.backup_file import MODEL, BackupFile, Manifest, write_backup
 from geosim.ingest.schema import ModelRef
 from geosim.ingest.store.edge import EdgeStore
+from geosim.search.marks import RIGHT, WRONG, Mark, Marks, Verdict
 from geosim.trainer.errors import ModelMismatchError, StoreError
 from geosim.trainer.files import sha256_of
 from geosim.trainer.kept import NEEDED, fingerprints
@@ -81,6 +82,42 @@ def test_a_backup_is_restored_where_nothing_is(
     assert [model_of(new).fingerprint] in needed.values(), "a training keeps it"
     again = geosim("restore", backup, "--working", new.root)
     assert again.exit_code == 0, "there is the same already"
+
+
+def marked(working: Working, verdict: Verdict, collection: str = "geosim") -> Marks:
+    marks = Marks(working, collection)
+    marks.set(Mark("q", "a photo", "rocks/a.jpg", "granite", verdict, "2026-01-01T00:00:00Z"))
+    return marks
+
+
+def test_marks_are_backed_up_and_restored(geosim: Run, filled: Working, tmp_path: Path) -> None:
+    file, new = tmp_path / "rocks.zip", Working(tmp_path / "new")
+    marked(filled, RIGHT)
+    assert geosim("backup", file, "--working", filled.root).exit_code == 0
+    command = ("restore", file, "--working", new.root)
+    assert geosim(*command, "--collection", "other").exit_code == 0
+    assert [*Marks(new, "other").csv()] == [*Marks(filled, "geosim").csv()]
+    assert Marks(new, "other").of("q") == {"rocks/a.jpg": RIGHT}
+    assert Marks(new, "geosim").of("q") == {}, "they are the collection's of this name"
+
+    marked(new, WRONG)
+    done = geosim(*command)
+    assert done.exit_code == 0, done.output
+    assert "other marks are there, which stay; add --replace to have those" in done.stderr
+    assert Marks(new, "geosim").of("q") == {"rocks/a.jpg": WRONG}
+    assert geosim(*command, "--replace").exit_code == 0
+    assert Marks(new, "geosim").of("q") == {"rocks/a.jpg": RIGHT}
+    again = geosim(*command)
+    assert (again.exit_code, "marks" in again.stderr) == (0, False), "the same are there"
+
+
+def test_a_backup_without_marks_leaves_those_that_are_there(
+    geosim: Run, filled: Working, backup: Path
+) -> None:
+    marked(filled, WRONG)
+    done = geosim("restore", backup, "--working", filled.root, "--replace")
+    assert done.exit_code == 0, done.output
+    assert Marks(filled, "geosim").of("q") == {"rocks/a.jpg": WRONG}
 
 
 def test_a_collection_that_was_made_anew_is_backed_up(

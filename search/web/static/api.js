@@ -6,36 +6,25 @@ let pendingLogin = /** @type {Promise<void> | null} */ (null);
 
 /** A refusal of a request; `place` is where an expression fails, in Unicode characters. */
 export class Refusal extends Error {
-  /** @param {string} reason @param {number | null} place */
-  constructor(reason, place) {
+  /** @param {string} reason @param {number | null} [place] */
+  constructor(reason, place = null) {
     super(reason);
     this.place = place;
   }
 }
 
-/** Say how to go on from an address of the page that is refused. @param {string} reason */
-export const ofAddress = (reason) =>
-  `The address of this page is refused: ${reason}. Change it, choose a picture, or start anew by Search.`;
-
 /** Whether an expression cannot be read. @param {unknown} error
  * @returns {error is Refusal & { place: number }} */
 export const isFault = (error) => error instanceof Refusal && error.place !== null;
 
-/** Return the JSON of an answer. Throw as `request` does.
- * @template T @param {string} path @param {RequestInit} [init] 
- * @param {Send} [send] @returns {Promise<T>} */
-export async function api(path, init, send) {
-  const response = await request(path, init, send);
-  const answer = await response.json().catch(() => ({})); // not JSON
-  init?.signal?.throwIfAborted();
-  return answer;
-}
+/** Return the JSON of an answer. Throw as `request` does. @template {string} Path
+ * @param {Path} path @param {RequestInit} [init] @param {Send} [send]
+ * @returns {Promise<AnswerOf<Path>>} */
+export const api = async (path, init, send) => jsonOf(await request(path, init, send), init);
 
 /** Return an answer. Throw the server's reason, or an AbortError of the signal.
- * @param {string} path @param {RequestInit} [init]
- * @param {Send} send
- * @returns {Promise<Response>} */
-export async function request(path, init, send = fetch) {
+ * @param {string} path @param {RequestInit} [init] @returns {Promise<Response>} */
+export async function request(path, init, send = /** @type {Send} */ (fetch)) {
   const response = await send(path, init).catch(() => null);
   init?.signal?.throwIfAborted();
   if (!response) throw new Error("The server does not answer. Is geosim serve still running?");
@@ -44,13 +33,17 @@ export async function request(path, init, send = fetch) {
     await pendingLogin;
     return request(path, init, send);
   }
-  if (!response.ok) {
-    const answer = await response.json().catch(() => ({})); // not JSON
-    init?.signal?.throwIfAborted();
-    if (response.status >= 500) throw new Error(answer.error ?? "The server failed.");
-    throw new Refusal(answer.error ?? `The server answered ${response.status}.`, answer.place ?? null);
-  }
-  return response;
+  if (response.ok) return response;
+  const { error, place } = await jsonOf(response, init);
+  if (response.status >= 500) throw new Error(error ?? "The server failed.");
+  throw new Refusal(error ?? `The server answered ${response.status}.`, place);
+}
+
+/** @param {Response} response @param {RequestInit} [init] @returns {Promise<any>} */
+async function jsonOf(response, init) {
+  const answer = await response.json().catch(() => ({})); // not JSON
+  init?.signal?.throwIfAborted();
+  return answer;
 }
 
 /** @param {object} body */
@@ -59,21 +52,22 @@ export function jsonRequest(body) {
   return { method: "POST", headers, body: JSON.stringify(body) };
 }
 
-/** Show the dialog that asks for the key, until the server accepts one. @returns {Promise<void>} */
+/** Ask for the key until the server accepts one. @returns {Promise<void>} */
 function login() {
-  const dialog = $("login", HTMLDialogElement);
-  const form = $("login-form", HTMLFormElement);
-  const notice = $("login-notice");
+  const [dialog, form, notice] = [$("login"), $("login-form"), $("login-notice")];
   dialog.showModal();
   dialog.onclose = () => dialog.showModal(); // the page is of no use without the key
   return new Promise((resolve) => {
     form.onsubmit = async (event) => {
       event.preventDefault();
-      const body = { key: $("key", HTMLInputElement).value };
-      const response = await fetch("/login", jsonRequest(body)).catch(() => null);
+      const body = jsonRequest({ key: $("key").value });
+      const response = await fetch("/login", body).catch(() => null);
       notice.hidden = response?.ok ?? false;
-      notice.textContent = await refusal(response);
-      if (!response?.ok) return;
+      if (!response?.ok) {
+        const { error } = response ? await jsonOf(response) : { error: "The server does not answer." };
+        notice.textContent = response?.status === 401 ? "This is not the key." : error;
+        return;
+      }
       form.reset();
       dialog.onclose = null;
       dialog.close();
@@ -88,12 +82,4 @@ export async function logout() {
   if (!response?.ok) return; // the server is gone, and the session with it
   sessionStorage.clear();
   location.assign("/");
-}
-
-/** Return why a login failed. @param {Response | null} response @returns {Promise<string>} */
-async function refusal(response) {
-  if (!response) return "The server does not answer.";
-  if (response.status === 401) return "This is not the key.";
-  const { error } = await response.json().catch(() => ({}));
-  return error ?? "";
 }

@@ -1,23 +1,22 @@
 // The page: reads the address, searches, and shows the answer.
 
-import { api, isFault, logout, ofAddress, Refusal } from "./api.js";
+import { api, isFault, logout, Refusal } from "./api.js";
 import { registerClasses } from "./colours.js";
 import { boxOf, cropText, parseCrop } from "./crop.js";
-import { $, count, quantity, reasonOf, safe, span } from "./dom.js";
+import { $, clicked, count, quantity, reasonOf, safe, span } from "./dom.js";
 import { showFacets } from "./facets.js";
 import { imageName, rememberPart, wholeOf } from "./image.js";
 import { closeLightbox, followHistory, offer } from "./lightbox.js";
 import { openMap } from "./map.js";
-import { hideMarks, offerMarks } from "./marks.js";
+import { offerMarks } from "./marks.js";
 import { rememberSearch } from "./memory.js";
 import { fetchAnswer, findStart, moreHits, offerMore } from "./more.js";
 import { clearFault, fillOptions, listenForOptions, offerFields, readOptions, showFault } from "./options.js";
-import { endProgress, startProgress } from "./progress.js";
 import * as results from "./results.js";
 import { address, imageKey, mapAddress, readAddress } from "./state.js";
 import { offerTaking } from "./take.js";
 import { setExamples, setOnSearch } from "./tray.js";
-import { fileOf, listenForFiles, searchByFiles } from "./upload.js";
+import { fileOf, listenForFiles, searchByFiles, showUpload } from "./upload.js";
 
 const QUERY_TITLES = {
   embedding: "Your picture", point: "From the collection", examples: "Several examples",
@@ -34,25 +33,23 @@ function navigate(url) {
   return show({ focus: true });
 }
 
-/** Abort the current search. Return the signal of a new one. */
+/** Return the signal of a new search. */
 function restart() {
   current.abort();
   closeLightbox();
-  endProgress();
+  showUpload(null);
+  uploading = null;
   current = new AbortController();
   return current.signal;
 }
 
-/** Show what the address says. */
 async function show({ focus = false } = {}) {
   const signal = restart();
-  uploading = null;
   const { map, query, options } = readAddress(location);
   $("map-view").hidden = !map;
   $("search-view").hidden = map;
-  const where = options.where ?? "";
-  $("to-map", HTMLAnchorElement).href = mapAddress(query, options);
-  $("to-search", HTMLAnchorElement).href = map ? address(query, options) : "/";
+  $("to-map").href = mapAddress(query, options);
+  $("to-search").href = map ? address(query, options) : "/";
   $("to-map").ariaCurrent = map ? "page" : null;
   $("to-search").ariaCurrent = map ? null : "page";
   document.body.classList.toggle("map-page", map);
@@ -66,31 +63,35 @@ async function show({ focus = false } = {}) {
       return await openMap({ query, options, examples, search: fetchAnswer, navigate }, signal);
     }
     setStatus("Searching …", { busy: true });
-    showFacets(where);
+    showFacets(options.where ?? "");
     if (query) showAnswer(await fetchAnswer(query, options, signal), query, options);
     else await showStart(options, signal);
     if (focus && query) focusResults();
   } catch (error) {
     if (signal.aborted) return;
-    const { message } = /** @type {Error} */ (error);
+    const message = reasonOf(error);
     if (map) $("map-status").textContent = message;
-    else if (!refuseExpression(error)) fail(error instanceof Refusal ? ofAddress(message) : message);
+    else if (!refuseExpression(error)) {
+      fail(error instanceof Refusal ? `The address of this page is refused: ${message}. `
+        + "Change it, choose a picture, or start anew by Search." : message);
+    }
   }
 }
 
-/** Return the collection. It is requested and shown once. @returns {Promise<Collection>} */
+/** Return the collection, which is requested and shown once. */
 async function loadCollection() {
   if (collection) return collection;
-  collection = /** @type {Collection} */ (await api("/api/collection"));
-  const { points, classes, without_class: unlabelled } = collection;
+  const found = await api("/api/collection");
+  const { points, classes, without_class: unlabelled, key } = found;
   registerClasses(classes.map(({ name }) => name));
-  offerFields(collection);
+  offerFields(found);
   $("facets").hidden = points === 0;
-  $("logout").hidden = !collection.key;
+  $("logout").hidden = !key;
   const classCount = classes.length ? quantity(classes.length, "class", "classes") : "no classes";
   const without = classes.length && unlabelled ? `, ${count(unlabelled)} without one` : "";
   $("summary").textContent = `${quantity(points, "image")}, ${classCount}${without}`;
-  return collection;
+  collection = found;
+  return found;
 }
 
 /** @param {Event} event */
@@ -108,7 +109,7 @@ function changeOptions(event) {
   else show();
 }
 
-/** Show where an expression fails, and keep the hits. @param {unknown} error */
+/** Keep the hits if an expression fails. @param {unknown} error */
 function refuseExpression(error) {
   if (!isFault(error)) return false;
   showFault(error.message, error.place);
@@ -118,14 +119,15 @@ function refuseExpression(error) {
 
 /** @param {Answer} answer @param {Query} query @param {Options} options */
 function showAnswer(answer, query, options) {
-  const { hits, explanation, positive, negative } = answer;
-  const note = answer.note ? `; ${answer.note}` : "";
-  $("to-map", HTMLAnchorElement).href = mapAddress(query, options);
-  $("query-title").textContent = QUERY_TITLES[query.kind];
-  const image = query.kind === "embedding" ? query : answer.query;
+  const { hits, explanation, positive, negative, query: indexed, sha256 } = answer;
+  $("to-map").href = mapAddress(query, options);
+  let title = QUERY_TITLES[query.kind];
+  const image = query.kind === "embedding" ? query : indexed;
+  const name = image ? imageName(image) : title;
+  document.title = `${safe(indexed?.path ?? title)} – geosim`;
   if (image && query.kind !== "examples") {
     const part = partOf(answer, query);
-    if (part.box) $("query-title").textContent = PART_TITLES[query.kind];
+    if (part.box) title = PART_TITLES[query.kind];
     offer(hits, image, part.box);
     results.showImageQuery(image, part.box ? rememberPart(image, answer) : image, part);
   } else {
@@ -133,34 +135,34 @@ function showAnswer(answer, query, options) {
     results.showExamplesQuery(positive, negative);
     setExamples(positive, negative);
   }
+  $("query-title").textContent = title;
   $("share-note").hidden = ![query, ...positive, ...negative].some((one) => "embedding" in one);
-  results.showHits(hits, options, answer.query?.class ?? null);
+  results.showHits(hits, options, indexed?.class ?? null);
   const summary = results.showExplanation(explanation, query.kind);
-  document.title = `${safe(answer.query?.path ?? QUERY_TITLES[query.kind])} – geosim`;
   const what = options.together_by ? "specimen" : "image";
   $("results-title").textContent = hits.length ? `Most similar ${what}s` : "No hits";
   const none = answer.note ? `No ${what} fits` : results.nothingFits(explanation, options);
   const found = quantity(hits.length, options.together_by ? "specimen" : "hit")
-    + (options.one_per === "class" ? leftOut() : "");
-  const by = answer.approximate ? ", by Qdrant's index of many images" : "";
-  setStatus((hits.length ? found + by : none) + note, { summary });
-  const name = image ? imageName(image) : QUERY_TITLES[query.kind];
-  const { query: indexed, sha256 } = answer;
+    + (options.one_per === "class" ? leftOut() : "")
+    + (answer.approximate ? ", by Qdrant's index of many images" : "");
+  setStatus((hits.length ? found : none) + (answer.note ? `; ${answer.note}` : ""), { summary });
   offerTaking({ query: indexed?.id, name, sha256: sha256 ?? "", show: options.show });
   offerMarks(answer, name);
   offerMore(moreHits(answer, query, options));
   rememberSearch(location.pathname + location.search, name);
 }
 
-/** Return the part that was searched by, and how to change it.
- * @param {Answer} answer @param {Exclude<Query, { kind: "examples" }>} query @returns {Part} */
+/** @param {Answer} answer @param {Exclude<Query, { kind: "examples" }>} query @returns {Part} */
 function partOf({ crop }, query) {
   /** @param {Query} changed */
   const go = (changed) => // specimens are whole
     navigate(address(changed, { ...readAddress(location).options, together_by: "" }));
   if (query.kind === "point") {
-    const onDraw = /** @param {Box} box */ (box) => go({ ...query, crop: cropText(box) });
-    return { box: crop && boxOf(crop), onDraw, onClear: () => go({ ...query, crop: "" }) };
+    return {
+      box: crop && boxOf(crop),
+      onDraw: (box) => go({ ...query, crop: cropText(box) }),
+      onClear: () => go({ ...query, crop: "" }),
+    };
   }
   const whole = wholeOf(query);
   const file = fileOf(whole);
@@ -171,7 +173,6 @@ function partOf({ crop }, query) {
   };
 }
 
-/** Return what one hit per class leaves out. */
 function leftOut() {
   const unlabelled = collection?.without_class ?? 0;
   return unlabelled ? `; ${quantity(unlabelled, "image")} without a class left out` : "";
@@ -179,7 +180,7 @@ function leftOut() {
 
 /** @param {Options} options @param {AbortSignal} signal */
 async function showStart(options, signal) {
-  clearQuery();
+  showNoQuery();
   const start = await findStart(options, collection, signal);
   offer(start.images);
   results.showSuggestions(start.images, options);
@@ -189,16 +190,14 @@ async function showStart(options, signal) {
   offerMore(start.next);
 }
 
-function clearQuery() {
+function showNoQuery() {
   document.title = "geosim";
   results.showQuery();
-  $("share-note").hidden = $("explanation").hidden = true;
-  hideMarks();
+  for (const id of ["share-note", "explanation", "marked"]) $(id).hidden = true;
   $("query-title").textContent = "Which rocks look like this one?";
 }
 
-/** Search by files: one is the query, or a part of it, several are positive examples.
- * @param {File[]} files @param {PartOfFile | null} [part] */
+/** Search by a picture, a part of it, or several examples. @param {File[]} files @param {PartOfFile | null} [part] */
 async function upload(files, part = null) {
   if (readAddress(location).map) await navigate("/");
   const { options } = readAddress(location);
@@ -214,9 +213,8 @@ async function upload(files, part = null) {
       throw new Error(`These are ${files.length} pictures; at most ${limits.examples} are taken.`);
     }
     setStatus("Searching …", { busy: true });
-    startProgress(() => {
+    showUpload(() => {
       restart();
-      uploading = null;
       setStatus("The upload was cancelled.");
     });
     const wanted = several ? { k: "1" } : options;
@@ -243,18 +241,18 @@ async function upload(files, part = null) {
   } finally {
     if (!signal.aborted) {
       uploading = null;
-      endProgress();
+      showUpload(null);
     }
   }
 }
 
-/** Show how a search goes; `summary` is for screen readers alone. @param {string} text */
+/** @param {string} text */
 function setStatus(text, { busy = false, summary = "" } = {}) {
   $("results").ariaBusy = busy ? "true" : null;
   $("status").replaceChildren(text, span("visually-hidden", ` ${summary}`));
 }
 
-/** Show a notice. An empty text hides it. @param {string} text */
+/** @param {string} text of a notice; an empty one hides it */
 function warn(text) {
   $("notice").hidden = text === "";
   $("notice").textContent = text;
@@ -265,7 +263,7 @@ function fail(message) {
   results.showSuggestions([], {});
   offerTaking({});
   offerMore(null);
-  clearQuery();
+  showNoQuery();
   $("results-title").textContent = "There is no answer";
   setStatus("");
   warn(message);
@@ -278,22 +276,20 @@ function focusResults() {
 }
 
 listenForOptions(changeOptions);
-setOnSearch((positive, negative) => {
-  navigate(address({ kind: "examples", positive, negative }, readAddress(location).options));
-});
+setOnSearch((positive, negative) =>
+  navigate(address({ kind: "examples", positive, negative }, readAddress(location).options)));
 listenForFiles((files) => upload(files), warn);
 addEventListener("popstate", ({ state }) => { if (!followHistory(state)) show(); });
 $("logout").onclick = logout;
 document.addEventListener("click", (event) => {
-  const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
-  const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0;
-  if (!(link instanceof HTMLAnchorElement) || modified || event.defaultPrevented) return;
-  const url = new URL(link.href);
+  const link = clicked(event, "a[href]");
+  if (!(link instanceof HTMLAnchorElement) || event.defaultPrevented) return;
+  const { origin, pathname } = link;
   const isSkip = link.classList.contains("skip");
-  if (!isSkip && (url.origin !== location.origin || !["/", "/map"].includes(url.pathname))) return;
+  if (!isSkip && (origin !== location.origin || !["/", "/map"].includes(pathname))) return;
   event.preventDefault();
   if (isSkip) $(readAddress(location).map ? "map" : "results").focus();
-  else navigate(url);
+  else navigate(link.href);
 });
-if (matchMedia("(max-width: 56rem)").matches) $("filters", HTMLDetailsElement).open = false;
+if (matchMedia("(max-width: 56rem)").matches) $("filters").open = false;
 show();

@@ -1,22 +1,19 @@
 // Draws points on a canvas, and finds the point under the pointer or in the centre.
 
 import { classStyle } from "./colours.js";
-import { followKey, isModified, listenForGestures, offset } from "./gestures.js";
+import { ARROWS, followKey, isModified, listenForGestures, offset } from "./gestures.js";
 import { Scene } from "./scene.js";
 import { View } from "./view.js";
 
 const POINTER_RADIUS = 14; // CSS pixels between a pointer and the point that it selects
-const DRAG_DISTANCE = 5; // CSS pixels from which on a press is a drag
-const REST = 150; // milliseconds without a move after which the density is counted as it is seen
-const HIT_RING = 7; // CSS pixels of the radius of the mark of a hit
+const DRAG_DISTANCE = 5; // CSS pixels
+const REST = 150; // milliseconds without a move, after which all is drawn sharply
+const HIT_RING = 7; // CSS pixels, of the radius
 
 export class Canvas {
-  /** Called when the pointer or keyboard is at a point. @type {(at: Selected | null) => void} */
-  onSelect = () => {};
-  /** Called when a point is clicked. @type {(point: number) => void} */
-  onOpen = () => {};
-  /** Called when the map was drawn, with whether a point is in view. @type {(any: boolean) => void} */
-  onDraw = () => {};
+  onSelect = /** @type {(at: Selected | null) => void} */ (() => {});
+  onOpen = /** @type {(point: number) => void} */ (() => {});
+  onDraw = /** @type {(anyInView: boolean) => void} */ (() => {});
   marks = /** @type {Marks} */ ({ hits: [], queries: [], place: null });
   rest = 0; // the timer of it
   pixelRatio = 1;
@@ -56,7 +53,7 @@ export class Canvas {
     this.view.resize(clientWidth, clientHeight);
   }
 
-  /** Zoom; the selected point moves to the centre. @param {number} factor */
+  /** @param {number} factor */
   zoomOnSelected(factor) {
     const { centre } = this.view;
     const { x, y } = this.selected < 0 ? centre : this.position(this.selected);
@@ -98,7 +95,7 @@ export class Canvas {
     });
   }
 
-  /** Return the size of a point in CSS pixels; it grows with the zoom. */
+  /** In CSS pixels; it grows with the zoom. */
   pointSize() {
     const { width, height, scale, fitScale } = this.view;
     const spacing = Math.sqrt((width * height) / Math.max(1, this.points.count));
@@ -111,29 +108,28 @@ export class Canvas {
     context.setTransform(pixelRatio, 0, 0, pixelRatio, 0, 0);
     context.clearRect(0, 0, view.width, view.height);
     const size = this.pointSize();
-    const any = this.scene.draw(context, view, size, pixelRatio);
+    const anyInView = this.scene.draw(context, view, size, pixelRatio);
     this.drawMarks();
     if (this.selected >= 0) this.ring(this.position(this.selected), size / 2 + 5);
     this.canvas.dataset.drawn = `${points.count}`;
     this.canvas.dataset.as = this.scene.density ? "density" : "points";
-    this.onDraw(any);
+    this.onDraw(anyInView);
   }
 
-  /** Ring the hits, and put a cross of lines through the query. */
   drawMarks() {
     const { hits, queries, place } = this.marks;
     for (const hit of hits) this.ring(this.position(hit), HIT_RING);
     const places = queries.map((query) => this.position(query));
     if (place) places.push(this.view.toPixels(place.x, place.y));
-    for (const at of places) {
-      this.ring(at, 2 * HIT_RING);
-      for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-        const [near, far] = [HIT_RING, 3 * HIT_RING];
-        this.stroke((context) => {
-          context.moveTo(at.x + near * dx, at.y + near * dy);
-          context.lineTo(at.x + far * dx, at.y + far * dy);
-        });
-      }
+    const [near, far] = [HIT_RING, 3 * HIT_RING];
+    for (const { x, y } of places) {
+      this.ring({ x, y }, 2 * HIT_RING);
+      this.stroke((context) => {
+        for (const [right, down] of Object.values(ARROWS)) {
+          context.moveTo(x + near * right, y + near * down);
+          context.lineTo(x + far * right, y + far * down);
+        }
+      });
     }
   }
 
@@ -142,7 +138,7 @@ export class Canvas {
     this.stroke((context) => context.arc(x, y, radius, 0, 2 * Math.PI));
   }
 
-  /** Draw a line that is seen on any ground. @param {(context: CanvasRenderingContext2D) => void} trace */
+  /** Draw a line seen on any ground. @param {(context: CanvasRenderingContext2D) => void} trace */
   stroke(trace) {
     const { context, canvas } = this;
     const { color, backgroundColor } = getComputedStyle(canvas);
@@ -160,8 +156,8 @@ export class Canvas {
     listenForGestures(canvas, {
       at: offset, slack: DRAG_DISTANCE,
       zoom: (factor, at) => {
-        view.zoom(factor, at);
         this.select(-1);
+        view.zoom(factor, at);
       },
       move: (x, y) => {
         this.select(-1);
@@ -179,18 +175,13 @@ export class Canvas {
       const hovers = event.pointerType === "mouse" && event.buttons === 0;
       if (hovers) this.select(this.pointAt(offset(event)));
     };
-    canvas.onpointerleave = (event) => { if (event.pointerType === "mouse") this.select(-1); };
-    canvas.onkeydown = (event) => this.onKeyDown(event);
-  }
-
-  /** @param {KeyboardEvent} event */
-  onKeyDown(event) {
-    if (isModified(event)) return;
-    if (event.key === "Enter" && this.selected >= 0) this.onOpen(this.selected);
-    const { view } = this;
-    const zoom = (/** @type {number} */ factor) => this.zoomOnSelected(factor);
-    if (followKey(event, { zoom, move: (x, y) => view.move(x, y), fit: () => view.fit() })) {
-      this.select(this.pointAt(view.centre, Math.max(view.width, view.height)), "keyboard");
-    }
+    canvas.onpointerleave = ({ pointerType }) => { if (pointerType === "mouse") this.select(-1); };
+    canvas.onkeydown = (event) => {
+      if (isModified(event)) return;
+      if (event.key === "Enter" && this.selected >= 0) this.onOpen(this.selected);
+      if (followKey(event, view, (factor) => this.zoomOnSelected(factor))) {
+        this.select(this.pointAt(view.centre, Math.max(view.width, view.height)), "keyboard");
+      }
+    };
   }
 }

@@ -1,6 +1,6 @@
 // A colour and a shape for each class: a class is never marked by colour alone.
 
-import { el, name as named, span } from "./dom.js";
+import { el, isolated, span } from "./dom.js";
 
 export const NO_CLASS = "no class"; // shown in place of none
 const NO_CLASS_STYLE = /** @type {const} */ ({ colour: "#8f8f8f", shape: "cross" });
@@ -33,7 +33,7 @@ export function classStyle(name) {
   return { colour, shape: SHAPES[index % SHAPES.length] };
 }
 
-/** Create the mark of a class. @param {Class} name */
+/** @param {Class} name */
 export function swatch(name) {
   const { colour, shape } = classStyle(name);
   const mark = el("span", { class: `swatch ${shape}`, "aria-hidden": "true" });
@@ -43,7 +43,7 @@ export function swatch(name) {
 
 /** @param {Class} name */
 export const classLabel = (name) =>
-  span(name === null ? "class none" : "class", swatch(name), named(name ?? NO_CLASS));
+  span(name === null ? "class none" : "class", swatch(name), isolated(name ?? NO_CLASS));
 
 /** Draw the mark of a class for a canvas; size and margin of 1 are in CSS pixels.
  * @param {Style} style @param {number} size @param {number} pixelRatio */

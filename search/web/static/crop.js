@@ -5,7 +5,6 @@ import { ARROWS, isModified } from "./gestures.js";
 
 const STEP = 0.02; // share of a side that an arrow key moves
 const LEAST_SIDE = 9; // pixels of the picture; the server takes 8, and edges are rounded
-const LARGER = "Draw a larger rectangle.";
 const FIRST = { x: 0.25, y: 0.25, width: 0.5, height: 0.5 }; // of the keyboard
 
 /** Return a part as the API takes it, in hundredths of a per cent. @param {Box} box */
@@ -16,7 +15,7 @@ export function cropText({ x, y, width, height }) {
   return [left, top, right - left, bottom - top].map((n) => `${Number(n.toFixed(2))}%`).join();
 }
 
-/** Return a part from an address, or null. @param {string} text @returns {Box | null} */
+/** Return a part of an address, or null. @param {string} text @returns {Box | null} */
 export function parseCrop(text) {
   if (!/^([\d.]+%,){3}[\d.]+%$/.test(text)) return null;
   const [x, y, width, height] = text.split(",").map((field) => Number.parseFloat(field) / 100);
@@ -27,28 +26,18 @@ export function parseCrop(text) {
 export const boxOf = ({ x, y, width, height, picture_width: across, picture_height: down }) =>
   ({ x: x / across, y: y / down, width: width / across, height: height / down });
 
-/** Outline a part of a picture in its frame. @param {HTMLElement} frame
- * @param {HTMLElement} picture @param {Box} box */
+/** @param {HTMLElement} frame @param {HTMLElement} picture @param {Box} box */
 export function outlinePart(frame, picture, box) {
   if (!(picture instanceof HTMLImageElement)) return;
   const outline = span("part-outline");
   place(outline, box);
-  coverWith(el("div", { class: "part", hidden: true }, outline), frame, picture);
+  cover(frame, picture, outline);
 }
 
-/** @param {HTMLElement} area @param {HTMLElement} frame @param {HTMLImageElement} picture */
-function coverWith(area, frame, picture) {
-  frame.append(area);
-  picture.addEventListener("load", () => cover(area, picture));
-  if (picture.complete) cover(area, picture);
-}
-
-/** Lay a part over a picture in its frame. Return what belongs below the frame.
- * @param {HTMLElement} frame @param {HTMLElement} picture @param {Part} part @returns {Node[]} */
+/** Lay a part over a picture in its frame. Return what belongs below the frame. @type {ShowPart} */
 export function showPart(frame, picture, { box, onDraw, onClear }) {
   const note = el("p", { class: "fine", "aria-live": "polite" });
-  const clear = el("button", { onclick: () => onClear?.() }, "Whole picture");
-  const controls = box && onClear ? [clear] : [];
+  const controls = box && onClear ? [el("button", { onclick: onClear }, "Whole picture")] : [];
   const isShown = picture instanceof HTMLImageElement;
   const again = isShown ? "Choose the picture again to search by a part of it." : "";
   const none = isShown && onDraw ? "Draw a rectangle on it to search by a part." : again;
@@ -61,38 +50,30 @@ export function showPart(frame, picture, { box, onDraw, onClear }) {
   };
   draw(box);
   if (isShown) {
-    const area = el("div", { class: "part", hidden: true }, outline);
-    coverWith(area, frame, picture);
+    const button = el("button", { "aria-pressed": "false", hidden: true }, "Select a part");
+    const area = cover(frame, picture, outline, () => { button.hidden = false; });
     if (onDraw) {
-      controls.unshift(selectButton(area, picture));
-      // A picture is never shown enlarged, so that it has at least so many pixels.
-      const fits = /** @param {Box} drawn */ ({ width, height }) =>
-        Math.min(width * picture.naturalWidth, height * picture.naturalHeight) >= LEAST_SIDE;
-      listenForPointer(area, { box, draw, fits, onDraw, onClear });
-      listenForKeys(area, { box, draw, fits, onDraw, onClear });
+      controls.unshift(button);
+      area.tabIndex = 0;
+      area.role = "application";
+      area.ariaLabel = "Part of the picture";
+      area.setAttribute("aria-describedby", "part-help");
+      button.onclick = () => { // a finger draws from now on
+        button.ariaPressed = `${area.classList.toggle("drawing")}`;
+        area.focus();
+      };
+      /** @param {Box} drawn */
+      const take = (drawn) => {
+        // A picture is never shown enlarged, so that it has at least so many pixels.
+        const { naturalWidth, naturalHeight } = picture;
+        const side = Math.min(drawn.width * naturalWidth, drawn.height * naturalHeight);
+        if (side >= LEAST_SIDE) onDraw(drawn);
+        return side >= LEAST_SIDE;
+      };
+      listen(area, { box, draw, take, onClear });
     }
   }
-  return controls.length ? [note, span("part-buttons", ...controls)] : [note];
-}
-
-/** Make an area open for keys and, once the button is pressed, for fingers. There is no button
- * until the picture is loaded and the area lies over it.
- * @param {HTMLElement} area @param {HTMLImageElement} picture */
-function selectButton(area, picture) {
-  area.tabIndex = 0;
-  area.role = "application";
-  area.ariaLabel = "Part of the picture";
-  area.setAttribute("aria-describedby", "part-help");
-  const button = el("button", { "aria-pressed": "false" }, "Select a part");
-  button.onclick = () => {
-    button.ariaPressed = `${area.classList.toggle("drawing")}`;
-    area.focus();
-  };
-  button.hidden = area.hidden;
-  picture.addEventListener("load", () => {
-    button.hidden = area.hidden;
-  });
-  return button;
+  return controls.length ? [note, span("row", ...controls)] : [note];
 }
 
 /** @param {HTMLElement} element @param {Box} box */
@@ -101,23 +82,42 @@ function place({ style }, { x, y, width, height }) {
     [x, y, width, height].map((share) => `${100 * share}%`);
 }
 
-/** Lay the area over a picture that is loaded, which is as long as its square frame.
- * @param {HTMLElement} area @param {HTMLImageElement} picture */
-function cover(area, { naturalWidth, naturalHeight }) {
-  const longer = Math.max(naturalWidth, naturalHeight);
-  if (longer === 0) return;
-  const [width, height] = [naturalWidth / longer, naturalHeight / longer];
-  place(area, { x: (1 - width) / 2, y: (1 - height) / 2, width, height });
-  area.hidden = false;
+/** Lay an area over a picture once it is loaded, which is as long as its square frame.
+ * @param {HTMLElement} frame @param {HTMLImageElement} picture @param {HTMLElement} outline */
+function cover(frame, picture, outline, onCovered = () => {}) {
+  const area = el("div", { class: "part", hidden: true }, outline);
+  const lay = () => {
+    const { naturalWidth, naturalHeight } = picture;
+    const longer = Math.max(naturalWidth, naturalHeight);
+    if (longer === 0) return;
+    const [width, height] = [naturalWidth / longer, naturalHeight / longer];
+    place(area, { x: (1 - width) / 2, y: (1 - height) / 2, width, height });
+    area.hidden = false;
+    onCovered();
+  };
+  frame.append(area);
+  picture.addEventListener("load", lay);
+  if (picture.complete) lay();
+  return area;
 }
 
 /** @param {HTMLElement} area @param {Drawing} drawing */
-function listenForPointer(area, { box, draw, fits, onDraw }) {
+function listen(area, { box, draw, take, onClear }) {
   let start = /** @type {(Position & { id: number }) | null} */ (null);
-  /** @param {PointerEvent} event  */
-  const at = ({ clientX, clientY, pointerId }) => {
+  let current = box; // of the keys
+  /** @param {Box} drawn @param {Box | null} otherwise */
+  const end = (drawn, otherwise) => {
+    if (!take(drawn)) draw(otherwise, "Draw a larger rectangle.");
+  };
+  /** @param {Box | null} next */
+  const change = (next) => {
+    current = next;
+    draw(next);
+  };
+  /** @param {PointerEvent} event */
+  const at = ({ clientX, clientY, pointerId: id }) => {
     const { left, top, width, height } = area.getBoundingClientRect();
-    return { x: inside((clientX - left) / width), y: inside((clientY - top) / height), id: pointerId };
+    return { x: inside((clientX - left) / width), y: inside((clientY - top) / height), id };
   };
   area.onpointerdown = (event) => {
     // A finger scrolls the page unless a part is being selected.
@@ -133,30 +133,16 @@ function listenForPointer(area, { box, draw, fits, onDraw }) {
     if (start?.id !== event.pointerId) return;
     const drawn = between(start, at(event));
     start = null;
-    if (fits(drawn)) onDraw(drawn);
-    else draw(box, LARGER);
+    end(drawn, box);
   };
   area.onpointercancel = () => {
     start = null;
     draw(box);
   };
-}
-
-/** @param {HTMLElement} area @param {Drawing} drawing */
-function listenForKeys(area, { box, draw, fits, onDraw, onClear }) {
-  let current = box;
-  /** @param {Box | null} next */
-  const change = (next) => {
-    current = next;
-    draw(next);
-  };
   area.onkeydown = (event) => {
     if (isModified(event)) return;
     const { key, shiftKey } = event;
-    if (key === "Enter" && current && current !== box) {
-      if (fits(current)) onDraw(current);
-      else draw(current, LARGER);
-    }
+    if (key === "Enter" && current && current !== box) end(current, current);
     else if (key === "Escape") change(box);
     else if (key === "Delete" && box) onClear?.();
     else if (key in ARROWS) change(current ? moved(current, ARROWS[key], shiftKey) : FIRST);

@@ -2,13 +2,9 @@
 
 const SHOWN = ["title", "alt", "aria-label", "placeholder"]; // attributes that people read
 
-/** Return the page's element with an id, which must be of a type.
- * @template {HTMLElement} [T=HTMLElement] @param {string} id @param {new () => T} type */
-export function $(id, type = /** @type {new () => T} */ (HTMLElement)) {
-  const element = document.getElementById(id);
-  if (!(element instanceof type)) throw new Error(`The page has no ${type.name} #${id}.`);
-  return element;
-}
+/** Return the page's element with an id. @template {string} I @param {I} id
+ * @returns {I extends keyof Elements ? Elements[I] : HTMLElement} */
+export const $ = (id) => /** @type {any} */ (document.getElementById(id));
 
 /** Create an element. A function is a listener: `onclick: () => ...`. False and null are left out.
  * @template {keyof HTMLElementTagNameMap} T
@@ -32,17 +28,20 @@ export function el(tag, attributes = {}, ...children) {
 /** @param {string} className @param {...Child} children */
 export const span = (className, ...children) => el("span", { class: className }, ...children);
 
-/** Return a text with the characters that turn its direction escaped, as the commands print them,
- * so that no name can show another ending than it has. @param {string} text */
+/** @param {...Child} children */
+export const fine = (...children) => el("p", { class: "fine" }, ...children);
+
+/** Escape the characters that turn a text's direction, as the commands print them, so that no name
+ * can show another ending than it has. @param {string} text */
 export const safe = (text) => text.replace(/\p{Bidi_Control}/gu,
   (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 /** Isolate a name, which may be of any script, from the text around it. @param {string} text */
-export const name = (text) => el("bdi", {}, text);
+export const isolated = (text) => el("bdi", {}, text);
 
 /** Create the path of an image. Lines may break after each folder. @param {string} text */
 export const path = (text) => span("path",
-  ...text.split("/").flatMap((part, i) => (i ? ["/", el("wbr"), name(part)] : [name(part)])));
+  ...text.split("/").flatMap((part, i) => i ? ["/", el("wbr"), isolated(part)] : [isolated(part)]));
 
 /** @param {number} n */
 export const count = (n) => n.toLocaleString("en");
@@ -51,5 +50,12 @@ export const count = (n) => n.toLocaleString("en");
 export const quantity = (n, singular, plural = `${singular}s`) =>
   `${count(n)} ${n === 1 ? singular : plural}`;
 
-/** Return the message of what was thrown. @param {unknown} error */
+/** @param {unknown} error */
 export const reasonOf = (error) => error instanceof Error ? error.message : `${error}`;
+
+/** Return the element that a click is on, unless it opens another window.
+ * @param {MouseEvent} event @param {string} selector @returns {HTMLElement | null} */
+export function clicked({ target, ctrlKey, metaKey, shiftKey, button }, selector) {
+  const modified = ctrlKey || metaKey || shiftKey || button !== 0;
+  return target instanceof Element && !modified ? target.closest(selector) : null;
+}

@@ -1,23 +1,22 @@
 // The facts of the collection with counts and ranges, each of which adds to the expression.
 
 import { api, isFault } from "./api.js";
-import { $, count, el, name as isolated, quantity, reasonOf, span } from "./dom.js";
+import { $, count, el, fine, isolated, quantity, reasonOf, span } from "./dom.js";
 import { addCondition } from "./options.js";
 
-const panel = $("facets", HTMLDetailsElement);
-const PLAIN = /^[\p{L}\p{N}_.-]+$/u;
-const WORDS = ["and", "or", "not"];
+const panel = $("facets");
+const PLAIN = /^(?!(and|or|not)$)[\p{L}\p{N}_.-]+$/iu;
 let expression = ""; // of which the facets are
 let current = new AbortController();
 
-/** Return a name as an expression has it. @param {string} name */
-const named = (name) => PLAIN.test(name) && !WORDS.includes(name.toLowerCase()) ? name : text(name);
-
 /** @param {string} value */
-const text = (value) => `"${value.replaceAll('"', '""')}"`;
+const quoted = (value) => `"${value.replaceAll('"', '""')}"`;
 
-/** Show the facets of the images for which an expression holds. They are asked for when the panel
- * is open. @param {string} where */
+/** Return a name as an expression has it. @param {string} name */
+const named = (name) => PLAIN.test(name) ? name : quoted(name);
+
+/** Show the facets of the images for which an expression holds, once the panel is open.
+ * @param {string} where */
 export function showFacets(where) {
   panel.ontoggle = () => { if (panel.open) load(where); };
   if (panel.open && where !== expression) load(where);
@@ -30,18 +29,15 @@ async function load(where) {
   const { signal } = current;
   const query = where ? `?${new URLSearchParams({ where })}` : "";
   try {
-    const { facets } = /** @type {{ facets: Facet[] }} */ (
-      await api(`/api/facets${query}`, { signal }));
+    const { facets } = await api(`/api/facets${query}`, { signal });
     expression = where;
-    $("facet-list").replaceChildren(...facets.filter(isUseful).map(draw));
+    const useful = facets.filter(({ name, values }) => name !== "dataset" || values.length > 1);
+    $("facet-list").replaceChildren(...useful.map(draw));
   } catch (error) {
     if (signal.aborted || isFault(error)) return; // the search tells it
     $("facet-list").replaceChildren(reasonOf(error));
   }
 }
-
-/** Whether a facet tells images apart. @param {Facet} facet */
-const isUseful = ({ name, values }) => name !== "dataset" || values.length > 1;
 
 /** @param {Facet} facet */
 function draw(facet) {
@@ -55,12 +51,12 @@ function choices(facet) {
   const { name, kind, values, more } = facet;
   if (kind === "number" || kind === "date") return [range(facet)];
   if (kind === "geo") {
-    return [el("p", { class: "fine" }, "near(latitude, longitude, 20 km) finds images around a place.")];
+    return [fine("near(latitude, longitude, 20 km) finds images around a place.")];
   }
   const buttons = values.map((one) => el("li", {}, el("button", {
-    onclick: () => addCondition(`${named(name)} = ${text(one.name)}`),
+    onclick: () => addCondition(`${named(name)} = ${quoted(one.name)}`),
   }, span("name", isolated(one.name)), span("number", count(one.count)))));
-  const rest = more ? [el("p", { class: "fine" }, "and others: write them in the expression")] : [];
+  const rest = more ? [fine("and others: write them in the expression")] : [];
   return [el("ul", {}, ...buttons), ...rest];
 }
 
@@ -73,16 +69,17 @@ function range({ name, kind, least, greatest }) {
     "aria-label": `${name} ${label}`, ...(isDate ? { min: day(least), max: day(greatest) } : {}),
   });
   const [from, to] = [input("from", `${least}`), input("to", `${greatest}`)];
-  const onsubmit = /** @param {Event} event */ (event) => {
-    event.preventDefault();
-    const bounds = [[">=", from.value], ["<=", to.value]].filter(([, value]) => value !== "");
-    if (bounds.length === 0) return;
-    addCondition(bounds.map(([sign, value]) => `${named(name)} ${sign} ${value}`).join(" and "));
-  };
   const ends = isDate ? `${day(least)} to ${day(greatest)}` : `${least} to ${greatest}`;
-  return el("form", { class: "range", onsubmit }, el("p", { class: "fine" }, ends), from, "–", to,
-    el("button", { type: "submit" }, "Add"));
+  return el("form", {
+    class: "range",
+    onsubmit: (event) => {
+      event.preventDefault();
+      const bounds = [[">=", from.value], ["<=", to.value]].filter(([, value]) => value !== "");
+      if (bounds.length === 0) return;
+      addCondition(bounds.map(([sign, value]) => `${named(name)} ${sign} ${value}`).join(" and "));
+    },
+  }, fine(ends), from, "–", to, el("button", { type: "submit" }, "Add"));
 }
 
-/** Return the day of a date. @param {unknown} moment */
+/** @param {unknown} moment */
 const day = (moment) => `${moment}`.slice(0, 10);

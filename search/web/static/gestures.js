@@ -9,13 +9,13 @@ export const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1]
 /** @param {Position} a @param {Position} b */
 export const distance = (a, b) => Math.hypot(a.x - b.x, a.y - b.y);
 
-/** Whether a key or a click means something else to the browser. @param {KeyboardEvent | MouseEvent} event */
+/** Whether a key means something else to the browser. @param {KeyboardEvent} event */
 export const isModified = ({ ctrlKey, metaKey, altKey }) => ctrlKey || metaKey || altKey;
 
 /** @param {MouseEvent} event */
 export const offset = ({ offsetX: x, offsetY: y }) => ({ x, y });
 
-/** Pan and zoom an element. @param {HTMLElement} element @param {Gestures} gestures */
+/** @param {HTMLElement} element @param {Gestures} gestures */
 export function listenForGestures(element, { at, slack, zoom, move, onPress, onRelease }) {
   const pressed = /** @type {Map<number, Position>} by pointer */ (new Map());
   let dragged = false;
@@ -24,13 +24,13 @@ export function listenForGestures(element, { at, slack, zoom, move, onPress, onR
     const speed = event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? 0.0018 : 0.05;
     zoom(Math.exp(-event.deltaY * speed), at(event));
   }, { passive: false });
-  element.addEventListener("pointerdown", (event) => {
+  element.onpointerdown = (event) => {
     if (event.button !== 0) return;
     /** @type {Element} */ (event.target).setPointerCapture(event.pointerId);
     pressed.set(event.pointerId, at(event));
     dragged = pressed.size > 1;
     onPress?.(event, dragged);
-  });
+  };
   element.addEventListener("pointermove", (event) => {
     const before = pressed.get(event.pointerId);
     const now = at(event);
@@ -45,20 +45,20 @@ export function listenForGestures(element, { at, slack, zoom, move, onPress, onR
     const fingers = other ? 2 : 1;
     move((now.x - before.x) / fingers, (now.y - before.y) / fingers);
   });
-  element.addEventListener("pointerup", (event) => {
+  element.onpointerup = (event) => {
     if (pressed.delete(event.pointerId)) onRelease(event, dragged);
-  });
-  element.addEventListener("lostpointercapture", (event) => pressed.delete(event.pointerId));
+  };
+  element.onlostpointercapture = (event) => pressed.delete(event.pointerId);
 }
 
-/** Do what a key means for a view; return whether it means anything. @param {KeyboardEvent} event
- * @param {{ zoom: (factor: number) => void, move: (x: number, y: number) => void, fit: () => void }} view */
-export function followKey(event, { zoom, move, fit }) {
+/** Do what a key means for a view; return whether it means anything.
+ * @param {KeyboardEvent} event @param {Movable} view */
+export function followKey(event, view, zoom = view.zoom.bind(view)) {
   const { key } = event;
-  if (key === "0") fit();
+  if (key === "0") view.fit();
   else if (key === "-") zoom(1 / KEY_ZOOM);
   else if (key === "+" || key === "=") zoom(KEY_ZOOM);
-  else if (key in ARROWS) move(-KEY_STEP * ARROWS[key][0], -KEY_STEP * ARROWS[key][1]);
+  else if (key in ARROWS) view.move(-KEY_STEP * ARROWS[key][0], -KEY_STEP * ARROWS[key][1]);
   else return false;
   event.preventDefault();
   return true;

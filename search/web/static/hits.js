@@ -6,7 +6,7 @@ import { $, el } from "./dom.js";
 const MOST_WHOLE = 60; // items that are all in the document
 const LINES = 2; // of a chunk
 
-const list = $("hits", HTMLOListElement);
+const list = $("hits");
 let items = /** @type {Item[]} */ ([]);
 let chunks = /** @type {Chunk[]} */ ([]);
 let size = 1; // items of a chunk
@@ -14,11 +14,9 @@ let draw = /** @type {(item: any) => HTMLElement} */ (() => el("li"));
 let between = 0; // the gap below a line
 let waiting = false;
 
-/** The items of the list, in its order. */
 export const shownItems = () => items;
 
-/** Show items, each as what `create` returns. @template {Item} T
- * @param {T[]} shown @param {(item: T) => HTMLElement} create */
+/** @template {Item} T @param {T[]} shown @param {(item: T) => HTMLElement} create */
 export function showItems(shown, create) {
   items = [...shown];
   draw = create;
@@ -26,8 +24,7 @@ export function showItems(shown, create) {
   arrange();
 }
 
-/** Add the items that are not in the list, and move the keyboard to the first of them. Return them.
- * @param {Item[]} more */
+/** Add and return the items that are new; move the keyboard to the first. @param {Item[]} more */
 export function addItems(more) {
   const known = new Set(items.map(({ id }) => id));
   const first = items.length;
@@ -38,7 +35,7 @@ export function addItems(more) {
   return added;
 }
 
-/** Bring an item into view and move the keyboard to it. @param {number} index */
+/** @param {number} index */
 export function focusItem(index) {
   const chunk = chunks[Math.floor(index / size)];
   if (!chunk || index >= items.length) return;
@@ -69,7 +66,7 @@ function arrange() {
   update();
 }
 
-/** Make a gap of a chunk. @param {Chunk} chunk */
+/** @param {Chunk} chunk */
 function empty(chunk) {
   const gap = el("li", { class: "gap", "aria-hidden": "true" });
   gap.style.height = `${chunk.height - between}px`;
@@ -77,7 +74,7 @@ function empty(chunk) {
   chunk.drawn = false;
 }
 
-/** Draw the cards of a chunk. @param {Chunk} chunk */
+/** @param {Chunk} chunk */
 function fill(chunk) {
   const at = chunks.indexOf(chunk) * size;
   const cards = items.slice(at, at + size).map((item, i) => {
@@ -98,7 +95,6 @@ function swap(chunk, nodes) {
   chunk.nodes = nodes;
 }
 
-/** Draw what is in view or near it; make gaps of the rest. */
 function update() {
   waiting = false;
   if (items.length <= MOST_WHOLE || list.offsetParent === null) return;
@@ -115,7 +111,7 @@ function update() {
   });
 }
 
-/** Return the height of a chunk that is drawn. @param {Chunk} chunk */
+/** @param {Chunk} chunk that is drawn */
 function measure({ nodes }) {
   const last = nodes[nodes.length - 1];
   return last.offsetTop + last.offsetHeight - nodes[0].offsetTop + between;

@@ -7,28 +7,22 @@ const STORAGE_KEY = "geosim-pictures";
 
 const uploads = readUploads(); // by embedding
 
-/** Create a picture, or a text where there is none. @param {Image} image @param {string} alt */
+/** Create a picture, or a text in place of it. @param {Image} image @param {string} alt */
 export function thumbnail(image, alt, side = 256) {
-  if ("id" in image) return storedPicture(`${image.picture}?side=${side}`, alt);
+  if ("id" in image) {
+    const src = `${image.picture}?side=${side}`;
+    const picture = el("img", { src, alt, loading: "lazy", decoding: "async" });
+    picture.onerror = () => { // a busy server refuses pictures: ask a second time
+      picture.onerror = () => picture.replaceWith(span("missing", "the picture cannot be had"));
+      setTimeout(() => (picture.src = `${src}&again=1`), 1000);
+    };
+    return picture;
+  }
   const upload = uploads.get(image.embedding);
   if (upload?.src) return el("img", { src: upload.src, alt });
-  if (side <= 128) return missing("–");
-  return missing(
-    upload ? "your browser cannot show this kind of picture" : "the picture is not kept");
+  const why = upload ? "your browser cannot show this kind of picture" : "the picture is not kept";
+  return span("missing", side <= 128 ? "–" : why);
 }
-
-/** @param {string} src @param {string} alt */
-function storedPicture(src, alt) {
-  const element = el("img", { src, alt, loading: "lazy", decoding: "async" });
-  element.onerror = () => { // a busy server refuses pictures: ask a second time
-    element.onerror = () => element.replaceWith(missing("the picture cannot be had"));
-    setTimeout(() => (element.src = `${src}&again=1`), 1000);
-  };
-  return element;
-}
-
-/** @param {string} text */
-const missing = (text) => span("missing", text);
 
 /** @param {Image} image */
 export const imageName = (image) =>
@@ -37,7 +31,7 @@ export const imageName = (image) =>
 /** @param {UploadedImage} image */
 export const uploadedSource = ({ embedding }) => uploads.get(embedding)?.src ?? null;
 
-/** Return the image that an upload is, or is a part of. @param {UploadedImage} image */
+/** What an upload is, or is a part of. @param {UploadedImage} image */
 export const wholeOf = ({ embedding }) => uploads.get(embedding)?.whole ?? null;
 
 /** @param {UploadedImage} image @param {Upload} upload */
@@ -65,8 +59,8 @@ export function rememberPart(image, { embedding, sha256, model }) {
 /** @returns {Map<string, Upload>} */
 function readUploads() {
   try {
-    return new Map(JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "[]"));
+    return new Map(JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? ""));
   } catch {
-    return new Map();
+    return new Map(); // nothing, or forbidden
   }
 }

@@ -1,15 +1,14 @@
 // The legend of the map: searched, with all, none and only; remembers which classes are hidden.
 
 import { NO_CLASS, swatch } from "./colours.js";
-import { $, count, el, name as isolated, span } from "./dom.js";
+import { $, count, el, isolated, span } from "./dom.js";
 import { keep, recall } from "./memory.js";
 
 const MOST_LISTED = 200; // classes in the document; the others are found by typing
 const KEPT = "hidden-classes";
-const input = $("legend-find", HTMLInputElement);
+const input = $("legend-find");
 
-/** Show the classes of the map; those that were hidden before are hidden.
- * @param {Class[]} classes @param {Canvas} map */
+/** @param {Class[]} classes @param {Canvas} map */
 export function showLegend(classes, map) {
   const { points } = map;
   const hidden = new Set(/** @type {Class[]} */ (recall(KEPT)));
@@ -41,8 +40,7 @@ export function showLegend(classes, map) {
 
   function list() {
     const text = input.value.trim().toLocaleLowerCase();
-    const found = labels.filter((label) =>
-      (classes[label] ?? NO_CLASS).toLocaleLowerCase().includes(text));
+    const found = labels.filter((i) => (classes[i] ?? NO_CLASS).toLocaleLowerCase().includes(text));
     $("legend").replaceChildren(...found.slice(0, MOST_LISTED).map(entry));
     const rest = found.length - MOST_LISTED;
     $("legend-rest").textContent = found.length === 0 ? "No class of this name."
@@ -68,5 +66,5 @@ export function showLegend(classes, map) {
 }
 
 if (matchMedia("(max-width: 40rem), (max-height: 30rem)").matches) {
-  $("legend-panel", HTMLDetailsElement).open = false;
+  $("legend-panel").open = false;
 }

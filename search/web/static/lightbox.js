@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { classLabel } from "./colours.js";
 import { boxOf } from "./crop.js";
-import { $, path, span } from "./dom.js";
+import { $, clicked, path, span } from "./dom.js";
 import { followKey, isModified } from "./gestures.js";
 import { focusItem, shownItems } from "./hits.js";
 import { imageName, uploadedSource } from "./image.js";
@@ -12,35 +12,32 @@ import { address, readAddress } from "./state.js";
 import { viewOf } from "./upload.js";
 import { BASE_SIDE, Zoom } from "./zoom.js";
 
-
 let entries = /** @type {Entry[]} the query, then the hits */ ([]);
 let current = /** @type {Entry | null} */ (null);
-let left = /** @type {Entry | null} what is compared with, or null */ (null);
+let left = /** @type {Entry | null} what is compared with */ (null);
 let openedAt = ""; // the address whose hits these are; empty before the first is opened
 const pictures = /** @type {Map<Entry, Picture>} */ (new Map());
 
-const dialog = $("look", HTMLDialogElement);
-const scale = $("look-scale");
+const dialog = $("look");
 const stage = $("stage");
-const zoom = new Zoom(stage, (now) => { scale.textContent = `${Math.round(100 * now)} %`; }, step);
-const previous = $("look-previous", HTMLButtonElement);
-const next = $("look-next", HTMLButtonElement);
-const toCompare = $("look-compare", HTMLButtonElement);
+const toCompare = $("look-compare");
 const blend = $("look-blend");
-const slider = $("look-opacity", HTMLInputElement);
-const from = $("look-from", HTMLAnchorElement);
+const slider = $("look-opacity");
+const from = $("look-from");
+const zoom = new Zoom(stage, step);
 
-/** Offer the query and the hits of an answer. @param {Item[]} hits
- * @param {Image | null} [query] @param {Box | null} [box] the part that was searched by */
+/** @param {Item[]} hits @param {Image | null} [query]
+ * @param {Box | null} [box] the part that was searched by */
 export function offer(hits, query = null, box = null) {
   pictures.forEach(({ src }) => { if (src.startsWith("blob:")) URL.revokeObjectURL(src); });
   pictures.clear();
   entries = hits.flatMap(entriesOf);
-  const isShown = query && ("id" in query || viewOf(query) || uploadedSource(query));
-  if (isShown) entries.unshift({ image: query, box, isQuery: true });
+  if (query && ("id" in query || viewOf(query) || uploadedSource(query))) {
+    entries.unshift({ image: query, box, isQuery: true });
+  }
 }
 
-/** Offer further hits. @param {Item[]} hits */
+/** @param {Item[]} hits */
 export const extend = (hits) => { entries.push(...hits.flatMap(entriesOf)); };
 
 /** @param {Item} hit @returns {Entry[]} */
@@ -57,8 +54,7 @@ export function closeLightbox() {
   dialog.close();
 }
 
-/** Open or close the lightbox as the history says. Return whether the page stays the same.
- * @param {{ look?: boolean } | null} state */
+/** Return whether the page stays the same. @param {{ look?: boolean } | null} state */
 export function followHistory(state) {
   if (location.href !== openedAt) return false;
   if (!state?.look) dialog.close();
@@ -82,9 +78,10 @@ function show(entry) {
   zoom.show((left ? [left, entry] : [entry]).map(pictureOf));
   $("look-title").replaceChildren(path(imageName(image)));
   $("look-caption").replaceChildren(...captionOf(entry));
-  $("look-other").replaceChildren(...(left ? ["Compared with ", path(imageName(left.image)), ...captionOf(left)] : []));
-  const i = entries.indexOf(entry);
-  [previous.disabled, next.disabled] = [i === 0, i === entries.length - 1];
+  $("look-other").replaceChildren(
+    ...left ? ["Compared with ", path(imageName(left.image)), ...captionOf(left)] : []);
+  $("look-previous").disabled = entry === entries[0];
+  $("look-next").disabled = entry === entries.at(-1);
   toCompare.disabled = entries.length < 2;
   toCompare.ariaPressed = `${left !== null}`;
   $("look-comparing").hidden = left === null;
@@ -95,28 +92,25 @@ function show(entry) {
 
 /** @param {Entry} entry @returns {Node[]} */
 function captionOf({ image, isQuery }) {
-  const rank = isQuery ? span("rank-query", "Query") : null;
-  if (!("id" in image)) return rank ? [rank] : [];
-  const number = "rank" in image ? span("rank", `${image.rank}`) : null;
-  const score = "score" in image ? `score ${/** @type {Hit} */ (image).score.toFixed(4)}` : "";
-  const facts = { ...image.facts, ...("shown" in image ? /** @type {Hit} */ (image).shown : {}) };
-  return [rank, number, span("number", score), classLabel(image.class), shownFields(facts)]
-    .filter((one) => one !== null);
+  const query = isQuery ? [span("rank-query", "Query")] : [];
+  if (!("id" in image)) return query;
+  const { rank, score, shown } = /** @type {Partial<Hit>} */ (image);
+  const fields = shownFields({ ...image.facts, ...shown });
+  return [...query, ...rank ? [span("rank", `${rank}`)] : [],
+    span("number", score === undefined ? "" : `score ${score.toFixed(4)}`),
+    classLabel(image.class), ...fields ? [fields] : []];
 }
 
-/** Return what is shown of an entry. @param {Entry} entry */
+/** @param {Entry} entry */
 function pictureOf(entry) {
   const { image, box } = entry;
-  const known = pictures.get(entry);
-  if (known) return known;
-  const picture = /** @type {Picture} */ ({ src: "", name: imageName(image), box });
+  const picture = pictures.get(entry) ?? { src: "", name: imageName(image), box };
+  if (pictures.has(entry)) return picture;
   pictures.set(entry, picture);
   if ("id" in image) {
     picture.src = `${image.picture}?side=${BASE_SIDE}`;
-    /** @type {Promise<{ width: number, height: number }>} */
-    const request = api(`/api/points/${image.id}`);
-    request.then(({ width, height }) => {
-      Object.assign(picture, { width, height, region: `${image.picture}/region` });
+    api(`/api/points/${image.id}`).then(({ width, height }) => {
+      Object.assign(picture, { width, height, source: `${image.picture}/region` });
       zoom.draw();
     }).catch(() => {}); // it is shown as it is
   } else {
@@ -132,14 +126,6 @@ function step(by) {
   if (entry) show(entry);
 }
 
-/** Compare with the query, or with the picture that is shown; or end that. */
-function compare() {
-  if (left && current) {
-    left = null;
-    show(current);
-  } else compareWith(entries[0].isQuery ? entries[0] : current);
-}
-
 /** Compare with a picture, which gives way to the next one. @param {Entry | null} entry */
 function compareWith(entry) {
   left = entry;
@@ -148,17 +134,22 @@ function compareWith(entry) {
   else step(1);
 }
 
+toCompare.onclick = () => {
+  if (left && current) {
+    left = null;
+    show(current);
+  } else compareWith(entries[0].isQuery ? entries[0] : current);
+};
 blend.onclick = () => {
   blend.ariaPressed = `${blend.ariaPressed !== "true"}`;
   if (current) show(current);
 };
 slider.oninput = () => stage.style.setProperty("--blend", slider.value);
-toCompare.onclick = compare;
-previous.onclick = () => step(-1);
-next.onclick = () => step(1);
+$("look-previous").onclick = () => step(-1);
+$("look-next").onclick = () => step(1);
 $("look-hold").onclick = () => compareWith(current);
-$("look-out").onclick = () => zoom.by(1 / 1.5);
-$("look-in").onclick = () => zoom.by(1.5);
+$("look-out").onclick = () => zoom.zoom(1 / 1.5);
+$("look-in").onclick = () => zoom.zoom(1.5);
 $("look-all").onclick = () => zoom.fit();
 $("look-close").onclick = () => dialog.close();
 dialog.onclose = () => {
@@ -173,21 +164,18 @@ dialog.onclose = () => {
 };
 dialog.onkeydown = (event) => {
   if (isModified(event) || event.target === slider) return;
-  const isZoomed = zoom.zoom > 1;
-  const pages = /** @type {Record<string, number>} */ (
-    { PageUp: -1, PageDown: 1, ...(isZoomed ? {} : { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }) });
-  if (event.key in pages) {
+  const [back, on] = zoom.factor > 1 ? [["PageUp"], ["PageDown"]]
+    : [["PageUp", "ArrowLeft", "ArrowUp"], ["PageDown", "ArrowRight", "ArrowDown"]];
+  const by = Number(on.includes(event.key)) - Number(back.includes(event.key));
+  if (by) {
     event.preventDefault();
-    step(pages[event.key]);
-  } else followKey(event, { zoom: (by) => zoom.by(by), move: (x, y) => zoom.move(x, y), fit: () => zoom.fit() });
+    step(by);
+  } else followKey(event, zoom);
 };
 document.addEventListener("click", (event) => {
-  const target = event.target instanceof Element ? event.target.closest("[data-look]") : null;
-  const modified = event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0;
-  if (!(target instanceof HTMLElement) || modified) return;
-  const { look } = target.dataset;
+  const look = clicked(event, "[data-look]")?.dataset.look;
   const entry = entries.find(({ image, isQuery }) =>
-    look === "query" ? isQuery : !isQuery && "id" in image && image.id === look);
+    isQuery ? look === "query" : "id" in image && image.id === look);
   if (!entry) return;
   event.preventDefault();
   history.pushState({ look: true }, "");

@@ -14,20 +14,20 @@ import { address, mapAddress } from "./state.js";
 const NEAREST = 10; // hits among which a query is put that is no point
 const HOVER = 60; // milliseconds at a point after which its image is requested
 
-const input = $("map-where", HTMLInputElement);
+const input = $("map-where");
+const told = $("map-matches");
 let canvas = /** @type {Canvas | null} */ (null);
 let page = /** @type {Page} */ (/** @type {unknown} */ (null)); // what the address says
 let expression = ""; // that the points match
 let area = /** @type {Area | null} */ (null);
 let images = /** @type {Map<number, Promise<StoredImage>>} by point */ (new Map());
 
-/** Show the map, with the query and its hits; points for which an expression does not hold are
- * dimmed. @param {Page} shown @param {AbortSignal} signal */
+/** @param {Page} shown @param {AbortSignal} signal */
 export async function openMap(shown, signal) {
   page = shown;
   const where = page.options.where ?? "";
   input.value = where;
-  $("map-filter", HTMLFormElement).onsubmit = (event) => {
+  $("map-filter").onsubmit = (event) => {
     event.preventDefault();
     page.navigate(mapAddress(page.query, { ...page.options, where: input.value.trim() }));
   };
@@ -57,7 +57,7 @@ async function load(signal) {
   return canvas;
 }
 
-/** Request what needs the map until that is drawn; the server holds each request for some seconds.
+/** Request until the map is drawn; the server holds each request for some seconds.
  * @param {string} path @param {RequestInit} init @returns {Promise<Response>} */
 async function fetchDrawn(path, init) {
   const response = await request(path, init);
@@ -74,11 +74,10 @@ async function fetchDrawn(path, init) {
   return fetchDrawn(path, init);
 }
 
-/** Dim the points that do not match. A fault is told, and the points stay as they are.
+/** Dim the points that do not match; after a fault they stay as they are.
  * @param {Canvas} map @param {string} where @param {AbortSignal} signal */
 async function mark(map, where, signal) {
-  const told = $("map-matches");
-  input.removeAttribute("aria-invalid");
+  input.ariaInvalid = null;
   told.textContent = where ? "Asking which match …" : "";
   let mask = null;
   if (where) {
@@ -86,16 +85,13 @@ async function mark(map, where, signal) {
       const path = `/api/map/matching?${new URLSearchParams({ where })}`;
       const answer = /** @type {Matches} */ (await (await fetchDrawn(path, { signal })).json());
       signal.throwIfAborted();
-      if (answer.tag !== map.points.tag) {
-        page.navigate(location.href); // the collection has changed
-        return;
-      }
+      if (answer.tag !== map.points.tag) return page.navigate(location.href); // it has changed
       mask = answer.mask;
-      const some = answer.matches ? `${count(answer.matches)} of ` : "None of ";
-      told.textContent = `${some}${count(map.points.count)} images match`;
+      const some = answer.matches ? count(answer.matches) : "None";
+      told.textContent = `${some} of ${count(map.points.count)} images match`;
     } catch (error) {
       signal.throwIfAborted();
-      input.setAttribute("aria-invalid", "true");
+      input.ariaInvalid = "true";
       const place = isFault(error) ? `, at character ${error.place + 1}` : "";
       told.textContent = reasonOf(error) + place;
       return;
@@ -106,60 +102,59 @@ async function mark(map, where, signal) {
   map.redraw();
 }
 
-/** Mark a query and its hits. @param {Canvas} map @param {Query} query @param {AbortSignal} signal */
+/** @param {Canvas} map @param {Query} query @param {AbortSignal} signal */
 async function markHits(map, query, signal) {
   const { hits, positive, negative, query: image } = await page.search(query, page.options, signal);
   const asked = [image, ...positive, ...negative].flatMap((one) => one && "id" in one ? [one.id] : []);
-  const ids = [...new Set([...asked, ...hits.map(({ id }) => id)])].slice(0, 1000);
-  const rows = new Map((ids.length ? await pointsOf({ wanted: ids }, signal) : [])
-    .map(({ row, image: { id } }) => [id, row]));
-  /** @param {string[]} some */
-  const found = (some) => some.map((id) => rows.get(id) ?? -1).filter((row) => row >= 0);
-  const marks = /** @type {Marks} */ ({ hits: found(hits.map(({ id }) => id)), queries: found(asked), place: null });
-  if (marks.queries.length === 0) marks.place = middle(map, marks.hits.slice(0, NEAREST));
-  map.marks = marks;
+  const hitIds = hits.map(({ id }) => id);
+  const wanted = [...new Set([...asked, ...hitIds])].slice(0, 1000);
+  const points = wanted.length ? await pointsOf({ wanted }, signal) : [];
+  const rows = new Map(points.map(({ row, image: { id } }) => [id, row]));
+  /** @param {string[]} ids */
+  const rowsOf = (ids) => ids.map((id) => rows.get(id) ?? -1).filter((row) => row >= 0);
+  const [found, queries] = [rowsOf(hitIds), rowsOf(asked)];
+  const place = queries.length ? null : middle(map, found.slice(0, NEAREST));
+  map.marks = { hits: found, queries, place };
   map.redraw();
-  const about = marks.place ? ", the query among its nearest" : "";
-  const told = $("map-matches");
-  told.replaceChildren(...told.textContent ? [`${told.textContent}. `] : [],
-    `Marked: ${quantity(marks.queries.length || 1, "query", "queries")}, ${quantity(marks.hits.length, "hit")}${about}. `,
+  const text = `Marked: ${quantity(queries.length || 1, "query", "queries")}, `
+    + `${quantity(found.length, "hit")}${place ? ", the query among its nearest" : ""}. `;
+  told.replaceChildren(told.textContent ? `${told.textContent}. ${text}` : text,
     el("a", { href: address(query, page.options) }, "Back to the answer"));
 }
 
-/** Return the median position of points. @param {Canvas} map @param {number[]} rows @returns {Position | null} */
+/** @param {Canvas} map @param {number[]} rows @returns {Position | null} */
 function middle({ points }, rows) {
   /** @param {Float32Array} values */
   const median = (values) => rows.map((row) => values[row]).sort((a, b) => a - b)[rows.length >> 1];
   return rows.length ? { x: median(points.x), y: median(points.y) } : null;
 }
 
-/** Return points with their images. @param {{ wanted: string[] } | { tag: string, rows: number[] }} wanted
+/** @param {{ wanted: string[] } | { tag: string, rows: number[] }} wanted
  * @param {AbortSignal} [signal] */
 async function pointsOf(wanted, signal) {
   const response = await fetchDrawn("/api/map/points", { ...jsonRequest(wanted), signal });
   return /** @type {MapPoints} */ (await response.json()).points;
 }
 
-/** Return the images of points, in their order; those that were deleted are left out.
- * @param {number[]} rows */
+/** Images that were deleted are left out. @param {number[]} rows */
 async function imagesOf(rows) {
   const tag = canvas?.points.tag ?? "";
   return (await pointsOf({ tag, rows })).map(({ image }) => image);
 }
 
-/** Return the image of a point. @param {number} point */
+/** Return the image of a point, or null if it cannot be had. @param {number} point */
 function imageOf(point) {
-  const known = images.get(point);
-  if (known) return known;
-  const asked = imagesOf([point]).then(([image]) => image);
+  const asked = images.get(point) ?? imagesOf([point]).then(([image]) => image);
   images.set(point, asked);
-  asked.catch(() => images.delete(point));
-  return asked;
+  return asked.catch(() => {
+    images.delete(point);
+    return null;
+  });
 }
 
 /** @param {Points} points @param {Class[]} classes */
 function createMap(points, classes) {
-  const map = new Canvas($("map", HTMLCanvasElement), points, classes);
+  const map = new Canvas($("map"), points, classes);
   let hovering = 0;
   map.onSelect = (selection) => {
     clearTimeout(hovering);
@@ -168,16 +163,16 @@ function createMap(points, classes) {
     const { point } = selection;
     showCard(null, map.classes[map.points.labels[point]], selection);
     hovering = setTimeout(async () => {
-      const image = await imageOf(point).catch(() => null);
+      const image = await imageOf(point);
       if (map.selected === point && image) showCard(image, image.class, selection);
     }, selection.input === "mouse" && !images.has(point) ? HOVER : 0);
   };
   map.onOpen = async (point) => {
-    const image = await imageOf(point).catch(() => null);
+    const image = await imageOf(point);
     page.navigate(image ? search(image.id) : location.href); // the map has changed
   };
-  map.onDraw = (any) => {
-    $("map-empty").hidden = any || map.points.count === 0;
+  map.onDraw = (anyInView) => {
+    $("map-empty").hidden = anyInView || map.points.count === 0;
     area?.draw();
   };
   $("zoom-in").onclick = () => map.view.zoom(1.6);
@@ -189,7 +184,7 @@ function createMap(points, classes) {
   return map;
 }
 
-/** Return the address of a search among the images that match. @param {string} id */
+/** @param {string} id */
 const search = (id) => address({ kind: "point", id }, { where: expression });
 
 /** Show an image beside its point; its class until the rest is there.
@@ -203,8 +198,8 @@ function showCard(image, name, { x, y, input }) {
     span("more", byMouse ? "click to search from it" : "search from it"))
     : el("a", {}, span("frame"), classLabel(name)));
   const { clientWidth, clientHeight } = $("map");
-  const right = x + 18;
-  const left = right + card.offsetWidth < clientWidth ? right : x - 18 - card.offsetWidth;
+  const { offsetWidth: width, offsetHeight: height } = card;
+  const left = x + 18 + width < clientWidth ? x + 18 : x - 18 - width;
   card.style.left = `${Math.max(4, left)}px`;
-  card.style.top = `${Math.min(Math.max(4, y - 60), clientHeight - card.offsetHeight - 4)}px`;
+  card.style.top = `${Math.min(Math.max(4, y - 60), clientHeight - height - 4)}px`;
 }

@@ -8,14 +8,11 @@ import { address, readAddress } from "./state.js";
 const bar = $("marked");
 let query = { digest: "", name: "" };
 
-/** Say which query is judged, and offer to search without the wrong hits.
- * @param {Answer} answer @param {string} name */
+/** Say which query is judged. @param {Answer} answer @param {string} name */
 export function offerMarks({ digest, wrong }, name) {
   query = { digest, name: name.slice(0, 300) };
   tell(wrong);
 }
-
-export const hideMarks = () => { bar.hidden = true; };
 
 /** @param {number} wrong */
 function tell(wrong) {
@@ -28,7 +25,7 @@ function tell(wrong) {
     el("a", { href: address(asked, { ...options, without_wrong: without }) }, link));
 }
 
-/** Create the two buttons that judge a hit. @param {Hit} hit */
+/** @param {Hit} hit */
 export function markButtons(hit) {
   /** @type {(verdict: Verdict, sign: string) => HTMLButtonElement} */
   const button = (verdict, sign) => el("button", {
@@ -44,7 +41,7 @@ export function markButtons(hit) {
     const { digest, name } = query;
     try {
       const body = { query: digest, id: hit.id, mark: wanted, name };
-      const { wrong } = /** @type {{ wrong: number }} */ (await api("/api/marks", jsonRequest(body)));
+      const { wrong } = await api("/api/marks", jsonRequest(body));
       hit.mark = wanted;
       told.textContent = "";
       for (const [one, shown] of Object.entries(both)) shown.ariaPressed = `${one === wanted}`;
@@ -53,5 +50,5 @@ export function markButtons(hit) {
       told.textContent = reasonOf(error);
     }
   }
-  return el("div", { class: "example-buttons marks" }, both.right, both.wrong, told);
+  return el("div", { class: "example-buttons marks row" }, both.right, both.wrong, told);
 }

@@ -1,15 +1,14 @@
 // What this browser remembers: the latest searches, and trays of examples by name.
 
-import { $, el, name } from "./dom.js";
+import { $, el, isolated, span } from "./dom.js";
 
 const MOST_SEARCHES = 50;
 const MOST_TRAYS = 30;
 const LONGEST = 4000; // characters of an address; searches by many examples are not kept
 
-const panel = $("memory", HTMLDetailsElement);
 let onOpen = /** @type {(tray: Tray) => void} */ (() => {});
 
-/** Return the list that was kept. @param {string} key @returns {any[]} */
+/** @param {string} key of a list @returns {any[]} */
 export function recall(key) {
   try {
     const kept = JSON.parse(localStorage.getItem(`geosim-${key}`) ?? "");
@@ -19,7 +18,7 @@ export function recall(key) {
   }
 }
 
-/** Keep a value; return whether that worked. @param {string} key @param {unknown} value */
+/** Return whether that worked. @param {string} key @param {unknown} value */
 export function keep(key, value) {
   try {
     localStorage.setItem(`geosim-${key}`, JSON.stringify(value));
@@ -29,10 +28,13 @@ export function keep(key, value) {
   }
 }
 
-const searches = () => /** @type {Search[]} */ (recall("searches"));
-const trays = () => /** @type {[string, Tray][]} */ (recall("trays"));
+const searches = () => /** @type {PastSearch[]} */ (recall("searches"));
 
-/** Remember a search. @param {string} url @param {string} title */
+/** Return the trays of other names. @param {string} [name] */
+const trays = (name) =>
+  /** @type {[string, Tray][]} */ (recall("trays")).filter(([one]) => one !== name);
+
+/** @param {string} url @param {string} title */
 export function rememberSearch(url, title) {
   if (url.length > LONGEST) return;
   const others = searches().filter((one) => one.url !== url);
@@ -40,42 +42,40 @@ export function rememberSearch(url, title) {
   draw();
 }
 
-/** Keep a tray under a name; return whether that worked. @param {string} title @param {Tray} tray */
+/** Return whether that worked. @param {string} title @param {Tray} tray */
 export function keepTray(title, tray) {
-  const others = trays().filter(([one]) => one !== title);
-  const kept = keep("trays", [[title, tray], ...others].slice(0, MOST_TRAYS));
+  const kept = keep("trays", [[title, tray], ...trays(title)].slice(0, MOST_TRAYS));
   draw();
   return kept;
 }
 
-/** Set what opens a tray. @param {typeof onOpen} callback */
+/** @param {typeof onOpen} callback */
 export const setOnOpenTray = (callback) => { onOpen = callback; };
 
 function draw() {
   const [found, kept] = [searches(), trays()];
-  panel.hidden = found.length === 0 && kept.length === 0;
-  /** @type {(label: string, onclick: () => void, said?: string) => HTMLElement} */
-  const button = (label, onclick, said = label) =>
-    el("button", { "aria-label": said, onclick }, label);
-  const heading = (/** @type {string} */ text) => el("h2", {}, text);
-  $("memory-list").replaceChildren(
-    ...kept.length ? [heading("Trays"), el("ul", {}, ...kept.map(([title, tray]) => el("li", {},
-      el("button", { class: "name", onclick: () => onOpen(tray) }, name(title)),
-      button("×", () => {
-        keep("trays", trays().filter(([one]) => one !== title));
-        draw();
-        panel.querySelector("summary")?.focus();
-      }, `Forget ${title}`))))] : [],
-    ...found.length ? [heading("Searches"), el("ol", {}, ...found.map(({ url, title, at }) =>
-      el("li", {}, el("a", { href: url, class: "name" }, name(title)),
-        el("span", { class: "fine" }, new Date(at).toLocaleString())))),
-    button("Forget searches", () => {
-      keep("searches", []);
+  $("kept-trays").hidden = kept.length === 0;
+  $("kept-searches").hidden = found.length === 0;
+  $("memory").hidden = kept.length + found.length === 0;
+  $("trays").replaceChildren(...kept.map(([title, tray]) => {
+    const forget = () => {
+      keep("trays", trays(title));
       draw();
-      $("results").focus();
-    })] : [],
-    el("p", { class: "fine" }, "Kept in this browser alone."));
+      $("memory").querySelector("summary")?.focus();
+    };
+    return el("li", { class: "row" },
+      el("button", { class: "name", onclick: () => onOpen(tray) }, isolated(title)),
+      el("button", { "aria-label": `Forget ${title}`, onclick: forget }, "×"));
+  }));
+  $("searches").replaceChildren(...found.map(({ url, title, at }) =>
+    el("li", {}, el("a", { href: url, class: "name" }, isolated(title)),
+      span("fine", new Date(at).toLocaleString()))));
 }
 
+$("forget").onclick = () => {
+  keep("searches", []);
+  draw();
+  $("results").focus();
+};
 draw();
 addEventListener("storage", draw); // another window of this page

@@ -10,15 +10,15 @@ const PAGE = 60; // images of a list
 const LABELS = /** @type {const} */ ([
   ["min_score", "a score"], ["not_same", "not the same"], ["together_by", "together by"]]);
 
-const button = $("more", HTMLButtonElement);
+const button = $("more");
 
-/** Return a parameter's value as JSON has it. @param {string} name @param {string} value */
+/** Return a parameter as JSON has it. @param {string} name @param {string} value */
 function typed(name, value) {
   const isNumber = ["k", "min_score", "offset"].includes(name) && Number.isFinite(Number(value));
   return isNumber ? Number(value) : name === "without_wrong" ? true : value;
 }
 
-/** @type {(query: Query, options: Options, signal?: AbortSignal, offset?: number) => Promise<Answer>} */
+/** @type {Search} */
 export function fetchAnswer(query, options, signal, offset = 0) {
   const wanted = parameters(options, query.kind === "examples" ? null : query);
   if (offset) wanted.set("offset", `${offset}`);
@@ -28,14 +28,15 @@ export function fetchAnswer(query, options, signal, offset = 0) {
     const body = { positive, negative, ...Object.fromEntries(fields) };
     return api("/api/recommend", { ...jsonRequest(body), signal });
   }
-  wanted.delete(query.kind === "embedding" ? "crop" : "id"); // an embedding is the part's already
-  const path = query.kind === "embedding"
-    ? `/api/search?${wanted}` : `/api/points/${encodeURIComponent(query.id)}/similar?${wanted}`;
-  return api(path, { signal });
+  if (query.kind === "embedding") {
+    wanted.delete("crop"); // it is the part's already
+    return api(`/api/search?${wanted}`, { signal });
+  }
+  wanted.delete("id");
+  return api(`/api/points/${encodeURIComponent(query.id)}/similar?${wanted}`, { signal });
 }
 
-/** Return what asks for the hits after an answer; null after the last.
- * @param {Answer} answer @param {Query} query @param {Options} options @returns {Next | null} */
+/** @param {Answer} answer @param {Query} query @param {Options} options @returns {Next | null} */
 export function moreHits(answer, query, options, offset = 0) {
   if (!answer.more) return null;
   const after = offset + answer.hits.length;
@@ -45,17 +46,17 @@ export function moreHits(answer, query, options, offset = 0) {
   };
 }
 
-/** Offer what follows the list. @param {Next | null} next */
+/** @param {Next | null} next */
 export function offerMore(next) {
   button.hidden = next === null;
   button.disabled = false;
   button.textContent = "More";
-  button.onclick = async () => {
+  const ask = async () => {
     if (!next) return;
     button.disabled = true;
     try {
       const { items, next: then } = await next();
-      if (button.onclick !== asked) return; // another list is shown
+      if (button.onclick !== ask) return; // another list is shown
       offerMore(then);
       extend(addItems(items));
       $("status").textContent = `${quantity(shownItems().length, "image")} shown`;
@@ -64,16 +65,15 @@ export function offerMore(next) {
       button.textContent = `${reasonOf(error)} Try again`;
     }
   };
-  const asked = button.onclick;
+  button.onclick = ask;
 }
 
-/** Find images to start from: all of a class, an area or an expression, else one of each class or others
- * each time. @param {Options} options @param {Collection | null} collection
- * @param {AbortSignal} signal @returns {Promise<Start>} */
+/** Find images to start from: all of a class, an area or an expression; else one of each class, or
+ * some, other ones each time. @type {FindStart} */
 export async function findStart(options, collection, signal) {
   const { where = "", area = "", class: label = "", show = "", one_per: per = "", k = "" } = options;
-  const needless = LABELS.filter(([name]) => options[name]).map(([, text]) => text);
-  const ignored = needless.length ? ` Without a picture to compare with, ${needless.join(", ")} does not count.` : "";
+  const needless = LABELS.filter(([name]) => options[name]).map(([, text]) => text).join(", ");
+  const ignored = needless && ` Without a picture to compare with, ${needless} does not count.`;
   if ((where || area || label) && !per)
     return list({ where, area, class: label, show, k: k || `${PAGE}` }, ignored, signal);
   const classes = collection?.classes.length ?? 0;
@@ -81,7 +81,7 @@ export async function findStart(options, collection, signal) {
   const asked = (per && k) || `${field ? PAGE : 12}`; // else k is of the next search
   const wanted = parameters({ one_per: field, k: asked, where, area, class: label, show });
   const path = `/api/search?embedding=${randomEmbedding()}&${wanted}`;
-  const { hits, note, more } = /** @type {Answer} */ (await api(path, { signal }));
+  const { hits, note, more } = await api(path, { signal });
   hits.sort((a, b) => ((a.class ?? "") < (b.class ?? "") ? -1 : 1));
   const isOfClasses = field === "class";
   const of = isOfClasses && more ? `${hits.length} of the ${count(classes)} classes` : `each ${field}`;
@@ -98,14 +98,14 @@ async function list(options, ignored, signal) {
   async function page(offset, stop) {
     const wanted = parameters(options);
     wanted.set("offset", `${offset}`);
-    const { images, total, note } = /** @type {ListAnswer} */ (await api(`/api/images?${wanted}`, { signal: stop }));
+    const { images, total, note } = await api(`/api/images?${wanted}`, { signal: stop });
     const after = offset + images.length;
     const next = images.length && after < total ? () => page(after) : null;
     return { items: images, next, total, note };
   }
-  const { items, next, total, note } = await page(0, signal);
+  const { items: images, next, total, note } = await page(0, signal);
   return {
-    images: items, next, title: "Images of the collection", isOfClasses: false,
+    images, next, title: "Images of the collection", isOfClasses: false,
     status: (note ? `No image fits; ${note}` : `${quantity(total, "image")}, by path.`) + ignored,
   };
 }

@@ -3,24 +3,25 @@
 import { $, count, el, safe } from "./dom.js";
 import { OPTION_NAMES } from "./state.js";
 
-const form = $("options", HTMLFormElement);
-const where = $("option-where", HTMLTextAreaElement);
+const form = $("options");
+const where = $("option-where");
 const fault = $("where-fault");
-const MOST_IN_MENU = 30; // classes; more are found by typing
+const MOST_IN_MENU = 30; // classes
 const WITHOUT_SPECIMENS = /** @type {const} */ (["one_per", "not_same"]);
+const GROUPINGS = /** @type {const} */ ([...WITHOUT_SPECIMENS, "together_by"]);
 
 /** @param {OptionName} name */
-const control = (name) =>
-  /** @type {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} */ (
-    form.elements.namedItem(name));
+const control = (name) => /** @type {HTMLInputElement | HTMLSelectElement} */ (
+  form.elements.namedItem(name));
 
 /** @param {(event: Event) => void} onChange */
 export function listenForOptions(onChange) {
-  form.onchange = (event) => {
-    const box = event.target;
-    if (box instanceof HTMLInputElement && box.type === "checkbox") collectShown();
-    onChange(event);
+  $("show-choices").onchange = () => { // as the API takes them: quoted as in CSV where needed
+    const names = boxes().filter((box) => box.checked).map((box) => box.value);
+    control("show").value = names.map((name) =>
+      /[",]/.test(name) ? `"${name.replaceAll('"', '""')}"` : name).join();
   };
+  form.onchange = onChange;
   form.onsubmit = onChange;
   $("area-clear").onclick = () => {
     control("area").value = "";
@@ -34,7 +35,7 @@ export function listenForOptions(onChange) {
   };
 }
 
-/** Return the options, or null where one is invalid, which is told. @returns {Options | null} */
+/** Return null where an option is invalid, which is told. @returns {Options | null} */
 export function readOptions() {
   if (control("together_by").value) for (const name of WITHOUT_SPECIMENS) control(name).value = "";
   disableOthers();
@@ -42,7 +43,7 @@ export function readOptions() {
   return Object.fromEntries(OPTION_NAMES.map((name) => [name, control(name).value.trim()]));
 }
 
-/** Fill the form. @param {Options} options */
+/** @param {Options} options */
 export function fillOptions(options) {
   clearFault();
   for (const name of OPTION_NAMES) {
@@ -52,18 +53,13 @@ export function fillOptions(options) {
     else field.value = value;
   }
   $("area-note").hidden = !options.area;
-  summarize(options);
-  disableOthers();
-  tickShown();
-}
-
-/** Tell what is set, also while the form is closed. @param {Options} options */
-function summarize(options) {
   const set = OPTION_NAMES.filter((name) => options[name]).map((name) => {
     const label = form.querySelector(`label[for="option-${name}"]`)?.textContent ?? name;
     return name === "without_wrong" ? "without the wrong ones" : `${label.toLowerCase()} ${options[name]}`;
   });
   $("filters-set").textContent = set.length ? safe(`: ${set.join(", ")}`) : "";
+  disableOthers();
+  tickShown();
 }
 
 /** Specimens are not ranked with some of the options. */
@@ -72,14 +68,15 @@ function disableOthers() {
   for (const name of WITHOUT_SPECIMENS) control(name).disabled = together;
 }
 
-/** Offer the classes and facts of the collection. @param {Collection} collection */
+/** @param {Collection} collection */
 export function offerFields({ classes, facts, datasets }) {
-  const entries = classes.map((one) =>
-    new Option(`${safe(one.name)} (${count(one.count)})`, one.name));
   if (classes.length > MOST_IN_MENU) offerTyping(classes);
-  else replaceOptions("class", entries);
+  else {
+    replaceOptions("class", classes.map((one) =>
+      new Option(`${safe(one.name)} (${count(one.count)})`, one.name)));
+  }
   const names = facts.filter(({ kind }) => kind !== "geo").map(({ name }) => name);
-  for (const name of /** @type {const} */ (["one_per", "not_same", "together_by"])) {
+  for (const name of GROUPINGS) {
     replaceOptions(name, ["class", "dataset", ...names].map((one) =>
       new Option(one === "dataset" ? "data set" : safe(one), one)));
   }
@@ -90,7 +87,7 @@ export function offerFields({ classes, facts, datasets }) {
   tickShown();
 }
 
-/** Let many classes be found by typing a part of the name. @param {Count[]} classes */
+/** Let classes be found by a part of the name. @param {Count[]} classes */
 function offerTyping(classes) {
   const known = new Map(classes.map(({ name }) => [name.toLocaleLowerCase(), name]));
   const input = el("input", {
@@ -110,8 +107,7 @@ function offerTyping(classes) {
     el("option", { value: name }))));
 }
 
-/** Replace all but the first option of a select, and keep its choice.
- * @param {OptionName} name @param {HTMLOptionElement[]} entries */
+/** Replace all but the first option. @param {OptionName} name @param {HTMLOptionElement[]} entries */
 function replaceOptions(name, entries) {
   const field = control(name);
   if (!(field instanceof HTMLSelectElement)) return;
@@ -120,31 +116,23 @@ function replaceOptions(name, entries) {
   choose(field, chosen);
 }
 
-/** Choose a value, even one of an address that the collection lacks.
+/** Choose a value, even one that the collection lacks.
  * @param {HTMLSelectElement} field @param {string} value */
 function choose(field, value) {
   field.value = value;
   if (field.selectedIndex < 0) field.add(new Option(safe(value), value, false, true));
 }
 
-const boxes = () => [.../** @type {NodeListOf<HTMLInputElement>} */ (
-  $("show-choices").querySelectorAll("input"))];
-
-/** Write the fields that are ticked as the API takes them: quoted as in CSV where needed. */
-function collectShown() {
-  const names = boxes().filter((box) => box.checked).map((box) => box.value);
-  control("show").value = names.map((name) =>
-    /[",]/.test(name) ? `"${name.replaceAll('"', '""')}"` : name).join();
-}
+const boxes = () => [...$("show-choices").querySelectorAll("input")];
 
 function tickShown() {
   const names = [...control("show").value.matchAll(/\s*(?:"((?:[^"]|"")*)"|([^,]+))/g)]
     .map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain.trim());
   for (const box of boxes()) box.checked = names.includes(box.value);
-  $("show-fields", HTMLDetailsElement).open = names.length > 0;
+  $("show-fields").open = names.length > 0;
 }
 
-/** Add a condition to the expression and search. @param {string} condition */
+/** @param {string} condition */
 export function addCondition(condition) {
   const before = where.value.trim();
   const kept = /(^|[\s)])or([\s(]|$)/i.test(before) ? `(${before})` : before;
@@ -154,17 +142,17 @@ export function addCondition(condition) {
 
 /** Show where an expression fails. @param {string} reason @param {number} place */
 export function showFault(reason, place) {
-  $("filters", HTMLDetailsElement).open = true; // what is closed cannot be seen
+  $("filters").open = true; // what is closed cannot be seen
   const characters = [...where.value.trim()];
   const rest = characters.slice(place).join("");
   fault.replaceChildren(
     el("code", {}, characters.slice(Math.max(0, place - 30), place).join(""),
       el("mark", {}, rest.slice(0, 30) || "…")), el("br"), reason);
   fault.hidden = false;
-  where.setAttribute("aria-invalid", "true");
+  where.ariaInvalid = "true";
 }
 
 export function clearFault() {
   fault.hidden = true;
-  where.removeAttribute("aria-invalid");
+  where.ariaInvalid = null;
 }

@@ -3,7 +3,7 @@
 const POINTS_PER_CELL = 4;
 export const STEPS = 65535; // the greatest coordinate of a map
 
-/** Read a map as the API sends it. @param {ArrayBuffer} buffer @returns {PlainMap} */
+/** @param {ArrayBuffer} buffer of the API @returns {PlainMap} */
 export function readMap(buffer) {
   const start = 4 + new DataView(buffer).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, start - 4)));
@@ -33,8 +33,7 @@ export class Points {
     for (let i = 0; i < this.count; i += 1) {
       cells[i] = this.cell(this.y[i]) * this.side + this.cell(this.x[i]);
     }
-    const { x: px, y: py } = this;
-    this.bounds = { left: least(px), right: most(px), top: least(py), bottom: most(py) };
+    this.bounds = boundsOf(this.x, this.y);
     this.byCell = groupBy(cells, this.side * this.side);
   }
 
@@ -45,7 +44,7 @@ export class Points {
       ((bytes.charCodeAt(i >> 3) >> (i & 7)) & 1) ^ 1);
   }
 
-  /** Return the row or the column of a coordinate. @param {number} value */
+  /** The row or the column of a coordinate. @param {number} value */
   cell(value) {
     return Math.min(this.side - 1, Math.max(0, Math.floor(value * this.side)));
   }
@@ -55,7 +54,7 @@ export class Points {
     return this.starts[label + 1] - this.starts[label];
   }
 
-  /** Whether a point is shown, and not dimmed. @param {number} point */
+  /** @param {number} point */
   isShown(point) {
     return this.visible[this.labels[point]] && !this.dimmed?.[point];
   }
@@ -73,11 +72,11 @@ export class Points {
     }
   }
 
-  /** Return a visible point that is not dimmed, or -1. @param {number} x @param {number} y @param {number} radius */
+  /** Return a point that is shown, or -1. @param {number} x @param {number} y @param {number} radius */
   nearest(x, y, radius) {
     const { order, starts } = this.byCell;
     let nearest = -1;
-    let least = radius * radius;
+    let least = radius ** 2;
     for (let row = this.cell(y - radius); row <= this.cell(y + radius); row += 1) {
       // The cells of a row follow one another.
       const start = starts[row * this.side + this.cell(x - radius)];
@@ -96,8 +95,8 @@ export class Points {
   /** Return the points that are shown inside of a polygon, by the even-odd rule.
    * @param {Position[]} corners in the plane */
   inside(corners) {
-    const [xs, ys] = [corners.map(({ x }) => x), corners.map(({ y }) => y)];
-    const [left, right, top, bottom] = [least(xs), most(xs), least(ys), most(ys)];
+    const { left, right, top, bottom } =
+      boundsOf(corners.map(({ x }) => x), corners.map(({ y }) => y));
     const found = [];
     for (let i = 0; i < this.count; i += 1) {
       const [x, y] = [this.x[i], this.y[i]];
@@ -127,16 +126,16 @@ function groupBy(keys, keyCount) {
   return { order, starts };
 }
 
-/** @param {Iterable<number>} values from 0 to 1 */
-function least(values) {
-  let found = 1;
-  for (const value of values) if (value < found) found = value;
-  return found;
-}
-
-/** @param {Iterable<number>} values from 0 to 1 */
-function most(values) {
-  let found = 0;
-  for (const value of values) if (value > found) found = value;
-  return found;
+/** @param {Iterable<number>} xs from 0 to 1 @param {Iterable<number>} ys @returns {Bounds} */
+function boundsOf(xs, ys) {
+  let [left, right, top, bottom] = [1, 0, 1, 0];
+  for (const x of xs) {
+    left = Math.min(left, x);
+    right = Math.max(right, x);
+  }
+  for (const y of ys) {
+    top = Math.min(top, y);
+    bottom = Math.max(bottom, y);
+  }
+  return { left, right, top, bottom };
 }

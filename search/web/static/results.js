@@ -2,7 +2,7 @@
 
 import { classLabel, NO_CLASS, swatch } from "./colours.js";
 import { boxOf, outlinePart, showPart } from "./crop.js";
-import { $, count, el, name as isolated, path, quantity, span } from "./dom.js";
+import { $, count, el, fine, isolated, path, quantity, span } from "./dom.js";
 import { showItems } from "./hits.js";
 import { imageName, thumbnail } from "./image.js";
 import { markButtons } from "./marks.js";
@@ -26,28 +26,26 @@ export function showHits(hits, options, queryClass) {
   });
 }
 
-/** Create links to the images of a specimen, small. The card shows the first one large.
- * @param {Specimen} specimen */
+/** Link to the images of a specimen but the first, which is large. @param {Specimen} specimen */
 function specimenImages({ value, images, best }) {
   const links = best.slice(1).map((image) => {
-    const title = [image.path, image.score.toFixed(4),
-      ...Object.values(image.shown).map(valueText)].join(", ");
-    const frame = span("frame", thumbnail(image, title, 64));
-    return el("li", {}, el("a", { ...looking(image), title }, frame));
+    const title = [image.path, image.score.toFixed(4), ...Object.values(image.shown).map(valueText)].join(", ");
+    return el("li", {},
+      el("a", { ...looking(image), title }, span("frame", thumbnail(image, title, 64))));
   });
   const rest = images - best.length;
   return el("div", { class: "specimen" },
-    el("p", { class: "fine" }, `${quantity(images, "image")}${rest ? `, ${count(rest)} not shown` : ""}`),
+    fine(quantity(images, "image"), rest ? `, ${count(rest)} not shown` : ""),
     el("ul", { class: "set", "aria-label": `Other images of ${valueText(value)}` }, ...links));
 }
 
-/** Show images without a query. @param {(Hit | Listed)[]} images @param {Options} options */
+/** @param {Item[]} images @param {Options} options */
 export function showSuggestions(images, options) {
   current = options;
   showItems(images, (image) => card(hitLink(image, null), fromLink(image)));
 }
 
-/** @param {...(Node | null)} children */
+/** @param {...Child} children */
 const card = (...children) => el("li", { class: "card" }, ...children);
 
 /** @param {Options} options */
@@ -57,7 +55,7 @@ export function updateLinks(options) {
   for (const link of links) link.href = address(readAddress(link).query, options);
 }
 
-/** Return what makes a link open the lightbox. @param {StoredImage} image */
+/** What makes a link open the lightbox. @param {StoredImage} image */
 const looking = ({ id, picture }) => ({ href: `${picture}?side=1024`, "data-look": id });
 
 /** @param {StoredImage} image */
@@ -66,7 +64,7 @@ const fromLink = ({ id, path: name }) => el("a", {
   "aria-label": `Search from this: ${name}`,
 }, "Search from this");
 
-/** @type {(hit: Hit | Listed, queryClass: Class, ...facts: Node[]) => Node} */
+/** @type {(hit: Item, queryClass: Class, ...facts: Node[]) => Node} */
 function hitLink(hit, queryClass, ...facts) {
   const label = classLabel(hit.class);
   if (queryClass !== null && hit.class !== null && hit.class !== queryClass) {
@@ -75,7 +73,8 @@ function hitLink(hit, queryClass, ...facts) {
       el("span", { title: "another class" }, " ≠", span("visually-hidden", " another class")));
   }
   const picture = thumbnail(hit, "");
-  const frame = span("frame", picture, "identical" in hit && hit.identical ? span("badge", "identical file") : null);
+  const frame = span("frame", picture);
+  if ("identical" in hit && hit.identical) frame.append(span("badge", "identical file"));
   if ("box" in hit && hit.box) outlinePart(frame, picture, boxOf(hit.box));
   return el("a", { ...looking(hit), class: "hit", title: "Look closely" }, frame,
     span("facts", ...facts), label, path(hit.path), shownFields(hit.shown));
@@ -94,58 +93,47 @@ function valueText(value) {
   return typeof value === "object" ? `${value.lat}, ${value.lon}` : `${value}`;
 }
 
-/** Show the classes of the nearest images. Return a summary for screen readers.
- * @param {Explanation} explanation @param {Query["kind"]} kind */
+/** Return a summary for screen readers, too. @param {Explanation} explanation @param {Query["kind"]} kind */
 export function showExplanation(explanation, kind) {
-  const { votes, without_class: unlabelled, predicted, confidence } = explanation;
-  const { unlike, best, usual, doubt } = explanation;
-  const panel = $("explanation");
-  panel.hidden = votes.length === 0 && !unlike;
-  if (panel.hidden) return "";
+  const { votes, without_class: unlabelled, predicted, confidence, unlike, best, usual, doubt } = explanation;
+  $("explanation").hidden = votes.length === 0 && !unlike;
+  $("verdict").hidden = votes.length === 0;
+  const warning = unlike ? "Unlike anything here." : "";
+  $("unlike").hidden = !unlike;
+  $("unlike").replaceChildren(el("strong", {}, warning), ` The best score is ${best.toFixed(3)}, `
+    + `where nearly every image here has another at ${usual?.toFixed(3)} or above.`);
   const total = votes.reduce((sum, vote) => sum + vote.votes, 0);
+  $("votes").replaceChildren(...votes.slice(0, MAX_VOTES).map((vote) => {
+    const filled = el("span");
+    filled.style.width = `${100 * vote.share}%`;
+    return el("li", {},
+      span("class", swatch(vote.class), isolated(vote.class)),
+      el("span", { class: "bar", "aria-hidden": "true" }, filled),
+      span("number", `${count(vote.votes)} of ${count(total)}`));
+  }));
+  if (votes.length === 0) return warning;
   const isPrediction = kind === "embedding" && predicted !== "";
   const heading = kind === "embedding" && !isPrediction ? "Nearest class" : CLASS_HEADINGS[kind];
   const percent = confidence === null ? "the model was trained on too few images to tell how sure"
     : `${Math.min(99, Math.round(100 * confidence))} % sure`;
   const sure = isPrediction ? percent : "";
-  const nearest = votes[0]?.class ?? "";
-  const warning = unlike ? "Unlike anything here." : "";
-  const scores = ` The best score is ${best.toFixed(3)}, where nearly every image here has ` +
-    `another at ${usual?.toFixed(3)} or above.`;
-  const voters = unlabelled
-    ? `Votes of ${count(total)} of the ${count(total + unlabelled)} nearest, by score; ` +
-      "the others have no class"
+  const nearest = votes[0].class;
+  const doubted = doubt ? `No class is predicted: ${doubt}.` : "";
+  $("verdict-title").textContent = heading;
+  $("verdict-class").replaceChildren(swatch(nearest), el("strong", {}, isolated(nearest)),
+    el("span", { title: "Of predictions this sure, about this share is right" }, sure));
+  $("verdict-doubt").textContent = doubted;
+  $("verdict-voters").textContent = unlabelled
+    ? `Votes of ${count(total)} of the ${count(total + unlabelled)} nearest, by score; the others have no class`
     : `Votes of the ${count(total)} nearest, by score`;
-  panel.replaceChildren(
-    unlike ? el("p", { class: "unlike" }, el("strong", {}, warning), scores) : "");
-  if (votes.length === 0) return warning;
-  panel.append(
-    el("div", { class: "verdict" },
-      el("h2", {}, heading),
-      el("p", { class: "predicted" }, swatch(nearest), el("strong", {}, isolated(nearest)),
-        el("span", { title: "Of predictions this sure, about this share is right" }, sure)),
-      doubt ? el("p", {}, `No class is predicted: ${doubt}.`) : "",
-      el("p", { class: "fine" }, voters)),
-    el("ul", { class: "votes" }, ...votes.slice(0, MAX_VOTES).map((vote) => voteRow(vote, total))),
-  );
-  return `${warning} ${heading}: ${nearest} ${sure}${doubt ? `. No class is predicted: ${doubt}.` : ""}`;
+  return `${warning} ${heading}: ${nearest} ${sure} ${doubted}`;
 }
 
-/** Return why there are no hits. @param {Explanation} explanation @param {Options} options */
+/** @param {Explanation} explanation @param {Options} options */
 export function nothingFits({ votes, without_class: unlabelled }, options) {
   if (votes.length + unlabelled === 0) return "There is no other image in the collection.";
   const ways = [options.min_score && "lower the score", options.class && "allow another class"];
   return `No image fits: ${ways.filter(Boolean).join(", or ") || "choose fewer options"}.`;
-}
-
-/** @param {Vote} vote @param {number} total */
-function voteRow(vote, total) {
-  const filled = el("span");
-  filled.style.width = `${100 * vote.share}%`;
-  return el("li", {},
-    span("name", swatch(vote.class), isolated(vote.class)),
-    el("span", { class: "bar", "aria-hidden": "true" }, filled),
-    span("number", `${count(vote.votes)} of ${count(total)}`));
 }
 
 /** Show the query; `example` is what is searched by, its part. @param {Image} image
@@ -155,20 +143,17 @@ export function showImageQuery(image, example, part) {
   const picture = thumbnail(image, `The query, ${name}`, 512);
   const frame = span("frame", picture);
   const controls = showPart(frame, picture, part);
-  const look = el("button", { "data-look": "query" }, "Look closely");
-  if (picture instanceof HTMLImageElement) controls.push(look);
-  showQuery(
-    el("figure", {}, frame,
-      el("figcaption", {}, "class" in image ? classLabel(image.class) : null, path(name),
-        ...controls)),
-    exampleButtons(example),
-  );
+  if (picture instanceof HTMLImageElement) {
+    controls.push(el("button", { "data-look": "query" }, "Look closely"));
+  }
+  const label = "class" in image ? classLabel(image.class) : null;
+  showQuery(el("figure", {}, frame, el("figcaption", {}, label, path(name), ...controls)),
+    exampleButtons(example));
 }
 
 /** @param {Image[]} positive @param {Image[]} negative */
-export function showExamplesQuery(positive, negative) {
+export const showExamplesQuery = (positive, negative) =>
   showQuery(...exampleList("Like", positive), ...exampleList("Not like", negative));
-}
 
 /** @param {...Node} children */
 export const showQuery = (...children) => $("query").replaceChildren(...children);

@@ -27,7 +27,7 @@ export class Scene {
     this.colours = rgbOf(styles.map(({ colour }) => colour));
   }
 
-  /** Prepare what a view needs. @param {View} view @param {boolean} [sharp] as it is now */
+  /** Prepare for a view. @param {View} view @param {boolean} [sharp] as it is now */
   prepare(view, sharp = false) {
     const { points, rect } = this;
     const seen = boundsOf(view, 0);
@@ -45,8 +45,7 @@ export class Scene {
     this.density = this.take() ? null : this.count(view);
   }
 
-  /** Take the points that are near, in the order in which they are drawn. Return false if there
-   * are too many. */
+  /** Take the near points in drawing order. Return false if there are too many. */
   take() {
     const { points: { x, y }, rect: { left, right, top, bottom } } = this;
     const members = new Uint32Array(MOST_POINTS);
@@ -55,8 +54,7 @@ export class Scene {
     this.points.forEachSlice(SLICES, (label, start, end) => {
       for (let i = start; i < end && size <= MOST_POINTS; i += 1) {
         if (x[i] < left || x[i] > right || y[i] < top || y[i] > bottom) continue;
-        members[size] = i;
-        size += 1;
+        members[size++] = i;
       }
       this.slices.push({ label, end: size });
     });
@@ -103,9 +101,8 @@ export class Scene {
     return canvas;
   }
 
-  /** Draw the points. Return whether any is in view.
-   * @param {CanvasRenderingContext2D} context @param {View} view @param {number} size of a point
-   * @param {number} pixelRatio */
+  /** Draw the points. Return whether any is in view. @param {CanvasRenderingContext2D} context
+   * @param {View} view @param {number} size of a point @param {number} pixelRatio */
   draw(context, view, size, pixelRatio) {
     this.prepare(view);
     if (this.density) {
@@ -154,7 +151,7 @@ function boundsOf(view, margin) {
   return { left, right, top, bottom };
 }
 
-/** Return CSS colours as red, green, blue and opacity, 0 to 255. @param {string[]} colours */
+/** Return red, green, blue and opacity, 0 to 255. @param {string[]} colours */
 function rgbOf(colours) {
   const [width, height] = [1024, Math.ceil(colours.length / 1024) || 1];
   const context = new OffscreenCanvas(width, height).getContext("2d");

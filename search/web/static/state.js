@@ -7,7 +7,7 @@ export const OPTION_NAMES = /** @type {const} */ (
 export const imageKey = (image) =>
   "id" in image ? image.id : `${image.embedding}.${image.sha256}.${image.model ?? ""}`;
 
-/** Return an image as the API takes it: an id, or an upload. @param {string} key */
+/** Return an image as the API takes it. @param {string} key */
 export function parseKey(key) {
   const [embedding, sha256, model = ""] = key.split(".");
   return sha256 === undefined ? key : { embedding, sha256, model };
@@ -16,37 +16,30 @@ export function parseKey(key) {
 /** @param {{ pathname: string, search: string }} location */
 export function readAddress({ pathname, search }) {
   const found = new URLSearchParams(search);
-  /** @type {Options} */
-  const options = Object.fromEntries(OPTION_NAMES.map((name) => [name, found.get(name) ?? ""]));
+  const options = /** @type {Options} */ (
+    Object.fromEntries(OPTION_NAMES.map((name) => [name, found.get(name) ?? ""])));
   return { map: pathname === "/map", query: readQuery(found), options };
 }
 
 /** @param {URLSearchParams} found @returns {Query | null} */
 function readQuery(found) {
-  const [embedding, id, sha256 = "", model = ""] =
-    ["embedding", "id", "sha256", "model"].map((name) => found.get(name) ?? undefined);
-  const crop = found.get("crop") ?? "";
-  if (embedding !== undefined) return { kind: "embedding", embedding, sha256, model, crop };
-  if (id !== undefined) return { kind: "point", id, crop };
+  const [embedding, id] = [found.get("embedding"), found.get("id")];
+  const [sha256, model, crop] = ["sha256", "model", "crop"].map((name) => found.get(name) ?? "");
+  if (embedding !== null) return { kind: "embedding", embedding, sha256, model, crop };
+  if (id !== null) return { kind: "point", id, crop };
   if (!found.has("like")) return null;
   return { kind: "examples", positive: found.getAll("like"), negative: found.getAll("unlike") };
 }
 
-/** Empty parameters are left out. @param {Options} options @param {Query | null} [query] */
+/** @param {Options} options @param {Query | null} [query] */
 export function parameters(options, query = null) {
-  const own = OPTION_NAMES.map((name) => [name, options[name] ?? ""]);
-  const all = [...queryParameters(query), ...own];
-  return new URLSearchParams(all.filter(([, value]) => value !== ""));
+  const all = [...queryParameters(query), ...OPTION_NAMES.map((name) => [name, options[name] ?? ""])];
+  return new URLSearchParams(all.filter(([, value]) => value));
 }
 
 /** @param {Query | null} query @returns {string[][]} */
 function queryParameters(query) {
-  if (query === null) return [];
-  if (query.kind === "point") return [["id", query.id], ["crop", query.crop ?? ""]];
-  if (query.kind === "embedding") {
-    const { embedding, sha256, model = "", crop = "" } = query;
-    return Object.entries({ embedding, sha256, model, crop });
-  }
+  if (query?.kind !== "examples") return Object.entries(query ?? {}).filter(([name]) => name !== "kind");
   const { positive, negative } = query;
   return [...positive.map((key) => ["like", key]), ...negative.map((key) => ["unlike", key])];
 }
@@ -60,7 +53,7 @@ export function address(query, options) {
 /** @param {Query | null} query @param {Options} options */
 export const mapAddress = (query, options) => address(query, options).replace("/", "/map");
 
-/** Return a random embedding in base64url, so that each visit starts from other images. */
+/** Return one in base64url, so that each visit starts from other images. */
 export function randomEmbedding() {
   const { buffer } = Float32Array.from({ length: 32 }, () => Math.random() ** 3 + 1e-3);
   const text = btoa(String.fromCharCode(...new Uint8Array(buffer)));

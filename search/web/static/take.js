@@ -4,14 +4,9 @@ import { jsonRequest, request } from "./api.js";
 import { $, el, quantity, reasonOf } from "./dom.js";
 import { shownItems } from "./hits.js";
 
-const FORMATS = {
-  csv: "CSV, for a spreadsheet", json: "JSON", pdf: "Contact sheet, PDF", png: "Contact sheet, PNG",
-  zip: "The pictures, .zip",
-};
-const MOST_DRAWN = 300;
+const MOST_DRAWN = 300; // of a contact sheet
 const MOST_TAKEN = 5000;
 
-const panel = $("take", HTMLDetailsElement);
 const told = $("take-told");
 let about = /** @type {Taken} */ ({});
 let current = new AbortController();
@@ -21,21 +16,21 @@ export function offerTaking(query) {
   about = query;
   current.abort();
   told.textContent = "";
-  panel.hidden = shownItems().length === 0;
-  panel.open = false;
+  $("take").hidden = shownItems().length === 0;
+  $("take").open = false;
 }
 
-/** @param {keyof typeof FORMATS} format */
+/** @param {string} format */
 async function take(format) {
-  const isSheet = format === "png" || format === "pdf";
-  const items = shownItems().slice(0, isSheet ? MOST_DRAWN : MOST_TAKEN);
-  const left = shownItems().length - items.length;
-  const hits = items.map((item) => ({ id: item.id, score: "score" in item ? item.score : null }));
+  const most = format === "png" || format === "pdf" ? MOST_DRAWN : MOST_TAKEN;
+  const hits = shownItems().slice(0, most)
+    .map((item) => ({ id: item.id, score: "score" in item ? item.score : null }));
+  const left = shownItems().length - hits.length;
   current.abort();
   current = new AbortController();
   const { signal } = current;
-  const cancel = el("button", { onclick: () => current.abort() }, "Cancel");
-  told.replaceChildren(`Making a file of ${quantity(hits.length, "image")} … `, cancel);
+  told.replaceChildren(`Making a file of ${quantity(hits.length, "image")} … `,
+    el("button", { onclick: () => current.abort() }, "Cancel"));
   try {
     const given = Object.entries(about).filter(([, value]) => value);
     const body = jsonRequest({ format, hits, ...Object.fromEntries(given) });
@@ -55,8 +50,12 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-/** Copy the paths, a line each: as the commands take them, without what would end a line. */
-async function copyPaths() {
+for (const button of $("take-choices").querySelectorAll("button")) {
+  const { format } = button.dataset;
+  if (format) button.onclick = () => take(format);
+}
+$("copy-paths").onclick = async () => {
+  // A line each, as the commands take them, without what would end a line.
   const text = shownItems().map(({ path }) => path.replace(/\p{Cc}/gu, "\uFFFD")).join("\n");
   try {
     await navigator.clipboard.writeText(text);
@@ -66,11 +65,4 @@ async function copyPaths() {
     told.replaceChildren("Copy them from here:", area);
     area.select();
   }
-}
-
-const buttons = Object.entries(FORMATS).map(([format, label]) => el("button", {
-  onclick: () => take(/** @type {keyof typeof FORMATS} */ (format)),
-}, label));
-$("take-choices").append(...buttons,
-  el("button", { onclick: copyPaths }, "Copy paths"),
-  el("a", { href: "/api/marks", download: "geosim-marks.csv" }, "All marks, CSV"));
+};

@@ -1,16 +1,17 @@
 // The tray of positive and negative examples that are collected for one search.
 
-import { $, el, span } from "./dom.js";
+import { $, el } from "./dom.js";
 import { imageName, thumbnail } from "./image.js";
 import { keepTray, setOnOpenTray } from "./memory.js";
 import { imageKey } from "./state.js";
 
-/** @type {Map<string, { image: Image, sign: Sign }>} by key */
-const examples = new Map();
-/** @type {(positive: string[], negative: string[]) => void} */
-let onSearch = () => {};
+const tray = $("tray");
+const search = $("tray-search");
+const title = $("tray-title");
+const examples = /** @type {Map<string, { image: Image, sign: Sign }>} by key */ (new Map());
+let onSearch = /** @type {(positive: string[], negative: string[]) => void} */ (() => {});
 
-/** Set what the tray's search button calls, with keys. @param {typeof onSearch} callback */
+/** @param {typeof onSearch} callback with keys */
 export const setOnSearch = (callback) => { onSearch = callback; };
 
 /** @param {Image[]} positive @param {Image[]} negative */
@@ -21,17 +22,16 @@ export function setExamples(positive, negative) {
   draw();
 }
 
-/** Create the two buttons that make an image an example. @param {Image} image */
+/** @param {Image} image */
 export function exampleButtons(image) {
   const key = imageKey(image);
   /** @type {(sign: Sign, mark: string, label: string) => HTMLElement} */
-  const button = (sign, mark, label) =>
-    el("button", {
-      title: label, "aria-label": `${label}: ${imageName(image)}`,
-      "aria-pressed": `${examples.get(key)?.sign === sign}`, "data-key": key, "data-sign": sign,
-      onclick: () => toggle(image, sign),
-    }, `${mark} ${label.split(" ")[0]}`);
-  return el("div", { class: "example-buttons" },
+  const button = (sign, mark, label) => el("button", {
+    title: label, "aria-label": `${label}: ${imageName(image)}`,
+    "aria-pressed": `${examples.get(key)?.sign === sign}`, "data-key": key, "data-sign": sign,
+    onclick: () => toggle(image, sign),
+  }, `${mark} ${label.split(" ")[0]}`);
+  return el("div", { class: "example-buttons row" },
     button("positive", "+", "More like this"), button("negative", "−", "Less like this"));
 }
 
@@ -49,22 +49,21 @@ const imagesOf = (sign) =>
   [...examples.values()].filter((example) => example.sign === sign).map(({ image }) => image);
 
 function draw() {
-  const tray = $("tray");
   const hadFocus = tray.contains(document.activeElement);
-  const [positive, negative] = [imagesOf("positive"), imagesOf("negative")];
-  const empty = positive.length === 0;
   tray.hidden = examples.size === 0;
-  tray.replaceChildren(
-    ...group("Like", positive, "positive"), ...group("Not like", negative, "negative"),
-    span("actions",
-      el("button", {
-        class: "primary", disabled: empty,
-        title: empty ? "Choose at least one image to look for" : "",
-        onclick: () => onSearch(positive.map(imageKey), negative.map(imageKey)),
-      }, "Search with these"),
-      keepForm(positive, negative),
-      el("button", { onclick: () => setExamples([], []) }, "Clear")),
-  );
+  for (const sign of /** @type {const} */ (["positive", "negative"])) {
+    const images = imagesOf(sign);
+    $(`tray-${sign}`).hidden = images.length === 0;
+    $(`tray-${sign}`).lastElementChild?.replaceChildren(...images.map((image) => {
+      const label = `Remove ${imageName(image)}`;
+      const onclick = () => toggle(image, sign);
+      return el("button", { class: "example", "aria-label": label, title: label, onclick },
+        thumbnail(image, "", 64));
+    }));
+  }
+  search.disabled = imagesOf("positive").length === 0;
+  search.title = search.disabled ? "Choose at least one image to look for" : "";
+  title.placeholder = "Name";
   const first = [...tray.querySelectorAll("button")].find((button) => !button.disabled);
   if (hadFocus) (tray.hidden ? $("results") : first)?.focus();
   for (const button of document.querySelectorAll("button")) {
@@ -73,33 +72,17 @@ function draw() {
   }
 }
 
-/** @param {Image[]} positive @param {Image[]} negative */
-function keepForm(positive, negative) {
-  const input = el("input", { "aria-label": "Name of the tray", placeholder: "Name", maxlength: 60, pattern: ".*\\S.*", required: true });
-  const onsubmit = /** @param {Event} event */ (event) => {
-    event.preventDefault();
-    const kept = keepTray(input.value.trim(), { positive, negative });
-    input.value = "";
-    input.placeholder = kept ? "Kept" : "This browser keeps nothing";
-  };
-  return el("form", { class: "keep", onsubmit }, input, el("button", { type: "submit" }, "Keep"));
-}
-
-/** @param {string} title @param {Image[]} images @param {Sign} sign */
-function group(title, images, sign) {
-  if (images.length === 0) return [];
-  const buttons = images.map((image) => {
-    const label = `Remove ${imageName(image)}`;
-    const onclick = () => toggle(image, sign);
-    return el("button",
-      { class: "example", "aria-label": label, title: label, onclick },
-      thumbnail(image, "", 64));
-  });
-  return [el("span", { class: "group", role: "group", "aria-label": title },
-    span("group-title", title), ...buttons)];
-}
-
+search.onclick = () =>
+  onSearch(imagesOf("positive").map(imageKey), imagesOf("negative").map(imageKey));
+$("tray-clear").onclick = () => setExamples([], []);
+$("tray-keep").onsubmit = (event) => {
+  event.preventDefault();
+  const [positive, negative] = [imagesOf("positive"), imagesOf("negative")];
+  const kept = keepTray(title.value.trim(), { positive, negative });
+  title.value = "";
+  title.placeholder = kept ? "Kept" : "This browser keeps nothing";
+};
 setOnOpenTray(({ positive, negative }) => {
   setExamples(positive, negative);
-  $("tray").querySelector("button")?.focus();
+  tray.querySelector("button")?.focus();
 });

@@ -1,9 +1,8 @@
-// Picture files: chosen, photographed, dropped or pasted, then sent for a search.
+// Picture files: chosen, photographed, dropped or pasted, then sent for a search, with progress.
 
 import { api, Refusal } from "./api.js";
 import { $, reasonOf } from "./dom.js";
 import { rememberUpload, wholeOf } from "./image.js";
-import { fetchWithProgress, showProgress } from "./progress.js";
 import { parameters } from "./state.js";
 
 const PREVIEW_SIDE = 480; // pixels
@@ -11,10 +10,9 @@ const VIEW_SIDE = 4096; // pixels of what the server makes of a file that the br
 const MAX_FILES = 20; // that are held for searches by their parts
 
 const files = /** @type {Map<string, File>} by embedding */ (new Map());
-
 const views = /** @type {WeakMap<File, Blob>} of those that the browser cannot show */ (new WeakMap());
 
-/** Return what the browser can show of an upload, at full size. @param {UploadedImage} image */
+/** Return what the browser can show of an upload. @param {UploadedImage} image */
 export function viewOf(image) {
   const file = fileOf(wholeOf(image) ?? image);
   return file && (views.get(file) ?? file);
@@ -25,7 +23,7 @@ export const fileOf = (image) => (image && files.get(image.embedding)) ?? null;
 
 /** @param {(files: File[]) => void} onFiles @param {(reason: string) => void} onRefused */
 export function listenForFiles(onFiles, onRefused) {
-  for (const input of [$("file", HTMLInputElement), $("camera", HTMLInputElement)]) {
+  for (const input of [$("file"), $("camera")]) {
     input.addEventListener("change", () => {
       if (input.files?.length) onFiles([...input.files]);
       input.value = ""; // so that the same file can be chosen again
@@ -60,69 +58,59 @@ export function listenForFiles(onFiles, onRefused) {
   });
 }
 
-/** Search by files. Those that are refused are left out and named. @param {File[]} given
- * @param {Options} options @param {number} maxBytes @param {AbortSignal} signal
- * @param {PartOfFile | null} part 
- * @returns {Promise<{ answers: (Answer & UploadedImage)[], refused: string[] }>} */
+/** Search by files; those that are refused are left out and named. @type {SearchByFiles} */
 export async function searchByFiles(given, options, maxBytes, signal, part) {
   const answers = [];
   const refused = [];
+  const wanted = parameters(options);
+  if (part) wanted.set("crop", part.crop);
   for (const [i, file] of given.entries()) {
     const what = given.length > 1 ? `Picture ${i + 1} of ${given.length}` : file.name;
     try {
-      answers.push(await searchByFile(file, options, maxBytes, signal, part, what));
+      if (file.size > maxBytes) {
+        const [size, limit] = [file.size, maxBytes].map((bytes) => Math.ceil(bytes / 2 ** 20));
+        throw new Refusal(`this file has ${size} MiB; at most ${limit} MiB are taken.`);
+      }
+      answers.push(await searchByFile(file, wanted, signal, part, what));
     } catch (error) {
-      const { message, cause } = /** @type {Error} */ (error);
-      if (given.length === 1 || !(cause instanceof Refusal)) throw error;
+      const message = `${file.name}: ${reasonOf(error)}`;
+      if (given.length === 1 || !(error instanceof Refusal)) throw new Error(message, { cause: error });
       refused.push(message);
     }
   }
   return { answers, refused };
 }
 
-/** Search by a file, or by a part of its picture, and remember both. Errors name the file.
- * @param {File} file @param {Options} options @param {number} maxBytes
- * @param {AbortSignal} signal @param {PartOfFile | null} part @param {string} what */
-async function searchByFile(file, options, maxBytes, signal, part, what) {
-  try {
-    if (file.size > maxBytes) {
-      const [size, limit] = [file.size, maxBytes].map((bytes) => Math.ceil(bytes / 2 ** 20));
-      throw new Refusal(`this file has ${size} MiB; at most ${limit} MiB are taken.`, null);
-    }
-    const headers = headersOf(file);
-    showProgress(what, 0);
-    const wanted = parameters(options);
-    if (part) wanted.set("crop", part.crop);
-    const init = { method: "POST", headers, body: file, signal };
-    /** @type {Promise<Answer & UploadedImage>} */
-    const request = api(`/api/search?${wanted}`, init,
-      fetchWithProgress((share) => showProgress(what, share)));
-    const bitmap = createImageBitmap(file).catch(() => null); // meanwhile
-    const answer = await request;
-    const src = smallCopy(await bitmap ?? await view(file, signal));
-    signal.throwIfAborted();
-    const { embedding, sha256, model } = answer;
-    const whole = part?.whole ?? { embedding, sha256, model };
-    rememberUpload(answer, { src, name: file.name, whole });
-    files.delete(whole.embedding);
-    files.set(whole.embedding, file);
-    const [oldest] = files.keys();
-    if (files.size > MAX_FILES) files.delete(oldest);
-    return answer;
-  } catch (error) {
-    throw new Error(`${file.name}: ${reasonOf(error)}`, { cause: error });
-  }
+/** Search by a file or a part of its picture, and remember both. @type {SearchByFile} */
+async function searchByFile(file, wanted, signal, part, what) {
+  $("progress-text").textContent = what;
+  const request = api(`/api/search?${wanted}`, sending(file, signal), fetchWithProgress);
+  const bitmap = createImageBitmap(file).catch(() => null); // meanwhile
+  const answer = /** @type {FileAnswer} */ (await request);
+  const src = smallCopy(await bitmap ?? await view(file, signal));
+  signal.throwIfAborted();
+  const { embedding, sha256, model } = answer;
+  const whole = part?.whole ?? { embedding, sha256, model };
+  rememberUpload(answer, { src, name: file.name, whole });
+  files.delete(whole.embedding);
+  files.set(whole.embedding, file);
+  const [oldest] = files.keys();
+  if (files.size > MAX_FILES) files.delete(oldest);
+  return answer;
 }
 
-/** The server tells a kind by the file's content. @param {File} file */
-const headersOf = ({ type }) =>
-  ({ "Content-Type": type.startsWith("image/") ? type : "application/octet-stream" });
+/** Return a request with a file, whose kind the server tells by its content.
+ * @param {File} file @param {AbortSignal} signal */
+function sending(file, signal) {
+  const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
+  return { method: "POST", headers: { "Content-Type": type }, body: file, signal };
+}
 
 /** Return what the server makes of a file that the browser cannot show, or null.
  * @param {File} file @param {AbortSignal} signal */
 async function view(file, signal) {
-  const init = { method: "POST", headers: headersOf(file), body: file, signal };
-  const response = await fetch(`/api/preview?side=${VIEW_SIDE}`, init).catch(() => null);
+  const response =
+    await fetch(`/api/preview?side=${VIEW_SIDE}`, sending(file, signal)).catch(() => null);
   signal.throwIfAborted();
   if (!response?.ok) return null;
   const blob = await response.blob();
@@ -130,7 +118,7 @@ async function view(file, signal) {
   return createImageBitmap(blob).catch(() => null);
 }
 
-/** Return a small copy as a data URL. @param {ImageBitmap | null} bitmap */
+/** @param {ImageBitmap | null} bitmap */
 function smallCopy(bitmap) {
   if (!bitmap) return null;
   const side = Math.max(bitmap.width, bitmap.height);
@@ -142,3 +130,27 @@ function smallCopy(bitmap) {
   bitmap.close();
   return canvas.toDataURL(side <= PREVIEW_SIDE / 2 ? "image/png" : "image/jpeg", 0.92);
 }
+
+/** Show an upload that begins; null hides it. @param {(() => void) | null} onCancel */
+export function showUpload(onCancel) {
+  $("progress-cancel").onclick = onCancel;
+  $("progress").hidden = onCancel === null;
+}
+
+/** @type {Send} that tells how much was sent */
+const fetchWithProgress = (path, init = {}) => new Promise((resolve, reject) => {
+  const request = new XMLHttpRequest();
+  const bar = $("progress-bar");
+  bar.value = 0;
+  request.open(init.method ?? "GET", path);
+  request.responseType = "blob";
+  for (const header of new Headers(init.headers)) request.setRequestHeader(...header);
+  request.upload.onprogress = ({ loaded, total }) => {
+    if (loaded < total) bar.value = loaded / total;
+    else bar.removeAttribute("value"); // the server works: it takes an unknown time
+  };
+  request.onload = () => resolve(new Response(request.response, { status: request.status }));
+  request.onerror = request.onabort = () => reject(new Error("not sent"));
+  init.signal?.addEventListener("abort", () => request.abort());
+  request.send(/** @type {XMLHttpRequestBodyInit} */ (init.body));
+});

@@ -52,12 +52,12 @@ export class View {
     this.onChange();
   }
 
-  /** Return where a point of the plane is shown. @param {number} x @param {number} y */
+  /** @param {number} x @param {number} y */
   toPixels(x, y) {
     return { x: x * this.scale + this.left, y: y * this.scale + this.top };
   }
 
-  /** Return the point of the plane at a position. @param {Position} position */
+  /** @param {Position} position */
   toPlane({ x, y }) {
     return { x: (x - this.left) / this.scale, y: (y - this.top) / this.scale };
   }

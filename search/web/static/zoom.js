@@ -1,6 +1,6 @@
 // Pictures that are zoomed and panned in step; what is seen of a large one is loaded as needed.
 
-import { el, span } from "./dom.js";
+import { $, el, span } from "./dom.js";
 import { listenForGestures } from "./gestures.js";
 
 export const BASE_SIDE = 1024; // pixels of the whole picture, which is loaded first
@@ -11,22 +11,20 @@ const SWIPE = 60; // CSS pixels
 
 export class Zoom {
   panes = /** @type {Pane[]} */ ([]);
-  zoom = 1; // 1 shows all
+  factor = 1; // 1 shows all
   x = 0; // CSS pixels from the centre of a pane to that of its picture
   y = 0;
   timer = 0;
 
   /** @param {HTMLElement} stage
-   * @param {(scale: number) => void} onRest with the CSS pixels of a pixel of the last picture
    * @param {(step: number) => void} onSwipe of a picture that is not zoomed; 1 to the left */
-  constructor(stage, onRest, onSwipe) {
+  constructor(stage, onSwipe) {
     this.stage = stage;
-    this.onRest = onRest;
     this.listen(onSwipe);
     new ResizeObserver(() => this.draw()).observe(stage);
   }
 
-  /** Show pictures, all of each. @param {Picture[]} pictures */
+  /** @param {Picture[]} pictures */
   show(pictures) {
     this.panes = pictures.map((picture) => {
       const base = el("img", { src: picture.src, alt: picture.name });
@@ -45,17 +43,17 @@ export class Zoom {
   }
 
   fit() {
-    [this.zoom, this.x, this.y] = [1, 0, 0];
+    [this.factor, this.x, this.y] = [1, 0, 0];
     this.draw();
   }
 
   /** Zoom; a position from the centre stays. @param {number} factor @param {Position} at */
-  by(factor, at = { x: 0, y: 0 }) {
+  zoom(factor, at = { x: 0, y: 0 }) {
     const most = Math.max(8, ...this.panes.map((pane) => MAX_SCALE / fitScale(pane)));
-    const zoom = Math.min(most, Math.max(1, this.zoom * factor));
-    this.x = at.x - ((at.x - this.x) * zoom) / this.zoom;
-    this.y = at.y - ((at.y - this.y) * zoom) / this.zoom;
-    this.zoom = zoom;
+    const next = Math.min(most, Math.max(1, this.factor * factor));
+    this.x = at.x - ((at.x - this.x) * next) / this.factor;
+    this.y = at.y - ((at.y - this.y) * next) / this.factor;
+    this.factor = next;
     this.draw();
   }
 
@@ -75,19 +73,19 @@ export class Zoom {
     this.x = Math.min(right, Math.max(-right, this.x)); // a picture does not leave its pane
     this.y = Math.min(down, Math.max(-down, this.y));
     for (const pane of this.panes) this.place(pane);
-    this.stage.dataset.zoom = this.zoom.toFixed(3);
+    this.stage.dataset.zoom = this.factor.toFixed(3);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       for (const pane of this.panes) this.load(pane);
       const last = this.panes.at(-1);
-      if (last) this.onRest(this.placeOf(last).scale);
+      if (last) $("look-scale").textContent = `${Math.round(100 * this.placeOf(last).scale)} %`;
     }, REST);
   }
 
-  /** Return the scale of a picture, and its left and upper edge in its pane. @param {Pane} pane */
+  /** The scale of a picture, and its edges in its pane. @param {Pane} pane */
   placeOf(pane) {
     const { frame, picture: { width = 0, height = 0 } } = pane;
-    const scale = fitScale(pane) * this.zoom;
+    const scale = fitScale(pane) * this.factor;
     const left = (frame.clientWidth - width * scale) / 2 + this.x;
     return { scale, left, top: (frame.clientHeight - height * scale) / 2 + this.y };
   }
@@ -96,37 +94,42 @@ export class Zoom {
   place(pane) {
     const { picture: { width = 0, height = 0, box }, base, outline, detail, part } = pane;
     const { scale, left, top } = this.placeOf(pane);
-    /** @param {HTMLElement} element @param {Region} at */
-    const put = ({ style }, [x, y, w, h]) => {
+    /** @param {HTMLElement | null} element @param {Region} at */
+    const put = (element, [x, y, w, h]) => {
+      if (!element) return;
+      const { style } = element;
       [style.left, style.top, style.width, style.height] =
         [left + x * scale, top + y * scale, w * scale, h * scale].map((n) => `${n}px`);
       style.imageRendering = scale > 2 ? "pixelated" : ""; // pixels are seen as squares
     };
     put(base, [0, 0, width, height]);
-    if (detail) put(detail, part);
+    put(detail, part);
     outline.hidden = !box;
     if (box) put(outline, [box.x * width, box.y * height, box.width * width, box.height * height]);
   }
 
   /** Load what is in view where it shows more than what is there. @param {Pane} pane */
   load(pane) {
-    const { frame, picture: { region, width = 0, height = 0 }, part, outline } = pane;
+    const { frame, picture: { source, width = 0, height = 0 }, part, outline } = pane;
     const { scale, left, top } = this.placeOf(pane);
     const sharp = Math.min(1, scale * devicePixelRatio);
-    if (!region || sharp * Math.max(width, height) <= BASE_SIDE) return;
+    if (!source || sharp * Math.max(width, height) <= BASE_SIDE) return;
     /** @type {(from: number, length: number, margin: number, most: number) => number[]} */
     const seen = (from, length, margin, most) => [
       Math.max(0, Math.floor((-from - margin) / scale)),
       Math.min(most, Math.ceil((length - from + margin) / scale))];
-    const [x, right] = seen(left, frame.clientWidth, 0, width);
-    const [y, bottom] = seen(top, frame.clientHeight, 0, height);
-    const isThere = x >= part[0] && y >= part[1] && right <= part[0] + part[2] && bottom <= part[1] + part[3];
+    /** @param {number} margin CSS pixels @returns {Region} */
+    const region = (margin) => {
+      const [x, right] = seen(left, frame.clientWidth, margin, width);
+      const [y, bottom] = seen(top, frame.clientHeight, margin, height);
+      return [x, y, right - x, bottom - y];
+    };
+    const [x, y, w, h] = region(0);
+    const isThere = x >= part[0] && y >= part[1] && x + w <= part[0] + part[2] && y + h <= part[1] + part[3];
     if (isThere && Number(pane.detail?.dataset.sharp) >= 0.8 * sharp) return;
-    const [wideX, wideRight] = seen(left, frame.clientWidth, 100, width);
-    const [wideY, wideBottom] = seen(top, frame.clientHeight, 100, height);
-    const box = /** @type {Region} */ ([wideX, wideY, wideRight - wideX, wideBottom - wideY]);
+    const box = region(100);
     const side = Math.max(64, Math.min(MAX_SIDE, Math.ceil(sharp * Math.max(box[2], box[3]))));
-    const detail = el("img", { alt: "", "data-sharp": sharp, src: `${region}?box=${box}&side=${side}` });
+    const detail = el("img", { alt: "", "data-sharp": sharp, src: `${source}?box=${box}&side=${side}` });
     pane.next = detail;
     detail.onload = () => {
       if (pane.next !== detail) return; // the view has changed
@@ -143,9 +146,9 @@ export class Zoom {
     let start = /** @type {Position | null} of one finger */ (null);
     listenForGestures(stage, {
       at: fromCentre, slack: 0,
-      zoom: (factor, at) => this.by(factor, at), move: (x, y) => this.move(x, y),
+      zoom: (factor, at) => this.zoom(factor, at), move: (x, y) => this.move(x, y),
       onPress: (event, several) => {
-        start = !several && event.pointerType !== "mouse" && this.zoom === 1 ? fromCentre(event) : null;
+        start = !several && event.pointerType !== "mouse" && this.factor === 1 ? fromCentre(event) : null;
       },
       onRelease: (event) => {
         if (!start) return;
@@ -155,17 +158,17 @@ export class Zoom {
         start = null;
       },
     });
-    stage.ondblclick = (event) => this.zoom > 1 ? this.fit() : this.by(3, fromCentre(event));
+    stage.ondblclick = (event) => this.factor > 1 ? this.fit() : this.zoom(3, fromCentre(event));
   }
 }
 
-/** Return the scale at which a pane shows all of its picture. @param {Pane} pane */
+/** @param {Pane} pane */
 function fitScale({ frame, picture: { width, height } }) {
   if (!width || !height) return 1;
   return Math.min(frame.clientWidth / width, frame.clientHeight / height) || 1;
 }
 
-/** Return where the pointer is from the centre of its pane. @param {MouseEvent} event */
+/** @param {MouseEvent} event */
 function fromCentre({ target, clientX, clientY }) {
   const { left, top, width, height } = /** @type {Element} */ (target).getBoundingClientRect();
   return { x: clientX - left - width / 2, y: clientY - top - height / 2 };

@@ -73,7 +73,13 @@ class Walk:
 
     def go(self, path: str, until: str) -> None:
         self.page.goto(path if "://" in path else self.url + path)
-        expect(self.page.locator(until).first).to_be_visible()
+        self.sees(until)
+
+    def sees(self, what: str) -> None:
+        expect(self.page.locator(what).first).to_be_visible()
+
+    def open(self, panel: str) -> None:
+        self.page.locator(f"{panel} summary").click()
 
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name).first.click()
@@ -81,7 +87,7 @@ class Walk:
 
 STATES: dict[str, Callable[[Walk], Any]] = {
     "start": lambda walk: walk.go("/", ".card"),
-    "facts": lambda walk: walk.page.locator("#facets summary").click(),
+    "facts": lambda walk: walk.open("#facets"),
     "answer": lambda walk: send(walk.page, walk.photo),
     "tray": lambda walk: walk.page.locator(".card button").first.click(),
     "crop": lambda walk: walk.press("Select a part"),
@@ -92,6 +98,11 @@ STATES: dict[str, Callable[[Walk], Any]] = {
     "no hits": lambda walk: walk.go(f"/?id={STORED}&min_score=1", "#results-title"),
     "notice": lambda walk: walk.go("/?like=zzz", "#notice"),
     "fault": lambda walk: walk.go(f"/?id={STORED}&where=(", "#where-fault"),
+    "take away": lambda walk: (walk.go(f"/?id={STORED}", ".card"), walk.open("#take")),
+    "history": lambda walk: walk.open("#memory"),
+    "lightbox": lambda walk: (walk.page.locator(".hit").first.click(), walk.sees("#look img")),
+    "compare": lambda walk: (walk.press("Compare"), walk.sees(".pane + .pane img")),
+    "overlay": lambda walk: walk.press("Overlay"),
     "map": lambda walk: walk.go("/map", "#map[data-drawn]"),
     "map, a point": lambda walk: walk.page.locator("#map").press("+"),
     "map, a fault": lambda walk: walk.go("/map?where=(", "#map-where[aria-invalid]"),
@@ -100,7 +111,7 @@ STATES: dict[str, Callable[[Walk], Any]] = {
     "a wrong key": lambda walk: (
         walk.page.get_by_label("Key", exact=True).fill("wrong"),
         walk.press("Open"),
-        expect(walk.page.locator("#login-notice")).to_be_visible(),
+        walk.sees("#login-notice"),
     ),
 }
 """What brings the page from the state before to each of its states."""
