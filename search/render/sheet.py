@@ -134,8 +134,8 @@ def write_sheet(rows: Sequence[SheetRow], target: Path | IO[bytes], kind: str) -
         OSError: it cannot be written.
     """
     if kind != "PDF":
-        options = {"quality": 92, "compress_level": PNG_LEVEL, **save_options(kind)}
-        contact_sheet(rows).save(target, kind, **options)
+        options = save_options(kind)
+        contact_sheet(rows).save(target, kind, quality=92, compress_level=PNG_LEVEL, **options)
         return
     pages = [contact_sheet(page) for page in _pages(rows)]
     resolution = pages[0].width / PAGE_INCHES
