@@ -290,9 +290,8 @@ def test_pictures_that_are_not_read_are_counted_and_strict_fails(
 
 
 def test_excluded_files_are_left_out_by_every_command(
-    geosim: Run, small_sample: Path, tmp_path: Path
+    geosim: Run, rocks: Path, tmp_path: Path
 ) -> None:
-    rocks = small_sample
     leave_out, working = ("--exclude", "marble"), ("--working", tmp_path / "working")
     options = ("--backbone", "colour-grid", "--epochs", 1, *leave_out, *working)
     for command in (("train", rocks, *options), ("run", rocks, *options)):

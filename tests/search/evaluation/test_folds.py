@@ -35,7 +35,7 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / label).mkdir(parents=True)
         for number in range(count):
             of = number - number % 3 if number % 3 == 2 else number
-            picture = Image.fromarray(draw(label, of, size=32))
+            picture = Image.fromarray(draw(label, of, size=64))
             ending, quality = (".jpg", 85) if of != number else (".png", 0)
             picture.save(root / label / f"{of:02}-{number:02}{ending}", quality=quality)
     return root
