@@ -19,7 +19,7 @@ from geosim.trainer.working import Working
 
 Run = Callable[..., Result]
 OPTIONS = ("--backbone", "colour-grid", "--epochs", 1)
-ONCE = ("--split", "random", "--seeds", 0)
+ONCE = ("--split", "random")
 
 
 def pictures(root: Path, *classes: str, count: int = 4, seed: int = 0) -> Path:

@@ -107,7 +107,7 @@ def test_the_whole_job_runs_with_it(
     found = geosim("search", new, "-k", 3, "--format", "json", *options)
     assert found.exit_code == 0, found.output
     assert len(json.loads(found.stdout)[0]["hits"]) == 3
-    once = ("--split", "random", "--seeds", 0, *options)
+    once = ("--split", "random", *options)
     evaluated = geosim("evaluate", tmp_path / "rocks", "--backbone", spec.name, *once)
     assert evaluated.exit_code == 0, evaluated.output
     assert spec.name in evaluated.stdout
