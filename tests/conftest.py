@@ -20,18 +20,26 @@ from tests.memory import memory_store
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "geological_similarity.zip"
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> Iterator[None]:
     """Keep settings of the person who runs the tests out of them."""
-    for name in list(os.environ):
-        if name.startswith("GEOSIM_") and not name.startswith("GEOSIM_TEST_"):
-            monkeypatch.delenv(name)
+    with pytest.MonkeyPatch.context() as environment:
+        for name in list(os.environ):
+            if name.startswith("GEOSIM_") and not name.startswith("GEOSIM_TEST_"):
+                environment.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated data set, 8 classes of 12 images; read only, copy it to change it."""
     return write_sample(tmp_path_factory.mktemp("data") / "rocks", per_class=12, size=64)
+
+
+@pytest.fixture(scope="session")
+def small_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The like of `sample`, of 32 pixels a side: all shifts of its tiles are soon compared."""
+    return write_sample(tmp_path_factory.mktemp("small") / "rocks", per_class=12, size=32)
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +109,7 @@ def rocks(sample: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(sample, tmp_path / "rocks"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def geosim() -> Callable[..., Result]:
     """Run a geosim command in this process: ``geosim("search", path, "-k", 3)``."""
     from geosim.search.cli.main import geosim as group

@@ -19,6 +19,7 @@ from geosim.trainer.working import Working
 
 Run = Callable[..., Result]
 OPTIONS = ("--backbone", "colour-grid", "--epochs", 1)
+ONCE = ("--split", "random")
 
 
 def pictures(root: Path, *classes: str, count: int = 4, seed: int = 0) -> Path:
@@ -52,7 +53,7 @@ def test_every_command_tells_name_and_classes_before_any_work(geosim: Run, tmp_p
         ("train", trip, *OPTIONS, *working),
         ("ingest", trip, *working),
         ("run", trip, *OPTIONS, *working),
-        ("evaluate", trip, *OPTIONS, "--test-share", 0.5, *working),
+        ("evaluate", trip, *OPTIONS, *ONCE, "--test-share", 0.5, *working),
     ):
         assert geosim(*command).stderr.splitlines()[0] == first, command
 
@@ -72,7 +73,7 @@ def test_a_training_decides_the_classes_of_later_commands(geosim: Run, tmp_path:
     told = "data set trip: 16 pictures, classes by folder: gneiss 8, granite 8"
     for command in (("ingest", trip), ("train", trip, *OPTIONS), ("ingest", trip)):
         assert geosim(*command, *working).stderr.splitlines()[0] == told
-    assert geosim("evaluate", trip, *OPTIONS, *working).stderr.splitlines()[0] == told
+    assert geosim("evaluate", trip, *OPTIONS, *ONCE, *working).stderr.splitlines()[0] == told
 
 
 def test_a_run_on_another_folder_of_the_same_name_keeps_model_and_collection(

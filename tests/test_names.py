@@ -17,6 +17,8 @@ from PIL import Image
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="names of Linux")
 GEOSIM = Path(sys.executable).with_name("geosim")
+QUICK = ("--backbone", "colour-grid", "--epochs", 1, "-k", 2)
+Run = Callable[..., Result]
 
 EVIL = {
     "escape": "\x1b[2J\x1b]0;owned\x07",
@@ -62,7 +64,7 @@ def make(root: Path, classes: list[str], per_class: int = 3) -> Path:
 
 
 @pytest.fixture(scope="module")
-def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def evil(geosim: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which `geosim run` has indexed a data set of such names."""
     folder = tmp_path_factory.mktemp("evil")
     data = make(folder / f"set{EVIL['escape']}", [*EVIL.values()])
@@ -71,9 +73,9 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (data / label / f"x{EVIL['C1']}.heic{EVIL['return']}").write_bytes(b"x")
     (data / f"stray{EVIL['line']}.png").write_bytes(b"x")
     (data / EVIL["hidden"] / f"x{EVIL['escape']}.psd").write_bytes(b"x")
-    done = run(folder, "run", data, "--backbone", "colour-grid", "--epochs", 1, "-k", 2)
-    assert done.returncode == 0, done.stderr
-    assert_safe(done.stdout + done.stderr)
+    done = geosim("run", data, *QUICK, "--working", folder / "working")
+    assert done.exit_code == 0, done.output
+    assert_safe(done.stdout_bytes + done.stderr_bytes)
     return folder
 
 
@@ -111,7 +113,7 @@ def commands(folder: Path) -> Iterator[tuple[Any, ...]]:
 
 
 def test_no_command_prints_what_controls_a_terminal_or_hides(
-    evil: Path, geosim: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+    evil: Path, geosim: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(evil)
     for command in commands(evil):
@@ -121,7 +123,7 @@ def test_no_command_prints_what_controls_a_terminal_or_hides(
 
 
 def test_tables_have_a_line_per_row_and_no_hidden_characters(
-    evil: Path, geosim: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+    evil: Path, geosim: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(evil)
     (data,) = evil.glob("set*")
@@ -163,11 +165,11 @@ SCRIPTS = ["花岗岩", "Grünstein", "гранит", "😀", "granite"]
 
 
 @pytest.fixture(scope="module")
-def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scripts(geosim: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scripts")
-    make(folder / "岩石", SCRIPTS)
-    done = run(folder, "run", "岩石", "--backbone", "colour-grid", "--epochs", 1, "-k", 2)
-    assert done.returncode == 0, done.stderr
+    data = make(folder / "岩石", SCRIPTS)
+    done = geosim("run", data, *QUICK, "--working", folder / "working")
+    assert done.exit_code == 0, done.output
     return folder
 
 
@@ -219,9 +221,7 @@ def latin(tmp_path: Path) -> Path:
 
 
 @LINUX
-def test_every_command_works_below_a_folder_that_is_no_utf8(
-    latin: Path, geosim: Callable[..., Result]
-) -> None:
+def test_every_command_works_below_a_folder_that_is_no_utf8(latin: Path, geosim: Run) -> None:
     name = os.fsdecode(b"gr\xe8s")
     data = make(latin / os.fsdecode(b"r\xf4ches"), [name, "granite"], per_class=8)
     picture = data / name / f"{name}-0.png"
@@ -252,10 +252,13 @@ def test_every_command_works_below_a_folder_that_is_no_utf8(
 
 
 @LINUX
-def test_relative_paths_below_a_folder_that_is_no_utf8_work(latin: Path) -> None:
+def test_relative_paths_below_a_folder_that_is_no_utf8_work(
+    geosim: Run, latin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make(latin / "rocks", ["marble", "granite"])
-    done = run(latin, "run", "rocks", "--backbone", "colour-grid", "--epochs", 1, "-k", 2)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(latin)
+    done = geosim("run", "rocks", *QUICK)
+    assert done.exit_code == 0, done.output
     assert (latin / "working" / "samples.png").is_file()
 
 

@@ -33,6 +33,9 @@ PAGE_LINES = 6
 PAGE_INCHES = 8.27
 """Width of such a page: A4's."""
 
+PNG_LEVEL = 1
+"""zlib's level for a PNG: a third of the time of the default, for 1 to 8 % more bytes."""
+
 DECODED_SIDE = 512
 """Pixels a side at which pictures are decoded; a large JPEG is read at a fraction of its size."""
 
@@ -131,7 +134,8 @@ def write_sheet(rows: Sequence[SheetRow], target: Path | IO[bytes], kind: str) -
         OSError: it cannot be written.
     """
     if kind != "PDF":
-        contact_sheet(rows).save(target, kind, quality=92, **save_options(kind))
+        options = save_options(kind)
+        contact_sheet(rows).save(target, kind, quality=92, compress_level=PNG_LEVEL, **options)
         return
     pages = [contact_sheet(page) for page in _pages(rows)]
     resolution = pages[0].width / PAGE_INCHES

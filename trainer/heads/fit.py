@@ -135,6 +135,8 @@ def keep_best(
         monitor=monitor, mode="min", patience=epochs, restore_best_weights=True
     )
     report = keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: progress(1))
+    # TensorFlow traces a step twice that makes the optimiser's variables.
+    network.optimizer.build(network.trainable_variables)
     history = network.fit(
         *data,
         validation_data=validation,

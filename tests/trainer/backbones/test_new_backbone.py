@@ -91,10 +91,10 @@ def spec(request: pytest.FixtureRequest) -> Iterator[BackboneSpec]:
 
 
 def test_the_whole_job_runs_with_it(
-    spec: BackboneSpec, sample: Path, geosim: Callable[..., Result], tmp_path: Path
+    spec: BackboneSpec, small_sample: Path, geosim: Callable[..., Result], tmp_path: Path
 ) -> None:
     for folder in ("granite", "schist", "marble"):
-        shutil.copytree(sample / folder, tmp_path / "rocks" / folder)
+        shutil.copytree(small_sample / folder, tmp_path / "rocks" / folder)
     options = ("--working", tmp_path / "working")
     done = geosim("run", tmp_path / "rocks", "--backbone", spec.name, "-k", 3, *options)
     assert done.exit_code == 0, done.output
@@ -103,11 +103,12 @@ def test_the_whole_job_runs_with_it(
     assert card["backbone"]["name"] == spec.name
     assert card["training"]["epochs"] == spec.epochs
     assert card["training"]["optimizer"] == spec.optimizer
-    new = shutil.copy(sample / "basalt" / "basalt-0001.jpg", tmp_path)
+    new = shutil.copy(small_sample / "basalt" / "basalt-0001.jpg", tmp_path)
     found = geosim("search", new, "-k", 3, "--format", "json", *options)
     assert found.exit_code == 0, found.output
     assert len(json.loads(found.stdout)[0]["hits"]) == 3
-    evaluated = geosim("evaluate", tmp_path / "rocks", "--backbone", spec.name, *options)
+    once = ("--split", "random", *options)
+    evaluated = geosim("evaluate", tmp_path / "rocks", "--backbone", spec.name, *once)
     assert evaluated.exit_code == 0, evaluated.output
     assert spec.name in evaluated.stdout
 

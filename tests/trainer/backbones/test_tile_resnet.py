@@ -101,15 +101,15 @@ def test_a_seed_repeats_the_fit_and_callers_arrays_stay(tiles) -> None:
     "name", ["tile-resnet", pytest.param("tile-fusion", marks=pytest.mark.slow)]
 )
 def test_it_is_trained_saved_ingested_and_trained_no_second_time(
-    name: str, sample: Path, tmp_path: Path
+    name: str, small_sample: Path, tmp_path: Path
 ) -> None:
     working = Working(tmp_path / "working")
-    dataset, (pretrained, _) = open_dataset(sample), choose(name)
+    dataset, (pretrained, _) = open_dataset(small_sample), choose(name)
     options = pretrained.spec.train_options(epochs=2, batch_size=32)
     report = train(dataset, pretrained, working, options)
     assert not report.reused
     card = report.model.card
-    assert card["input_size"] == 64, "the size of the sample's images"
+    assert card["input_size"] == 32, "the size of the sample's images"
     assert card["head"] == "cosine"
     assert len(card["backbone"]["weights_sha256"]) == 64
     model = load_model(working.model)

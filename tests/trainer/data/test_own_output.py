@@ -2,14 +2,46 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 
 from geosim.trainer.data.dataset import open_dataset
 
 Run = Callable[..., Result]
-OPTIONS = ("--backbone", "colour-grid", "--epochs", 1)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A data set, and what a run and an evaluation of it wrote."""
+
+    rocks: Path
+    working: Path
+    study: Path
+
+
+@pytest.fixture(scope="module")
+def outputs(geosim: Run, small_sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    root = tmp_path_factory.mktemp("outputs")
+    made = Made(small_sample, root / "working", root / "study")
+    options = ("--backbone", "colour-grid", "--epochs", 1, "--working", made.working)
+    study = ("--split", "random", "--report", made.study)
+    for command in (("run", made.rocks), ("evaluate", made.rocks, *study)):
+        done = geosim(*command, *options)
+        assert done.exit_code == 0, done.output
+    return made
+
+
+@pytest.fixture
+def made(outputs: Made, tmp_path: Path) -> Made:
+    """A copy of `outputs` of the test's own."""
+    return Made(
+        Path(shutil.copytree(outputs.rocks, tmp_path / "rocks")),
+        Path(shutil.copytree(outputs.working, tmp_path / "working")),
+        Path(shutil.copytree(outputs.study, tmp_path / "study")),
+    )
 
 
 def check(root: Path, classes: tuple[str, ...], passed_over: list[str]) -> None:
@@ -20,12 +52,10 @@ def check(root: Path, classes: tuple[str, ...], passed_over: list[str]) -> None:
         assert [str(one) for one in dataset.passed_over if one.own] == passed_over
 
 
-def test_working_folders_and_reports_are_passed_over(geosim: Run, rocks: Path) -> None:
-    classes = open_dataset(rocks).classes
-    results = rocks / "schist" / "my results"
-    assert geosim("run", rocks, *OPTIONS, "--working", results).exit_code == 0
-    study = ("--split", "random", "--report", rocks / "study", "--working", results)
-    assert geosim("evaluate", rocks, *OPTIONS, *study).exit_code == 0
+def test_working_folders_and_reports_are_passed_over(made: Made) -> None:
+    rocks, classes = made.rocks, open_dataset(made.rocks).classes
+    results = made.working.rename(rocks / "schist" / "my results")
+    made.study.rename(rocks / "study")
     shutil.copytree(results / "model", rocks / "old-model")
     (rocks / "old").mkdir()
     shutil.copytree(rocks / "marble", rocks / "old" / "geosim-sample" / "marble")
@@ -39,20 +69,15 @@ def test_working_folders_and_reports_are_passed_over(geosim: Run, rocks: Path) -
     )
 
 
-def test_drawn_pictures_are_passed_over_under_any_name(
-    geosim: Run, rocks: Path, tmp_path: Path
-) -> None:
-    classes, working = open_dataset(rocks).classes, tmp_path / "working"
-    assert geosim("run", rocks, *OPTIONS, "--working", working).exit_code == 0
+def test_drawn_pictures_are_passed_over_under_any_name(geosim: Run, made: Made) -> None:
+    rocks, working, classes = made.rocks, made.working, open_dataset(made.rocks).classes
     (rocks / "sheets").mkdir()
     for name in ("sheets/hits.png", "sheets/hits.jpg", "marble/hits.JPEG", "hits.jpeg"):
         query = rocks / "marble" / "marble-0003.jpg"
         sheet = ("-k", 1, "--sheet", rocks / name, "--working", working)
         assert geosim("search", query, *sheet).exit_code == 0
-    study = ("--split", "random", "--report", tmp_path / "study", "--working", working)
-    assert geosim("evaluate", rocks, *OPTIONS, *study).exit_code == 0
     drawn = [working / "samples.png", working / "model" / "loss.png"]
-    drawn += sorted((tmp_path / "study").glob("*.png"))
+    drawn += sorted(made.study.glob("*.png"))
     assert len(drawn) == 7
     for number, path in enumerate(drawn):
         shutil.copy(path, rocks / "schist" / f"{number}.png")

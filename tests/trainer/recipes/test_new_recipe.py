@@ -79,8 +79,9 @@ def toy() -> Iterator[Recipe]:
 
 
 def test_the_commands_take_it(
-    toy: Recipe, sample: Path, geosim: Callable[..., Result], tmp_path: Path
+    toy: Recipe, small_sample: Path, geosim: Callable[..., Result], tmp_path: Path
 ) -> None:
+    sample = small_sample
     working = Working(tmp_path / "working")
     options = ("--recipe", "toy", "--working", working.root)
     done = geosim("run", sample, *options, "-k", 2)
