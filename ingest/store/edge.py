@@ -1,7 +1,4 @@
-"""The embedded engine: Qdrant Edge inside this process, one shard per collection.
-
-Owns every call of ``qdrant_edge``; `ingest/store/edge_files.py` owns the files.
-"""
+"""The embedded engine: Qdrant Edge inside this process, one shard per collection."""
 
 from __future__ import annotations
 
@@ -163,9 +160,7 @@ class EdgeStore(VectorStore):
         with self._open() as shard:
             self._files.begin_writing(len(payloads), payloads)
             shard.update(edge.UpdateOperation.upsert_points(points))
-        self._unsettled += len(points)
-        if self._unsettled >= SEGMENT_POINTS:
-            self._settle()
+        self._note_written(len(points))
 
     def _delete(self, ids: list[str]) -> None:
         with self._open() as shard:
@@ -185,7 +180,7 @@ class EdgeStore(VectorStore):
                     shard.update(operation.set_payload(ids, dict(one.facts), FACTS))
                 if one.gone:
                     shard.update(operation.delete_payload(ids, [*one.gone]))
-                self._unsettled += len(ids)
+        self._note_written(sum(len(one.ids) for one in changes))
 
     def _index(self, field: str, kind: str) -> None:
         with self._open() as shard:
@@ -260,6 +255,11 @@ class EdgeStore(VectorStore):
         with self._open() as shard:
             answers = shard.query_batch(edge.QueryBatchRequest(requests))
         return [[ScoredPoint.from_stored(one.payload, one.score) for one in a] for a in answers]
+
+    def _note_written(self, points: int) -> None:
+        self._unsettled += points
+        if self._unsettled >= SEGMENT_POINTS:  # before they fill the memory
+            self._settle()
 
     def _settle(self) -> None:
         with self._open() as shard:

@@ -563,6 +563,24 @@ def test_many_points_are_settled_and_stay_the_same_points(tmp_path: Path) -> Non
         EdgeStore(tmp_path, "rocks").count()
 
 
+def test_changes_are_settled_before_they_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = payloads(SETTLE_FROM + 500)
+    with EdgeStore(tmp_path, "rocks") as store:
+        store.create(MODEL)
+        store.upsert(images, vectors(len(images)))
+    folder = tmp_path / "rocks" / "segments"
+    before = {*folder.iterdir()}
+    monkeypatch.setattr("geosim.ingest.store.edge.SEGMENT_POINTS", 8000)
+    with EdgeStore(tmp_path, "rocks") as store:
+        changed = [one.id for one in images[:8000]]
+        store.update([Change(tuple(changed), fields={"class": "schist"})])
+        assert {*folder.iterdir()} != before, "the store is still open"
+        assert store.values("class")["schist"] == 8000
+        assert store.count() == len(images)
+
+
 def test_a_collection_of_an_earlier_version_is_settled_by_the_next_write(tmp_path: Path) -> None:
     make(tmp_path, 0)
     images = payloads(SETTLE_FROM + 500)
