@@ -19,6 +19,7 @@ from geosim.ingest.store.server_settings import (
     settings_of,
     vectors_of,
 )
+from geosim.ingest.store.server_terms import SCHEMAS
 from geosim.trainer.errors import StoreError
 from geosim.trainer.heads.head import EMBEDDING_DIM
 
@@ -201,9 +202,8 @@ class ServerCollection:
 
     def make_index(self, field: str, kind: str) -> None:
         """Make the payload index of a field."""
-        schema = models.PayloadSchemaType(kind)
         self._connection.send(
-            lambda client: client.create_payload_index(self.name, field, schema, wait=True)
+            lambda client: client.create_payload_index(self.name, field, SCHEMAS[kind], wait=True)
         )
 
     def origins(self) -> dict[str, Origin]:

@@ -1,5 +1,7 @@
 """The filters of a Qdrant server."""
 
+from typing import Any
+
 from qdrant_client import models
 
 from geosim.ingest.store.filters import Terms
@@ -16,6 +18,20 @@ TERMS = Terms(
     has_id=lambda ids: models.HasIdCondition(has_id=sorted(ids)),
 )
 """See `translate`."""
+
+SCHEMAS: dict[str, Any] = {
+    "keyword": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, enable_hnsw=False),
+    "float": models.FloatIndexParams(type=models.FloatIndexType.FLOAT, enable_hnsw=False),
+    "datetime": models.DatetimeIndexParams(
+        type=models.DatetimeIndexType.DATETIME, enable_hnsw=False
+    ),
+    "geo": models.GeoIndexParams(type=models.GeoIndexType.GEO, enable_hnsw=False),
+}
+"""Kinds of payload indexes, see `INDEX_KINDS`.
+
+By default a server links the points of every value among themselves in the vectors' index, too, for
+filtered searches by it. Filtered searches are exact (`search/searcher.py`).
+"""
 
 EXACT = models.SearchParams(exact=True)
 """Parameters of a search without an index."""

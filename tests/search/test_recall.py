@@ -75,6 +75,8 @@ def test_a_large_one_is_searched_by_its_index_and_says_so(
     assert len(every.hits) == POINTS - 1
     assert exact.hits == every.hits[:10]
     assert {hit.path for hit in by_index.hits} <= {hit.path for hit in every.hits}
+    (filtered,) = searcher.search([QUERY], SearchOptions(label="b"))
+    assert not filtered.approximate, "the index misses many of a filter's hits"
     together = searcher.recommend([QUERY, "rocks/b/003.jpg"])
     assert together.approximate == large
 
