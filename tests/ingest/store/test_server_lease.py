@@ -70,6 +70,7 @@ def opened(client: QdrantClient, name: str) -> Open:
 
 
 def leases(client: QdrantClient, name: str) -> list[dict[str, Any]]:
+    client.update_collection(name, metadata={"none": None})  # a node knows all earlier changes then
     metadata = client.get_collection(name).config.metadata or {}
     return [json.loads(text) for key, text in metadata.items() if key.startswith("geosim-lease:")]
 
