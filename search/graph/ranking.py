@@ -97,6 +97,7 @@ class Gallery:
         products = np.empty((len(queries), width), dtype=np.float32)
         reaches = np.empty(products.shape, dtype=np.bool_)
         found: list[NDArray[np.int64]] = []
+        count = 0
         for start in range(0, len(self.vectors), width):
             rows = self.vectors[start : start + width]
             if len(rows) < width:
@@ -105,7 +106,8 @@ class Gallery:
             np.greater_equal(products, floor[:, None], out=reaches)
             query, column = np.divmod(np.flatnonzero(reaches), len(rows))
             found.append(np.stack([query, column + start]))
-            if sum(pairs.shape[1] for pairs in found) > MOST_ABOVE:
+            count += len(query)
+            if count > MOST_ABOVE:
                 return None
         query, row = np.concatenate(found, axis=1)
         other = row != own[query]

@@ -45,8 +45,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 UPLOAD_PATH, PREVIEW_PATH = "/api/search", "/api/preview"
-POINTS_PATH = "/api/map/points"
 """Paths to which pictures are sent."""
+
+POINTS_PATH = "/api/map/points"
+"""Path to which rows of the map are sent."""
 
 MAX_DECODERS = 2
 """Pictures that are decoded or embedded at once."""
