@@ -203,8 +203,13 @@ def test_hits_carry_their_facts(geosim: Run, rocks: Path, working: Working, tmp_
         wrong = geosim(command, rocks, "--table", table, "--fact-type", "hole=text", *options)
         assert wrong.stderr.splitlines()[-1].startswith("Error: --fact-type names 'hole', which is")
     assert geosim("ingest", rocks, "--fact-type", "depth=metres", *options).exit_code == 2
-    alone = geosim("ingest", rocks, "--table-key", "file", *options)
-    assert "give the table with --table" in alone.stderr
+    for option in ("--table-key", "--table-encoding"):
+        alone = geosim("ingest", rocks, option, "utf-8", *options)
+        assert f"{option} is about a table; give the table with --table" in alone.stderr
+    for name in ("klingon", "hex", "undefined"):
+        unknown = geosim("ingest", rocks, "--table", table, "--table-encoding", name, *options)
+        assert unknown.exit_code == 2
+        assert f"{name!r} is no encoding of text" in unknown.stderr
 
 
 def test_classes_come_from_a_column(

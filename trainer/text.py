@@ -130,6 +130,14 @@ def _percent(found: str | re.Match[str]) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", errors))
 
 
+def is_encoding(name: str) -> bool:
+    """Return whether Python has an encoding of text of this name."""
+    try:
+        return bool("a".encode(name))
+    except (LookupError, UnicodeError):  # none, none of text, or "undefined"
+        return False
+
+
 def listed(items: Sequence[str], shown: int = 10) -> str:
     """Return the first items and how many more there are."""
     more = f" and {len(items) - shown:,} more" if len(items) > shown else ""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from geosim.trainer.facts.types import TYPES
+from geosim.trainer.text import is_encoding
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
@@ -26,6 +27,14 @@ def _types(
             )
         types[name.strip()] = kind
     return types
+
+
+def _encoding(_ctx: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
+    if name is not None and not is_encoding(name):
+        raise click.BadParameter(
+            f"{name!r} is no encoding of text; expected a name such as gb18030, shift_jis or koi8-r"
+        )
+    return name
 
 
 def fact_options(function: AnyFunction) -> AnyFunction:
@@ -47,6 +56,13 @@ def fact_options(function: AnyFunction) -> AnyFunction:
         "--table-key",
         metavar="COLUMN",
         help="The column of --table that names pictures  [default: the one that does]",
+    )
+    @click.option(
+        "--table-encoding",
+        metavar="NAME",
+        callback=_encoding,
+        help="Encoding of --table, such as gb18030, shift_jis or koi8-r  [default: UTF-8, UTF-16 "
+        "or else Windows-1252]",
     )
     @click.option(
         "--fact-type",
@@ -75,6 +91,7 @@ def fact_options(function: AnyFunction) -> AnyFunction:
         class_from: str | None,
         table: Path | None,
         table_key: str | None,
+        table_encoding: str | None,
         fact_types: Mapping[str, str],  # no mapping, but empty, where another command invokes it
         name_pattern: str | None,
         exif: bool,
@@ -83,7 +100,13 @@ def fact_options(function: AnyFunction) -> AnyFunction:
         from geosim.trainer.facts.collect import FactOptions
 
         described = FactOptions(
-            class_from or None, table, table_key, dict(fact_types), name_pattern, exif
+            class_from or None,
+            table,
+            table_key,
+            table_encoding,
+            dict(fact_types),
+            name_pattern,
+            exif,
         )
         return function(*args, described=described, **options)
 

@@ -27,6 +27,7 @@ class FactOptions:
         class_from: `FOLDER`, `NONE` or the name of a fact; None for the rule that the data set has.
         table: CSV or TSV file.
         key: column of the table that names pictures; None to find it.
+        encoding: of the table; None to find it.
         types: types of facts by name, instead of those that are found.
         pattern: of facts in the names of pictures (`trainer/facts/pattern.py`).
         exif: whether to read facts from EXIF data.
@@ -35,6 +36,7 @@ class FactOptions:
     class_from: str | None = None
     table: Path | None = None
     key: str | None = None
+    encoding: str | None = None
     types: Mapping[str, str] = field(default_factory=dict)
     pattern: str | None = None
     exif: bool = False
@@ -64,8 +66,9 @@ def open_described(
         return replace(layout, class_from=options.class_from or layout.class_from)
 
     dataset = open_dataset(location, exclude, decide_with_rule, hashes=hashes)
-    if options.key is not None and options.table is None:
-        raise DatasetError("--table-key names a column of a table; give the table with --table")
+    if options.table is None and (options.key or options.encoding) is not None:
+        option = "--table-key" if options.key is not None else "--table-encoding"
+        raise DatasetError(f"{option} is about a table; give the table with --table")
     layers, told = [], list(dataset.notes)
     for read in _sources(options, partial(exif_facts, folder=hashes, rehash=rehash)):
         layer, notes = read(dataset)
@@ -84,8 +87,10 @@ def _sources(
     """Return the sources of facts, the one that comes before the others first."""
     sources: list[Callable[[Dataset], Told]] = []
     if options.table is not None:
-        table = options.table
-        sources.append(lambda data: table_facts(table, _paths(data), options.key, options.types))
+        table, key, types = options.table, options.key, options.types
+        sources.append(
+            lambda data: table_facts(table, _paths(data), key, types, encoding=options.encoding)
+        )
     if options.pattern is not None:
         pattern = options.pattern
         sources.append(lambda data: name_facts(pattern, _paths(data), options.types))

@@ -61,8 +61,10 @@ class Table:
     notes: tuple[str, ...]
 
 
-def read_table(path: Path) -> Table:
-    """Read a CSV or TSV file: UTF-8, UTF-16, or else Windows-1252; any usual delimiter.
+def read_table(path: Path, encoding: str | None = None) -> Table:
+    """Read a CSV or TSV file with any usual delimiter.
+
+    ``encoding`` is found if None: UTF-8, UTF-16, or else Windows-1252.
 
     Raises:
         DatasetError: it is missing, empty, too large or no such table.
@@ -74,31 +76,37 @@ def read_table(path: Path) -> Table:
                 f"{path} has {size / 1e6:,.0f} MB, at most {MAX_BYTES / 1e6:,.0f} MB of a table "
                 "are read; leave out columns or rows"
             )
-        encoding = _encoding(path)
+        found = _encoding(path, encoding)
         # newline="" leaves line ends in quoted cells to `csv`.
-        with path.open(encoding=encoding, newline="") as file:
+        with path.open(encoding=found, newline="") as file:
             table = _read(file, path)
     except OSError as error:
         raise DatasetError(f"cannot read table {path}: {error.strerror or error}") from error
     except UnicodeError as error:
+        what = "text in an encoding that cannot be told" if encoding is None else f"no {encoding}"
         raise DatasetError(
-            f"{path} is text in an encoding that cannot be told; save it as CSV in UTF-8"
+            f"{path} is {what}; name its encoding with --table-encoding, or save it as CSV in UTF-8"
         ) from error
     except csv.Error as error:
         raise DatasetError(f"{path} is no CSV table ({error}); save it as CSV in UTF-8") from error
-    if encoding != "cp1252":
+    if encoding is not None or found != "cp1252":
         return table
-    note = f"{path} is not in UTF-8; read as Windows-1252. If letters look wrong, save it as UTF-8"
+    note = (
+        f"{path} is not in UTF-8; read as Windows-1252. If letters look wrong, name its encoding "
+        "with --table-encoding, or save it as UTF-8"
+    )
     return Table(table.columns, table.lines, table.delimiter, (*table.notes, note))
 
 
-def _encoding(path: Path) -> str:
-    """Return the encoding of a file, of which all is read once to know it."""
+def _encoding(path: Path, given: str | None) -> str:
+    """Return the encoding of a file; without a given one, all of the file is read to know it."""
     with path.open("rb") as file:
         head = file.read(_BLOCK)
     for mark, what in _BINARY.items():
         if head.startswith(mark):
             raise DatasetError(f"{path} is {what}, expected a table as text; save it as CSV")
+    if given is not None:  # with or without a byte order mark
+        return "utf-8-sig" if codecs.lookup(given).name == "utf-8" else given
     for mark, encoding in _BOMS.items():
         if head.startswith(mark):
             return encoding

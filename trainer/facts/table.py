@@ -16,16 +16,22 @@ _SAMPLE_ROWS = 200  # looked at to find the column that names pictures
 
 
 def table_facts(
-    path: Path, paths: Sequence[str], key: str | None, forced: Mapping[str, str]
+    path: Path,
+    paths: Sequence[str],
+    key: str | None,
+    forced: Mapping[str, str],
+    *,
+    encoding: str | None = None,
 ) -> tuple[Layer, list[str]]:
     """Return the facts that a table has of the pictures ``paths``, and what to tell about it.
 
-    ``key`` is the column that names pictures, found if None; ``forced`` are types of columns.
+    ``key`` is the column that names pictures and ``encoding`` the table's, found if None;
+    ``forced`` are types of columns.
 
     Raises:
         DatasetError: the table cannot be used.
     """
-    table, names = read_table(path), Names(paths)
+    table, names = read_table(path, encoding), Names(paths)
     key = _key(table, names, key, path)
     cells = table.columns.pop(key)
     rows, without = match_rows(cells, table.lines, names, str(path))

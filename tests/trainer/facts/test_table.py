@@ -17,19 +17,30 @@ PATHS = [f"trip/{name}" for name in ("granite/a.jpg", "granite/b.JPG", "gneiss/c
 
 
 def read(
-    folder: Path, text: str | bytes, key: str | None = None, paths: list[str] = PATHS, **types: str
+    folder: Path,
+    text: str | bytes,
+    key: str | None = None,
+    paths: list[str] = PATHS,
+    encoding: str | None = None,
+    **types: str,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str], list[str]]:
     """Return the facts of each picture, their types, and what is told."""
     path = folder / "samples.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    layer, told = table_facts(path, paths, key, types)
+    layer, told = table_facts(path, paths, key, types, encoding=encoding)
     facts = Facts((layer,))
     return {one: facts.of(one) for one in paths}, facts.types, told
 
 
-def refusal(folder: Path, text: str | bytes, key: str | None = None, **types: str) -> str:
+def refusal(
+    folder: Path,
+    text: str | bytes,
+    key: str | None = None,
+    encoding: str | None = None,
+    **types: str,
+) -> str:
     with pytest.raises(DatasetError) as caught:
-        read(folder, text, key, **types)
+        read(folder, text, key, encoding=encoding, **types)
     message = str(caught.value)
     assert "\n" not in message
     assert str(folder / "samples.csv") in message
@@ -66,6 +77,37 @@ def test_any_usual_encoding_and_delimiter_is_read(tmp_path: Path, data: bytes) -
     assert facts["trip/d.tif"] == {}
     assert types == {"Fundort": "text"}
     assert ("Windows-1252" in " ".join(told)) == (data == TEXT.encode("cp1252"))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "place"),
+    [
+        ("gb18030", "四川花岗岩"),
+        ("big5", "花蓮片麻岩"),
+        ("shift_jis", "富士山玄武岩"),
+        ("koi8-r", "Кольский гнейс"),
+        ("cp1251", "Кольский гнейс"),
+        ("mac-roman", "Dépôt"),
+        ("utf-8", "Dépôt"),
+        ("UTF8", "\ufeffDépôt"),
+        ("utf-16", "Dépôt"),
+    ],
+)
+def test_a_named_encoding_is_read(tmp_path: Path, encoding: str, place: str) -> None:
+    text = f"file,place\na.jpg,{place}\n"
+    if place.startswith("\ufeff"):
+        text = place[0] + text.replace("\ufeff", "")
+    facts, _, told = read(tmp_path, text.encode(encoding), encoding=encoding)
+    assert facts["trip/granite/a.jpg"] == {"place": place.removeprefix("\ufeff")}
+    assert "1252" not in " ".join(told)
+
+
+def test_a_table_that_is_not_in_the_named_encoding_is_refused(tmp_path: Path) -> None:
+    text = "file,place\na.jpg,Dépôt\n"
+    assert refusal(tmp_path, text.encode("cp1252"), encoding="utf-8") == (
+        "TABLE is no utf-8; name its encoding with --table-encoding, or save it as CSV in UTF-8"
+    )
+    assert "workbook" in refusal(tmp_path, b"PK\x03\x04" + bytes(99), encoding="gb18030")
 
 
 @pytest.mark.parametrize(
@@ -207,8 +249,14 @@ def test_latitude_and_longitude_become_a_point(tmp_path: Path) -> None:
         ('file,x\na.jpg,"1\n', "TABLE is no CSV table (unexpected end of data)"),
         (b"PK\x03\x04rest", "TABLE is an Excel or OpenDocument workbook"),
         (b"\xff\xd8\xff\xe0\0\x10JFIF", "TABLE is no text"),
-        (b"file,x\na.jpg,\x81\x8d\n", "encoding that cannot be told; save it as CSV in UTF-8"),
-        (codecs.BOM_UTF16_LE + b"a\0,", "encoding that cannot be told; save it as CSV in UTF-8"),
+        (
+            b"file,x\na.jpg,\x81\x8d\n",
+            "encoding that cannot be told; name its encoding with --table-",
+        ),
+        (
+            codecs.BOM_UTF16_LE + b"a\0,",
+            "encoding that cannot be told; name its encoding with --table-",
+        ),
     ],
 )
 def test_a_bad_table_is_refused_in_one_line(
