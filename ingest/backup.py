@@ -22,7 +22,7 @@ from geosim.ingest.backup_file import (
     Manifest,
     write_backup,
 )
-from geosim.ingest.marks_file import marks_file, marks_locked
+from geosim.ingest.marks_file import marks_file, put_marks
 from geosim.ingest.models import note_needed
 from geosim.ingest.schema import CollectionInfo
 from geosim.ingest.store.base import VectorStore
@@ -30,14 +30,12 @@ from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.ingest.transfer import copy_collection, require_collection
 from geosim.ingest.work import Work
-from geosim.trainer.console import say
 from geosim.trainer.errors import (
     ModelError,
     ModelMismatchError,
     StoreDeniedError,
     StoreError,
 )
-from geosim.trainer.files import replacing
 from geosim.trainer.kept import find_card, read_card
 from geosim.trainer.model import load_model
 from geosim.trainer.model_files import FILE, install, model_files
@@ -148,19 +146,8 @@ def restore(
                 copy_collection(source, store, replace=replace)
         if backup.has(MARKS):
             backup.extract(MARKS, folder)
-            _restore_marks(folder / MARKS, marks_file(working, store.name), replace=replace)
+            put_marks(folder / MARKS, marks_file(working, store.name), replace=replace)
     return store.count()
-
-
-def _restore_marks(restored: Path, file: Path, *, replace: bool) -> None:
-    """Put marks in their place; others that are there stay, unless ``replace`` is set."""
-    with marks_locked(file):
-        marks = restored.read_bytes()
-        if not file.exists() or replace:
-            with replacing(file) as temporary:
-                temporary.write_bytes(marks)
-        elif file.read_bytes() != marks:
-            say(f"{file}: other marks are there, which stay; add --replace to have those", err=True)
 
 
 def _read_copy(folder: Path, store: VectorStore) -> CollectionInfo:

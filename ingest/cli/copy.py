@@ -61,8 +61,8 @@ def copy(
     """Copy a collection from a server or folder to another one.
 
     The copy has each vector bit for bit, each payload and payload index, and is compared with the
-    original at the end. An interrupted copy can be run again; it resumes where it stopped. The
-    model is not copied.
+    original at the end. An interrupted copy can be run again; it resumes where it stopped. Marks
+    of hits in the working folder come along under another name. The model is not copied.
 
     A collection that is there and holds anything else is left as it is.
 
@@ -73,6 +73,7 @@ def copy(
       geosim copy --from http://old:6333 --to http://node1:6333,http://node2:6333 --replicas 2
       geosim copy --to http://localhost:6333 --collection rocks --as rocks-2027
     """  # noqa: D301
+    from geosim.ingest.marks_file import copy_marks
     from geosim.ingest.transfer import copy_collection
 
     if not (source or target or name):
@@ -83,6 +84,7 @@ def copy(
         open_from_options(target, name or collection, wait, working, settings=settings) as made,
     ):
         report = copy_collection(original, made, replace=replace)
+        copy_marks(working, collection, made.name, replace=replace)
         deleted = f", {report.deleted:,} deleted" if report.deleted else ""
         say(
             f"collection {made.name} at {made.location}: {report.points:,} points, equal to "

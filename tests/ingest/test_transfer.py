@@ -22,8 +22,10 @@ from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.transfer import CopyReport, copy_collection
 from geosim.ingest.work import Work
+from geosim.search.marks import RIGHT, WRONG, Mark, Marks, Verdict
 from geosim.trainer.data.places import Place
 from geosim.trainer.errors import ModelMismatchError, StoreBusyError, StoreError
+from geosim.trainer.working import Working
 from tests.memory import engine, memory_store
 from tests.test_cli import failed
 
@@ -234,6 +236,26 @@ def test_a_killed_copy_goes_on(tmp_path: Path, geosim: Callable[..., Result]) ->
     with EdgeStore(tmp_path / "to", "r2") as target:
         assert content(target) == expected
         assert target.fact_indexes() == KINDS
+
+
+def test_marks_come_along_under_another_name(geosim: Callable[..., Result], tmp_path: Path) -> None:
+    working = Working(tmp_path / "w")
+    with EdgeStore(working.qdrant, "rocks") as source:
+        fill(source)
+
+    def mark(collection: str, verdict: Verdict) -> None:
+        mark = Mark("q", "a photo", "rocks/a.jpg", "", verdict, "2026-01-01T00:00:00Z")
+        Marks(working, collection).set(mark)
+
+    mark("rocks", WRONG)
+    options = ("--collection", "rocks", "--as", "rocks-2027", "--working", working.root)
+    assert geosim("copy", *options).exit_code == 0
+    assert Marks(working, "rocks-2027").of("q") == {"rocks/a.jpg": WRONG}
+    mark("rocks-2027", RIGHT)
+    assert "add --replace to have those" in geosim("copy", *options).stderr
+    assert Marks(working, "rocks-2027").of("q") == {"rocks/a.jpg": RIGHT}
+    assert geosim("copy", *options, "--replace").exit_code == 0
+    assert Marks(working, "rocks-2027").of("q") == {"rocks/a.jpg": WRONG}
 
 
 def test_a_damaged_collection_is_replaced_only_if_told_to(
