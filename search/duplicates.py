@@ -14,6 +14,7 @@ from geosim.ingest.catalog import ImageReader
 from geosim.ingest.schema import SCORE_DIGITS, point_id
 from geosim.search.graph.collection import Collection
 from geosim.search.graph.neighbours import neighbour_graph
+from geosim.search.reduced import read_reduced
 from geosim.search.types import Hit
 from geosim.trainer.data.dataset import HashedRecord
 from geosim.trainer.data.sources import Record, Stamp
@@ -23,8 +24,6 @@ from geosim.trainer.evaluation.overlap import (
     components,
     find_copies,
     find_shifted,
-    read_pictures,
-    reduce_picture,
 )
 from geosim.trainer.progress import progress_bar
 from geosim.trainer.working import Working
@@ -173,7 +172,9 @@ def _compare_pictures(
         items.append(HashedRecord(Record(path, "", sha256), sha256))
     source = _Stored(collection, working)
     with progress_bar("decoding", len(items)) as bar:
-        kept, pictures, rejected = read_pictures(source, items, reduce_picture, progress=bar.update)
+        kept, pictures, rejected = read_reduced(
+            source, items, working.derived / "pictures.sqlite", progress=bar.update
+        )
     of_path = dict(zip((item.record.path for item in items), unique.tolist(), strict=True))
     unread = {of_path[one.path] for one in rejected}
     rows = np.array([of_path[item.record.path] for item in kept], dtype=np.int64)

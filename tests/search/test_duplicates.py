@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +19,12 @@ from PIL import Image
 from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.sync import sync
+from geosim.search import reduced
 from geosim.search.duplicates import find_duplicates
 from geosim.search.graph.collection import read_filled
 from geosim.search.pairs import Pairs
 from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.evaluation.overlap import Picture
 from geosim.trainer.files import copy_sparse
 from geosim.trainer.model import load_model
 from geosim.trainer.sample.generate import write_sample
@@ -29,6 +33,7 @@ from geosim.trainer.working import Working
 
 Run = Callable[..., Result]
 SIDE, STEP = 28, 5
+KEPT = "pictures.sqlite"
 
 
 def tiles(rocks: Path) -> None:
@@ -65,6 +70,7 @@ def elsewhere(doubled: tuple[Working, Path], tmp_path: Path) -> Working:
     working = Working(tmp_path / "working")
     copy_sparse(doubled[0].root, working.root)
     working.datasets.unlink()
+    (working.derived / KEPT).unlink(missing_ok=True)
     return working
 
 
@@ -172,6 +178,65 @@ def test_pictures_elsewhere_are_compared_by_bytes_and_embedding(
     groups = json.loads(done.stdout)
     assert [one["kind"] for one in groups].count("identical") == 2
     assert "59 pictures were compared by bytes and embedding alone: not on this" in done.stderr
+
+
+def test_a_picture_is_decoded_once(
+    geosim: Run, doubled: tuple[Working, Path], elsewhere: Working
+) -> None:
+    def compare(working: Working) -> tuple[str, str]:
+        done = geosim("duplicates", "--format", "json", "--working", working.root)
+        assert done.exit_code == 0, done.output
+        return done.stdout, done.stderr
+
+    expected = compare(doubled[0])
+    kept = (doubled[0].derived / KEPT).read_bytes()
+    (elsewhere.derived / KEPT).write_bytes(kept)
+    assert compare(elsewhere) == expected, "no file is there"
+    compare(doubled[0])
+    assert (doubled[0].derived / KEPT).read_bytes() == kept, "nothing is new"
+
+
+@pytest.mark.parametrize("content", [b"no database", b"", None])
+def test_pictures_are_decoded_again_where_those_kept_are_of_no_use(
+    geosim: Run, doubled: tuple[Working, Path], content: bytes | None
+) -> None:
+    command = ("duplicates", "--format", "json", "--working", doubled[0].root)
+    expected, file = geosim(*command), doubled[0].derived / KEPT
+    if content is None:  # each picture is damaged
+        with closing(sqlite3.connect(file)) as database, database:
+            (table,) = database.execute("SELECT name FROM sqlite_master").fetchone()
+            database.execute(f"UPDATE {table} SET picture = substr(picture, 1, 40)")
+    else:
+        file.write_bytes(content)
+    done = geosim(*command)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, expected.stdout, expected.stderr)
+    if content == b"no database":
+        assert file.read_bytes() == content, "a file of another program is left alone"
+        file.unlink()
+
+
+def test_what_was_decoded_before_a_kill_is_kept(
+    geosim: Run, doubled: tuple[Working, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("duplicates", "--working", doubled[0].root)
+    expected = geosim(*command)
+    (doubled[0].derived / KEPT).unlink()
+    monkeypatch.setattr(reduced, "BLOCK", 8)
+    decoded: list[int] = []
+    decode = reduced.reduce_picture
+
+    def reduce(image: Image.Image) -> Picture:
+        decoded.append(1)
+        if len(decoded) == 30:
+            raise KeyboardInterrupt
+        return decode(image)
+
+    monkeypatch.setattr(reduced, "reduce_picture", reduce)
+    assert geosim(*command).exit_code != 0
+    before = len(decoded)
+    done = geosim(*command)
+    assert (done.exit_code, done.stdout) == (0, expected.stdout)
+    assert len(decoded) - before < 57 - 16
 
 
 def test_it_is_the_same_on_a_server_and_without_classes(
