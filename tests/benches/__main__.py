@@ -21,7 +21,7 @@ from tests.benches.common import Row, Settings
 
 PARTS = (
     *("embed", "search", "page", "ingest", "graph", "store", "growth", "memory", "facts"),
-    *("million", "train", "unchanged", "quantized"),
+    *("million", "train", "unchanged", "quantized", "photographs"),
 )
 """Modules of the parts."""
 
@@ -63,9 +63,9 @@ def main(
     """Measure geosim and its peers; write and print a table for each PART.
 
     PART is one or more of embed, search, page, ingest, graph, store, growth, memory, facts,
-    million, train, unchanged and quantized; all by default; or server, which stores --images points
-    on a server of one node. Contenders take turns, once per round. A cost is a contender's time or
-    memory divided by that of geosim in the same round, the median over rounds.
+    million, train, unchanged, quantized and photographs; all by default; or server, which stores
+    --images points on a server of one node. Contenders take turns, once per round. A cost is a
+    contender's time or memory divided by that of geosim in the same round, the median over rounds.
 
     \b
     Examples:
