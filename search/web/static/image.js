@@ -1,11 +1,13 @@
 // Pictures of images, indexed or uploaded. Remembers uploaded pictures for this session.
 
 import { el, span } from "./dom.js";
+import { keep, recall } from "./storage.js";
 
 const CAPACITY = 40; // uploads that are remembered after a reload
-const STORAGE_KEY = "geosim-pictures";
+const KEPT = "pictures";
+const place = () => sessionStorage;
 
-const uploads = readUploads(); // by embedding
+const uploads = /** @type {Map<string, Upload>} by embedding */ (new Map(recall(KEPT, place)));
 
 /** Create a picture, or a text in place of it. @param {Image} image @param {string} alt */
 export function thumbnail(image, alt, side = 256) {
@@ -38,14 +40,8 @@ export const wholeOf = ({ embedding }) => uploads.get(embedding)?.whole ?? null;
 export function rememberUpload({ embedding }, upload) {
   uploads.delete(embedding);
   uploads.set(embedding, upload);
-  for (let latest = [...uploads].slice(-CAPACITY); latest.length; latest = latest.slice(1)) {
-    try {
-      sessionStorage.setItem(STORAGE_KEY, JSON.stringify(latest));
-      return;
-    } catch {
-      // Full: try without the oldest. Forbidden: the search works without pictures.
-    }
-  }
+  let latest = [...uploads].slice(-CAPACITY);
+  while (latest.length && !keep(KEPT, latest, place)) latest = latest.slice(1); // without the oldest
 }
 
 /** Return a part as an example for other searches. @param {Image} image @param {Answer} answer */
@@ -54,13 +50,4 @@ export function rememberPart(image, { embedding, sha256, model }) {
   const part = { embedding, sha256, model };
   rememberUpload(part, { src: `${image.picture}?side=512`, name: `part of ${image.path}` });
   return part;
-}
-
-/** @returns {Map<string, Upload>} */
-function readUploads() {
-  try {
-    return new Map(JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? ""));
-  } catch {
-    return new Map(); // nothing, or forbidden
-  }
 }

@@ -27,7 +27,7 @@ function tell(wrong) {
 
 /** @param {Hit} hit */
 export function markButtons(hit) {
-  /** @type {(verdict: Verdict, sign: string) => HTMLButtonElement} */
+  /** @param {Verdict} verdict @param {string} sign */
   const button = (verdict, sign) => el("button", {
     title: `${verdict === "right" ? "Right" : "Wrong"} for this query`,
     "aria-label": `Mark as ${verdict}: ${imageName(hit)}`,
