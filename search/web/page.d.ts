@@ -73,6 +73,7 @@ type AnswerOf<Path extends string> = Path extends "/api/collection" ? Collection
   : Path extends `/api/points/${string}/similar${string}` ? Answer
   : Path extends `/api/points/${string}` ? { width: number; height: number }
   : Answer;
+type Fault = import("./static/api.js").Refusal & { place: number };
 type Ask = (path: string, init?: RequestInit, send?: Send) => Promise<Response>;
 type Api = <Path extends string>(
   path: Path,
@@ -129,6 +130,8 @@ type Clicked = (event: MouseEvent, selector: string) => HTMLElement | null;
 // The address
 type OptionName = typeof import("./static/state.js").OPTION_NAMES[number];
 type Options = Partial<Record<OptionName, string>>; // empty for the default
+type Choose = (name: OptionName, value: string) => void;
+type ReplaceOptions = (name: OptionName, entries: HTMLOptionElement[]) => void;
 type Query = // examples by key
   | ({ kind: "embedding"; crop?: string } & UploadedImage)
   | { kind: "point"; id: string; crop?: string }
@@ -146,6 +149,7 @@ type HitLink = (hit: Item, queryClass: Class, ...facts: Node[]) => HTMLElement;
 type NothingFits = (explanation: Explanation, options: Options) => string;
 type ShowExplanation = (explanation: Explanation, kind: Query["kind"]) => string;
 type ShowAnswer = (answer: Answer, query: Query, options: Options) => void;
+type OfferMarks = (answer: Answer, name: string) => void; // of the query
 type MoreHits = (answer: Answer, query: Query, options: Options, offset?: number) => Next | null;
 type ListImages = (options: Options, ignored: string, signal: AbortSignal) => Promise<Start>;
 type Next = () => Promise<{ items: Item[]; next: Next | null }>; // what follows the list
@@ -163,6 +167,9 @@ type ListenForFiles = (
 ) => void;
 type ServerView = (file: File, signal: AbortSignal) => Promise<ImageBitmap | null>;
 type Sending = (file: File, signal: AbortSignal) => RequestInit;
+type Thumbnail = (image: Image, alt: string, side?: number) => HTMLElement;
+type RememberUpload = (image: UploadedImage, upload: Upload) => void;
+type RememberPart = (image: Image, answer: Answer) => Image;
 type Sign = "positive" | "negative";
 type Tray = { positive: Image[]; negative: Image[] };
 type OnSearch = (positive: string[], negative: string[]) => void; // keys

@@ -13,8 +13,7 @@ export class Refusal extends Error {
   }
 }
 
-/** Whether an expression cannot be read. @param {unknown} error
- * @returns {error is Refusal & { place: number }} */
+/** Whether an expression cannot be read. @param {unknown} error @returns {error is Fault} */
 export const isFault = (error) => error instanceof Refusal && error.place !== null;
 
 /** Return the JSON of an answer. Throw as `request` does. @type {Api} */

@@ -179,7 +179,7 @@ export class Area {
     if (positive.length) navigate(address({ kind: "examples", positive, negative: [] }, { where }));
   }
 
-  /** Return the images of points; none after an error, which is told. @param {number[]} rows */
+  /** None after an error, which is told. @param {number[]} rows */
   images(rows) {
     return this.around.imagesOf(rows).catch((error) => {
       notes.textContent = reasonOf(error);

@@ -157,7 +157,7 @@ export class Canvas {
       onRelease: (event, dragged) => {
         if (dragged) return;
         const isMouse = event.pointerType === "mouse";
-        const point = this.pointAt(offset(event), isMouse ? POINTER_RADIUS : 2 * POINTER_RADIUS);
+        const point = this.pointAt(offset(event), (isMouse ? 1 : 2) * POINTER_RADIUS);
         if (!isMouse) this.select(point, "touch");
         else if (point >= 0) this.on.open(point);
       },

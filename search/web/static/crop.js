@@ -18,7 +18,7 @@ export function cropText({ x, y, width, height }) {
 /** Return a part of an address, or null. @param {string} text */
 export function parseCrop(text) {
   if (!/^([\d.]+%,){3}[\d.]+%$/.test(text)) return null;
-  const [x, y, width, height] = text.split(",").map((field) => Number.parseFloat(field) / 100);
+  const [x, y, width, height] = text.split("%,").map((field) => Number.parseFloat(field) / 100);
   return { x, y, width, height };
 }
 

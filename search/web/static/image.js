@@ -9,7 +9,7 @@ const place = () => sessionStorage;
 
 const uploads = /** @type {Map<string, Upload>} by embedding */ (new Map(recall(KEPT, place)));
 
-/** Create a picture, or a text in place of it. @param {Image} image @param {string} alt */
+/** Create a picture, or a text in place of it. @type {Thumbnail} */
 export function thumbnail(image, alt, side = 256) {
   if ("id" in image) {
     const src = `${image.picture}?side=${side}`;
@@ -36,7 +36,7 @@ export const uploadedSource = ({ embedding }) => uploads.get(embedding)?.src ?? 
 /** What an upload is, or is a part of. @param {UploadedImage} image */
 export const wholeOf = ({ embedding }) => uploads.get(embedding)?.whole ?? null;
 
-/** @param {UploadedImage} image @param {Upload} upload */
+/** @type {RememberUpload} */
 export function rememberUpload({ embedding }, upload) {
   uploads.delete(embedding);
   uploads.set(embedding, upload);
@@ -44,7 +44,7 @@ export function rememberUpload({ embedding }, upload) {
   while (latest.length && !keep(KEPT, latest, place)) latest = latest.slice(1); // without the oldest
 }
 
-/** Return a part as an example for other searches. @param {Image} image @param {Answer} answer */
+/** Return a part as an example for other searches. @type {RememberPart} */
 export function rememberPart(image, { embedding, sha256, model }) {
   if (!("id" in image) || embedding === null || sha256 === null) return image;
   const part = { embedding, sha256, model };

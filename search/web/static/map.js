@@ -197,6 +197,6 @@ function showCard(image, name, { x, y, input }) {
   const { clientWidth, clientHeight } = $("map");
   const { offsetWidth: width, offsetHeight: height } = card;
   const left = x + 18 + width < clientWidth ? x + 18 : x - 18 - width;
-  card.style.left = `${Math.max(4, left)}px`;
-  card.style.top = `${Math.min(Math.max(4, y - 60), clientHeight - height - 4)}px`;
+  const top = Math.min(Math.max(4, y - 60), clientHeight - height - 4);
+  Object.assign(card.style, { left: `${Math.max(4, left)}px`, top: `${top}px` });
 }

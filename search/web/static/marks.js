@@ -8,7 +8,7 @@ import { address, readAddress } from "./state.js";
 const bar = $("marked");
 let query = { digest: "", name: "" };
 
-/** Say which query is judged. @param {Answer} answer @param {string} name */
+/** Say which query is judged. @type {OfferMarks} */
 export function offerMarks({ digest, wrong }, name) {
   query = { digest, name: name.slice(0, 300) };
   tell(wrong);

@@ -100,7 +100,7 @@ function offerTyping(classes) {
     el("option", { value: name }))));
 }
 
-/** Replace all but the first option. @param {OptionName} name @param {HTMLOptionElement[]} entries */
+/** Replace all but the first option. @type {ReplaceOptions} */
 function replaceOptions(name, entries) {
   const field = control(name);
   if (!(field instanceof HTMLSelectElement)) return;
@@ -109,7 +109,7 @@ function replaceOptions(name, entries) {
   choose(name, value);
 }
 
-/** Choose a value, even one that the collection lacks. @param {OptionName} name @param {string} value */
+/** Choose a value, even one that the collection lacks. @type {Choose} */
 function choose(name, value) {
   const field = control(name);
   field.value = value;

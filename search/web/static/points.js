@@ -1,5 +1,6 @@
 // Points in a plane as typed arrays, sorted by class: which are shown, near or inside.
 
+const ROWS = 256; // of the plane, in which a near point is looked for
 export const STEPS = 65535; // the greatest coordinate of a map
 
 /** @param {ArrayBuffer} buffer of the API @returns {PlainMap} */
@@ -27,6 +28,8 @@ export class Points {
       this.starts[label + 1] = this.starts[label] + size;
       this.labels.fill(label, this.starts[label], this.starts[label + 1]);
     });
+    this.rows = Array.from({ length: ROWS + 1 }, () => /** @type {number[]} */ ([])); // points by y
+    this.y.forEach((y, i) => { this.rows[Math.floor(y * ROWS)].push(i); });
     this.bounds = boundsOf(this.x, this.y);
   }
 
@@ -64,7 +67,8 @@ export class Points {
   nearest(x, y, radius) {
     let nearest = -1;
     let least = radius ** 2;
-    for (let i = 0; i < this.count; i += 1) {
+    const [first, last] = [y - radius, y + radius].map((edge) => Math.max(0, Math.floor(edge * ROWS)));
+    for (const i of this.rows.slice(first, last + 1).flat()) {
       const distance = (this.x[i] - x) ** 2 + (this.y[i] - y) ** 2;
       if (distance > least || !this.isShown(i)) continue;
       nearest = i;

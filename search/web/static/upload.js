@@ -104,8 +104,8 @@ function sending(file, signal) {
 
 /** Return what the server makes of a file that the browser cannot show, or null. @type {ServerView} */
 async function view(file, signal) {
-  const response =
-    await fetch(`/api/preview?side=${VIEW_SIDE}`, sending(file, signal)).catch(() => null);
+  const asked = fetch(`/api/preview?side=${VIEW_SIDE}`, sending(file, signal));
+  const response = await asked.catch(() => null);
   signal.throwIfAborted();
   if (!response?.ok) return null;
   const blob = await response.blob();
