@@ -63,7 +63,7 @@ type Collection = {
   key: boolean;
 };
 type MapProgress = { doing: string; done: number; total: number };
-type MapPoints = { tag: string; points: { row: number; image: StoredImage }[] };
+type MapPoints = { row: number; image: StoredImage }[];
 type Matches = { tag: string; matches: number; mask: string };
 type Send = (path: string, init?: RequestInit) => Promise<Response>;
 type AnswerOf<Path extends string> = Path extends "/api/collection" ? Collection
@@ -73,6 +73,13 @@ type AnswerOf<Path extends string> = Path extends "/api/collection" ? Collection
   : Path extends `/api/points/${string}/similar${string}` ? Answer
   : Path extends `/api/points/${string}` ? { width: number; height: number }
   : Answer;
+type Fault = import("./static/api.js").Refusal & { place: number };
+type Ask = (path: string, init?: RequestInit, send?: Send) => Promise<Response>;
+type Api = <Path extends string>(
+  path: Path,
+  init?: RequestInit,
+  send?: Send,
+) => Promise<AnswerOf<Path>>;
 
 // Elements of index.html by id, where a type is needed
 type Elements = {
@@ -112,18 +119,39 @@ type Elements = {
 type Attribute = string | number | boolean | null | ((event: Event) => void);
 type Attributes = Record<string, Attribute>;
 type Child = Node | string | null;
+type ElementOf = <I extends string>(id: I) => I extends keyof Elements ? Elements[I] : HTMLElement;
+type Create = <T extends keyof HTMLElementTagNameMap>(
+  tag: T,
+  attributes?: Attributes,
+  ...children: Child[]
+) => HTMLElementTagNameMap[T];
+type Clicked = (event: MouseEvent, selector: string) => HTMLElement | null;
 
 // The address
 type OptionName = typeof import("./static/state.js").OPTION_NAMES[number];
 type Options = Partial<Record<OptionName, string>>; // empty for the default
+type Choose = (name: OptionName, value: string) => void;
+type ReplaceOptions = (name: OptionName, entries: HTMLOptionElement[]) => void;
 type Query = // examples by key
   | ({ kind: "embedding"; crop?: string } & UploadedImage)
   | { kind: "point"; id: string; crop?: string }
   | { kind: "examples"; positive: string[]; negative: string[] };
+type AddressOf = (query: Query | null, options: Options) => string;
+type ParametersOf = (options: Options, query?: Query | null) => URLSearchParams;
 
 // Hits
 type Item = Hit | Listed;
 type Chunk = { nodes: HTMLElement[]; height: number; drawn: boolean }; // its gap below is of the height
+type ShowItems = <T extends Item>(shown: T[], create: (item: T) => HTMLElement) => void;
+type ShowHits = (hits: Hit[], options: Options, queryClass: Class) => void;
+type CreateCard = (image: StoredImage, link: HTMLElement, ...others: Child[]) => HTMLElement;
+type HitLink = (hit: Item, queryClass: Class, ...facts: Node[]) => HTMLElement;
+type NothingFits = (explanation: Explanation, options: Options) => string;
+type ShowExplanation = (explanation: Explanation, kind: Query["kind"]) => string;
+type ShowAnswer = (answer: Answer, query: Query, options: Options) => void;
+type OfferMarks = (answer: Answer, name: string) => void; // of the query
+type MoreHits = (answer: Answer, query: Query, options: Options, offset?: number) => Next | null;
+type ListImages = (options: Options, ignored: string, signal: AbortSignal) => Promise<Start>;
 type Next = () => Promise<{ items: Item[]; next: Next | null }>; // what follows the list
 type Start = { images: Item[]; title: string; status: string; isOfClasses: boolean; next: Next | null };
 type Taken = { query?: string; name?: string; sha256?: string; show?: string }; // what the hits are of
@@ -132,8 +160,19 @@ type Upload = {
   name: string;
   whole?: UploadedImage; // the image that a part is of
 };
+type UploadFiles = (files: File[], part?: PartOfFile | null) => Promise<void>;
+type ListenForFiles = (
+  onFiles: (files: File[]) => void,
+  onRefused: (reason: string) => void,
+) => void;
+type ServerView = (file: File, signal: AbortSignal) => Promise<ImageBitmap | null>;
+type Sending = (file: File, signal: AbortSignal) => RequestInit;
+type Thumbnail = (image: Image, alt: string, side?: number) => HTMLElement;
+type RememberUpload = (image: UploadedImage, upload: Upload) => void;
+type RememberPart = (image: Image, answer: Answer) => Image;
 type Sign = "positive" | "negative";
 type Tray = { positive: Image[]; negative: Image[] };
+type OnSearch = (positive: string[], negative: string[]) => void; // keys
 type PastSearch = { url: string; title: string; at: number };
 type Search = (query: Query, options: Options, signal?: AbortSignal, offset?: number) => Promise<Answer>;
 type FindStart = (options: Options, collection: Collection | null, signal: AbortSignal) => Promise<Start>;
@@ -160,6 +199,20 @@ type Part = { // null for the whole, and for what cannot be done
   onDraw: ((box: Box) => void) | null;
   onClear: (() => void) | null;
 };
+type PartOf = (answer: Answer, query: Exclude<Query, { kind: "examples" }>) => Part;
+type ShowImageQuery = (
+  image: Image,
+  example: Image, // what is searched by: a part of the image
+  part: Part,
+) => void;
+type OutlinePart = (frame: HTMLElement, picture: HTMLElement, box: Box) => void;
+type Cover = (
+  frame: HTMLElement,
+  picture: HTMLImageElement,
+  outline: HTMLElement,
+  onCovered?: () => void,
+) => HTMLElement;
+type MovePart = (box: Box, by: [right: number, down: number], corner: boolean) => Box;
 type ShowPart = (frame: HTMLElement, picture: HTMLElement, part: Part) => Node[];
 type Drawing = { // where a part can be drawn
   box: Box | null;
@@ -170,7 +223,12 @@ type Drawing = { // where a part can be drawn
 type PartOfFile = { crop: string; whole: UploadedImage }; // a part, and what the file was
 
 // The lightbox
-type Entry = { image: Image; box: Box | null; isQuery?: boolean };
+type Entry = { image: Image; box: Box | null; isQuery?: boolean; picture?: Picture };
+type Offer = (
+  hits: Item[],
+  query?: Image | null,
+  box?: Box | null, // the part that was searched by
+) => void;
 type Picture = { // with its size in pixels, and the address of its parts, once known
   src: string;
   name: string;
@@ -190,16 +248,19 @@ type Pane = {
   part: Region; // where the detail lies
 };
 
+type Step = (by: number) => void;
+type Move = (x: number, y: number) => void; // in CSS pixels
+type ZoomBy = (factor: number, at?: Position) => void;
 type Movable = {
-  zoom: (factor: number, at?: Position) => void;
-  move: (x: number, y: number) => void;
+  zoom: ZoomBy;
+  move: Move;
   fit: () => void;
 };
 type Gestures = {
   at: (event: MouseEvent) => Position;
   slack: number; // CSS pixels from which on a press is a drag
-  zoom: (factor: number, at: Position) => void;
-  move: (x: number, y: number) => void;
+  zoom: ZoomBy;
+  move: Move;
   onPress?: (event: PointerEvent, several: boolean) => void;
   onRelease: (event: PointerEvent, dragged: boolean) => void;
 };
@@ -211,6 +272,7 @@ type View = import("./static/view.js").View;
 type Points = import("./static/points.js").Points;
 type Canvas = import("./static/canvas.js").Canvas;
 type Style = ReturnType<typeof import("./static/colours.js").classStyle>;
+type Sprite = (style: Style, size: number, pixelRatio: number) => OffscreenCanvas | null;
 type PlainMap = {
   tag: string;
   drawing: string;
@@ -224,12 +286,36 @@ type Marks = {
   queries: number[];
   place: Position | null; // in the plane, of a query that is no point
 };
+type ForEachSlice = (
+  parts: number,
+  take: (label: number, start: number, end: number) => void,
+) => void;
+type Nearest = (x: number, y: number, radius: number) => number;
+type Trace = (context: CanvasRenderingContext2D) => void;
+type DrawPoints = (
+  context: CanvasRenderingContext2D,
+  view: View,
+  size: number, // of a point
+  pixelRatio: number,
+) => boolean;
+type Select = (point: number, input?: Selected["input"]) => void; // -1 for none
+type OnCanvas = {
+  select: (at: Selected | null) => void;
+  open: (point: number) => void;
+  draw: (anyInView: boolean) => void;
+};
+type Mark<Of> = (map: Canvas, of: Of, signal: AbortSignal) => Promise<void>;
+type PointsOf = (
+  wanted: { wanted: string[] } | { tag: string; rows: number[] },
+  signal?: AbortSignal,
+) => Promise<MapPoints>;
+type ShowCard = (image: StoredImage | null, name: Class, selection: Selected) => void;
 type Selected = { point: number; input: "mouse" | "touch" | "keyboard" } & Position;
 type Page = { // what the address says
   query: Query | null;
   options: Options;
   examples: number; // that a search takes
   search: Search;
-  navigate: (address: string) => void;
+  navigate: (address: string) => Promise<void>;
 };
 type Around = { imagesOf: (rows: number[]) => Promise<StoredImage[]>; page: () => Page };

@@ -1,4 +1,4 @@
-"""Frames of the page's map while it is moved, of the collection and of a million points."""
+"""Frames of the page's map while it is moved, and of a list of hits while it is scrolled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 FRAMES = 120
-"""Frames of the map per round."""
+"""Frames per round."""
+
+HITS = 1_000
+"""Hits of the list that is scrolled; the most that a search of the page asks for at once."""
+
+MOST_HITS = 200
+"""Hits in the document at once, at most: those of the window and of about three beside it."""
+
+SCROLLS = {"scrolled, 50 pixels a frame": 50, "scrolled, 200 pixels a frame": 200}
+"""CSS pixels per frame: three and thirteen windows a second."""
 
 MILLION, CLASSES = 1_000_000, 60
 
@@ -55,11 +64,33 @@ MOVE = """async ([how, frames]) => {
 """Moves the map once per frame; returns when frames began, in ms, and how many were drawn."""
 
 
-def measure(settings: common.Settings, url: str, points: int) -> list[common.Row]:
-    """Measure frames of the map at an address, of so many points; needs playwright and Chromium.
+SCROLL = """async ([pixels, frames]) => {
+  scrollTo(0, 0);
+  const starts = [];
+  let [most, blank] = [0, 0];
+  for (let n = 0; n < frames + 2; n += 1) {
+    starts.push(await new Promise((begin) => requestAnimationFrame(begin)));
+    if (document.elementFromPoint(innerWidth / 2, innerHeight / 2).matches(".gap")) blank += 1;
+    most = Math.max(most, document.querySelectorAll("#hits .card").length);
+    scrollBy(0, pixels);
+  }
+  return [starts.slice(1), most, blank];
+}"""
+"""Scrolls once per frame; returns when frames began, in ms, the most hits that were in the document
+at once, and in how many frames the middle of the window had none yet."""
+
+
+def measure(settings: common.Settings, url: str, points: int, image: str) -> list[common.Row]:
+    """Measure frames of the page at an address; needs playwright and Chromium.
+
+    Args:
+        settings: how often to measure.
+        url: address of the page.
+        points: images of its collection.
+        image: id of one, by which is searched.
 
     Raises:
-        BenchError: a frame was not drawn.
+        BenchError: a frame was not drawn, or hits out of view were in the document.
     """
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
     if executable is None or find_spec("playwright") is None:
@@ -86,7 +117,23 @@ def measure(settings: common.Settings, url: str, points: int) -> list[common.Row
             }
             taken = common.interleaved("frames", turns, settings.runs)
             rows += common.milliseconds(f"a frame of the map, {count:,} points", taken)
+            page.close()
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        hits = min(HITS, points - 1)
+        page.goto(f"{url}?id={image}&k={hits}")
+        page.locator("#status", has_text=f"{hits:,} hits").wait_for(timeout=TIMEOUT * 1000)
+        scrolls = {how: partial(scroll, page, pixels) for how, pixels in SCROLLS.items()}
+        taken = common.interleaved("frames of hits", scrolls, settings.runs)
+        rows += common.milliseconds(f"a frame of the list, {hits:,} hits", taken)
     return rows
+
+
+def scroll(page: Page, pixels: int) -> float:
+    """Return the median seconds between two frames while hits are scrolled by so many pixels."""
+    starts, most, blank = page.evaluate(SCROLL, [pixels, FRAMES])
+    if most > MOST_HITS or blank:
+        raise common.BenchError(f"{most} hits were in the document; {blank} frames had none")
+    return float(np.median(np.diff(starts))) / 1000
 
 
 def move(page: Page, how: str, zoom: int) -> float:

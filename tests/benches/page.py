@@ -1,4 +1,4 @@
-"""The page of ``geosim serve``: latency, throughput, memory, and frames of its map."""
+"""The page of ``geosim serve``: latency, throughput, memory, and frames of its map and its hits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ ABOUT = (
     "one with a little noise, as JPEG. The answers to twenty clients at once equal, byte for byte, "
     "those to one client. Memory is resident memory, one run, MB are 10^6 bytes. The map is moved "
     "in each frame, at 1280 x 900 in headless Chromium, at most 60 frames a second; that of a "
-    "million points is made up, of 60 classes that overlap."
+    "million points is made up, of 60 classes that overlap. The list of hits is scrolled in each "
+    "frame."
 )
 BASES = 200
 """Indexed pictures that new ones are made of."""
@@ -98,7 +99,7 @@ def measure(settings: common.Settings, scratch: Path) -> list[common.Row]:
         visitor = Visitor(client, bases, ids)
         wait_until_ready(visitor)
         rows = one_by_one(settings, visitor) + many_clients(settings, visitor)
-        rows += frames.measure(settings, str(client.base_url), len(ids))
+        rows += frames.measure(settings, str(client.base_url), len(ids), ids[0])
     with serving(working) as (client, process):
         return rows + memory(settings, Visitor(client, bases, ids), process)
 

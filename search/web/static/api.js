@@ -2,7 +2,7 @@
 
 import { $ } from "./dom.js";
 
-let pendingLogin = /** @type {Promise<void> | null} */ (null);
+let pendingLogin = /** @type {Promise<unknown> | null} */ (null);
 
 /** A refusal of a request; `place` is where an expression fails, in Unicode characters. */
 export class Refusal extends Error {
@@ -13,18 +13,14 @@ export class Refusal extends Error {
   }
 }
 
-/** Whether an expression cannot be read. @param {unknown} error
- * @returns {error is Refusal & { place: number }} */
+/** Whether an expression cannot be read. @param {unknown} error @returns {error is Fault} */
 export const isFault = (error) => error instanceof Refusal && error.place !== null;
 
-/** Return the JSON of an answer. Throw as `request` does. @template {string} Path
- * @param {Path} path @param {RequestInit} [init] @param {Send} [send]
- * @returns {Promise<AnswerOf<Path>>} */
+/** Return the JSON of an answer. Throw as `request` does. @type {Api} */
 export const api = async (path, init, send) => jsonOf(await request(path, init, send), init);
 
-/** Return an answer. Throw the server's reason, or an AbortError of the signal.
- * @param {string} path @param {RequestInit} [init] @returns {Promise<Response>} */
-export async function request(path, init, send = /** @type {Send} */ (fetch)) {
+/** Return an answer. Throw the server's reason, or an AbortError of the signal. @type {Ask} */
+export async function request(path, init, send = fetch) {
   const response = await send(path, init).catch(() => null);
   init?.signal?.throwIfAborted();
   if (!response) throw new Error("The server does not answer. Is geosim serve still running?");
@@ -39,7 +35,7 @@ export async function request(path, init, send = /** @type {Send} */ (fetch)) {
   throw new Refusal(error ?? `The server answered ${response.status}.`, place);
 }
 
-/** @param {Response} response @param {RequestInit} [init] @returns {Promise<any>} */
+/** @param {Response} response @param {RequestInit} [init] */
 async function jsonOf(response, init) {
   const answer = await response.json().catch(() => ({})); // not JSON
   init?.signal?.throwIfAborted();
@@ -52,7 +48,7 @@ export function jsonRequest(body) {
   return { method: "POST", headers, body: JSON.stringify(body) };
 }
 
-/** Ask for the key until the server accepts one. @returns {Promise<void>} */
+/** Ask for the key until the server accepts one. */
 function login() {
   const [dialog, form, notice] = [$("login"), $("login-form"), $("login-notice")];
   dialog.showModal();
@@ -62,16 +58,15 @@ function login() {
       event.preventDefault();
       const body = jsonRequest({ key: $("key").value });
       const response = await fetch("/login", body).catch(() => null);
-      notice.hidden = response?.ok ?? false;
       if (!response?.ok) {
         const { error } = response ? await jsonOf(response) : { error: "The server does not answer." };
         notice.textContent = response?.status === 401 ? "This is not the key." : error;
         return;
       }
+      notice.textContent = "";
       form.reset();
-      dialog.onclose = null;
+      dialog.onclose = resolve;
       dialog.close();
-      resolve();
     };
   });
 }

@@ -24,7 +24,7 @@ const QUERY_TITLES = {
 const PART_TITLES = { embedding: "Part of your picture", point: "Part, from the collection" };
 
 let current = new AbortController(); // of the current search, aborted by the next one
-let uploading = /** @type {Parameters<typeof upload> | null} */ (null);
+let uploading = /** @type {Parameters<UploadFiles> | null} */ (null);
 let collection = /** @type {Collection | null} */ (null);
 
 /** @param {string | URL} url */
@@ -117,7 +117,7 @@ function refuseExpression(error) {
   return true;
 }
 
-/** @param {Answer} answer @param {Query} query @param {Options} options */
+/** @type {ShowAnswer} */
 function showAnswer(answer, query, options) {
   const { hits, explanation, positive, negative, query: indexed, sha256 } = answer;
   $("to-map").href = mapAddress(query, options);
@@ -132,8 +132,8 @@ function showAnswer(answer, query, options) {
     results.showImageQuery(image, part.box ? rememberPart(image, answer) : image, part);
   } else {
     offer(hits);
-    results.showExamplesQuery(positive, negative);
-    setExamples(positive, negative);
+    results.showExamplesQuery(answer);
+    setExamples(answer);
   }
   $("query-title").textContent = title;
   $("share-note").hidden = ![query, ...positive, ...negative].some((one) => "embedding" in one);
@@ -152,7 +152,7 @@ function showAnswer(answer, query, options) {
   rememberSearch(location.pathname + location.search, name);
 }
 
-/** @param {Answer} answer @param {Exclude<Query, { kind: "examples" }>} query @returns {Part} */
+/** @type {PartOf} */
 function partOf({ crop }, query) {
   /** @param {Query} changed */
   const go = (changed) => // specimens are whole
@@ -197,7 +197,7 @@ function showNoQuery() {
   $("query-title").textContent = "Which rocks look like this one?";
 }
 
-/** Search by a picture, a part of it, or several examples. @param {File[]} files @param {PartOfFile | null} [part] */
+/** Search by a picture, a part of it, or several examples. @type {UploadFiles} */
 async function upload(files, part = null) {
   if (readAddress(location).map) await navigate("/");
   const { options } = readAddress(location);
@@ -253,10 +253,7 @@ function setStatus(text, { busy = false, summary = "" } = {}) {
 }
 
 /** @param {string} text of a notice; an empty one hides it */
-function warn(text) {
-  $("notice").hidden = text === "";
-  $("notice").textContent = text;
-}
+const warn = (text) => { $("notice").textContent = text; };
 
 /** @param {string} message */
 function fail(message) {

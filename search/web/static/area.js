@@ -114,7 +114,10 @@ export class Area {
     button.onclick = () => this.arm(button.ariaPressed !== "true");
     more.onclick = () => this.list();
     $("area-examples").onclick = () => this.searchBy();
-    $("area-among").onclick = () => this.searchAmong();
+    $("area-among").onclick = () => {
+      const { navigate, query, options } = this.around.page();
+      navigate(address(query, { ...options, area: this.text }));
+    };
     $("area-drop").onclick = () => this.clear();
   }
 
@@ -176,19 +179,12 @@ export class Area {
     if (positive.length) navigate(address({ kind: "examples", positive, negative: [] }, { where }));
   }
 
-  searchAmong() {
-    const { navigate, query, options } = this.around.page();
-    navigate(address(query, { ...options, area: this.text }));
-  }
-
-  /** @param {number[]} rows @returns {Promise<StoredImage[]>} none after an error, which is told */
-  async images(rows) {
-    try {
-      return await this.around.imagesOf(rows);
-    } catch (error) {
+  /** None after an error, which is told. @param {number[]} rows */
+  images(rows) {
+    return this.around.imagesOf(rows).catch((error) => {
       notes.textContent = reasonOf(error);
       return [];
-    }
+    });
   }
 }
 

@@ -11,18 +11,17 @@ const REST = 150; // milliseconds without a move, after which all is drawn sharp
 const HIT_RING = 7; // CSS pixels, of the radius
 
 export class Canvas {
-  onSelect = /** @type {(at: Selected | null) => void} */ (() => {});
-  onOpen = /** @type {(point: number) => void} */ (() => {});
-  onDraw = /** @type {(anyInView: boolean) => void} */ (() => {});
   marks = /** @type {Marks} */ ({ hits: [], queries: [], place: null });
   rest = 0; // the timer of it
   pixelRatio = 1;
   selected = -1;
-  frame = /** @type {number | null} the next one, requested */ (null);
+  frame = 0; // the next one, requested
 
-  /** @param {HTMLCanvasElement} canvas @param {Points} points @param {Class[]} classes */
-  constructor(canvas, points, classes) {
+  /** @param {HTMLCanvasElement} canvas @param {Points} points @param {Class[]} classes
+   * @param {OnCanvas} on */
+  constructor(canvas, points, classes, on) {
     this.canvas = canvas;
+    this.on = on;
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     this.points = points;
     this.classes = classes;
@@ -53,14 +52,6 @@ export class Canvas {
     this.view.resize(clientWidth, clientHeight);
   }
 
-  /** @param {number} factor */
-  zoomOnSelected(factor) {
-    const { centre } = this.view;
-    const { x, y } = this.selected < 0 ? centre : this.position(this.selected);
-    this.view.move(centre.x - x, centre.y - y);
-    this.view.zoom(factor);
-  }
-
   /** @param {number} point */
   position(point) {
     return this.view.toPixels(this.points.x[point], this.points.y[point]);
@@ -72,12 +63,12 @@ export class Canvas {
     return this.points.nearest(x, y, radius / this.view.scale);
   }
 
-  /** @param {number} point -1 for none @param {Selected["input"]} [input] */
+  /** @type {Select} */
   select(point, input = "mouse") {
     if (point === this.selected && input !== "keyboard") return;
     this.selected = point;
     this.redraw();
-    this.onSelect(point < 0 ? null : { point, ...this.position(point), input });
+    this.on.select(point < 0 ? null : { point, ...this.position(point), input });
   }
 
   /** Draw in the next frame, and sharply after a rest. @param {number} [rest] milliseconds */
@@ -89,8 +80,8 @@ export class Canvas {
         this.redraw();
       }, rest);
     }
-    this.frame ??= requestAnimationFrame(() => {
-      this.frame = null;
+    this.frame ||= requestAnimationFrame(() => {
+      this.frame = 0;
       this.draw();
     });
   }
@@ -113,7 +104,7 @@ export class Canvas {
     if (this.selected >= 0) this.ring(this.position(this.selected), size / 2 + 5);
     this.canvas.dataset.drawn = `${points.count}`;
     this.canvas.dataset.as = this.scene.density ? "density" : "points";
-    this.onDraw(anyInView);
+    this.on.draw(anyInView);
   }
 
   drawMarks() {
@@ -138,7 +129,7 @@ export class Canvas {
     this.stroke((context) => context.arc(x, y, radius, 0, 2 * Math.PI));
   }
 
-  /** Draw a line seen on any ground. @param {(context: CanvasRenderingContext2D) => void} trace */
+  /** Draw a line seen on any ground. @param {Trace} trace */
   stroke(trace) {
     const { context, canvas } = this;
     const { color, backgroundColor } = getComputedStyle(canvas);
@@ -166,9 +157,9 @@ export class Canvas {
       onRelease: (event, dragged) => {
         if (dragged) return;
         const isMouse = event.pointerType === "mouse";
-        const point = this.pointAt(offset(event), isMouse ? POINTER_RADIUS : 2 * POINTER_RADIUS);
+        const point = this.pointAt(offset(event), (isMouse ? 1 : 2) * POINTER_RADIUS);
         if (!isMouse) this.select(point, "touch");
-        else if (point >= 0) this.onOpen(point);
+        else if (point >= 0) this.on.open(point);
       },
     });
     canvas.onpointermove = (event) => {
@@ -178,8 +169,15 @@ export class Canvas {
     canvas.onpointerleave = ({ pointerType }) => { if (pointerType === "mouse") this.select(-1); };
     canvas.onkeydown = (event) => {
       if (isModified(event)) return;
-      if (event.key === "Enter" && this.selected >= 0) this.onOpen(this.selected);
-      if (followKey(event, view, (factor) => this.zoomOnSelected(factor))) {
+      if (event.key === "Enter" && this.selected >= 0) this.on.open(this.selected);
+      /** Zoom on what is selected. @param {number} factor */
+      const zoom = (factor) => {
+        const { centre } = view;
+        const { x, y } = this.selected < 0 ? centre : this.position(this.selected);
+        view.move(centre.x - x, centre.y - y);
+        view.zoom(factor);
+      };
+      if (followKey(event, view, zoom)) {
         this.select(this.pointAt(view.centre, Math.max(view.width, view.height)), "keyboard");
       }
     };

@@ -15,18 +15,18 @@ export function cropText({ x, y, width, height }) {
   return [left, top, right - left, bottom - top].map((n) => `${Number(n.toFixed(2))}%`).join();
 }
 
-/** Return a part of an address, or null. @param {string} text @returns {Box | null} */
+/** Return a part of an address, or null. @param {string} text */
 export function parseCrop(text) {
   if (!/^([\d.]+%,){3}[\d.]+%$/.test(text)) return null;
-  const [x, y, width, height] = text.split(",").map((field) => Number.parseFloat(field) / 100);
+  const [x, y, width, height] = text.split("%,").map((field) => Number.parseFloat(field) / 100);
   return { x, y, width, height };
 }
 
-/** @param {Crop} crop @returns {Box} */
+/** @param {Crop} crop */
 export const boxOf = ({ x, y, width, height, picture_width: across, picture_height: down }) =>
   ({ x: x / across, y: y / down, width: width / across, height: height / down });
 
-/** @param {HTMLElement} frame @param {HTMLElement} picture @param {Box} box */
+/** @type {OutlinePart} */
 export function outlinePart(frame, picture, box) {
   if (!(picture instanceof HTMLImageElement)) return;
   const outline = span("part-outline");
@@ -62,15 +62,13 @@ export function showPart(frame, picture, { box, onDraw, onClear }) {
         button.ariaPressed = `${area.classList.toggle("drawing")}`;
         area.focus();
       };
-      /** @param {Box} drawn */
-      const take = (drawn) => {
+      listen(area, { box, draw, onClear, take: (drawn) => {
         // A picture is never shown enlarged, so that it has at least so many pixels.
         const { naturalWidth, naturalHeight } = picture;
         const side = Math.min(drawn.width * naturalWidth, drawn.height * naturalHeight);
         if (side >= LEAST_SIDE) onDraw(drawn);
         return side >= LEAST_SIDE;
-      };
-      listen(area, { box, draw, take, onClear });
+      } });
     }
   }
   return controls.length ? [note, span("row", ...controls)] : [note];
@@ -82,8 +80,7 @@ function place({ style }, { x, y, width, height }) {
     [x, y, width, height].map((share) => `${100 * share}%`);
 }
 
-/** Lay an area over a picture once it is loaded, which is as long as its square frame.
- * @param {HTMLElement} frame @param {HTMLImageElement} picture @param {HTMLElement} outline */
+/** Lay an area over a picture once it is loaded, which is as long as its square frame. @type {Cover} */
 function cover(frame, picture, outline, onCovered = () => {}) {
   const area = el("div", { class: "part", hidden: true }, outline);
   const lay = () => {
@@ -151,8 +148,7 @@ function listen(area, { box, draw, take, onClear }) {
   };
 }
 
-/** Move a part, or its lower right corner alone.
- * @param {Box} box @param {[number, number]} by @param {boolean} corner @returns {Box} */
+/** Move a part, or its lower right corner alone. @type {MovePart} */
 function moved({ x, y, width, height }, by, corner) {
   const [right, down] = by.map((one) => STEP * one);
   if (!corner) {
@@ -165,7 +161,7 @@ function moved({ x, y, width, height }, by, corner) {
 /** @param {number} share */
 const inside = (share, most = 1) => Math.min(most, Math.max(0, share));
 
-/** @param {Position} a @param {Position} b @returns {Box} */
+/** @param {Position} a @param {Position} b */
 const between = (a, b) => ({
   x: Math.min(a.x, b.x), y: Math.min(a.y, b.y),
   width: Math.abs(a.x - b.x), height: Math.abs(a.y - b.y),

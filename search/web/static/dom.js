@@ -2,21 +2,19 @@
 
 const SHOWN = ["title", "alt", "aria-label", "placeholder"]; // attributes that people read
 
-/** Return the page's element with an id. @template {string} I @param {I} id
- * @returns {I extends keyof Elements ? Elements[I] : HTMLElement} */
+/** Return the page's element with an id. @type {ElementOf} */
 export const $ = (id) => /** @type {any} */ (document.getElementById(id));
 
 /** Create an element. A function is a listener: `onclick: () => ...`. False and null are left out.
- * @template {keyof HTMLElementTagNameMap} T
- * @param {T} tag @param {Attributes} [attributes] @param {...Child} children */
+ * @type {Create} */
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   if (element instanceof HTMLButtonElement) element.type = "button"; // submits no form unless told to
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value);
-    else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null) {
-      element.setAttribute(name, SHOWN.includes(name) ? safe(`${value}`) : `${value}`);
+      const text = value === true ? "" : `${value}`;
+      element.setAttribute(name, SHOWN.includes(name) ? safe(text) : text);
     }
   }
   for (const child of children) {
@@ -53,8 +51,7 @@ export const quantity = (n, singular, plural = `${singular}s`) =>
 /** @param {unknown} error */
 export const reasonOf = (error) => error instanceof Error ? error.message : `${error}`;
 
-/** Return the element that a click is on, unless it opens another window.
- * @param {MouseEvent} event @param {string} selector @returns {HTMLElement | null} */
+/** Return the element that a click is on, unless it opens another window. @type {Clicked} */
 export function clicked({ target, ctrlKey, metaKey, shiftKey, button }, selector) {
   const modified = ctrlKey || metaKey || shiftKey || button !== 0;
   return target instanceof Element && !modified ? target.closest(selector) : null;

@@ -46,7 +46,7 @@ function draw(facet) {
   return el("section", { "aria-label": name }, title, ...(images ? choices(facet) : []));
 }
 
-/** @param {Facet} facet @returns {Node[]} */
+/** @param {Facet} facet */
 function choices(facet) {
   const { name, kind, values, more } = facet;
   if (kind === "number" || kind === "date") return [range(facet)];
@@ -63,7 +63,7 @@ function choices(facet) {
 /** @param {Facet} facet */
 function range({ name, kind, least, greatest }) {
   const isDate = kind === "date";
-  /** @type {(label: string, value: string) => HTMLInputElement} */
+  /** @param {string} label @param {string} value */
   const input = (label, value) => el("input", {
     type: isDate ? "date" : "number", step: isDate ? null : "any", placeholder: value,
     "aria-label": `${name} ${label}`, ...(isDate ? { min: day(least), max: day(greatest) } : {}),

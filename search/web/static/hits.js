@@ -16,7 +16,7 @@ let waiting = false;
 
 export const shownItems = () => items;
 
-/** @template {Item} T @param {T[]} shown @param {(item: T) => HTMLElement} create */
+/** @type {ShowItems} */
 export function showItems(shown, create) {
   items = [...shown];
   draw = create;
@@ -52,7 +52,7 @@ function arrange() {
   size = gridTemplateColumns.split(" ").length * LINES;
   let height = chunks[0]?.height ?? 0; // of a list that was shown
   chunks = Array.from({ length: Math.ceil(items.length / size) }, () =>
-    ({ nodes: [el("li")], height: 0, drawn: false }));
+    ({ nodes: [el("li")], height, drawn: false }));
   list.replaceChildren(...chunks.flatMap(({ nodes }) => nodes));
   if (items.length <= MOST_WHOLE) return chunks.forEach(fill);
   if (height === 0) {
@@ -79,8 +79,8 @@ function fill(chunk) {
   const at = chunks.indexOf(chunk) * size;
   const cards = items.slice(at, at + size).map((item, i) => {
     const card = draw(item);
-    card.setAttribute("aria-setsize", `${items.length}`);
-    card.setAttribute("aria-posinset", `${at + i + 1}`);
+    card.ariaSetSize = `${items.length}`;
+    card.ariaPosInSet = `${at + i + 1}`;
     return card;
   });
   swap(chunk, cards);
@@ -105,7 +105,7 @@ function update() {
     return bottom > -innerHeight && bottom - chunk.height < 2 * innerHeight;
   });
   chunks.forEach((chunk, i) => {
-    const focused = chunk.nodes.some((node) => node.contains(document.activeElement));
+    const focused = chunk.nodes.some((node) => node.matches(":focus-within"));
     if (near[i] && !chunk.drawn) fill(chunk);
     else if (!near[i] && chunk.drawn && !focused) empty(chunk);
   });
@@ -113,8 +113,8 @@ function update() {
 
 /** @param {Chunk} chunk that is drawn */
 function measure({ nodes }) {
-  const last = nodes[nodes.length - 1];
-  return last.offsetTop + last.offsetHeight - nodes[0].offsetTop + between;
+  const [first, last] = [nodes[0], nodes[nodes.length - 1]];
+  return last.offsetTop + last.offsetHeight - first.offsetTop + between;
 }
 
 function soon() {

@@ -1,13 +1,15 @@
 // Pictures of images, indexed or uploaded. Remembers uploaded pictures for this session.
 
 import { el, span } from "./dom.js";
+import { keep, recall } from "./storage.js";
 
 const CAPACITY = 40; // uploads that are remembered after a reload
-const STORAGE_KEY = "geosim-pictures";
+const KEPT = "pictures";
+const place = () => sessionStorage;
 
-const uploads = readUploads(); // by embedding
+const uploads = /** @type {Map<string, Upload>} by embedding */ (new Map(recall(KEPT, place)));
 
-/** Create a picture, or a text in place of it. @param {Image} image @param {string} alt */
+/** Create a picture, or a text in place of it. @type {Thumbnail} */
 export function thumbnail(image, alt, side = 256) {
   if ("id" in image) {
     const src = `${image.picture}?side=${side}`;
@@ -34,33 +36,18 @@ export const uploadedSource = ({ embedding }) => uploads.get(embedding)?.src ?? 
 /** What an upload is, or is a part of. @param {UploadedImage} image */
 export const wholeOf = ({ embedding }) => uploads.get(embedding)?.whole ?? null;
 
-/** @param {UploadedImage} image @param {Upload} upload */
+/** @type {RememberUpload} */
 export function rememberUpload({ embedding }, upload) {
   uploads.delete(embedding);
   uploads.set(embedding, upload);
-  for (let latest = [...uploads].slice(-CAPACITY); latest.length; latest = latest.slice(1)) {
-    try {
-      sessionStorage.setItem(STORAGE_KEY, JSON.stringify(latest));
-      return;
-    } catch {
-      // Full: try without the oldest. Forbidden: the search works without pictures.
-    }
-  }
+  let latest = [...uploads].slice(-CAPACITY);
+  while (latest.length && !keep(KEPT, latest, place)) latest = latest.slice(1); // without the oldest
 }
 
-/** Return a part as an example for other searches. @param {Image} image @param {Answer} answer */
+/** Return a part as an example for other searches. @type {RememberPart} */
 export function rememberPart(image, { embedding, sha256, model }) {
   if (!("id" in image) || embedding === null || sha256 === null) return image;
   const part = { embedding, sha256, model };
   rememberUpload(part, { src: `${image.picture}?side=512`, name: `part of ${image.path}` });
   return part;
-}
-
-/** @returns {Map<string, Upload>} */
-function readUploads() {
-  try {
-    return new Map(JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? ""));
-  } catch {
-    return new Map(); // nothing, or forbidden
-  }
 }

@@ -2,7 +2,7 @@
 
 import { NO_CLASS, swatch } from "./colours.js";
 import { $, count, el, isolated, span } from "./dom.js";
-import { keep, recall } from "./memory.js";
+import { keep, recall } from "./storage.js";
 
 const MOST_LISTED = 200; // classes in the document; the others are found by typing
 const KEPT = "hidden-classes";

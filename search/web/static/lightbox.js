@@ -16,7 +16,6 @@ let entries = /** @type {Entry[]} the query, then the hits */ ([]);
 let current = /** @type {Entry | null} */ (null);
 let left = /** @type {Entry | null} what is compared with */ (null);
 let openedAt = ""; // the address whose hits these are; empty before the first is opened
-const pictures = /** @type {Map<Entry, Picture>} */ (new Map());
 
 const dialog = $("look");
 const stage = $("stage");
@@ -26,11 +25,9 @@ const slider = $("look-opacity");
 const from = $("look-from");
 const zoom = new Zoom(stage, step);
 
-/** @param {Item[]} hits @param {Image | null} [query]
- * @param {Box | null} [box] the part that was searched by */
+/** @type {Offer} */
 export function offer(hits, query = null, box = null) {
-  pictures.forEach(({ src }) => { if (src.startsWith("blob:")) URL.revokeObjectURL(src); });
-  pictures.clear();
+  for (const { picture } of entries) if (picture?.src.startsWith("blob:")) URL.revokeObjectURL(picture.src);
   entries = hits.flatMap(entriesOf);
   if (query && ("id" in query || viewOf(query) || uploadedSource(query))) {
     entries.unshift({ image: query, box, isQuery: true });
@@ -90,7 +87,7 @@ function show(entry) {
   if ("id" in image) from.href = address({ kind: "point", id: image.id }, readAddress(location).options);
 }
 
-/** @param {Entry} entry @returns {Node[]} */
+/** @param {Entry} entry */
 function captionOf({ image, isQuery }) {
   const query = isQuery ? [span("rank-query", "Query")] : [];
   if (!("id" in image)) return query;
@@ -104,9 +101,9 @@ function captionOf({ image, isQuery }) {
 /** @param {Entry} entry */
 function pictureOf(entry) {
   const { image, box } = entry;
-  const picture = pictures.get(entry) ?? { src: "", name: imageName(image), box };
-  if (pictures.has(entry)) return picture;
-  pictures.set(entry, picture);
+  if (entry.picture) return entry.picture;
+  const picture = /** @type {Picture} */ ({ src: "", name: imageName(image), box });
+  entry.picture = picture;
   if ("id" in image) {
     picture.src = `${image.picture}?side=${BASE_SIDE}`;
     api(`/api/points/${image.id}`).then(({ width, height }) => {
@@ -151,7 +148,6 @@ $("look-hold").onclick = () => compareWith(current);
 $("look-out").onclick = () => zoom.zoom(1 / 1.5);
 $("look-in").onclick = () => zoom.zoom(1.5);
 $("look-all").onclick = () => zoom.fit();
-$("look-close").onclick = () => dialog.close();
 dialog.onclose = () => {
   if (dialog.open) return; // the history opened it again before this event came
   zoom.show([]);

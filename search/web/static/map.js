@@ -17,7 +17,7 @@ const HOVER = 60; // milliseconds at a point after which its image is requested
 const input = $("map-where");
 const told = $("map-matches");
 let canvas = /** @type {Canvas | null} */ (null);
-let page = /** @type {Page} */ (/** @type {unknown} */ (null)); // what the address says
+/** @type {Page} what the address says */ let page;
 let expression = ""; // that the points match
 let area = /** @type {Area | null} */ (null);
 let images = /** @type {Map<number, Promise<StoredImage>>} by point */ (new Map());
@@ -57,9 +57,8 @@ async function load(signal) {
   return canvas;
 }
 
-/** Request until the map is drawn; the server holds each request for some seconds.
- * @param {string} path @param {RequestInit} init @returns {Promise<Response>} */
-async function fetchDrawn(path, init) {
+/** Request until the map is drawn; the server holds each request for some seconds. @type {Ask} */
+async function fetchDrawn(path, init = {}) {
   const response = await request(path, init);
   const status = $("map-status");
   if (response.status !== 202) {
@@ -74,8 +73,7 @@ async function fetchDrawn(path, init) {
   return fetchDrawn(path, init);
 }
 
-/** Dim the points that do not match; after a fault they stay as they are.
- * @param {Canvas} map @param {string} where @param {AbortSignal} signal */
+/** Dim the points that do not match; after a fault they stay as they are. @type {Mark<string>} */
 async function mark(map, where, signal) {
   input.ariaInvalid = null;
   told.textContent = where ? "Asking which match …" : "";
@@ -102,7 +100,7 @@ async function mark(map, where, signal) {
   map.redraw();
 }
 
-/** @param {Canvas} map @param {Query} query @param {AbortSignal} signal */
+/** @type {Mark<Query>} */
 async function markHits(map, query, signal) {
   const { hits, positive, negative, query: image } = await page.search(query, page.options, signal);
   const asked = [image, ...positive, ...negative].flatMap((one) => one && "id" in one ? [one.id] : []);
@@ -122,18 +120,17 @@ async function markHits(map, query, signal) {
     el("a", { href: address(query, page.options) }, "Back to the answer"));
 }
 
-/** @param {Canvas} map @param {number[]} rows @returns {Position | null} */
+/** @param {Canvas} map @param {number[]} rows */
 function middle({ points }, rows) {
   /** @param {Float32Array} values */
   const median = (values) => rows.map((row) => values[row]).sort((a, b) => a - b)[rows.length >> 1];
   return rows.length ? { x: median(points.x), y: median(points.y) } : null;
 }
 
-/** @param {{ wanted: string[] } | { tag: string, rows: number[] }} wanted
- * @param {AbortSignal} [signal] */
+/** @type {PointsOf} */
 async function pointsOf(wanted, signal) {
   const response = await fetchDrawn("/api/map/points", { ...jsonRequest(wanted), signal });
-  return /** @type {MapPoints} */ (await response.json()).points;
+  return (await response.json()).points;
 }
 
 /** Images that were deleted are left out. @param {number[]} rows */
@@ -154,27 +151,28 @@ function imageOf(point) {
 
 /** @param {Points} points @param {Class[]} classes */
 function createMap(points, classes) {
-  const map = new Canvas($("map"), points, classes);
   let hovering = 0;
-  map.onSelect = (selection) => {
-    clearTimeout(hovering);
-    $("tip").hidden = selection === null;
-    if (selection === null) return;
-    const { point } = selection;
-    showCard(null, map.classes[map.points.labels[point]], selection);
-    hovering = setTimeout(async () => {
+  const map = new Canvas($("map"), points, classes, {
+    select: (selection) => {
+      clearTimeout(hovering);
+      $("tip").hidden = selection === null;
+      if (selection === null) return;
+      const { point } = selection;
+      showCard(null, map.classes[map.points.labels[point]], selection);
+      hovering = setTimeout(async () => {
+        const image = await imageOf(point);
+        if (map.selected === point && image) showCard(image, image.class, selection);
+      }, selection.input === "mouse" && !images.has(point) ? HOVER : 0);
+    },
+    open: async (point) => {
       const image = await imageOf(point);
-      if (map.selected === point && image) showCard(image, image.class, selection);
-    }, selection.input === "mouse" && !images.has(point) ? HOVER : 0);
-  };
-  map.onOpen = async (point) => {
-    const image = await imageOf(point);
-    page.navigate(image ? search(image.id) : location.href); // the map has changed
-  };
-  map.onDraw = (anyInView) => {
-    $("map-empty").hidden = anyInView || map.points.count === 0;
-    area?.draw();
-  };
+      page.navigate(image ? search(image.id) : location.href); // the map has changed
+    },
+    draw: (anyInView) => {
+      $("map-empty").hidden = anyInView || map.points.count === 0;
+      area?.draw();
+    },
+  });
   $("zoom-in").onclick = () => map.view.zoom(1.6);
   $("zoom-out").onclick = () => map.view.zoom(1 / 1.6);
   $("zoom-all").onclick = $("map-back").onclick = () => {
@@ -187,8 +185,7 @@ function createMap(points, classes) {
 /** @param {string} id */
 const search = (id) => address({ kind: "point", id }, { where: expression });
 
-/** Show an image beside its point; its class until the rest is there.
- * @param {StoredImage | null} image @param {Class} name @param {Selected} selection */
+/** Show an image beside its point; its class until the rest is there. @type {ShowCard} */
 function showCard(image, name, { x, y, input }) {
   const card = $("tip");
   const byMouse = input === "mouse";
@@ -200,6 +197,6 @@ function showCard(image, name, { x, y, input }) {
   const { clientWidth, clientHeight } = $("map");
   const { offsetWidth: width, offsetHeight: height } = card;
   const left = x + 18 + width < clientWidth ? x + 18 : x - 18 - width;
-  card.style.left = `${Math.max(4, left)}px`;
-  card.style.top = `${Math.min(Math.max(4, y - 60), clientHeight - height - 4)}px`;
+  const top = Math.min(Math.max(4, y - 60), clientHeight - height - 4);
+  Object.assign(card.style, { left: `${Math.max(4, left)}px`, top: `${top}px` });
 }

@@ -8,7 +8,7 @@ import { address, readAddress } from "./state.js";
 const bar = $("marked");
 let query = { digest: "", name: "" };
 
-/** Say which query is judged. @param {Answer} answer @param {string} name */
+/** Say which query is judged. @type {OfferMarks} */
 export function offerMarks({ digest, wrong }, name) {
   query = { digest, name: name.slice(0, 300) };
   tell(wrong);
@@ -27,7 +27,7 @@ function tell(wrong) {
 
 /** @param {Hit} hit */
 export function markButtons(hit) {
-  /** @type {(verdict: Verdict, sign: string) => HTMLButtonElement} */
+  /** @param {Verdict} verdict @param {string} sign */
   const button = (verdict, sign) => el("button", {
     title: `${verdict === "right" ? "Right" : "Wrong"} for this query`,
     "aria-label": `Mark as ${verdict}: ${imageName(hit)}`,

@@ -1,32 +1,12 @@
 // What this browser remembers: the latest searches, and trays of examples by name.
 
 import { $, el, isolated, span } from "./dom.js";
+import { keep, recall } from "./storage.js";
+import { examplesOf, setExamples } from "./tray.js";
 
 const MOST_SEARCHES = 50;
 const MOST_TRAYS = 30;
 const LONGEST = 4000; // characters of an address; searches by many examples are not kept
-
-let onOpen = /** @type {(tray: Tray) => void} */ (() => {});
-
-/** @param {string} key of a list @returns {any[]} */
-export function recall(key) {
-  try {
-    const kept = JSON.parse(localStorage.getItem(`geosim-${key}`) ?? "");
-    return Array.isArray(kept) ? kept : [];
-  } catch {
-    return []; // nothing, or forbidden
-  }
-}
-
-/** Return whether that worked. @param {string} key @param {unknown} value */
-export function keep(key, value) {
-  try {
-    localStorage.setItem(`geosim-${key}`, JSON.stringify(value));
-    return true;
-  } catch {
-    return false; // full or forbidden: the page works without
-  }
-}
 
 const searches = () => /** @type {PastSearch[]} */ (recall("searches"));
 
@@ -42,16 +22,6 @@ export function rememberSearch(url, title) {
   draw();
 }
 
-/** Return whether that worked. @param {string} title @param {Tray} tray */
-export function keepTray(title, tray) {
-  const kept = keep("trays", [[title, tray], ...trays(title)].slice(0, MOST_TRAYS));
-  draw();
-  return kept;
-}
-
-/** @param {typeof onOpen} callback */
-export const setOnOpenTray = (callback) => { onOpen = callback; };
-
 function draw() {
   const [found, kept] = [searches(), trays()];
   $("kept-trays").hidden = kept.length === 0;
@@ -63,8 +33,12 @@ function draw() {
       draw();
       $("memory").querySelector("summary")?.focus();
     };
+    const open = () => {
+      setExamples(tray);
+      $("tray").querySelector("button")?.focus();
+    };
     return el("li", { class: "row" },
-      el("button", { class: "name", onclick: () => onOpen(tray) }, isolated(title)),
+      el("button", { class: "name", onclick: open }, isolated(title)),
       el("button", { "aria-label": `Forget ${title}`, onclick: forget }, "×"));
   }));
   $("searches").replaceChildren(...found.map(({ url, title, at }) =>
@@ -72,6 +46,15 @@ function draw() {
       span("fine", new Date(at).toLocaleString()))));
 }
 
+$("tray-keep").onsubmit = (event) => {
+  event.preventDefault();
+  const input = $("tray-title");
+  const title = input.value.trim();
+  const kept = keep("trays", [[title, examplesOf()], ...trays(title)].slice(0, MOST_TRAYS));
+  input.value = "";
+  input.placeholder = kept ? "Kept" : "This browser keeps nothing";
+  draw();
+};
 $("forget").onclick = () => {
   keep("searches", []);
   draw();

@@ -36,7 +36,7 @@ export function fetchAnswer(query, options, signal, offset = 0) {
   return api(`/api/points/${encodeURIComponent(query.id)}/similar?${wanted}`, { signal });
 }
 
-/** @param {Answer} answer @param {Query} query @param {Options} options @returns {Next | null} */
+/** @type {MoreHits} */
 export function moreHits(answer, query, options, offset = 0) {
   if (!answer.more) return null;
   const after = offset + answer.hits.length;
@@ -92,7 +92,7 @@ export async function findStart(options, collection, signal) {
   };
 }
 
-/** @param {Options} options @param {string} ignored @param {AbortSignal} signal @returns {Promise<Start>} */
+/** @type {ListImages} */
 async function list(options, ignored, signal) {
   /** @param {number} offset @param {AbortSignal} [stop] */
   async function page(offset, stop) {

@@ -10,9 +10,8 @@ const MOST_IN_MENU = 30; // classes
 const WITHOUT_SPECIMENS = /** @type {const} */ (["one_per", "not_same"]);
 const GROUPINGS = /** @type {const} */ ([...WITHOUT_SPECIMENS, "together_by"]);
 
-/** @param {OptionName} name */
-const control = (name) => /** @type {HTMLInputElement | HTMLSelectElement} */ (
-  form.elements.namedItem(name));
+/** @type {(name: OptionName) => HTMLInputElement | HTMLSelectElement} */
+const control = (name) => /** @type {any} */ (form.elements.namedItem(name));
 
 /** @param {(event: Event) => void} onChange */
 export function listenForOptions(onChange) {
@@ -21,8 +20,7 @@ export function listenForOptions(onChange) {
     control("show").value = names.map((name) =>
       /[",]/.test(name) ? `"${name.replaceAll('"', '""')}"` : name).join();
   };
-  form.onchange = onChange;
-  form.onsubmit = onChange;
+  form.onchange = form.onsubmit = onChange;
   $("area-clear").onclick = () => {
     control("area").value = "";
     $("area-note").hidden = true;
@@ -35,7 +33,7 @@ export function listenForOptions(onChange) {
   };
 }
 
-/** Return null where an option is invalid, which is told. @returns {Options | null} */
+/** Return null where an option is invalid, which is told. */
 export function readOptions() {
   if (control("together_by").value) for (const name of WITHOUT_SPECIMENS) control(name).value = "";
   disableOthers();
@@ -46,12 +44,7 @@ export function readOptions() {
 /** @param {Options} options */
 export function fillOptions(options) {
   clearFault();
-  for (const name of OPTION_NAMES) {
-    const value = options[name] ?? "";
-    const field = control(name);
-    if (field instanceof HTMLSelectElement) choose(field, value);
-    else field.value = value;
-  }
+  for (const name of OPTION_NAMES) choose(name, options[name] ?? "");
   $("area-note").hidden = !options.area;
   const set = OPTION_NAMES.filter((name) => options[name]).map((name) => {
     const label = form.querySelector(`label[for="option-${name}"]`)?.textContent ?? name;
@@ -107,20 +100,22 @@ function offerTyping(classes) {
     el("option", { value: name }))));
 }
 
-/** Replace all but the first option. @param {OptionName} name @param {HTMLOptionElement[]} entries */
+/** Replace all but the first option. @type {ReplaceOptions} */
 function replaceOptions(name, entries) {
   const field = control(name);
   if (!(field instanceof HTMLSelectElement)) return;
-  const chosen = field.value;
+  const { value } = field;
   field.replaceChildren(field.options[0], ...entries);
-  choose(field, chosen);
+  choose(name, value);
 }
 
-/** Choose a value, even one that the collection lacks.
- * @param {HTMLSelectElement} field @param {string} value */
-function choose(field, value) {
+/** Choose a value, even one that the collection lacks. @type {Choose} */
+function choose(name, value) {
+  const field = control(name);
   field.value = value;
-  if (field.selectedIndex < 0) field.add(new Option(safe(value), value, false, true));
+  if (field.value !== value && field instanceof HTMLSelectElement) {
+    field.add(new Option(safe(value), value, false, true));
+  }
 }
 
 const boxes = () => [...$("show-choices").querySelectorAll("input")];
@@ -148,11 +143,10 @@ export function showFault(reason, place) {
   fault.replaceChildren(
     el("code", {}, characters.slice(Math.max(0, place - 30), place).join(""),
       el("mark", {}, rest.slice(0, 30) || "…")), el("br"), reason);
-  fault.hidden = false;
   where.ariaInvalid = "true";
 }
 
 export function clearFault() {
-  fault.hidden = true;
+  fault.replaceChildren();
   where.ariaInvalid = null;
 }

@@ -15,14 +15,13 @@ const CLASS_HEADINGS = {
 const MAX_VOTES = 6; // classes that are shown
 let current = /** @type {Options} of the links */ ({});
 
-/** @param {Hit[]} hits @param {Options} options @param {Class} queryClass */
+/** @type {ShowHits} */
 export function showHits(hits, options, queryClass) {
   current = options;
   showItems(hits, (hit) => {
     const score = el("span", { class: "score", title: "cosine similarity" }, hit.score.toFixed(4));
-    const link = hitLink(hit, queryClass, span("rank", `${hit.rank}`), score);
-    return card(link, fromLink(hit), hit.specimen && specimenImages(hit.specimen), exampleButtons(hit),
-      markButtons(hit));
+    return card(hit, hitLink(hit, queryClass, span("rank", `${hit.rank}`), score),
+      hit.specimen && specimenImages(hit.specimen), exampleButtons(hit), markButtons(hit));
   });
 }
 
@@ -42,11 +41,14 @@ function specimenImages({ value, images, best }) {
 /** @param {Item[]} images @param {Options} options */
 export function showSuggestions(images, options) {
   current = options;
-  showItems(images, (image) => card(hitLink(image, null), fromLink(image)));
+  showItems(images, (image) => card(image, hitLink(image, null)));
 }
 
-/** @param {...Child} children */
-const card = (...children) => el("li", { class: "card" }, ...children);
+/** @type {CreateCard} */
+const card = ({ id, path: name }, link, ...others) => el("li", { class: "card" }, link, el("a", {
+  href: address({ kind: "point", id }, current), class: "button",
+  "aria-label": `Search from this: ${name}`,
+}, "Search from this"), ...others);
 
 /** @param {Options} options */
 export function updateLinks(options) {
@@ -58,13 +60,7 @@ export function updateLinks(options) {
 /** What makes a link open the lightbox. @param {StoredImage} image */
 const looking = ({ id, picture }) => ({ href: `${picture}?side=1024`, "data-look": id });
 
-/** @param {StoredImage} image */
-const fromLink = ({ id, path: name }) => el("a", {
-  href: address({ kind: "point", id }, current), class: "button",
-  "aria-label": `Search from this: ${name}`,
-}, "Search from this");
-
-/** @type {(hit: Item, queryClass: Class, ...facts: Node[]) => Node} */
+/** @type {HitLink} */
 function hitLink(hit, queryClass, ...facts) {
   const label = classLabel(hit.class);
   if (queryClass !== null && hit.class !== null && hit.class !== queryClass) {
@@ -93,15 +89,14 @@ function valueText(value) {
   return typeof value === "object" ? `${value.lat}, ${value.lon}` : `${value}`;
 }
 
-/** Return a summary for screen readers, too. @param {Explanation} explanation @param {Query["kind"]} kind */
+/** Return a summary for screen readers, too. @type {ShowExplanation} */
 export function showExplanation(explanation, kind) {
   const { votes, without_class: unlabelled, predicted, confidence, unlike, best, usual, doubt } = explanation;
   $("explanation").hidden = votes.length === 0 && !unlike;
   $("verdict").hidden = votes.length === 0;
   const warning = unlike ? "Unlike anything here." : "";
-  $("unlike").hidden = !unlike;
-  $("unlike").replaceChildren(el("strong", {}, warning), ` The best score is ${best.toFixed(3)}, `
-    + `where nearly every image here has another at ${usual?.toFixed(3)} or above.`);
+  $("unlike").replaceChildren(...unlike ? [el("strong", {}, warning), ` The best score is ${best.toFixed(3)}, `
+    + `where nearly every image here has another at ${usual?.toFixed(3)} or above.`] : []);
   const total = votes.reduce((sum, vote) => sum + vote.votes, 0);
   $("votes").replaceChildren(...votes.slice(0, MAX_VOTES).map((vote) => {
     const filled = el("span");
@@ -114,30 +109,29 @@ export function showExplanation(explanation, kind) {
   if (votes.length === 0) return warning;
   const isPrediction = kind === "embedding" && predicted !== "";
   const heading = kind === "embedding" && !isPrediction ? "Nearest class" : CLASS_HEADINGS[kind];
-  const percent = confidence === null ? "the model was trained on too few images to tell how sure"
-    : `${Math.min(99, Math.round(100 * confidence))} % sure`;
-  const sure = isPrediction ? percent : "";
+  const sure = !isPrediction ? ""
+    : confidence === null ? "the model was trained on too few images to tell how sure"
+      : `${Math.min(99, Math.round(100 * confidence))} % sure`;
   const nearest = votes[0].class;
   const doubted = doubt ? `No class is predicted: ${doubt}.` : "";
   $("verdict-title").textContent = heading;
   $("verdict-class").replaceChildren(swatch(nearest), el("strong", {}, isolated(nearest)),
     el("span", { title: "Of predictions this sure, about this share is right" }, sure));
   $("verdict-doubt").textContent = doubted;
-  $("verdict-voters").textContent = unlabelled
-    ? `Votes of ${count(total)} of the ${count(total + unlabelled)} nearest, by score; the others have no class`
-    : `Votes of the ${count(total)} nearest, by score`;
+  const some = unlabelled ? `${count(total)} of ` : "";
+  $("verdict-voters").textContent = `Votes of ${some}the ${count(total + unlabelled)} nearest, by score`
+    + (unlabelled ? "; the others have no class" : "");
   return `${warning} ${heading}: ${nearest} ${sure} ${doubted}`;
 }
 
-/** @param {Explanation} explanation @param {Options} options */
+/** @type {NothingFits} */
 export function nothingFits({ votes, without_class: unlabelled }, options) {
   if (votes.length + unlabelled === 0) return "There is no other image in the collection.";
   const ways = [options.min_score && "lower the score", options.class && "allow another class"];
   return `No image fits: ${ways.filter(Boolean).join(", or ") || "choose fewer options"}.`;
 }
 
-/** Show the query; `example` is what is searched by, its part. @param {Image} image
- * @param {Image} example @param {Part} part */
+/** Show the query; `example` is what is searched by, its part. @type {ShowImageQuery} */
 export function showImageQuery(image, example, part) {
   const name = imageName(image);
   const picture = thumbnail(image, `The query, ${name}`, 512);
@@ -151,8 +145,8 @@ export function showImageQuery(image, example, part) {
     exampleButtons(example));
 }
 
-/** @param {Image[]} positive @param {Image[]} negative */
-export const showExamplesQuery = (positive, negative) =>
+/** @param {Tray} tray */
+export const showExamplesQuery = ({ positive, negative }) =>
   showQuery(...exampleList("Like", positive), ...exampleList("Not like", negative));
 
 /** @param {...Node} children */

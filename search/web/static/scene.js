@@ -12,10 +12,10 @@ const SHAPE_SIZE = 5; // CSS pixels from which on a point has the shape of its c
 const EVERYWHERE = { left: -Infinity, right: Infinity, top: -Infinity, bottom: Infinity };
 
 export class Scene {
-  rect = /** @type {Bounds} that is prepared, in the plane */ ({ left: 0, right: 0, top: 0, bottom: 0 });
+  rect = EVERYWHERE; // that is prepared, in the plane
   scale = 0; // of the view that it was prepared for
   members = new Uint32Array(0);
-  slices = /** @type {{ label: number, end: number }[]} of members */ ([]);
+  slices = /** @type {{ label: number, end: number }[]} */ ([]); // of members
   density = /** @type {OffscreenCanvas | null} */ (null);
   visible = /** @type {boolean[]} */ ([]);
   dimmed = /** @type {Uint8Array | null} */ (null);
@@ -27,7 +27,7 @@ export class Scene {
     this.colours = rgbOf(styles.map(({ colour }) => colour));
   }
 
-  /** Prepare for a view. @param {View} view @param {boolean} [sharp] as it is now */
+  /** Prepare for a view. @param {View} view */
   prepare(view, sharp = false) {
     const { points, rect } = this;
     const seen = boundsOf(view, 0);
@@ -101,8 +101,7 @@ export class Scene {
     return canvas;
   }
 
-  /** Draw the points. Return whether any is in view. @param {CanvasRenderingContext2D} context
-   * @param {View} view @param {number} size of a point @param {number} pixelRatio */
+  /** Draw the points. Return whether any is in view. @type {DrawPoints} */
   draw(context, view, size, pixelRatio) {
     this.prepare(view);
     if (this.density) {

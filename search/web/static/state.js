@@ -16,8 +16,8 @@ export function parseKey(key) {
 /** @param {{ pathname: string, search: string }} location */
 export function readAddress({ pathname, search }) {
   const found = new URLSearchParams(search);
-  const options = /** @type {Options} */ (
-    Object.fromEntries(OPTION_NAMES.map((name) => [name, found.get(name) ?? ""])));
+  /** @type {Options} */
+  const options = Object.fromEntries(OPTION_NAMES.map((name) => [name, found.get(name) ?? ""]));
   return { map: pathname === "/map", query: readQuery(found), options };
 }
 
@@ -31,7 +31,7 @@ function readQuery(found) {
   return { kind: "examples", positive: found.getAll("like"), negative: found.getAll("unlike") };
 }
 
-/** @param {Options} options @param {Query | null} [query] */
+/** @type {ParametersOf} */
 export function parameters(options, query = null) {
   const all = [...queryParameters(query), ...OPTION_NAMES.map((name) => [name, options[name] ?? ""])];
   return new URLSearchParams(all.filter(([, value]) => value));
@@ -44,13 +44,13 @@ function queryParameters(query) {
   return [...positive.map((key) => ["like", key]), ...negative.map((key) => ["unlike", key])];
 }
 
-/** @param {Query | null} query @param {Options} options */
+/** @type {AddressOf} */
 export function address(query, options) {
-  const text = parameters(options, query).toString();
+  const text = `${parameters(options, query)}`;
   return text ? `/?${text}` : "/";
 }
 
-/** @param {Query | null} query @param {Options} options */
+/** @type {AddressOf} */
 export const mapAddress = (query, options) => address(query, options).replace("/", "/map");
 
 /** Return one in base64url, so that each visit starts from other images. */

@@ -2,20 +2,18 @@
 
 import { $, el } from "./dom.js";
 import { imageName, thumbnail } from "./image.js";
-import { keepTray, setOnOpenTray } from "./memory.js";
 import { imageKey } from "./state.js";
 
 const tray = $("tray");
 const search = $("tray-search");
-const title = $("tray-title");
 const examples = /** @type {Map<string, { image: Image, sign: Sign }>} by key */ (new Map());
-let onSearch = /** @type {(positive: string[], negative: string[]) => void} */ (() => {});
+/** Say what the search calls, with keys. @param {OnSearch} onSearch */
+export function setOnSearch(onSearch) {
+  search.onclick = () => onSearch(imagesOf("positive").map(imageKey), imagesOf("negative").map(imageKey));
+}
 
-/** @param {typeof onSearch} callback with keys */
-export const setOnSearch = (callback) => { onSearch = callback; };
-
-/** @param {Image[]} positive @param {Image[]} negative */
-export function setExamples(positive, negative) {
+/** @param {Tray} tray */
+export function setExamples({ positive, negative }) {
   examples.clear();
   for (const image of positive) examples.set(imageKey(image), { image, sign: "positive" });
   for (const image of negative) examples.set(imageKey(image), { image, sign: "negative" });
@@ -25,14 +23,13 @@ export function setExamples(positive, negative) {
 /** @param {Image} image */
 export function exampleButtons(image) {
   const key = imageKey(image);
-  /** @type {(sign: Sign, mark: string, label: string) => HTMLElement} */
-  const button = (sign, mark, label) => el("button", {
-    title: label, "aria-label": `${label}: ${imageName(image)}`,
+  /** @param {Sign} sign @param {string} mark */
+  const button = (sign, mark) => el("button", {
+    title: `${mark.slice(2)} like this`, "aria-label": `${mark.slice(2)} like this: ${imageName(image)}`,
     "aria-pressed": `${examples.get(key)?.sign === sign}`, "data-key": key, "data-sign": sign,
     onclick: () => toggle(image, sign),
-  }, `${mark} ${label.split(" ")[0]}`);
-  return el("div", { class: "example-buttons row" },
-    button("positive", "+", "More like this"), button("negative", "−", "Less like this"));
+  }, mark);
+  return el("div", { class: "example-buttons row" }, button("positive", "+ More"), button("negative", "− Less"));
 }
 
 /** @param {Image} image @param {Sign} sign */
@@ -47,6 +44,8 @@ function toggle(image, sign) {
 /** @param {Sign} sign */
 const imagesOf = (sign) =>
   [...examples.values()].filter((example) => example.sign === sign).map(({ image }) => image);
+
+export const examplesOf = () => ({ positive: imagesOf("positive"), negative: imagesOf("negative") });
 
 function draw() {
   const hadFocus = tray.contains(document.activeElement);
@@ -63,7 +62,7 @@ function draw() {
   }
   search.disabled = imagesOf("positive").length === 0;
   search.title = search.disabled ? "Choose at least one image to look for" : "";
-  title.placeholder = "Name";
+  $("tray-title").placeholder = "Name";
   const first = [...tray.querySelectorAll("button")].find((button) => !button.disabled);
   if (hadFocus) (tray.hidden ? $("results") : first)?.focus();
   for (const button of document.querySelectorAll("button")) {
@@ -72,17 +71,4 @@ function draw() {
   }
 }
 
-search.onclick = () =>
-  onSearch(imagesOf("positive").map(imageKey), imagesOf("negative").map(imageKey));
-$("tray-clear").onclick = () => setExamples([], []);
-$("tray-keep").onsubmit = (event) => {
-  event.preventDefault();
-  const [positive, negative] = [imagesOf("positive"), imagesOf("negative")];
-  const kept = keepTray(title.value.trim(), { positive, negative });
-  title.value = "";
-  title.placeholder = kept ? "Kept" : "This browser keeps nothing";
-};
-setOnOpenTray(({ positive, negative }) => {
-  setExamples(positive, negative);
-  tray.querySelector("button")?.focus();
-});
+$("tray-clear").onclick = () => setExamples({ positive: [], negative: [] });

@@ -1,7 +1,7 @@
 // Picture files: chosen, photographed, dropped or pasted, then sent for a search, with progress.
 
 import { api, Refusal } from "./api.js";
-import { $, reasonOf } from "./dom.js";
+import { $, el, reasonOf } from "./dom.js";
 import { rememberUpload, wholeOf } from "./image.js";
 import { parameters } from "./state.js";
 
@@ -21,7 +21,7 @@ export function viewOf(image) {
 /** Return the file of an upload, until the page is left. @param {UploadedImage | null} image */
 export const fileOf = (image) => (image && files.get(image.embedding)) ?? null;
 
-/** @param {(files: File[]) => void} onFiles @param {(reason: string) => void} onRefused */
+/** @type {ListenForFiles} */
 export function listenForFiles(onFiles, onRefused) {
   for (const input of [$("file"), $("camera")]) {
     input.addEventListener("change", () => {
@@ -37,19 +37,16 @@ export function listenForFiles(onFiles, onRefused) {
     event.preventDefault();
     onFiles([...clipboardData.files]);
   });
-  let depth = 0; // dragenter and dragleave come for every element that is crossed
-  /** @param {DragEvent} event @param {number} newDepth */
-  const track = (event, newDepth) => {
-    if (!event.dataTransfer?.types.includes("Files")) return null;
-    depth = newDepth;
-    $("dropping").hidden = depth <= 0;
-    return event.dataTransfer;
+  /** @param {DragEvent} event @param {boolean} over the page */
+  const track = ({ dataTransfer }, over) => {
+    if (!dataTransfer?.types.includes("Files")) return null;
+    $("dropping").hidden = !over;
+    return dataTransfer;
   };
-  addEventListener("dragenter", (event) => track(event, depth + 1));
-  addEventListener("dragleave", (event) => track(event, depth - 1));
-  addEventListener("dragover", (event) => { if (track(event, depth)) event.preventDefault(); });
+  addEventListener("dragleave", (event) => track(event, event.relatedTarget !== null));
+  addEventListener("dragover", (event) => { if (track(event, true)) event.preventDefault(); });
   addEventListener("drop", (event) => {
-    const dropped = track(event, 0);
+    const dropped = track(event, false);
     if (!dropped) return;
     event.preventDefault();
     if ([...dropped.items].some((item) => item.webkitGetAsEntry()?.isDirectory)) {
@@ -99,18 +96,16 @@ async function searchByFile(file, wanted, signal, part, what) {
   return answer;
 }
 
-/** Return a request with a file, whose kind the server tells by its content.
- * @param {File} file @param {AbortSignal} signal */
+/** Return a request with a file, whose kind the server tells by its content. @type {Sending} */
 function sending(file, signal) {
   const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
   return { method: "POST", headers: { "Content-Type": type }, body: file, signal };
 }
 
-/** Return what the server makes of a file that the browser cannot show, or null.
- * @param {File} file @param {AbortSignal} signal */
+/** Return what the server makes of a file that the browser cannot show, or null. @type {ServerView} */
 async function view(file, signal) {
-  const response =
-    await fetch(`/api/preview?side=${VIEW_SIDE}`, sending(file, signal)).catch(() => null);
+  const asked = fetch(`/api/preview?side=${VIEW_SIDE}`, sending(file, signal));
+  const response = await asked.catch(() => null);
   signal.throwIfAborted();
   if (!response?.ok) return null;
   const blob = await response.blob();
@@ -123,10 +118,9 @@ function smallCopy(bitmap) {
   if (!bitmap) return null;
   const side = Math.max(bitmap.width, bitmap.height);
   const scale = Math.min(1, PREVIEW_SIDE / side);
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
-  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-  canvas.getContext("2d")?.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  const [width, height] = [bitmap.width, bitmap.height].map((one) => Math.ceil(one * scale));
+  const canvas = el("canvas", { width, height });
+  canvas.getContext("2d")?.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
   return canvas.toDataURL(side <= PREVIEW_SIDE / 2 ? "image/png" : "image/jpeg", 0.92);
 }

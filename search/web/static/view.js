@@ -14,7 +14,7 @@ export class View {
     this.scale = this.fitScale = 1;
   }
 
-  /** A view that shows all goes on to show all. @param {number} width @param {number} height */
+  /** A view that shows all goes on to show all. @type {Move} */
   resize(width, height) {
     [this.width, this.height] = [width, height];
     if (this.scale === this.fitScale) this.fit();
@@ -35,14 +35,14 @@ export class View {
     return { x: this.width / 2, y: this.height / 2 };
   }
 
-  /** @param {number} dx @param {number} dy */
+  /** @type {Move} */
   move(dx, dy) {
     this.left += dx;
     this.top += dy;
     this.onChange();
   }
 
-  /** Zoom; `fixed` stays where it is. @param {number} factor @param {Position} fixed */
+  /** Zoom; a position stays where it is. @type {ZoomBy} */
   zoom(factor, { x, y } = this.centre) {
     const [least, most] = [this.fitScale * MIN_ZOOM, this.fitScale * MAX_ZOOM];
     const scale = Math.min(most, Math.max(least, this.scale * factor));

@@ -16,8 +16,7 @@ export class Zoom {
   y = 0;
   timer = 0;
 
-  /** @param {HTMLElement} stage
-   * @param {(step: number) => void} onSwipe of a picture that is not zoomed; 1 to the left */
+  /** @param {HTMLElement} stage @param {Step} onSwipe of a picture that is not zoomed; 1 to the left */
   constructor(stage, onSwipe) {
     this.stage = stage;
     this.listen(onSwipe);
@@ -47,7 +46,7 @@ export class Zoom {
     this.draw();
   }
 
-  /** Zoom; a position from the centre stays. @param {number} factor @param {Position} at */
+  /** Zoom; a position from the centre stays. @type {ZoomBy} */
   zoom(factor, at = { x: 0, y: 0 }) {
     const most = Math.max(8, ...this.panes.map((pane) => MAX_SCALE / fitScale(pane)));
     const next = Math.min(most, Math.max(1, this.factor * factor));
@@ -57,7 +56,7 @@ export class Zoom {
     this.draw();
   }
 
-  /** @param {number} dx @param {number} dy */
+  /** @type {Move} */
   move(dx, dy) {
     this.x += dx;
     this.y += dy;
@@ -65,11 +64,9 @@ export class Zoom {
   }
 
   draw() {
-    const beyond = this.panes.map((pane) => { // how far a picture is larger than its pane
-      const { left, top } = this.placeOf(pane);
-      return [this.x - left, this.y - top];
-    });
-    const [right, down] = [0, 1].map((i) => Math.max(0, ...beyond.map((one) => one[i])));
+    const places = this.panes.map((pane) => this.placeOf(pane));
+    const right = Math.max(0, ...places.map(({ left }) => this.x - left)); // beyond a pane
+    const down = Math.max(0, ...places.map(({ top }) => this.y - top));
     this.x = Math.min(right, Math.max(-right, this.x)); // a picture does not leave its pane
     this.y = Math.min(down, Math.max(-down, this.y));
     for (const pane of this.panes) this.place(pane);
@@ -114,15 +111,12 @@ export class Zoom {
     const { scale, left, top } = this.placeOf(pane);
     const sharp = Math.min(1, scale * devicePixelRatio);
     if (!source || sharp * Math.max(width, height) <= BASE_SIDE) return;
-    /** @type {(from: number, length: number, margin: number, most: number) => number[]} */
-    const seen = (from, length, margin, most) => [
-      Math.max(0, Math.floor((-from - margin) / scale)),
-      Math.min(most, Math.ceil((length - from + margin) / scale))];
     /** @param {number} margin CSS pixels @returns {Region} */
     const region = (margin) => {
-      const [x, right] = seen(left, frame.clientWidth, margin, width);
-      const [y, bottom] = seen(top, frame.clientHeight, margin, height);
-      return [x, y, right - x, bottom - y];
+      const [x, y] = [left, top].map((from) => Math.max(0, Math.floor((-from - margin) / scale)));
+      const right = Math.ceil((frame.clientWidth - left + margin) / scale);
+      const bottom = Math.ceil((frame.clientHeight - top + margin) / scale);
+      return [x, y, Math.min(width, right) - x, Math.min(height, bottom) - y];
     };
     const [x, y, w, h] = region(0);
     const isThere = x >= part[0] && y >= part[1] && x + w <= part[0] + part[2] && y + h <= part[1] + part[3];
@@ -140,13 +134,13 @@ export class Zoom {
     };
   }
 
-  /** @param {(step: number) => void} onSwipe */
+  /** @param {Step} onSwipe */
   listen(onSwipe) {
     const { stage } = this;
     let start = /** @type {Position | null} of one finger */ (null);
     listenForGestures(stage, {
       at: fromCentre, slack: 0,
-      zoom: (factor, at) => this.zoom(factor, at), move: (x, y) => this.move(x, y),
+      zoom: this.zoom.bind(this), move: this.move.bind(this),
       onPress: (event, several) => {
         start = !several && event.pointerType !== "mouse" && this.factor === 1 ? fromCentre(event) : null;
       },
