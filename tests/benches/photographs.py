@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from geosim.trainer.data.images import prepare
+from geosim.trainer.data.views import prepare_views
 from geosim.trainer.model import load_model
 from geosim.trainer.sample.textures import SAMPLE_CLASSES, draw
 from tests.benches import common, inputs
@@ -71,7 +71,7 @@ def alone(folder: Path, working: Path) -> dict[str, float]:
     model = load_model(working / "model")
     extractor, side = model.extractor(working / "features"), model.spec.input_size
     started = common.resources()[0]
-    prepared = [prepare(data, side) for data in files]
+    prepared = [prepare_views(data, side, extractor.views) for data in files]
     decoded = common.resources()[0]
     _ = extractor.backbone
     loaded = common.resources()[0]
