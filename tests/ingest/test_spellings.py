@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 
@@ -35,6 +36,7 @@ def ingest(working: Working, dataset: Dataset) -> None:
 
 def store_as_before(working: Working, spell: Callable[[str], str], *, copy: bool = False) -> None:
     """Give all points the paths, classes and data sets that an earlier version stored."""
+    ids, payloads, vectors = [], [], []
     with EdgeStore(working.qdrant, "geosim") as store:
         for point in points(store).values():
             old = point.payload
@@ -42,10 +44,13 @@ def store_as_before(working: Working, spell: Callable[[str], str], *, copy: bool
             name, label, _ = path.split("/", 2)
             fields = {"path": path, "label": label, "dataset": name, "image_url": url}
             if path != old.path:
-                assert point.vector is not None
-                store.upsert([replace(old, **fields)], point.vector[None])
-                if not copy:
-                    store.delete([old.id])
+                ids.append(old.id)
+                payloads.append(replace(old, **fields))
+                vectors.append(point.vector)
+        if payloads:
+            store.upsert(payloads, np.array(vectors))
+            if not copy:
+                store.delete(ids)
 
 
 @pytest.fixture(params=["rocks", NFD])
