@@ -346,7 +346,8 @@ def test_an_unreachable_server(geosim: Run, sample: Path, working: Working) -> N
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        message = failed(geosim("ingest", sample, "--working", working.root, "--qdrant", url))
+        options = ("--working", working.root, "--qdrant", url, "--wait", 0)
+        message = failed(geosim("ingest", sample, *options))
     assert url in message
     assert "docker compose up" in message
 
