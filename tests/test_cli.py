@@ -290,7 +290,7 @@ def test_pictures_that_are_not_read_are_counted_and_strict_fails(
 
 
 def test_excluded_files_are_left_out_by_every_command(
-    geosim: Run, rocks: Path, tmp_path: Path
+    geosim: Run, rocks: Path, small_sample: Path, tmp_path: Path
 ) -> None:
     leave_out, working = ("--exclude", "marble"), ("--working", tmp_path / "working")
     options = ("--backbone", "colour-grid", "--epochs", 1, *leave_out, *working)
@@ -301,8 +301,8 @@ def test_excluded_files_are_left_out_by_every_command(
     done = geosim("search", rocks / "marble", rocks / "schist", "--exclude", "*-000?.*", *working)
     assert done.exit_code == 0, done.stderr
     assert done.stdout.count("schist-0011.jpg") == done.stdout.count("marble-0011.jpg") == 1
-    study = ("evaluate", rocks, *options, "--split", "random", "--report", tmp_path / "report")
-    assert geosim(*study).exit_code == 0
+    study = ("--split", "random", "--report", tmp_path / "report")
+    assert geosim("evaluate", small_sample, *options, *study).exit_code == 0
     assert b"marble" not in (tmp_path / "report" / "report.json").read_bytes()
 
 

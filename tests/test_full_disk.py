@@ -187,9 +187,9 @@ def test_the_room_of_holes_counts_on_a_disk_where_they_take_room(memory_disk: Pa
 
 
 def test_no_command_spoils_its_files_on_a_full_disk(
-    trained: Working, sample: Path, small_disk: Path, geosim: Run
+    trained: Working, small_sample: Path, small_disk: Path, geosim: Run
 ) -> None:
-    root = Path(shutil.copytree(trained.root, small_disk / "working"))
+    sample, root = small_sample, Path(shutil.copytree(trained.root, small_disk / "working"))
     common = ("--working", root)
     options = ("--backbone", "colour-grid", "--epochs", 1, *common)
     query, sheet = sample / "marble" / "marble-0002.jpg", small_disk / "sheet.png"

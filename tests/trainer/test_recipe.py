@@ -102,10 +102,10 @@ def test_a_model_of_another_recipe_is_trained_anew(
 
 @pytest.mark.slow
 def test_a_run_of_another_recipe_is_done_anew_and_not_reported(
-    working: Working, sample: Path, geosim: Run, monkeypatch: pytest.MonkeyPatch
+    working: Working, small_sample: Path, geosim: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def evaluate() -> list[dict[str, object]]:
-        command = ("evaluate", sample, "--backbone", "colour-grid", "--split", "random")
+        command = ("evaluate", small_sample, "--backbone", "colour-grid", "--split", "random")
         more = ("--epochs", 1, "--format", "json", "--working", working.root)
         done = geosim(*command, *more)
         assert done.exit_code == 0, done.stderr

@@ -84,11 +84,11 @@ def test_a_class_far_from_the_others_is_told(sample: Path, tmp_path: Path) -> No
 
 
 def test_the_command_leaves_each_class_out_of_the_training(
-    geosim: Callable[..., Result], sample: Path, tmp_path: Path
+    geosim: Callable[..., Result], small_sample: Path, tmp_path: Path
 ) -> None:
-    names = sorted(path.name for path in sample.iterdir() if path.is_dir())[:3]
+    names = sorted(path.name for path in small_sample.iterdir() if path.is_dir())[:3]
     for name in names:
-        shutil.copytree(sample / name, tmp_path / "rocks" / name)
+        shutil.copytree(small_sample / name, tmp_path / "rocks" / name)
     command = ("evaluate", tmp_path / "rocks", "--backbone", "colour-grid", "--epochs", 2)
     options = ("--split", "random", "--working", tmp_path / "working", "--novelty")
     done = geosim(*command, *options)

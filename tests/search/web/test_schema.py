@@ -35,7 +35,10 @@ def schema_of(url: str, cases: int) -> Any:
         "continue-on-failure": True,
         "suppress-health-check": ["too_slow"],  # a busy machine
         "generation": generation,
-        "phases": {"stateful": {"generation": {"max-examples": max(cases // 10, 3)}}},
+        "phases": {
+            "coverage": {"enabled": cases > 100},  # the edges of every value: over a thousand
+            "stateful": {"generation": {"max-examples": max(cases // 10, 3)}},
+        },
     }
     with httpx.Client(base_url=url, headers=BEARER, timeout=120) as client:
         plan = drawn(client)
@@ -84,7 +87,7 @@ def finite(embedding: str) -> str:
 @pytest.mark.parametrize(
     ("cases", "requests"),
     [
-        pytest.param(4, 150, id="few"),
+        pytest.param(10, 150, id="few"),
         pytest.param(650, 5000, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
 )
