@@ -136,6 +136,9 @@ def _fit(
     def samples(at: NDArray[np.int64]) -> tuple[Any, ...]:
         return seen[at], (truth[at], wanted[at]), (labelled[at], each[at])
 
+    # TensorFlow traces a step twice that makes variables, as the first sum of several losses does.
+    some, true, weights = samples(learned[:1])
+    network.compute_loss(some, true, network(some), weights)
     batches, validation = split_batches(samples, learned, held, options.batch_size)
     history = keep_best(
         network,
