@@ -11,12 +11,12 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import keras  # noqa: F401 - imported before the fork, started by no one before it
-import matplotlib.figure  # noqa: F401
 import tensorflow  # noqa: F401
 
 from geosim.ingest import writing
@@ -25,6 +25,7 @@ from geosim.ingest.store.edge import EdgeStore
 from geosim.search import pipeline  # noqa: F401
 from geosim.search.cli.main import geosim
 from geosim.trainer import train  # noqa: F401
+from geosim.trainer.plots import save_loss_curve
 
 UPSERT_BATCH = 8
 """Images per upsert, so that few images make several."""
@@ -59,6 +60,8 @@ def dump(request: dict[str, Any]) -> None:
 
 
 def serve() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # the first plot of a process looks for fonts
+        save_loss_curve([2.0, 1.0], [], 2, Path(folder, "loss.png"))
     for line in sys.stdin:
         request = json.loads(line)
         read, write = os.pipe()

@@ -239,7 +239,7 @@ def test_five_hundred_kills(
     started = time.monotonic()
 
     def strikes(name: str) -> int:
-        return 30 if "train" in name or name == "run" else 48
+        return 20 if "train" in name or name == "run" else 48
 
     def one(seed: int) -> tuple[Counter[str], Counter[str]]:
         return rage(tmp_path / str(seed), sample, seed, strikes, per_class=12)
