@@ -88,7 +88,7 @@ def finite(embedding: str) -> str:
     ("cases", "requests"),
     [
         pytest.param(10, 150, id="few"),
-        pytest.param(650, 5000, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+        pytest.param(270, 5000, id="many", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
 )
 def test_requests_are_answered_as_described(indexed: Working, cases: int, requests: int) -> None:
