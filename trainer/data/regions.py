@@ -26,7 +26,7 @@ from geosim.trainer.decoding.encoded import (
     mapped,
     open_encoded,
 )
-from geosim.trainer.decoding.limits import ONE_LARGE
+from geosim.trainer.decoding.limits import ONE_LARGE, check_file
 from geosim.trainer.decoding.samples import (
     Samples,
     Scale,
@@ -91,6 +91,8 @@ def header_size(data: Encoded) -> tuple[int, int] | None:
             width, height = struct.unpack_from(">II", head, 16)
             return width, height
         if head.startswith(_JPEG) and not (isinstance(data, bytes) and len(data) < _LEAST_JPEG):
+            with mapped(data) as view:
+                check_file(view, opening=True)
             with open_encoded(data) as file, JpegImageFile(file) as image:
                 return image.size
     except Exception:  # decoding says what is wrong with it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import threading
+from mmap import mmap
 
 from geosim.trainer.errors import ImageError
 
@@ -28,38 +29,41 @@ LARGE_PIXELS = 64_000_000
 ONE_LARGE = threading.Lock()
 """Held while a picture of more than `LARGE_PIXELS` is decoded."""
 
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # ends a scan; not a stuffed byte or a restart
 _ITEM = re.compile(rb"(....)infe(.)...", re.DOTALL)
 _DIB = re.compile(rb"[(48@l|]\0\0\0")  # a BMP without the file's header: the next header's length
 
 
-def check_file(data: bytes) -> None:
+def check_file(data: bytes | mmap, *, opening: bool = False) -> None:
     """Check that decoding a file takes time in proportion to its size, and returns.
+
+    ``opening`` looks only at what is read to open it, which is fast also for a large one.
 
     Raises:
         ImageError: it would take much longer, or a decoder would crash.
     """
-    if data.startswith(b"\xff\xd8"):
-        _check_jpeg(data)
+    if data[:2] == b"\xff\xd8":
+        _check_jpeg(data, up_to=_START_OF_SCAN if opening else _END_OF_IMAGE)
     elif data[4:8] == b"ftyp":
         _check_heif(data)
-    elif data.startswith(b"BM"):
+    elif data[:2] == b"BM":
         _check_bmp(data[14:34])
     elif _DIB.match(data):
         _check_bmp(data[:20])
 
 
-def _check_jpeg(data: bytes) -> None:
-    """Walk over the segments up to the end mark."""
+def _check_jpeg(data: bytes | mmap, up_to: int) -> None:
+    """Walk over the segments up to a marker."""
     scans = exif = segments = 0
     offset = 2
     while offset + 4 <= len(data):
         marker = data[offset + 1] if data[offset] == 0xFF else 0
-        if marker == 0xD9:  # what follows is another picture, or a film
+        if marker in (up_to, _END_OF_IMAGE):  # what follows is another picture, or a film
             return
         segments += 1
-        exif += data.startswith(b"Exif\0\0", offset + 4)
-        scans += marker == 0xDA
+        exif += data[offset + 4 : offset + 10] == b"Exif\0\0"
+        scans += marker == _START_OF_SCAN
         if scans > MAX_SCANS or exif > MAX_EXIF_SEGMENTS or segments > MAX_SEGMENTS:
             raise ImageError(
                 f"a JPEG of more than {MAX_SCANS} scans, {MAX_EXIF_SEGMENTS} Exif segments or "
@@ -69,12 +73,12 @@ def _check_jpeg(data: bytes) -> None:
             offset += 1
             continue
         offset += 2 + int.from_bytes(data[offset + 2 : offset + 4], "big")
-        if marker == 0xDA:
+        if marker == _START_OF_SCAN:
             found = _MARKER.search(data, offset)
             offset = len(data) if found is None else found.start()
 
 
-def _check_heif(data: bytes) -> None:
+def _check_heif(data: bytes | mmap) -> None:
     """Check the kinds of a file's items, which pi_heif takes for UTF-8 without looking.
 
     Source of the layout: ISO/IEC 14496-12, 8.11.6, the box ``infe``.

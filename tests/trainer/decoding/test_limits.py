@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
-from geosim.trainer.data.images import open_rgb, prepare
+from geosim.trainer.data.dataset import open_dataset
+from geosim.trainer.data.images import open_rgb, prepare, size_of
 from geosim.trainer.decoding.limits import MAX_EXIF_SEGMENTS, MAX_SCANS, MAX_SEGMENTS
 from geosim.trainer.errors import ImageError
+from geosim.trainer.facts.exif import exif_facts
 from tests.mutants.bombs import bombs_in_tiff
 from tests.mutants.seeds import sound_files
 
@@ -53,6 +57,31 @@ EXIF, COMMENT, FILL = b"\xff\xe1\0\x0aExif\0\0ab", b"\xff\xfe\0\x04ab", b"\xff"
 def test_a_jpeg_of_too_many_pieces_is_refused(data: bytes) -> None:
     with pytest.raises(ImageError, match=r"^a JPEG of more than .*; save it again$"):
         prepare(data, 8)
+
+
+@pytest.mark.parametrize("segment", [EXIF, COMMENT, FILL], ids=["Exif", "comments", "fill"])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_large_jpeg_of_too_many_pieces_is_not_even_opened(
+    segment: bytes, in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = with_segments(jpeg(), segment, 2**21 // len(segment))
+    path = tmp_path / "class" / "large.jpg"
+    path.parent.mkdir()
+    path.write_bytes(data)
+    opened = []
+
+    def open_it(image: JpegImageFile) -> None:
+        opened.append(image)
+
+    monkeypatch.setattr(JpegImageFile, "_open", open_it)
+    given = data if in_memory else path
+    with pytest.raises(ImageError, match=r"^a JPEG of more than"):
+        prepare(given, 8)
+    assert size_of(given) is None
+    folder = open_dataset(tmp_path)
+    layer, _ = exif_facts(folder)
+    assert not layer.rows
+    assert not opened, "Pillow copies all it has for each segment"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
