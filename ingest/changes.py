@@ -75,9 +75,13 @@ class Changes:
     def _batches(
         self, ids_of: Callable[[str], Iterable[str]]
     ) -> Iterator[tuple[list[Change], int]]:
-        """Yield all changes in batches, with the number of images of each."""
+        """Yield all changes in batches, with the number of images of each.
+
+        They are in the order in which an ingest stores images, so that those of one segment of the
+        embedded engine come together: it is then left as a whole, and not rewritten in between.
+        """
         alike: dict[bytes, list[str]] = {}
-        for path, change in self._by_path.items():
+        for path, change in sorted(self._by_path.items()):
             alike.setdefault(change, []).append(path)
         batch: list[Change] = []
         images = 0
