@@ -81,7 +81,7 @@ def _connected(file: Path | str) -> sqlite3.Connection:
         database.execute("PRAGMA synchronous=NORMAL")
         with database:
             database.execute(
-                f"CREATE TABLE IF NOT EXISTS {_TABLE} (sha256 BLOB PRIMARY KEY, picture BLOB)"
+                f"CREATE TABLE IF NOT EXISTS {_TABLE} (sha256 TEXT PRIMARY KEY, picture BLOB)"
             )
     except BaseException:
         database.close()
@@ -90,19 +90,19 @@ def _connected(file: Path | str) -> sqlite3.Connection:
 
 
 def _get(database: sqlite3.Connection, digests: Iterable[str]) -> dict[str, Picture]:
-    keys = [bytes.fromhex(one) for one in dict.fromkeys(digests)]
+    keys = [*dict.fromkeys(digests)]
     marks = ",".join("?" * len(keys))
     query = f"SELECT sha256, picture FROM {_TABLE} WHERE sha256 IN ({marks})"  # noqa: S608
     found: dict[str, Picture] = {}
     with suppress(sqlite3.Error):  # damaged
         for digest, stored in database.execute(query, keys):
             if (picture := _unpacked(stored)) is not None:
-                found[digest.hex()] = picture
+                found[digest] = picture
     return found
 
 
 def _put(database: sqlite3.Connection, pictures: dict[str, Picture]) -> None:
-    rows = [(bytes.fromhex(digest), _packed(one)) for digest, one in pictures.items()]
+    rows = [(digest, _packed(one)) for digest, one in pictures.items()]
     with suppress(sqlite3.Error), database:  # damaged, or the disk is full
         database.executemany(f"INSERT OR REPLACE INTO {_TABLE} VALUES (?, ?)", rows)  # noqa: S608
 
