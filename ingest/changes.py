@@ -78,7 +78,7 @@ class Changes:
         """Yield all changes in batches, with the number of images of each.
 
         They are in the order in which an ingest stores images, so that those of one segment of the
-        embedded engine come together: it is then left as a whole, and not rewritten in between.
+        embedded engine come together.
         """
         alike: dict[bytes, list[str]] = {}
         for path, change in sorted(self._by_path.items()):
