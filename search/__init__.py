@@ -11,9 +11,10 @@ The Python API is what this package exports::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # no import before the commands handle Ctrl-C
 if TYPE_CHECKING:
+    from typing import Any
+
     from geosim.search.index import Index, Neighbours, open_index
     from geosim.search.queries import QueryLike
     from geosim.search.types import Hit, Result
