@@ -224,3 +224,18 @@ def python(*arguments: object) -> str:
     if done.returncode:
         raise BenchError(f"{' '.join(line[3:])} failed: {done.stderr.strip()}")
     return done.stdout
+
+
+def used(*arguments: object) -> tuple[float, float, float]:
+    """Run Python; return its seconds, those of the processor, and its peak memory in GB."""
+    line, started = [sys.executable, *map(str, arguments)], time.perf_counter()
+    with subprocess.Popen(
+        line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        told = process.stderr.read() if process.stderr else ""
+        _, status, found = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise BenchError(f"{' '.join(line[1:])} failed: {told.strip()}")
+    seconds = time.perf_counter() - started
+    return seconds, found.ru_utime + found.ru_stime, found.ru_maxrss * 1024 / 1e9

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -50,10 +47,10 @@ def _measure(runs: int, folder: Path, size: int) -> list[common.Row]:
     rows = [common.Row(title, "storing the points", "s", [stored])]
     for name, arguments in COMMANDS.items():
         line = (*common.GEOSIM, *arguments, "--working", folder)
-        some = [used(*line) for _ in range(runs)]
+        some = [common.used(*line) for _ in range(runs)]
         rows += _rows(title, name, some)
     shard = Working(folder).qdrant / "geosim"
-    alone = [used("-m", "tests.benches.million", shard) for _ in range(runs)]
+    alone = [common.used("-m", "tests.benches.million", shard) for _ in range(runs)]
     rows += _rows(title, "reading alone", alone)
     with common.worker(queries, folder) as query:
         for name in ("exact", "of a class"):
@@ -79,21 +76,6 @@ def fill(folder: Path, size: int) -> None:
         store.create(ModelRef(model.fingerprint, model.spec.name))
         for numbers, vectors in synthetic.blocks(size):
             store.upsert([synthetic.payload(number) for number in numbers], vectors)
-
-
-def used(*arguments: object) -> tuple[float, float, float]:
-    """Run Python; return its seconds, those of the processor, and its peak memory in GB."""
-    line, started = [sys.executable, *map(str, arguments)], time.perf_counter()
-    with subprocess.Popen(
-        line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=common.ROOT
-    ) as process:
-        told = process.stderr.read() if process.stderr else ""
-        _, status, found = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise common.BenchError(f"{' '.join(line[1:])} failed: {told.strip()}")
-    seconds = time.perf_counter() - started
-    return seconds, found.ru_utime + found.ru_stime, found.ru_maxrss * 1024 / 1e9
 
 
 def queries(folder: Path) -> Callable[[str], float]:

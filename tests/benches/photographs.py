@@ -13,7 +13,6 @@ from geosim.trainer.data.views import prepare_views
 from geosim.trainer.model import load_model
 from geosim.trainer.sample.textures import SAMPLE_CLASSES, draw
 from tests.benches import common, inputs
-from tests.benches.million import used
 
 ABOUT = (
     "`geosim ingest` of JPEG photographs of 4,000 x 3,000 pixels, 3 MB each, with nothing cached: "
@@ -38,7 +37,7 @@ def measure(settings: common.Settings, scratch: Path) -> list[common.Row]:
     def ingest(data: Path) -> float:
         for name in ("qdrant", "features", "hashes"):
             shutil.rmtree(working / name, ignore_errors=True)
-        return used(*common.GEOSIM, "ingest", data, "--working", working)[1]
+        return common.used(*common.GEOSIM, "ingest", data, "--working", working)[1]
 
     seconds: dict[str, list[float]] = {}
     for _ in range(settings.runs):

@@ -22,7 +22,7 @@ from geosim.trainer.data.repair import repairs
 from geosim.trainer.data.upright import Decoded, Stored, finish, orientation_of
 from geosim.trainer.decoding.account import Decoding
 from geosim.trainer.decoding.deep import jp2_profile, read_deep
-from geosim.trainer.decoding.encoded import MAX_PIXELS, Encoded, all_of, mapped, open_encoded
+from geosim.trainer.decoding.encoded import MAX_PIXELS, Encoded, all_of, open_encoded
 from geosim.trainer.decoding.limits import LARGE_PIXELS, ONE_LARGE, check_file
 from geosim.trainer.decoding.samples import (
     Samples,
@@ -132,8 +132,7 @@ def size_of(data: Encoded) -> tuple[int, int] | None:
     if (size := header_size(data)) is not None:
         return size
     try:
-        with mapped(data) as view:
-            check_file(view, opening=True)
+        check_file(data, opening=True)
         with open_encoded(data) as file, Image.open(file, formats=_PILLOW_FORMATS) as image:
             return image.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

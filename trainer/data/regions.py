@@ -91,8 +91,7 @@ def header_size(data: Encoded) -> tuple[int, int] | None:
             width, height = struct.unpack_from(">II", head, 16)
             return width, height
         if head.startswith(_JPEG) and not (isinstance(data, bytes) and len(data) < _LEAST_JPEG):
-            with mapped(data) as view:
-                check_file(view, opening=True)
+            check_file(data, opening=True)
             with open_encoded(data) as file, JpegImageFile(file) as image:
                 return image.size
     except Exception:  # decoding says what is wrong with it

@@ -7,6 +7,7 @@ import struct
 import threading
 from mmap import mmap
 
+from geosim.trainer.decoding.encoded import Encoded, mapped
 from geosim.trainer.errors import ImageError
 
 MAX_SCANS = 100
@@ -35,7 +36,7 @@ _ITEM = re.compile(rb"(....)infe(.)...", re.DOTALL)
 _DIB = re.compile(rb"[(48@l|]\0\0\0")  # a BMP without the file's header: the next header's length
 
 
-def check_file(data: bytes | mmap, *, opening: bool = False) -> None:
+def check_file(data: Encoded, *, opening: bool = False) -> None:
     """Check that decoding a file takes time in proportion to its size, and returns.
 
     ``opening`` looks only at what is read to open it, which is fast also for a large one.
@@ -43,14 +44,15 @@ def check_file(data: bytes | mmap, *, opening: bool = False) -> None:
     Raises:
         ImageError: it would take much longer, or a decoder would crash.
     """
-    if data[:2] == b"\xff\xd8":
-        _check_jpeg(data, up_to=_START_OF_SCAN if opening else _END_OF_IMAGE)
-    elif data[4:8] == b"ftyp":
-        _check_heif(data)
-    elif data[:2] == b"BM":
-        _check_bmp(data[14:34])
-    elif _DIB.match(data):
-        _check_bmp(data[:20])
+    with mapped(data) as view:
+        if view[:2] == b"\xff\xd8":
+            _check_jpeg(view, up_to=_START_OF_SCAN if opening else _END_OF_IMAGE)
+        elif view[4:8] == b"ftyp":
+            _check_heif(view)
+        elif view[:2] == b"BM":
+            _check_bmp(view[14:34])
+        elif _DIB.match(view):
+            _check_bmp(view[:20])
 
 
 def _check_jpeg(data: bytes | mmap, up_to: int) -> None:

@@ -66,9 +66,9 @@ def open_described(
         return replace(layout, class_from=options.class_from or layout.class_from)
 
     dataset = open_dataset(location, exclude, decide_with_rule, hashes=hashes)
-    if options.table is None and (options.key or options.encoding) is not None:
-        option = "--table-key" if options.key is not None else "--table-encoding"
-        raise DatasetError(f"{option} is about a table; give the table with --table")
+    for option, value in (("--table-key", options.key), ("--table-encoding", options.encoding)):
+        if value is not None and options.table is None:
+            raise DatasetError(f"{option} is about a table; give the table with --table")
     layers, told = [], list(dataset.notes)
     for read in _sources(options, partial(exif_facts, folder=hashes, rehash=rehash)):
         layer, notes = read(dataset)

@@ -13,7 +13,7 @@ from PIL.ExifTags import GPS, IFD, Base
 from geosim.trainer.data.dataset import Dataset, Rejected, read_records
 from geosim.trainer.data.facts import DATE, GEO, TEXT, Layer, Value
 from geosim.trainer.data.images import FORMATS
-from geosim.trainer.decoding.encoded import Encoded, mapped, open_encoded
+from geosim.trainer.decoding.encoded import Encoded, open_encoded
 from geosim.trainer.decoding.limits import check_file
 from geosim.trainer.facts.exif_cache import ExifCache
 from geosim.trainer.facts.layer import LOCATION
@@ -59,8 +59,7 @@ def exif_facts(
 def _read(data: Encoded) -> list[Value | None] | None:
     """Return the values of `TYPES` in a picture; None without any."""
     try:
-        with mapped(data) as view:
-            check_file(view, opening=True)
+        check_file(data, opening=True)
         with open_encoded(data) as file, Image.open(file, formats=FORMATS) as image:
             exif = image.getexif()
             inner, gps = exif.get_ifd(IFD.Exif), exif.get_ifd(IFD.GPSInfo)
