@@ -68,11 +68,13 @@ export class Points {
     let nearest = -1;
     let least = radius ** 2;
     const [first, last] = [y - radius, y + radius].map((edge) => Math.max(0, Math.floor(edge * ROWS)));
-    for (const i of this.rows.slice(first, last + 1).flat()) {
-      const distance = (this.x[i] - x) ** 2 + (this.y[i] - y) ** 2;
-      if (distance > least || !this.isShown(i)) continue;
-      nearest = i;
-      least = distance;
+    for (const row of this.rows.slice(first, last + 1)) {
+      for (const i of row) {
+        const distance = (this.x[i] - x) ** 2 + (this.y[i] - y) ** 2;
+        if (distance > least || !this.isShown(i)) continue;
+        nearest = i;
+        least = distance;
+      }
     }
     return nearest;
   }

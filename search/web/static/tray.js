@@ -7,6 +7,7 @@ import { imageKey } from "./state.js";
 const tray = $("tray");
 const search = $("tray-search");
 const examples = /** @type {Map<string, { image: Image, sign: Sign }>} by key */ (new Map());
+
 /** Say what the search calls, with keys. @param {OnSearch} onSearch */
 export function setOnSearch(onSearch) {
   search.onclick = () => onSearch(imagesOf("positive").map(imageKey), imagesOf("negative").map(imageKey));
