@@ -35,6 +35,13 @@ SEGMENT_POINTS = 250_000
 """Points after which they are settled while more are written: so many take some seconds, and
 several segments are searched by several threads. Larger segments are not made of small ones."""
 
+SEGMENTS = 8
+"""Settled segments from which the small ones of them are merged. A merge makes all payload indexes
+of its points anew, and while many points are changed there are small ones at each settling."""
+
+DELETED = 0.5
+"""Share of a segment's points that were deleted or moved, from which the others are moved, too."""
+
 _KIB = EMBEDDING_DIM * 4 / 1024  # of a vector
 
 CONFIG = edge.EdgeConfig(
@@ -42,7 +49,10 @@ CONFIG = edge.EdgeConfig(
     # A graph without edges: every search is exact.
     hnsw_config=edge.HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=SETTLE_FROM),
     optimizers=edge.EdgeOptimizersConfig(
-        indexing_threshold=int(SETTLE_FROM * _KIB), max_segment_size=int(SEGMENT_POINTS * _KIB)
+        indexing_threshold=int(SETTLE_FROM * _KIB),
+        max_segment_size=int(SEGMENT_POINTS * _KIB),
+        default_segment_number=SEGMENTS,
+        deleted_threshold=DELETED,
     ),
     id_tracker_memory=edge.Memory.Cold,
 )

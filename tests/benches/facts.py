@@ -19,6 +19,7 @@ from geosim.ingest.sync import sync
 from geosim.search.facets import read_facets
 from geosim.search.scope import open_scope
 from geosim.search.types import SearchOptions
+from geosim.trainer.data.dataset import blocks
 from geosim.trainer.data.facts import Facts
 from geosim.trainer.data.sources import Record, Stamp
 from geosim.trainer.facts.table import table_facts
@@ -138,14 +139,16 @@ class _Settled(synthetic.PathSource):
 
 
 def fill(folder: Path, size: int, table: Path) -> None:
-    """Store the pictures that `ingest` finds, in batches of the engine's size."""
+    """Store the pictures that `ingest` finds, in batches of the engine's size, sorted by path."""
     model, facts = synthetic.model(Working(folder).model), read_facts(table, size)
     with open_store(None, "geosim", working=folder) as store:
         store.create(ModelRef(model.fingerprint, model.spec.name))
         store.index_facts({name: INDEX_KINDS[kind] for name, kind in facts.types.items()})
-        for numbers, vectors in synthetic.blocks(size):
+        vectors = np.concatenate([some for _, some in synthetic.blocks(size)])
+        for numbers in blocks(sorted(range(size), key=synthetic.path), synthetic.BLOCK):
             payloads = map(synthetic.payload, numbers)
-            store.upsert([replace(one, facts=facts.of(one.path)) for one in payloads], vectors)
+            of_them = [replace(one, facts=facts.of(one.path)) for one in payloads]
+            store.upsert(of_them, vectors[list(numbers)])
 
 
 def ingest(folder: Path, size: int, table: Path) -> None:
