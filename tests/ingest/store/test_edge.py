@@ -572,12 +572,12 @@ def test_changes_are_settled_before_they_fill_the_memory(
         store.upsert(images, vectors(len(images)))
     folder = tmp_path / "rocks" / "segments"
     before = {*folder.iterdir()}
-    monkeypatch.setattr("geosim.ingest.store.edge.SEGMENT_POINTS", 8000)
+    monkeypatch.setattr("geosim.ingest.store.edge.SEGMENT_POINTS", 12_000)
     with EdgeStore(tmp_path, "rocks") as store:
-        changed = [one.id for one in images[:8000]]
+        changed = [one.id for one in images[:12_000]]
         store.update([Change(tuple(changed), fields={"class": "schist"})])
         assert {*folder.iterdir()} != before, "the store is still open"
-        assert store.values("class")["schist"] == 8000
+        assert store.values("class")["schist"] == 12_000
         assert store.count() == len(images)
 
 
