@@ -89,7 +89,9 @@ def back_up(
         marks = marks_file(working, store.name)
         if marks.is_file():
             content[MARKS] = marks
-        manifest = Manifest(store.name, info.model, info.points, info.engine, with_model, snapshot)
+        manifest = Manifest(
+            store.name, info.model, info.points, store.engine(), with_model, snapshot
+        )
         write_backup(file, manifest, content)
     return manifest
 

@@ -290,9 +290,8 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """A collection's model, its number of points, and its engine with version."""
+    """A collection's model and its number of points."""
 
     model: ModelRef
     points: int
-    engine: str
     revision: str = ""  # differs after every command that wrote; empty if the engine tells none

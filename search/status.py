@@ -84,7 +84,7 @@ def status(store: VectorStore, working: Working) -> Status:
     return Status(
         collection=store.name,
         location=store.location,
-        engine=None if info is None else info.engine,
+        engine=None if info is None else store.engine(),
         dashboard=f"{store.location.partition(',')[0]}/dashboard" if remote else None,
         points=None if unreadable else 0 if info is None else info.points,
         classes={} if info is None else store.values("class"),

@@ -51,8 +51,12 @@ class VectorStore(AbstractContextManager["VectorStore"]):
     upsert_batch: ClassVar[int]
 
     @abstractmethod
+    def engine(self) -> str:
+        """Return the engine's name and version."""
+
+    @abstractmethod
     def info(self) -> CollectionInfo | None:
-        """Return the collection's model, number of points and engine, or None without one."""
+        """Return the collection's model and number of points, or None without one."""
 
     @abstractmethod
     def model(self) -> ModelRef | None:
@@ -163,15 +167,11 @@ class VectorStore(AbstractContextManager["VectorStore"]):
 
         Those that are ``used`` are kept, and not asked for.
         """
-        unused = [
-            name
-            for name in sorted(self.fact_indexes().keys() - set(used))
-            if not self.has(Filter(where=Present(fact_field(name))))
-        ]
+        others = sorted(self.fact_indexes().keys() - set(used))
+        unused = [name for name in others if not self.has(Filter(where=Present(fact_field(name))))]
         for name in unused:
             self._drop_index(fact_field(name))
-        if unused:
-            self._flush()
+        self._flush()
         return unused
 
     def fact_indexes(self) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,11 +25,11 @@ from geosim.ingest.schema import (
     ScoredPoint,
     VectorQuery,
 )
+from geosim.ingest.store import edge_segments
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.edge_faults import engine_error, is_fault, panic_hidden
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.ingest.store.edge_rebuild import beside
-from geosim.ingest.store.edge_segments import load, settle
 from geosim.ingest.store.edge_terms import CONFIG, KINDS, SEGMENT_POINTS, TERMS
 from geosim.ingest.store.filters import translate
 from geosim.trainer.errors import StoreError
@@ -51,14 +50,17 @@ class EdgeStore(VectorStore):
         self._shard: edge.EdgeShard | None = None
         self._unsettled = 0  # points written since `settle`
 
+    def engine(self) -> str:
+        """Return the engine's name and version."""
+        return edge_segments.engine()
+
     def info(self) -> CollectionInfo | None:
-        """Return the collection's model, number of points and engine, or None without one."""
+        """Return the collection's model and number of points, or None without one."""
         if self._files.read_model() is None:
             return None
         points = self.count()  # may wait for a process that changes the rest
-        model, engine = self._files.read_model(), f"Qdrant Edge {version('qdrant-edge-py')}"
-        revision = self._files.revision()[0] or ""
-        return None if model is None else CollectionInfo(model, points, engine, revision)
+        model, revision = self._files.read_model(), self._files.revision()[0] or ""
+        return None if model is None else CollectionInfo(model, points, revision)
 
     def model(self) -> ModelRef | None:
         """Return the collection's model, or None without one."""
@@ -194,8 +196,7 @@ class EdgeStore(VectorStore):
 
     def _indexes(self) -> dict[str, str]:
         with self._open() as shard:
-            stored = shard.info().payload_schema
-        return {path: str(one.data_type).rpartition(".")[2].lower() for path, one in stored.items()}
+            return edge_segments.indexes(shard)
 
     def _flush(self) -> None:
         """Write all updates to disk: an update alone survives a killed process, not a power cut."""
@@ -227,12 +228,9 @@ class EdgeStore(VectorStore):
     def _scroll(
         self, where: Filter | None, offset: Any, vectors: bool, limit: int
     ) -> tuple[list[Point], Any]:
+        only = translate(where, TERMS)
         request = edge.ScrollRequest(
-            offset=offset,
-            limit=limit,
-            filter=translate(where, TERMS),
-            with_payload=True,
-            with_vector=vectors,
+            offset=offset, limit=limit, filter=only, with_payload=True, with_vector=vectors
         )
         with self._open() as shard:
             records, next_offset = shard.scroll(request)
@@ -263,7 +261,7 @@ class EdgeStore(VectorStore):
 
     def _settle(self) -> None:
         with self._open() as shard:
-            settle(shard, self._files.shard)
+            edge_segments.settle(shard, self._files.shard)
         self._unsettled = 0
 
     @contextmanager
@@ -275,7 +273,7 @@ class EdgeStore(VectorStore):
                 with self._locked(self._files.acquire_to_read) as path:
                     self._files.require()  # another process may have dropped it
                     with self._translated(), panic_hidden():
-                        self._shard = load(path)
+                        self._shard = edge_segments.load(path)
             shard = self._shard
         with self._translated():
             yield shard

@@ -26,6 +26,7 @@ from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.edge_copy import PrivateCopy
 from geosim.ingest.store.edge_files import EdgeFiles
+from geosim.ingest.store.edge_segments import engine
 from geosim.trainer.console import say
 from geosim.trainer.errors import StoreBusyError, StoreCopyError, StoreError
 from geosim.trainer.locks import POLL_SECONDS
@@ -104,8 +105,12 @@ class SharedEdgeStore(VectorStore):
                     self._closed_at = time.monotonic()
                     self._changing.notify_all()
 
+    def engine(self) -> str:
+        """Return the engine's name and version."""
+        return engine()
+
     def info(self) -> CollectionInfo | None:
-        """Return the collection's model, number of points and engine, or None without one."""
+        """Return the collection's model and number of points, or None without one."""
         if self._files.revision()[0] is None and self._state is None:
             return None
         with self.reading():

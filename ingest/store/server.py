@@ -81,13 +81,14 @@ class ServerStore(VectorStore):
         self._writing, self._revision = False, Revision(self._whole)
         self._search, self._scrolled = ServerSearch(self._whole), ServerScroll(self._whole)
 
+    def engine(self) -> str:
+        """Return the engine's name and version."""
+        return f"Qdrant server {self._whole.version()}"
+
     def info(self) -> CollectionInfo | None:
-        """Return the collection's model, number of points and engine, or None without one."""
+        """Return the collection's model and number of points, or None without one."""
         found = self._whole.read()
-        if found is None:
-            return None
-        (model, revision), engine = found, f"Qdrant server {self._whole.version()}"
-        return CollectionInfo(model, self.count(), engine, revision)
+        return None if found is None else CollectionInfo(found[0], self.count(), found[1])
 
     def model(self) -> ModelRef | None:
         """Return the collection's model, or None without one."""

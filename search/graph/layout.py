@@ -74,7 +74,7 @@ def layout(store: VectorStore, working: Working, report: Report = lambda *_: Non
     path = working.derived / f"{store.name}-map.npz"
 
     def read(model: ModelRef) -> tuple[str, str, _Kept, bool]:
-        info = store.info() or CollectionInfo(model, 0, "")
+        info = store.info() or CollectionInfo(model, 0)
         key = f"{method} {model.fingerprint}"
         state = f"{info.revision} {info.points}" if info.revision else ""
         stored, known = _read(path, key)

@@ -156,7 +156,7 @@ class Metrics:
             {
                 "version": version("geosim"),
                 "collection": self._store.name,
-                "engine": info.engine,
+                "engine": self._store.engine(),
                 "backbone": info.model.backbone,
                 "model": info.model.fingerprint,
             }

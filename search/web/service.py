@@ -55,8 +55,6 @@ from geosim.trainer.working import Working
 MODEL_DIGITS = 12
 """Digits of a model's fingerprint in answers and links."""
 
-"""Doubt about a class while the threshold of novelty is missing."""
-
 Search = Callable[[SearchOptions], Result]
 _log = logging.getLogger("uvicorn.error")
 P = ParamSpec("P")
@@ -183,7 +181,7 @@ class SearchService:
             datasets=self._counts("dataset"),
             facts=[Fact.model_validate(one) for one in facts_of(Fields(self._store))],
             model=info.model,
-            engine=info.engine,
+            engine=self._store.engine(),
             version=version("geosim"),
             upload_bytes=UPLOAD_BYTES,
             upload_pixels=MAX_UPLOAD_PIXELS,

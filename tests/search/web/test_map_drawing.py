@@ -25,7 +25,7 @@ def test_a_collection_that_grows_is_drawn_by_one_thread_at_a_time(
     working: Working, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, free = SimpleNamespace(points=1), threading.Event()
-    store.info = lambda: CollectionInfo(ModelRef("f" * 64, "colour-grid"), store.points, "engine")
+    store.info = lambda: CollectionInfo(ModelRef("f" * 64, "colour-grid"), store.points)
     drawing: list[int] = []
 
     def draw(*_: Any) -> Layout:

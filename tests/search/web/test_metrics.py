@@ -77,7 +77,7 @@ def test_the_collection_and_its_model_are_told(served: Any, client: httpx.Client
     (labels,) = [dict(labels) for name, labels in found if name == "geosim_info"]
     assert labels["model"] == info.model.fingerprint
     assert (labels["collection"], labels["backbone"]) == ("geosim", "colour-grid")
-    assert labels["engine"] == info.engine
+    assert labels["engine"] == served.store.engine()
 
 
 def test_metrics_go_on_where_the_collection_cannot_be_read(
