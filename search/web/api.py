@@ -118,7 +118,6 @@ class Api:
         )(self.preview)
         router.get("/points/{id}")(self.point)
         router.get("/collection")(service.collection)
-        router.get("/facets")(service.facets)
         router.get("/map", response_class=Response, responses=map_responses)(self.map)
         router.get("/map/matching", response_class=Response, responses=matching_responses)(
             self.matching

@@ -1,24 +1,27 @@
-"""Lists indexed images without a query: of a class, an expression or an area, by path."""
+"""Lists indexed images without a query, of a class, an expression or an area; counts facets."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
+from fastapi import Query
 from numpy.typing import NDArray
 
 from geosim.ingest.conditions import Condition
 from geosim.ingest.schema import CollectionInfo, Filter
 from geosim.ingest.store.base import VectorStore
 from geosim.search.consistent import consistently
+from geosim.search.facets import read_facets
 from geosim.search.fields import field_names
 from geosim.search.graph.layout import ids_of, texts_of
 from geosim.search.scope import open_scope
 from geosim.search.types import SearchOptions
-from geosim.search.web.answers import ListAnswer, ListedImage
-from geosim.search.web.models import ListParameters
+from geosim.search.web.answers import FacetAnswer, FacetsAnswer, ListAnswer, ListedImage
+from geosim.search.web.models import MAX_FACETS, FacetParameters, ListParameters
 from geosim.trainer.errors import NoMatchError
 
 KEPT_LISTS = 8
@@ -45,6 +48,17 @@ class Browser:
             QueryError: there is no such class, or ``show`` names no field.
         """
         return consistently(self._store, lambda _: self._page(parameters))
+
+    def facets(self, parameters: Annotated[FacetParameters, Query()]) -> FacetsAnswer:
+        """Count the values of the class, the data set and the facts, of the images that match.
+
+        Numbers and dates have a least and a greatest value.
+        """
+        where, values = parameters.where, parameters.values
+        found = consistently(
+            self._store, lambda _: read_facets(self._store, where, values, MAX_FACETS)
+        )
+        return FacetsAnswer(facets=[FacetAnswer.model_validate(one) for one in found])
 
     def _page(self, parameters: ListParameters) -> ListAnswer:
         show = () if parameters.show is None else field_names(parameters.show)

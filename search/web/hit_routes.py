@@ -54,6 +54,7 @@ class HitRoutes:
         kinds["application/json"] = {"schema": {"type": "array", "items": {"type": "object"}}}
         files: dict[int | str, Any] = {200: {"content": kinds, "description": "The file."}}
         table: dict[int | str, Any] = {200: {"content": {"text/csv": {}}, "description": "A CSV."}}
+        router.get("/facets")(self._browser.facets)
         router.get("/images")(self.images)
         router.post("/take-away", response_class=Response, responses=files)(
             self._take_aways.take_away

@@ -264,6 +264,9 @@ class TakeAway(BaseModel, extra="forbid"):
     )
     hits: list[TakenHit] = Field(min_length=1, max_length=MAX_TAKEN)
     query: Id | None = Field(None, description="The query, if it is an indexed image.")
+    uploaded: UploadedImage | None = Field(
+        None, description="The query, if it was uploaded: tables tell its predicted class."
+    )
     name: str = Field("", max_length=MAX_NAME, description="What the query is called.")
     sha256: str = Field(
         "", pattern="^([0-9a-f]{64})?$", description="Of the query, to tell identical files."

@@ -19,7 +19,8 @@ from geosim.ingest.conditions import Condition
 from geosim.ingest.schema import CollectionInfo, Point
 from geosim.ingest.store.base import VectorStore
 from geosim.search.consistent import consistently
-from geosim.search.facets import facts_of, read_facets
+from geosim.search.explain import Explanation
+from geosim.search.facets import facts_of
 from geosim.search.fields import Fields
 from geosim.search.marks import Marks, Verdict, query_digest, wrong_of
 from geosim.search.queries import ResolvedQuery
@@ -29,19 +30,15 @@ from geosim.search.web.answers import (
     Answer,
     CollectionAnswer,
     Count,
-    FacetAnswer,
-    FacetsAnswer,
     Fact,
 )
 from geosim.search.web.embeddings import encode_embedding, query_of
 from geosim.search.web.judgement import Judgement
 from geosim.search.web.models import (
     MAX_EXAMPLES,
-    MAX_FACETS,
     MAX_HITS,
     ByEmbedding,
     Examples,
-    FacetParameters,
     PictureParameters,
     SearchParameters,
     UploadedImage,
@@ -155,6 +152,13 @@ class SearchService:
         return self._answer(search, queries, examples, fields)
 
     @_reading
+    def explain(self, image: UploadedImage) -> Explanation | None:
+        """Return what the ten nearest say of a picture that was uploaded before."""
+        (query,) = self._queries([image])
+        nearest = self._searcher.search_resolved(query, SearchOptions()).hits
+        return self._judgement.explain(nearest, is_new=True)
+
+    @_reading
     def points(self, ids: Iterable[UUID]) -> dict[UUID, Point]:
         """Return indexed images by id.
 
@@ -188,15 +192,6 @@ class SearchService:
             examples=MAX_EXAMPLES,
             key=self._needs_key,
         )
-
-    @_reading
-    def facets(self, parameters: Annotated[FacetParameters, Query()]) -> FacetsAnswer:
-        """Count the values of the class, the data set and the facts, of the images that match.
-
-        Numbers and dates have a least and a greatest value.
-        """
-        found = read_facets(self._store, parameters.where, parameters.values, MAX_FACETS)
-        return FacetsAnswer(facets=[FacetAnswer.model_validate(one) for one in found])
 
     def _stored_model(self) -> str:
         return consistently(self._store, lambda model: model.fingerprint[:MODEL_DIGITS])

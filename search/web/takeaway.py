@@ -77,7 +77,10 @@ class TakeAways:
             return answer(iter([await run_sync(draw, limiter=self._drawing)]))
         show = _names(wanted.show)
         facts = await run_sync(csv_facts, self._store, show)
-        return answer(render([(result, None)], form, show, facts))
+        explanation = None
+        if wanted.uploaded is not None:
+            explanation = await run_sync(self._service.explain, wanted.uploaded)
+        return answer(render([(result, explanation)], form, show, facts))
 
     def _read(self, wanted: TakeAway) -> tuple[Result, Found]:
         return consistently(self._store, lambda _: self._found(wanted))

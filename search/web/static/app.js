@@ -13,7 +13,7 @@ import { rememberSearch } from "./memory.js";
 import { fetchAnswer, findStart, moreHits, offerMore } from "./more.js";
 import { clearFault, fillOptions, listenForOptions, offerFields, readOptions, showFault } from "./options.js";
 import * as results from "./results.js";
-import { address, imageKey, mapAddress, readAddress } from "./state.js";
+import { address, imageKey, mapAddress, parseKey, readAddress } from "./state.js";
 import { offerTaking } from "./take.js";
 import { setExamples, setOnSearch } from "./tray.js";
 import { fileOf, listenForFiles, searchByFiles, showUpload } from "./upload.js";
@@ -146,7 +146,8 @@ function showAnswer(answer, query, options) {
     + (options.one_per === "class" ? leftOut() : "")
     + (answer.approximate ? ", by Qdrant's index of many images" : "");
   setStatus((hits.length ? found : none) + (answer.note ? `; ${answer.note}` : ""), { summary });
-  offerTaking({ query: indexed?.id, name, sha256: sha256 ?? "", show: options.show });
+  const uploaded = query.kind === "embedding" ? parseKey(imageKey(query)) : null;
+  offerTaking({ query: indexed?.id, uploaded, name, sha256: sha256 ?? "", show: options.show });
   offerMarks(answer, name);
   offerMore(moreHits(answer, query, options));
   rememberSearch(location.pathname + location.search, name);
@@ -269,6 +270,7 @@ function fail(message) {
 /** Scroll to the query, which is above the hits on a phone; move the keyboard to the hits. */
 function focusResults() {
   scrollTo(0, 0);
+  $("query-title").scrollIntoView({ block: "nearest" });
   $("results").focus({ preventScroll: true });
 }
 
@@ -278,6 +280,7 @@ setOnSearch((positive, negative) =>
 listenForFiles((files) => upload(files), warn);
 addEventListener("popstate", ({ state }) => { if (!followHistory(state)) show(); });
 $("logout").onclick = logout;
+$("memory").ontoggle = () => $("memory").scrollIntoView({ block: "nearest" });
 document.addEventListener("click", (event) => {
   const link = clicked(event, "a[href]");
   if (!(link instanceof HTMLAnchorElement) || event.defaultPrevented) return;

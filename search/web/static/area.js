@@ -1,4 +1,4 @@
-// An area of the map: drawn by mouse, finger or keys, and what its images are good for.
+// An area of the map, drawn by mouse, finger or keys, and what becomes of its images.
 
 import { NO_CLASS } from "./colours.js";
 import { $, count, el, isolated, quantity, reasonOf } from "./dom.js";
@@ -121,8 +121,7 @@ export class Area {
     $("area-drop").onclick = () => this.clear();
   }
 
-  /** Move a rectangle, or its lower right corner alone; the first one is in the middle.
-   * @param {KeyboardEvent} event */
+  /** Move a rectangle, or its lower right corner. @param {KeyboardEvent} event */
   moveRectangle({ key, shiftKey }) {
     const [right, down] = ARROWS[key].map((one) => STEP * one);
     const { view } = this.map;

@@ -1,4 +1,4 @@
-// Draws points on a canvas, and finds the point under the pointer or in the centre.
+// Draws points, and finds the one under the pointer or in the centre.
 
 import { classStyle } from "./colours.js";
 import { ARROWS, followKey, isModified, listenForGestures, offset } from "./gestures.js";

@@ -5,8 +5,7 @@ const SHOWN = ["title", "alt", "aria-label", "placeholder"]; // attributes that 
 /** Return the page's element with an id. @type {ElementOf} */
 export const $ = (id) => /** @type {any} */ (document.getElementById(id));
 
-/** Create an element. A function is a listener: `onclick: () => ...`. False and null are left out.
- * @type {Create} */
+/** Create an element. Functions are listeners; false and null are left out. @type {Create} */
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   if (element instanceof HTMLButtonElement) element.type = "button"; // submits no form unless told to
@@ -29,8 +28,8 @@ export const span = (className, ...children) => el("span", { class: className },
 /** @param {...Child} children */
 export const fine = (...children) => el("p", { class: "fine" }, ...children);
 
-/** Escape the characters that turn a text's direction, as the commands print them, so that no name
- * can show another ending than it has. @param {string} text */
+/** Escape what turns a text's direction, as the commands do: no name disguises its ending.
+ * @param {string} text */
 export const safe = (text) => text.replace(/\p{Bidi_Control}/gu,
   (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 

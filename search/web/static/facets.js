@@ -1,4 +1,4 @@
-// The facts of the collection with counts and ranges, each of which adds to the expression.
+// Facts with counts and ranges, each of which adds to the expression.
 
 import { api, isFault } from "./api.js";
 import { $, count, el, fine, isolated, quantity, reasonOf, span } from "./dom.js";
@@ -15,8 +15,7 @@ const quoted = (value) => `"${value.replaceAll('"', '""')}"`;
 /** Return a name as an expression has it. @param {string} name */
 const named = (name) => PLAIN.test(name) ? name : quoted(name);
 
-/** Show the facets of the images for which an expression holds, once the panel is open.
- * @param {string} where */
+/** Show the facets of what matches, once the panel is open. @param {string} where */
 export function showFacets(where) {
   panel.ontoggle = () => { if (panel.open) load(where); };
   if (panel.open && where !== expression) load(where);

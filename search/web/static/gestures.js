@@ -51,8 +51,7 @@ export function listenForGestures(element, { at, slack, zoom, move, onPress, onR
   element.onlostpointercapture = (event) => pressed.delete(event.pointerId);
 }
 
-/** Do what a key means for a view; return whether it means anything.
- * @param {KeyboardEvent} event @param {Movable} view */
+/** Do what a key means for a view, if anything. @param {KeyboardEvent} event @param {Movable} view */
 export function followKey(event, view, zoom = view.zoom.bind(view)) {
   const { key } = event;
   if (key === "0") view.fit();

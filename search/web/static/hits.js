@@ -1,5 +1,5 @@
-// The list of hits. Of many, only those near the window are in the document: the others are gaps
-// of their height. A chunk is a few lines; one that has the keyboard's focus stays.
+// The list of hits. Of many, only those near the window are in the document, in chunks of a few
+// lines; the others are gaps.
 
 import { $, el } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// The legend of the map: searched, with all, none and only; remembers which classes are hidden.
+// The legend of the map, which is searched; remembers what is hidden.
 
 import { NO_CLASS, swatch } from "./colours.js";
 import { $, count, el, isolated, span } from "./dom.js";

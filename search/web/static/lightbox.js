@@ -76,7 +76,7 @@ function show(entry) {
   $("look-title").replaceChildren(path(imageName(image)));
   $("look-caption").replaceChildren(...captionOf(entry));
   $("look-other").replaceChildren(
-    ...left ? ["Compared with ", path(imageName(left.image)), ...captionOf(left)] : []);
+    ...left ? [path(imageName(left.image)), ...captionOf(left)] : []);
   $("look-previous").disabled = entry === entries[0];
   $("look-next").disabled = entry === entries.at(-1);
   toCompare.disabled = entries.length < 2;
@@ -94,7 +94,7 @@ function captionOf({ image, isQuery }) {
   const { rank, score, shown } = /** @type {Partial<Hit>} */ (image);
   const fields = shownFields({ ...image.facts, ...shown });
   return [...query, ...rank ? [span("rank", `${rank}`)] : [],
-    span("number", score === undefined ? "" : `score ${score.toFixed(4)}`),
+    span("number", score === undefined ? "" : `score ${score.toFixed(4)}${left ? " with the query" : ""}`),
     classLabel(image.class), ...fields ? [fields] : []];
 }
 

@@ -1,5 +1,4 @@
-// The map of the collection: its points, its legend, the card of the selected image, which points
-// match an expression, and where a query and its hits lie.
+// The map: points, legend, the card of an image, what matches an expression, a query and its hits.
 
 import { isFault, jsonRequest, request } from "./api.js";
 import { Area } from "./area.js";
@@ -183,7 +182,7 @@ function createMap(points, classes) {
 }
 
 /** @param {string} id */
-const search = (id) => address({ kind: "point", id }, { where: expression });
+const search = (id) => address({ kind: "point", id }, { ...page.options, where: expression });
 
 /** Show an image beside its point; its class until the rest is there. @type {ShowCard} */
 function showCard(image, name, { x, y, input }) {

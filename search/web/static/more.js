@@ -8,7 +8,7 @@ import { parameters, parseKey, randomEmbedding } from "./state.js";
 
 const PAGE = 60; // images of a list
 const LABELS = /** @type {const} */ ([
-  ["min_score", "a score"], ["not_same", "not the same"], ["together_by", "together by"]]);
+  ["min_score", "Score at least"], ["not_same", "Leave out same"], ["together_by", "Together by"]]);
 
 const button = $("more");
 
@@ -68,11 +68,11 @@ export function offerMore(next) {
   button.onclick = ask;
 }
 
-/** Find images to start from: all of a class, an area or an expression; else one of each class, or
- * some, other ones each time. @type {FindStart} */
+/** Find images to start from: all that are asked for, else some, other ones each time.
+ * @type {FindStart} */
 export async function findStart(options, collection, signal) {
   const { where = "", area = "", class: label = "", show = "", one_per: per = "", k = "" } = options;
-  const needless = LABELS.filter(([name]) => options[name]).map(([, text]) => text).join(", ");
+  const needless = LABELS.filter(([name]) => options[name]).map(([, text]) => `“${text}”`).join(", ");
   const ignored = needless && ` Without a picture to compare with, ${needless} does not count.`;
   if ((where || area || label) && !per)
     return list({ where, area, class: label, show, k: k || `${PAGE}` }, ignored, signal);
@@ -88,7 +88,7 @@ export async function findStart(options, collection, signal) {
   const what = field ? `One of ${of}` : "Some of the images";
   return {
     images: hits, title: "Or start from an image of the collection", isOfClasses: isOfClasses && !note, next: null,
-    status: (note ? `No image fits; ${note}` : `${what}, other ones each time`) + ignored,
+    status: (note ? `No image fits; ${note}` : `${what}, other ones each time.`) + ignored,
   };
 }
 

@@ -50,7 +50,7 @@ export class Points {
     return this.visible[this.labels[point]] && !this.dimmed?.[point];
   }
 
-  /** Call `take` with a part of each visible class in turn, so that no class covers another whole.
+  /** Call `take` with a part of each class in turn, so that none covers another.
    * @type {ForEachSlice} */
   forEachSlice(parts, take) {
     for (let part = 0; part < parts; part += 1) {
@@ -79,8 +79,7 @@ export class Points {
     return nearest;
   }
 
-  /** Return the points that are shown inside of a polygon, by the even-odd rule.
-   * @param {Position[]} corners in the plane */
+  /** Return the points shown in a polygon, by the even-odd rule. @param {Position[]} corners */
   inside(corners) {
     const { left, right, top, bottom } =
       boundsOf(corners.map(({ x }) => x), corners.map(({ y }) => y));

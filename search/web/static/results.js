@@ -119,7 +119,7 @@ export function showExplanation(explanation, kind) {
     el("span", { title: "Of predictions this sure, about this share is right" }, sure));
   $("verdict-doubt").textContent = doubted;
   const some = unlabelled ? `${count(total)} of ` : "";
-  $("verdict-voters").textContent = `Votes of ${some}the ${count(total + unlabelled)} nearest, by score`
+  $("verdict-voters").textContent = `Votes of ${some}the ${count(total + unlabelled)} nearest of all, by score`
     + (unlabelled ? "; the others have no class" : "");
   return `${warning} ${heading}: ${nearest} ${sure} ${doubted}`;
 }

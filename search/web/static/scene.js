@@ -1,8 +1,8 @@
-// What is drawn of the points near the view: few one by one, many as a picture of their density.
+// Draws the points near the view: few one by one, many as their density.
 
 import { classSprite } from "./colours.js";
 
-export const MOST_POINTS = 30000; // that are drawn one by one
+export const MOST_POINTS = 15000; // that are drawn one by one
 const MARGIN = 0.25; // of the view on each side that is prepared, too
 const CELL = 2; // CSS pixels of a cell of the density
 const SHARPER = 2; // zoom from which on the density is counted anew while the view moves
@@ -62,8 +62,7 @@ export class Scene {
     return size <= MOST_POINTS;
   }
 
-  /** Return the density of the points: their mean colour, the more opaque the more there are.
-   * @param {View} view */
+  /** Return the points' mean colour, the more opaque the more there are. @param {View} view */
   count({ scale }) {
     const { points, colours, rect, dimmed } = this;
     const { x, y } = points;
@@ -87,12 +86,13 @@ export class Scene {
         if (weights[cell] > most) most = weights[cell];
       }
     });
+    const faint = Math.max(90, 230 - 10 * most); // opacity of one point
     const image = new ImageData(width, height);
     const pixels = new Uint32Array(image.data.buffer);
     for (let cell = 0; cell < pixels.length; cell += 1) {
       const weight = weights[cell];
       if (weight === 0) continue;
-      const alpha = weight < 1 ? 25 : 90 + 165 * (Math.log(weight) / Math.log(most + 1));
+      const alpha = weight < 1 ? 25 : faint + (255 - faint) * Math.log(weight) / Math.log(most + 1);
       pixels[cell] = (alpha << 24) | ((blue[cell] / weight) << 16) | ((green[cell] / weight) << 8)
         | (red[cell] / weight);
     }

@@ -1,4 +1,4 @@
-// Takes the hits away: as a table, JSON, a contact sheet or an archive; copies their paths.
+// Makes files of the hits; copies their paths.
 
 import { jsonRequest, request } from "./api.js";
 import { $, el, quantity, reasonOf } from "./dom.js";
@@ -35,8 +35,9 @@ async function take(format) {
     const given = Object.entries(about).filter(([, value]) => value);
     const body = jsonRequest({ format, hits, ...Object.fromEntries(given) });
     const response = await request("/api/take-away", { ...body, signal });
-    save(await response.blob(), `geosim-hits.${format}`);
-    told.textContent = left ? `Saved the first ${hits.length}; ${left} left out.` : "Saved.";
+    const name = `geosim-hits.${format}`;
+    save(await response.blob(), name);
+    told.textContent = `Saved as ${name}${left ? `, the first ${hits.length}; ${left} left out` : ""}.`;
   } catch (error) {
     if (current.signal !== signal) return; // another was begun
     told.textContent = signal.aborted ? "Cancelled." : reasonOf(error);

@@ -1,4 +1,4 @@
-// The tray of positive and negative examples that are collected for one search.
+// The tray of positive and negative examples of one search.
 
 import { $, el } from "./dom.js";
 import { imageName, thumbnail } from "./image.js";

@@ -1,4 +1,4 @@
-// Picture files: chosen, photographed, dropped or pasted, then sent for a search, with progress.
+// Files: chosen, photographed, dropped or pasted, then sent for a search, with progress.
 
 import { api, Refusal } from "./api.js";
 import { $, el, reasonOf } from "./dom.js";
@@ -24,6 +24,7 @@ export const fileOf = (image) => (image && files.get(image.embedding)) ?? null;
 /** @type {ListenForFiles} */
 export function listenForFiles(onFiles, onRefused) {
   for (const input of [$("file"), $("camera")]) {
+    input.onkeydown = ({ key }) => { if (key === "Enter") input.click(); }; // as a button
     input.addEventListener("change", () => {
       if (input.files?.length) onFiles([...input.files]);
       input.value = ""; // so that the same file can be chosen again

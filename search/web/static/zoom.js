@@ -1,4 +1,4 @@
-// Pictures that are zoomed and panned in step; what is seen of a large one is loaded as needed.
+// Pictures zoomed and panned in step; of a large one, what is seen is loaded.
 
 import { $, el, span } from "./dom.js";
 import { listenForGestures } from "./gestures.js";

@@ -9,6 +9,7 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -96,6 +97,27 @@ def test_a_list_follows_the_collection(own: Any) -> None:
         after = client.get("/api/images", params={"class": "marble"}).json()
     assert after["total"] == before["total"] - 1
     assert after["images"] == before["images"][1:]
+
+
+def test_a_table_tells_the_class_that_is_predicted_of_an_upload(
+    client: httpx.Client, photo: Path
+) -> None:
+    kind = {"Content-Type": "image/png"}
+    answer = client.post("/api/search", content=photo.read_bytes(), headers=kind).json()
+    uploaded = {name: answer[name] for name in ("embedding", "sha256", "model")}
+    said = answer["explanation"]
+    file = taken(client, "csv", answer["hits"], uploaded=uploaded, name="photo.png")
+    row, *_ = rows_of(file.text)
+    assert row["query"] == "photo.png"
+    assert row["predicted"] == said["predicted"]
+    assert row["unlike"] == ("yes" if said["unlike"] else "no")
+    (result,) = taken(client, "json", answer["hits"], uploaded=uploaded).json()
+    assert result["explanation"]["predicted"] == said["predicted"]
+    assert [one["class"] for one in result["explanation"]["votes"]] == [
+        one["class"] for one in said["votes"]
+    ]
+    other = taken(client, "csv", answer["hits"], uploaded={**uploaded, "model": "0" * 12})
+    assert other.status_code == 409
 
 
 def test_hits_as_csv_and_json_are_those_of_the_command(client: httpx.Client) -> None:

@@ -122,7 +122,7 @@ def test_fields_on_cards_and_hits_of_other_holes(visit: Open, served: Any) -> No
         values = [own.get(ODD), own.get("depth"), own.get("hole")]
         values.append(f"{place['lat']:g}, {place['lon']:g}" if place else None)
         assert told == ["–" if one is None else str(one).removesuffix(".0") for one in values]
-    page.get_by_label("Not the same").select_option("hole")
+    page.get_by_label("Leave out same").select_option("hole")
     others = served.index.search(STORED, 12, not_same="hole")
     expect(page.locator("#hits .path").first).to_have_text(others[0].path)
     assert settled(page, 12) == [hit.path for hit in others]

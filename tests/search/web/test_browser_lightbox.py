@@ -240,7 +240,7 @@ def test_the_query_beside_a_hit(visit: Open, served: Any, photo: Path) -> None:
     expect(top).to_have_css("opacity", "0")
     expect(dialog.get_by_role("heading")).to_have_text(hits[1].path)
 
-    dialog.get_by_role("button", name="Keep this one").click()
+    dialog.get_by_role("button", name="Pin this one").click()
     expect(dialog.locator(".look-other")).to_contain_text(hits[1].path)
     expect(dialog.get_by_role("heading")).to_have_text(hits[2].path)
     dialog.get_by_role("button", name="Compare").click()

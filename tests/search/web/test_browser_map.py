@@ -199,7 +199,7 @@ def test_many_are_shown_by_density_and_few_as_points(visit: Open, scheme: str) -
     page.locator("#legend .toggle", has_text="granite").click()
     expect_changed(canvas, before)
     page.locator("#legend .toggle", has_text="granite").click()
-    for _ in range(6):
+    for _ in range(8):
         page.get_by_role("button", name="Zoom in").click()
     expect(canvas).to_have_attribute("data-as", "points")
     page.get_by_role("button", name="Select an area").click()

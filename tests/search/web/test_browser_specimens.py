@@ -67,7 +67,7 @@ def test_specimens_are_ranked_and_shown(visit: Open, served: Any) -> None:
     shows(page, expected)
     expect(page.locator("#status")).to_contain_text("3 specimens; searched by hole: 24 images of")
     assert (option(page, "together_by"), option(page, "one_per")) == ("hole", "")
-    for other in ("One per", "Not the same"):
+    for other in ("One per", "Leave out same"):
         expect(page.get_by_label(other)).to_be_disabled()
     first = page.locator(".card").first
     assert first.locator("dd").first.inner_text() == expected.hits[0].shown["hole"]
