@@ -75,7 +75,7 @@ def test_facets_count_and_add_to_the_expression(visit: Open, served: Any) -> Non
     page = visit(f"/?id={point_id(STORED)}&k=20", allowed=REFUSED)
     settled(page, 20)
     box = page.get_by_label("Where", exact=True)
-    page.get_by_text("Facts", exact=True).click()
+    page.get_by_text("Narrow by class or fact").click()
     hole = page.get_by_role("region", name="hole")
     expect(hole.get_by_role("button")).to_have_count(4)
     expect(hole).to_contain_text("88 images")

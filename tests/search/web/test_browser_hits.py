@@ -121,7 +121,7 @@ def test_a_class_is_browsed_without_a_query(visit: Open, served: Any) -> None:
     expect(page.locator("#status")).to_contain_text("1 image, by path. Without a picture")
     # Facets browse, too, also without facts.
     page.get_by_label("Where", exact=True).fill("")
-    page.get_by_text("Facts", exact=True).click()
+    page.get_by_text("Narrow by class or fact").click()
     page.get_by_role("region", name="class").get_by_role("button", name="marble").click()
     expect(page.locator("#status")).to_contain_text("13 images, by path")
 
