@@ -154,7 +154,13 @@ type MoreHits = (answer: Answer, query: Query, options: Options, offset?: number
 type ListImages = (options: Options, ignored: string, signal: AbortSignal) => Promise<Start>;
 type Next = () => Promise<{ items: Item[]; next: Next | null }>; // what follows the list
 type Start = { images: Item[]; title: string; status: string; isOfClasses: boolean; next: Next | null };
-type Taken = { query?: string; uploaded?: ReturnType<typeof import("./static/state.js").parseKey> | null; name?: string; sha256?: string; show?: string }; // what the hits are of
+type Taken = { // what the hits are of
+  query?: string;
+  uploaded?: string | { embedding: string; sha256: string; model: string } | null;
+  name?: string;
+  sha256?: string;
+  show?: string;
+};
 type Upload = {
   src: string | null; // the address of a picture, if one could be made
   name: string;
