@@ -52,7 +52,7 @@ def test_it_says_where_and_ends_well(
 
 
 def test_as_json_it_logs_requests_by_route_and_what_breaks(started: Started, copy: Working) -> None:
-    broken = "import geosim.search.web.service as s; s.read_facets = lambda *_: 1 / 0"
+    broken = "import geosim.search.web.browse as s; s.read_facets = lambda *_: 1 / 0"
     with started(copy.root, "--log-format", "json", before=broken) as (address, process):
         with httpx.Client(base_url=address, timeout=60) as client:
             assert client.get("/api/collection").status_code == 200
