@@ -98,8 +98,8 @@ geosim.search.web.map.layout = lambda *_: threading.Event().wait()
 
 
 SLOW_MEASURE = """
-import threading, geosim.search.web.service
-geosim.search.web.service.novelty_threshold = lambda *_: threading.Event().wait()
+import threading, geosim.search.web.judgement
+geosim.search.web.judgement.novelty_threshold = lambda *_: threading.Event().wait()
 """
 
 
