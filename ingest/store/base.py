@@ -171,13 +171,13 @@ class VectorStore(AbstractContextManager["VectorStore"]):
         unused = [name for name in others if not self.has(Filter(where=Present(fact_field(name))))]
         for name in unused:
             self._drop_index(fact_field(name))
-        self._flush()
+        if unused:
+            self._flush()
         return unused
 
     def fact_indexes(self) -> dict[str, str]:
         """Return the kind of the payload index of each fact that has one."""
-        kinds = {fact_name(path): kind for path, kind in self._indexes().items()}
-        return {name: kind for name, kind in kinds.items() if name is not None}
+        return {name: kind for path, kind in self._indexes().items() if (name := fact_name(path))}
 
     def values(self, field: str) -> dict[str, int]:
         """Return the number of points per value of a keyword field, sorted by value."""

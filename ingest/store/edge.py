@@ -25,12 +25,12 @@ from geosim.ingest.schema import (
     ScoredPoint,
     VectorQuery,
 )
-from geosim.ingest.store import edge_segments
 from geosim.ingest.store.base import SCAN_BATCH, VectorStore
 from geosim.ingest.store.edge_faults import engine_error, is_fault, panic_hidden
 from geosim.ingest.store.edge_files import EdgeFiles
 from geosim.ingest.store.edge_rebuild import beside
-from geosim.ingest.store.edge_terms import CONFIG, KINDS, SEGMENT_POINTS, TERMS
+from geosim.ingest.store.edge_segments import indexes, load, settle
+from geosim.ingest.store.edge_terms import CONFIG, KINDS, SEGMENT_POINTS, TERMS, engine
 from geosim.ingest.store.filters import translate
 from geosim.trainer.errors import StoreError
 
@@ -52,7 +52,7 @@ class EdgeStore(VectorStore):
 
     def engine(self) -> str:
         """Return the engine's name and version."""
-        return edge_segments.engine()
+        return engine()
 
     def info(self) -> CollectionInfo | None:
         """Return the collection's model and number of points, or None without one."""
@@ -196,7 +196,7 @@ class EdgeStore(VectorStore):
 
     def _indexes(self) -> dict[str, str]:
         with self._open() as shard:
-            return edge_segments.indexes(shard)
+            return indexes(shard.info())
 
     def _flush(self) -> None:
         """Write all updates to disk: an update alone survives a killed process, not a power cut."""
@@ -261,7 +261,7 @@ class EdgeStore(VectorStore):
 
     def _settle(self) -> None:
         with self._open() as shard:
-            edge_segments.settle(shard, self._files.shard)
+            settle(shard, self._files.shard)
         self._unsettled = 0
 
     @contextmanager
@@ -273,7 +273,7 @@ class EdgeStore(VectorStore):
                 with self._locked(self._files.acquire_to_read) as path:
                     self._files.require()  # another process may have dropped it
                     with self._translated(), panic_hidden():
-                        self._shard = edge_segments.load(path)
+                        self._shard = load(path)
             shard = self._shard
         with self._translated():
             yield shard

@@ -23,17 +23,10 @@ LIST = "geosim-segments.json"
 """File in the shard with the names of its segments: the engine passes over those that it lost."""
 
 
-def engine() -> str:
-    """Return the engine's name and version."""
-    from importlib.metadata import version  # takes a tenth of a search's start
-
-    return f"Qdrant Edge {version('qdrant-edge-py')}"
-
-
-def indexes(shard: edge.EdgeShard) -> dict[str, str]:
-    """Return the kind of each payload index by the path of its field."""
-    schema = shard.info().payload_schema
-    return {path: str(one.data_type).rpartition(".")[2].lower() for path, one in schema.items()}
+def indexes(info: edge.ShardInfo) -> dict[str, str]:
+    """Return the kind of each payload index of a shard by the path of its field."""
+    stored = info.payload_schema
+    return {path: str(one.data_type).rpartition(".")[2].lower() for path, one in stored.items()}
 
 
 def settle(shard: edge.EdgeShard, path: Path) -> None:
@@ -47,7 +40,7 @@ def settle(shard: edge.EdgeShard, path: Path) -> None:
     with suppress(OSError):
         require_room(path, OPEN_ROOM + allocated_bytes(path) + bytes_of_holes(path, path.parent))
         (path / LIST).unlink(missing_ok=True)  # a killed process may leave old or new segments
-        for field, kind in indexes(shard).items():
+        for field, kind in indexes(info).items():
             if info.payload_schema[field].params is None:  # of an earlier version: read whole
                 shard.update(edge.UpdateOperation.create_field_index(field, KINDS[kind]))
         shard.optimize()

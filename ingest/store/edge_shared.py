@@ -26,7 +26,7 @@ from geosim.ingest.store.base import VectorStore
 from geosim.ingest.store.edge import EdgeStore
 from geosim.ingest.store.edge_copy import PrivateCopy
 from geosim.ingest.store.edge_files import EdgeFiles
-from geosim.ingest.store.edge_segments import engine
+from geosim.ingest.store.edge_terms import engine
 from geosim.trainer.console import say
 from geosim.trainer.errors import StoreBusyError, StoreCopyError, StoreError
 from geosim.trainer.locks import POLL_SECONDS

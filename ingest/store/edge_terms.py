@@ -1,4 +1,4 @@
-"""The filters, kinds of indexes and settings of Qdrant Edge."""
+"""The name, filters, kinds of indexes and settings of Qdrant Edge."""
 
 from typing import Any
 
@@ -57,3 +57,10 @@ CONFIG = edge.EdgeConfig(
     id_tracker_memory=edge.Memory.Cold,
 )
 """Settings of a shard; loading with them refuses vectors of another size."""
+
+
+def engine() -> str:
+    """Return the engine's name and version."""
+    from importlib.metadata import version  # takes a tenth of a search's start
+
+    return f"Qdrant Edge {version('qdrant-edge-py')}"

@@ -156,7 +156,7 @@ type Next = () => Promise<{ items: Item[]; next: Next | null }>; // what follows
 type Start = { images: Item[]; title: string; status: string; isOfClasses: boolean; next: Next | null };
 type Taken = { // what the hits are of
   query?: string;
-  uploaded?: string | { embedding: string; sha256: string; model: string } | null;
+  uploaded?: UploadedImage | null;
   name?: string;
   sha256?: string;
   show?: string;

@@ -13,7 +13,7 @@ import { rememberSearch } from "./memory.js";
 import { fetchAnswer, findStart, moreHits, offerMore } from "./more.js";
 import { clearFault, fillOptions, listenForOptions, offerFields, readOptions, showFault } from "./options.js";
 import * as results from "./results.js";
-import { address, imageKey, mapAddress, parseKey, readAddress } from "./state.js";
+import { address, imageKey, mapAddress, readAddress } from "./state.js";
 import { offerTaking } from "./take.js";
 import { setExamples, setOnSearch } from "./tray.js";
 import { fileOf, listenForFiles, searchByFiles, showUpload } from "./upload.js";
@@ -146,7 +146,8 @@ function showAnswer(answer, query, options) {
     + (options.one_per === "class" ? leftOut() : "")
     + (answer.approximate ? ", by Qdrant's index of many images" : "");
   setStatus((hits.length ? found : none) + (answer.note ? `; ${answer.note}` : ""), { summary });
-  const uploaded = query.kind === "embedding" ? parseKey(imageKey(query)) : null;
+  const uploaded = query.kind === "embedding"
+    ? { embedding: query.embedding, sha256: query.sha256, model: query.model } : null;
   offerTaking({ query: indexed?.id, uploaded, name, sha256: sha256 ?? "", show: options.show });
   offerMarks(answer, name);
   offerMore(moreHits(answer, query, options));
@@ -267,7 +268,7 @@ function fail(message) {
   warn(message);
 }
 
-/** Scroll to the query, which is above the hits on a phone; move the keyboard to the hits. */
+/** Scroll to the query; move the keyboard to the hits. */
 function focusResults() {
   scrollTo(0, 0);
   $("query-title").scrollIntoView({ block: "nearest" });

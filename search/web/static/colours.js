@@ -3,7 +3,7 @@
 import { el, isolated, span } from "./dom.js";
 
 export const NO_CLASS = "no class"; // shown in place of none
-// The palette of Okabe and Ito, with grey for black, then colours of Paul Tol's muted palette.
+// Okabe and Ito's palette, with grey for black, then colours of Paul Tol's muted one.
 const PALETTE = [
   "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0e442", "#8c8c8c",
   "#882255", "#44aa99", "#999933", "#6a51c9", "#ddcc77", "#117733", "#aa4499", "#88ccee",

@@ -1,4 +1,4 @@
-// Pictures of images, indexed or uploaded. Remembers uploaded pictures for this session.
+// Pictures of images; remembers uploaded ones for this session.
 
 import { el, span } from "./dom.js";
 import { keep, recall } from "./storage.js";

@@ -1,4 +1,4 @@
-// What this browser remembers: the latest searches, and trays of examples by name.
+// What this browser remembers: searches, and trays of examples by name.
 
 import { $, el, isolated, span } from "./dom.js";
 import { keep, recall } from "./storage.js";

@@ -4,11 +4,11 @@ import { api, jsonRequest } from "./api.js";
 import { $, count, quantity, reasonOf } from "./dom.js";
 import { addItems, shownItems } from "./hits.js";
 import { extend } from "./lightbox.js";
+import { labelOf } from "./options.js";
 import { parameters, parseKey, randomEmbedding } from "./state.js";
 
 const PAGE = 60; // images of a list
-const LABELS = /** @type {const} */ ([
-  ["min_score", "Score at least"], ["not_same", "Leave out same"], ["together_by", "Together by"]]);
+const NEEDLESS = /** @type {const} */ (["min_score", "not_same", "together_by"]);
 
 const button = $("more");
 
@@ -72,7 +72,7 @@ export function offerMore(next) {
  * @type {FindStart} */
 export async function findStart(options, collection, signal) {
   const { where = "", area = "", class: label = "", show = "", one_per: per = "", k = "" } = options;
-  const needless = LABELS.filter(([name]) => options[name]).map(([, text]) => `“${text}”`).join(", ");
+  const needless = NEEDLESS.filter((name) => options[name]).map((name) => `“${labelOf(name)}”`).join(", ");
   const ignored = needless && ` Without a picture to compare with, ${needless} does not count.`;
   if ((where || area || label) && !per)
     return list({ where, area, class: label, show, k: k || `${PAGE}` }, ignored, signal);

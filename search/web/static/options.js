@@ -41,14 +41,17 @@ export function readOptions() {
   return Object.fromEntries(OPTION_NAMES.map((name) => [name, control(name).value.trim()]));
 }
 
+/** @param {OptionName} name */
+export const labelOf = (name) =>
+  form.querySelector(`label[for="option-${name}"]`)?.textContent ?? name;
+
 /** @param {Options} options */
 export function fillOptions(options) {
   clearFault();
   for (const name of OPTION_NAMES) choose(name, options[name] ?? "");
   $("area-note").hidden = !options.area;
   const set = OPTION_NAMES.filter((name) => options[name]).map((name) => {
-    const label = form.querySelector(`label[for="option-${name}"]`)?.textContent ?? name;
-    return name === "without_wrong" ? "without the wrong ones" : `${label.toLowerCase()} ${options[name]}`;
+    return name === "without_wrong" ? "without the wrong ones" : `${labelOf(name).toLowerCase()} ${options[name]}`;
   });
   $("filters-set").textContent = set.length ? safe(`: ${set.join(", ")}`) : "";
   disableOthers();
